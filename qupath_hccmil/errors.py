@@ -1,0 +1,52 @@
+"""The one tree of errors that a user may see: each message is one line that says what to do.
+
+The command line prints the message and exits with code 1; anything else that escapes is a bug.
+"""
+
+
+class HccMilError(Exception):
+    """Bad input or a bad environment. The message names the file, the value and what to do."""
+
+
+class ProjectError(HccMilError):
+    """A QuPath project cannot be used: not a project, damaged, or of an unknown version."""
+
+
+class UnsupportedDataError(ProjectError):
+    """A QuPath file holds something that is not understood, so it is never written."""
+
+
+class WriteError(ProjectError):
+    """A project could not be written; it is as it was before."""
+
+
+class ConflictError(WriteError):
+    """The image's data changed between our read and our write; nothing was written."""
+
+
+class EngineError(HccMilError):
+    """The asked-for engine cannot run here (no QuPath, no Java)."""
+
+
+class SlideError(HccMilError):
+    """A slide is not an image, is truncated or cannot be read."""
+
+
+class SlideMissingError(SlideError):
+    """A slide is not where the project says it is."""
+
+
+class ResolutionError(SlideError):
+    """The pixel size is absent or outside the accepted range."""
+
+
+class AnnotationError(HccMilError):
+    """There is no usable tumour annotation: none of the class, empty, or too small for a tile."""
+
+
+class ModelError(HccMilError):
+    """A model folder is incomplete, does not follow its schema, or has the wrong hash."""
+
+
+class DataError(HccMilError):
+    """A training, evaluation or clinical table cannot be used."""

@@ -1,0 +1,1 @@
+"""Multiple-instance risk: tile network, aggregation, loss, cohorts, training, evaluation."""

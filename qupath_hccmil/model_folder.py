@@ -1,0 +1,1 @@
+"""A model folder: ``weights.safetensors``, ``config.json`` and a model card, checked on loading."""

@@ -1,0 +1,1 @@
+"""Nuclei segmentation: U-Net, loss, data, training, evaluation."""

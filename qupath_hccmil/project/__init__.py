@@ -1,0 +1,1 @@
+"""QuPath projects: the only room that knows QuPath."""

@@ -1,0 +1,234 @@
+"""The data that both engines speak: plain dataclasses, no QuPath, no Java.
+
+Coordinates are level-0 pixels of QuPath's server, y down, as QuPath shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+EngineName = Literal["paquo", "native"]
+
+
+@dataclass(frozen=True)
+class Server:
+    """How QuPath opens the pixels of an image.
+
+    Attributes
+    ----------
+    builder : str
+        QuPath's ``builderType``: ``uri`` for a plain file; ``rotated``, ``cropped`` and others
+        wrap one.
+    provider : str
+        The class that opens the file, e.g. ``...openslide.OpenslideServerBuilder``.
+    uri : str
+        The file, as stored.
+    args : tuple of str
+        Arguments to the provider, e.g. ``--series, 0``.
+    width, height : int
+        Level-0 px of the server.
+    pixel_width, pixel_height : float or None
+        µm; None where the image is not calibrated.
+    size_z, size_t : int
+        Number of planes.
+    rotation : str or None
+        ``ROTATE_90`` and so on, for a rotated server.
+    """
+
+    builder: str
+    provider: str
+    uri: str
+    args: tuple[str, ...] = ()
+    width: int = 0
+    height: int = 0
+    pixel_width: float | None = None
+    pixel_height: float | None = None
+    size_z: int = 1
+    size_t: int = 1
+    is_rgb: bool = True
+    rotation: str | None = None
+
+
+@dataclass(frozen=True)
+class ImageEntry:
+    """One image of a project."""
+
+    id: str
+    name: str
+    server: Server
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One annotation object.
+
+    Attributes
+    ----------
+    id : str
+        QuPath's object UUID.
+    class_name : str or None
+        Full name; a derived class reads ``Tumor: Positive``.
+    geometry : shapely geometry or None
+        Level-0 px; None where the object has no ROI.
+    roi : str
+        QuPath's ROI type, lower case: polygon, geometry, rectangle, ellipse, line, polyline,
+        points.
+    parent : str or None
+        UUID of the parent object; None directly under the root.
+    """
+
+    id: str
+    class_name: str | None
+    name: str | None
+    geometry: BaseGeometry | None
+    roi: str
+    locked: bool = False
+    z: int = 0
+    t: int = 0
+    c: int = -1
+    parent: str | None = None
+    measurements: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TileObjects:
+    """Rectangular tiles of one annotation, as columns.
+
+    Attributes
+    ----------
+    bounds : (n, 4) float64
+        x, y, width, height in level-0 px.
+    class_names : sequence of str, length n
+        QuPath class of each tile.
+    measurements : mapping of str to (n,) float64
+        NaN where a tile has no value: the measurement is then absent from that tile.
+    """
+
+    bounds: NDArray[np.float64]
+    class_names: Sequence[str]
+    measurements: Mapping[str, NDArray[np.float64]]
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+
+@dataclass(frozen=True)
+class WorkflowStep:
+    """A step of the image's history that reproduces the run."""
+
+    name: str
+    script: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ImageResults:
+    """All that one run writes into one image, or all that is found of it there.
+
+    Writing replaces every earlier result of ours in the image, and nothing else.
+
+    Attributes
+    ----------
+    annotations : mapping of str to mapping of str to float
+        Annotation UUID to its measurements.
+    tiles : mapping of str to TileObjects
+        Annotation UUID to its tiles.
+    root : mapping of str to float
+        Measurements of the root object.
+    metadata : mapping of str to str
+        Metadata of the project entry.
+    step : WorkflowStep or None
+    """
+
+    annotations: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    tiles: Mapping[str, TileObjects] = field(default_factory=dict)
+    root: Mapping[str, float] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    step: WorkflowStep | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.annotations or self.tiles or self.root or self.metadata or self.step)
+
+
+@dataclass(frozen=True)
+class ImageState:
+    """What an image holds now.
+
+    Attributes
+    ----------
+    image_type : str
+        QuPath's constant: ``BRIGHTFIELD_H_E``, ``UNSET``, ``FLUORESCENCE`` and others.
+    annotations : list of Annotation
+        Depth first, in QuPath's order.
+    object_count : int
+        All objects that are not ours, annotations and root excluded.
+    results : ImageResults
+        Ours; empty where the image was never scored.
+    stamp : str
+        Fingerprint of the data file at reading; :meth:`Project.write` refuses when it changed.
+        The empty string stands for no data file.
+    """
+
+    entry: ImageEntry
+    image_type: str
+    annotations: list[Annotation]
+    object_count: int
+    results: ImageResults
+    stamp: str
+
+
+class Project(Protocol):
+    """An open QuPath project. Both engines give the same objects and values."""
+
+    path: Path
+    engine: EngineName
+    qupath_version: str
+
+    @property
+    def images(self) -> list[ImageEntry]:
+        """All images, in the project's order."""
+        ...
+
+    def read(self, entry: ImageEntry) -> ImageState:
+        """Objects of an image."""
+        ...
+
+    def write(self, entry: ImageEntry, results: ImageResults, stamp: str) -> None:
+        """Replace our results in an image: verified, atomic, with a backup of what was there.
+
+        Empty `results` remove ours.
+
+        Raises
+        ------
+        ConflictError
+            The data file is no longer the one that was read.
+        WriteError
+            Nothing was changed.
+        """
+        ...
+
+    def add_classes(self, colours: Mapping[str, int]) -> None:
+        """Add classes to the project's class list, by union; `colours` are packed RGB."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the project. Saves nothing."""
+        ...
+
+    def __enter__(self) -> Project: ...
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...

@@ -1,0 +1,1 @@
+"""Joins the rooms: one slide, one project, a batch."""

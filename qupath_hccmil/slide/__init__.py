@@ -1,0 +1,1 @@
+"""Pixels: reader, resolution, tile grid, tissue filter. Knows no QuPath."""

@@ -1,0 +1,1 @@
+"""Vahadane stain normalisation: fitted once a slide, applied to whole batches."""

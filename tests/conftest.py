@@ -1,0 +1,23 @@
+"""Where the tests find the real data and a real QuPath; each absence is a skip with a reason."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Real slides, projects and training images (see DESIGN §8)."""
+    for candidate in (os.environ.get("HCCMIL_TEST_DATA"), ROOT.parent / "shared" / "data"):
+        if candidate and Path(candidate).is_dir():
+            return Path(candidate)
+    pytest.skip("no real data: set HCCMIL_TEST_DATA or place it at ../shared/data")
+
+
+def qupath_dirs() -> list[Path]:
+    """QuPath installations that the tests may use, the one from the environment first."""
+    named = os.environ.get("PAQUO_QUPATH_DIR")
+    return [Path(named)] if named else sorted(Path("/opt").glob("QuPath-*"))
