@@ -1,0 +1,33 @@
+# Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
+# Each makes its own virtual environment; PYTHON chooses the interpreter (3.10 or newer).
+
+PYTHON ?= python3
+PIP_QUIET := --quiet --disable-pip-version-check
+DEMO_DIR ?= demo
+
+.PHONY: demo test benchmark clean
+
+.venv-demo/done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/python -m pip install $(PIP_QUIET) --constraint constraints.txt --editable .
+	touch $@
+
+.venv-test/done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-test
+	.venv-test/bin/python -m pip install $(PIP_QUIET) --constraint constraints.txt --editable ".[test]"
+	touch $@
+
+demo: .venv-demo/done
+	.venv-demo/bin/qupath-hccmil demo $(DEMO_DIR)
+
+test: .venv-test/done
+	.venv-test/bin/ruff check .
+	.venv-test/bin/ruff format --check .
+	.venv-test/bin/mypy
+	.venv-test/bin/python -m pytest --numprocesses 2
+
+benchmark: .venv-test/done
+	.venv-test/bin/python scripts/benchmark.py
+
+clean:
+	rm -rf .venv-demo .venv-test build dist

@@ -1,0 +1,94 @@
+"""The entry point: the list of commands, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from qupath_hccmil import __version__
+from qupath_hccmil.cli.lazy import LazyGroup
+from qupath_hccmil.errors import HccMilError
+
+BAD_INPUT = 1
+BAD_USAGE = 2
+SOME_FAILED = 3
+INTERRUPTED = 130
+
+COMMANDS = {
+    "demo": (
+        "qupath_hccmil.cli.demo:demo",
+        "Make a QuPath project with an H&E slide, score it, say what to open.",
+    ),
+    "score": (
+        "qupath_hccmil.cli.score:score",
+        "Score the tumour annotations of a QuPath project.",
+    ),
+    "export": (
+        "qupath_hccmil.cli.export:export",
+        "Write the scores as CSV, Parquet or GeoJSON.",
+    ),
+    "project": (
+        "qupath_hccmil.cli.project:project",
+        "Look at a project, check it, clear our results, restore a backup.",
+    ),
+    "train": ("qupath_hccmil.cli.train:train", "Train the nuclei or the risk model."),
+    "evaluate": ("qupath_hccmil.cli.evaluate:evaluate", "Evaluate the nuclei or the risk model."),
+    "doctor": ("qupath_hccmil.cli.doctor:doctor", "Say what is installed, found and usable."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="qupath-hccmil")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Risk of recurrence of hepatocellular carcinoma, scored inside QuPath projects.
+
+    For research use only.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Exit codes: 0 done, 1 bad input, 2 bad usage, 3 some images of a batch failed, 130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_exit_code(arguments, debug="--debug" in arguments))
+
+
+def _exit_code(arguments: list[str], *, debug: bool) -> int:
+    # --debug is welcome anywhere on the line, not only before the command.
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        code = cli.main(arguments, prog_name="qupath-hccmil", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted; what was already written is complete.", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output (head, less) has left: keep the interpreter's exit quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except HccMilError as error:
+        return _report(str(error), debug)
+    except Exception as error:
+        detail = f"{type(error).__name__}: {error}".splitlines()[0]
+        return _report(f"unexpected {detail} (run again with --debug and report it)", debug)
+    return code if isinstance(code, int) else 0
+
+
+def _report(message: str, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    click.echo(f"Error: {message}", err=True)
+    return BAD_INPUT

@@ -1,0 +1,43 @@
+"""U-Net and tile network as one graph, so that heat maps never leave the device."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class ScoringNetwork(nn.Module):
+    """Stain-normalised tiles in; tile logits and nuclei fractions out.
+
+    Parameters
+    ----------
+    unet : nn.Module
+        (n, 3, h, w) RGB in [0, 1] to (n, 1, h, w) logits of nuclei.
+    tile_network : nn.Module
+        (n, 4, h, w) RGB and heat map in [0, 1] to (n,) logits.
+    """
+
+    def __init__(self, unet: nn.Module, tile_network: nn.Module) -> None:
+        super().__init__()
+        self.unet = unet
+        self.tile_network = tile_network
+
+    def forward(self, rgb: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Score a batch.
+
+        Parameters
+        ----------
+        rgb : (n, h, w, 3) uint8
+            Stain-normalised RGB.
+
+        Returns
+        -------
+        logits : (n,) float
+        nuclei_fraction : (n,) float
+            Share of pixels with a nuclei probability over 0.5, in [0, 1].
+        """
+        image = rgb.permute(0, 3, 1, 2).to(torch.float32) / 255.0
+        heat_map = torch.sigmoid(self.unet(image))
+        logits = self.tile_network(torch.cat([image, heat_map], dim=1)).reshape(-1)
+        nuclei_fraction = (heat_map > 0.5).to(torch.float32).mean(dim=(1, 2, 3))
+        return logits, nuclei_fraction

@@ -1,0 +1,162 @@
+"""Where the networks run: OpenVINO in fp32 on a CPU, torch elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from qupath_hccmil.errors import ModelError
+
+RuntimeName = Literal["auto", "openvino", "torch"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+
+# Larger batches gain nothing on a CPU and cost memory (DESIGN §6: keep to 8-16).
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class TileOutputs:
+    """Outputs of one batch.
+
+    Attributes
+    ----------
+    logits : (n,) float64
+    nuclei_fraction : (n,) float64, in [0, 1]
+    """
+
+    logits: NDArray[np.float64]
+    nuclei_fraction: NDArray[np.float64]
+
+
+class Runtime(Protocol):
+    """Networks ready to run.
+
+    Every call runs a full batch, the last one padded, so that a tile's bits do not depend on
+    how many others there are.
+    """
+
+    name: str
+    device: str
+    batch: int
+
+    def __call__(self, rgb: NDArray[np.uint8]) -> TileOutputs:
+        """Score up to `batch` tiles, (n, h, w, 3) uint8 stain-normalised RGB."""
+        ...
+
+
+def load_runtime(
+    network: nn.Module,
+    tile_px: int,
+    *,
+    runtime: RuntimeName = "auto",
+    device: DeviceName = "auto",
+    batch: int = BATCH,
+) -> Runtime:
+    """Prepare networks for the best runtime of this machine, or the one that is asked for.
+
+    Parameters
+    ----------
+    network : nn.Module
+        (n, tile_px, tile_px, 3) uint8 to (logits, nuclei fraction), each (n,).
+    tile_px : int
+        Side of a tile, px.
+    runtime, device : str
+        ``auto`` takes a GPU with torch where there is one, else OpenVINO on the CPU.
+    batch : int
+        Tiles in a batch.
+
+    Raises
+    ------
+    ModelError
+        The device or the combination is not available here.
+    """
+    device = _resolve_device(device, runtime)
+    if runtime == "openvino" and device != "cpu":
+        raise ModelError(f"runtime openvino runs on the cpu, not on {device}; use --runtime torch")
+    network = network.eval()
+    if runtime == "openvino" or (runtime == "auto" and device == "cpu"):
+        return _OpenVino(network, tile_px, batch)
+    return _Torch(network, device, batch)
+
+
+def _resolve_device(device: DeviceName, runtime: RuntimeName) -> str:
+    usable = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if device == "auto":
+        if runtime == "openvino":
+            return "cpu"
+        return next(name for name in ("cuda", "mps", "cpu") if usable[name])
+    if not usable[device]:
+        raise ModelError(f"device {device} is not available here; use --device cpu or auto")
+    return device
+
+
+def _padded(rgb: NDArray[np.uint8], batch: int) -> NDArray[np.uint8]:
+    if len(rgb) > batch:
+        raise ValueError(f"{len(rgb)} tiles in a batch of {batch}")
+    if len(rgb) == batch:
+        return np.ascontiguousarray(rgb)
+    padded = np.zeros((batch, *rgb.shape[1:]), np.uint8)
+    padded[: len(rgb)] = rgb
+    return padded
+
+
+class _OpenVino:
+    """fp32 on the CPU: about twice torch's speed there (DESIGN §6)."""
+
+    name = "openvino"
+    device = "cpu"
+
+    def __init__(self, network: nn.Module, tile_px: int, batch: int) -> None:
+        import openvino
+
+        self.batch = batch
+        example = torch.zeros((batch, tile_px, tile_px, 3), dtype=torch.uint8)
+        with torch.inference_mode():
+            graph = openvino.convert_model(network, example_input=example)
+        graph.reshape([batch, tile_px, tile_px, 3])
+        # The default may drop to bf16 where the CPU has it; scores must not depend on that.
+        self._compiled = openvino.Core().compile_model(
+            graph,
+            "CPU",
+            {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"},
+        )
+
+    def __call__(self, rgb: NDArray[np.uint8]) -> TileOutputs:
+        outputs = self._compiled(_padded(rgb, self.batch))
+        return TileOutputs(
+            outputs[0][: len(rgb)].astype(np.float64), outputs[1][: len(rgb)].astype(np.float64)
+        )
+
+
+class _Torch:
+    """Eager torch; autocast on devices that gain by it."""
+
+    name = "torch"
+
+    def __init__(self, network: nn.Module, device: str, batch: int) -> None:
+        self.batch = batch
+        self.device = device
+        self._network = network.to(device, memory_format=torch.channels_last)
+        # bf16 is 20 times slower on a CPU without it (DESIGN §6).
+        self._autocast = device != "cpu"
+
+    def __call__(self, rgb: NDArray[np.uint8]) -> TileOutputs:
+        tiles = torch.from_numpy(_padded(rgb, self.batch)).to(self.device)
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device, dtype=torch.float16, enabled=self._autocast),
+        ):
+            logits, nuclei = self._network(tiles)
+        return TileOutputs(
+            logits[: len(rgb)].cpu().numpy().astype(np.float64),
+            nuclei[: len(rgb)].cpu().numpy().astype(np.float64),
+        )

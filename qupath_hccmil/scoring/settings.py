@@ -1,0 +1,39 @@
+"""What a scoring run is asked to do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from qupath_hccmil.project.selection import TUMOUR_CLASSES
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """Settings that change scores; all of them are recorded with the result.
+
+    Attributes
+    ----------
+    annotation_classes : tuple of str
+        Classes of tumour outlines, case-insensitive; derived classes belong to them.
+    mpp : float or None
+        µm per level-0 px that overrides the project's and the slide's.
+    min_inside : float
+        Least share of a tile's area inside the outline, in (0, 1].
+    max_tiles : int or None
+        At most so many random tiles a slide; None scores every tile.
+    seed : int
+        Of that random choice.
+    """
+
+    annotation_classes: tuple[str, ...] = TUMOUR_CLASSES
+    mpp: float | None = None
+    min_inside: float = 0.5
+    max_tiles: int | None = None
+    seed: int = 0
+
+    def fingerprint(self, weights_sha256: str) -> str:
+        """SHA-256 of the settings and the model: the same value gives the same scores."""
+        text = json.dumps({**asdict(self), "weights": weights_sha256}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
