@@ -10,13 +10,10 @@ from collections.abc import Sequence
 import click
 
 from qupath_hccmil import __version__
+from qupath_hccmil.cli import exit_codes
 from qupath_hccmil.cli.lazy import LazyGroup
 from qupath_hccmil.errors import HccMilError
 
-BAD_INPUT = 1
-BAD_USAGE = 2
-SOME_FAILED = 3
-INTERRUPTED = 130
 
 COMMANDS = {
     "demo": (
@@ -74,21 +71,21 @@ def _exit_code(arguments: list[str], *, debug: bool) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted; what was already written is complete.", err=True)
-        return INTERRUPTED
+        return exit_codes.INTERRUPTED
     except BrokenPipeError:
         # The reader of our output (head, less) has left: keep the interpreter's exit quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return exit_codes.DONE
     except HccMilError as error:
         return _report(str(error), debug)
     except Exception as error:
         detail = f"{type(error).__name__}: {error}".splitlines()[0]
         return _report(f"unexpected {detail} (run again with --debug and report it)", debug)
-    return code if isinstance(code, int) else 0
+    return code if isinstance(code, int) else exit_codes.DONE
 
 
 def _report(message: str, debug: bool) -> int:
     if debug:
         traceback.print_exc()
     click.echo(f"Error: {message}", err=True)
-    return BAD_INPUT
+    return exit_codes.BAD_INPUT

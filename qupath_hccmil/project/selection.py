@@ -1,15 +1,38 @@
-"""Which annotations of an image are tumour outlines."""
+"""Which images of a project are meant, and which of their annotations are tumour outlines."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 from shapely.geometry import MultiPolygon, Polygon
 
-from qupath_hccmil.errors import AnnotationError
-from qupath_hccmil.project.model import Annotation, ImageState
+from qupath_hccmil.errors import AnnotationError, ProjectError
+from qupath_hccmil.project.model import Annotation, ImageEntry, ImageState, Project
 
 TUMOUR_CLASSES = ("Tumor", "Tumour", "HCC")
+
+
+def choose_images(project: Project, patterns: Sequence[str]) -> list[ImageEntry]:
+    """Images whose name is one of `patterns` or matches it as a glob; all when there are none.
+
+    Raises
+    ------
+    ProjectError
+        A pattern matches no image, or the project has none.
+    """
+    entries = project.images
+    if not entries:
+        raise ProjectError(f"{project.path}: the project has no images; add slides in QuPath")
+    chosen: set[str] = set()
+    for pattern in patterns:
+        exact = {entry.id for entry in entries if entry.name == pattern}
+        found = exact or {entry.id for entry in entries if fnmatchcase(entry.name, pattern)}
+        if not found:
+            have = ", ".join(entry.name for entry in entries[:5])
+            raise ProjectError(f"{project.path}: no image named {pattern}; there are: {have}")
+        chosen |= found
+    return [entry for entry in entries if not patterns or entry.id in chosen]
 
 
 def is_of_class(class_name: str | None, wanted: Sequence[str]) -> bool:
@@ -67,7 +90,9 @@ def _nothing_found(state: ImageState, wanted: Sequence[str]) -> str:
     name = state.entry.name
     classes = ", ".join(wanted)
     if not state.annotations:
-        return f"{name}: no annotations; outline the tumour in QuPath and give it a class ({classes})"
+        return (
+            f"{name}: no annotations; outline the tumour in QuPath and give it a class ({classes})"
+        )
     if any(is_of_class(annotation.class_name, wanted) for annotation in state.annotations):
         return f"{name}: the annotations of class {classes} enclose no area in the first plane"
     present = sorted({annotation.class_name or "unclassified" for annotation in state.annotations})

@@ -1,0 +1,181 @@
+"""``project``: look at a project, check it, clear our results, bring a backup back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qupath_hccmil.cli import exit_codes, options
+from qupath_hccmil.cli.lazy import LazyGroup
+
+if TYPE_CHECKING:
+    from qupath_hccmil.project.status import ImageStatus
+
+_HERE = "qupath_hccmil.cli.project"
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "info": (f"{_HERE}:info", "What is in a project, and what of it is scored."),
+        "check": (f"{_HERE}:check", "Whether a project is sound, or how two states differ."),
+        "clear": (f"{_HERE}:clear", "Remove our results, and nothing else."),
+        "restore": (f"{_HERE}:restore", "Bring back the state before one of our runs."),
+    },
+)
+def project() -> None:
+    """Look at a project, check it, clear our results, restore a backup."""
+
+
+@click.command()
+@options.project
+@options.engine
+@options.annotation_classes
+@options.slides
+@options.as_json
+def info(
+    project: Path,
+    engine: str,
+    annotation_classes: tuple[str, ...],
+    slides: Path | None,
+    as_json: bool,
+) -> int:
+    """Show what is in PROJECT: slides, annotations by class, scores and whether they are stale."""
+    facts, statuses = _look(project, engine, annotation_classes, slides)
+    if as_json:
+        click.echo(json.dumps({**facts, "images": [_plain(s) for s in statuses]}, indent=2))
+        return exit_codes.DONE
+    click.echo(f"{facts['project']}: engine {facts['engine']}, QuPath {facts['qupath_version']}")
+    for status in statuses:
+        click.echo(f"{status.name}")
+        for line in _lines(status):
+            click.echo(f"  {line}")
+    return exit_codes.DONE
+
+
+@click.command()
+@options.project
+@options.engine
+@click.option(
+    "--against",
+    type=options.PathType,
+    help="Another state of the same project (a copy): say what differs that is not ours.",
+)
+@options.slides
+@options.as_json
+def check(
+    project: Path, engine: str, against: Path | None, slides: Path | None, as_json: bool
+) -> int:
+    """Check that every slide of PROJECT is found and every data file can be read.
+
+    Exit code 3 when there is a problem or a difference.
+    """
+    if against is not None:
+        from qupath_hccmil.project.check import difference
+
+        problems = difference(against, project)
+    else:
+        _, statuses = _look(project, engine, (), slides)
+        problems = [problem for status in statuses for problem in status.problems]
+    if as_json:
+        click.echo(json.dumps({"project": str(project), "problems": problems}, indent=2))
+    else:
+        click.echo("\n".join(problems) or ("no difference" if against else "sound"))
+    return exit_codes.SOME_FAILED if problems else exit_codes.DONE
+
+
+@click.command()
+@options.project
+@options.engine
+@options.images
+@options.quiet
+def clear(project: Path, engine: str, images: tuple[str, ...], quiet: bool) -> int:
+    """Remove our results from PROJECT: tiles, measurements, metadata and workflow step."""
+    from qupath_hccmil.errors import HccMilError
+    from qupath_hccmil.project.engine import open_project
+    from qupath_hccmil.project.model import ImageResults
+    from qupath_hccmil.project.selection import choose_images
+
+    failed = False
+    with open_project(project, engine) as opened:
+        for entry in choose_images(opened, images):
+            try:
+                state = opened.read(entry)
+                if state.results:
+                    opened.write(entry, ImageResults(), state.stamp)
+                line = "cleared" if state.results else "had no results of ours"
+            except HccMilError as error:
+                failed = True
+                click.echo(f"{entry.name}: FAILED: {error}", err=True)
+                continue
+            if not quiet:
+                click.echo(f"{entry.name}: {line}")
+    return exit_codes.SOME_FAILED if failed else exit_codes.DONE
+
+
+@click.command()
+@options.project
+@click.argument("run", required=False)
+@click.option("--list", "list_only", is_flag=True, help="List the backups and do nothing.")
+@click.option("--force", is_flag=True, help="Even where a file was changed since by others.")
+@options.quiet
+def restore(project: Path, run: str | None, list_only: bool, force: bool, quiet: bool) -> None:
+    """Bring PROJECT back to its state before RUN (default: before our last run), byte for byte.
+
+    Later runs of ours are taken back with it.
+    """
+    from qupath_hccmil.project.restore import backups
+    from qupath_hccmil.project.restore import restore as bring_back
+
+    folder = project if project.is_dir() else project.parent
+    if list_only:
+        for backup in backups(folder):
+            state = " (taken back)" if backup.undone else ""
+            click.echo(f"{backup.run}  {backup.kind}  {len(backup.files)} files{state}")
+        return
+    files = bring_back(folder, run, force=force)
+    if not quiet:
+        click.echo("\n".join(f"brought back {path}" for path in files) or "nothing to bring back")
+
+
+def _look(
+    project: Path, engine: str, classes: tuple[str, ...], slides: Path | None
+) -> tuple[dict[str, str], list[ImageStatus]]:
+    from qupath_hccmil.project.engine import open_project
+    from qupath_hccmil.project.selection import TUMOUR_CLASSES
+    from qupath_hccmil.project.status import image_statuses
+
+    with open_project(project, engine) as opened:
+        facts = {
+            "project": str(opened.path),
+            "engine": opened.engine,
+            "qupath_version": opened.qupath_version,
+        }
+        statuses = image_statuses(opened, classes=classes or TUMOUR_CLASSES, slides=slides)
+        return facts, list(statuses)
+
+
+def _plain(status: ImageStatus) -> dict[str, Any]:
+    return {**asdict(status), "slide": str(status.slide) if status.slide else None}
+
+
+def _lines(status: ImageStatus) -> list[str]:
+    classes = ", ".join(f"{count} {name}" for name, count in status.classes.items())
+    lines = [
+        f"slide: {status.slide or 'missing'}",
+        f"type: {status.image_type}; annotations: {classes or 'none'}; "
+        f"other objects: {status.objects}",
+    ]
+    if status.scored:
+        stale = "; STALE: outlines were edited since, score again" if status.stale else ""
+        lines.append(
+            f"scored: risk {status.risk:.4f} ({status.group} risk), {status.tiles} tiles, "
+            f"model {status.model}, {status.time}{stale}"
+        )
+    else:
+        lines.append("not scored")
+    return lines + [f"problem: {problem}" for problem in status.problems]

@@ -1,0 +1,110 @@
+"""``score``: the main job."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qupath_hccmil.cli import exit_codes, options
+from qupath_hccmil.cli.show import ScoringDisplay
+
+if TYPE_CHECKING:
+    from qupath_hccmil.scoring.settings import ScoreSettings
+
+
+@click.command()
+@options.project
+@options.engine
+@options.images
+@options.annotation_classes
+@click.option("--model", type=options.PathType, help="Folder of a risk model; default: shipped.")
+@click.option("--mpp", type=float, help="µm per pixel, over what QuPath and the slide say.")
+@click.option(
+    "--min-inside",
+    type=click.FloatRange(0.0, 1.0, min_open=True),
+    default=0.5,
+    show_default=True,
+    help="Least share of a tile inside the outline.",
+)
+@click.option("--max-tiles", type=click.IntRange(min=1), help="Score so many random tiles a slide.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of --max-tiles.")
+@options.device
+@options.runtime
+@options.slides
+@click.option("--resume", is_flag=True, help="Leave images whose results are up to date.")
+@click.option("--force", is_flag=True, help="Score images too that are not held for H&E.")
+@click.option("--dry-run", is_flag=True, help="Say what would be scored; write nothing.")
+@click.option("--out", type=options.PathType, help="Folder for tables, risk maps and run.json.")
+@options.quiet
+@options.as_json
+def score(**arguments: Any) -> int:
+    """Score the tumour annotations of a QuPath PROJECT and write the risk into it.
+
+    PROJECT is a project.qpproj or its folder. Close the project in QuPath first, or reload its
+    data afterwards: an open viewer that saves later overwrites the scores. For research use only.
+    """
+    from qupath_hccmil.scoring.settings import ScoreSettings
+
+    classes = arguments["annotation_classes"]
+    settings = ScoreSettings(
+        mpp=arguments["mpp"],
+        min_inside=arguments["min_inside"],
+        max_tiles=arguments["max_tiles"],
+        seed=arguments["seed"],
+        **({"annotation_classes": classes} if classes else {}),
+    )
+    return _run(settings, **arguments)
+
+
+def _run(
+    settings: ScoreSettings,
+    *,
+    project: Path,
+    engine: str,
+    images: tuple[str, ...],
+    model: Path | None,
+    slides: Path | None,
+    resume: bool,
+    force: bool,
+    dry_run: bool,
+    out: Path | None,
+    quiet: bool,
+    as_json: bool,
+    runtime: Any,
+    device: Any,
+    **_: Any,
+) -> int:
+    from qupath_hccmil.project.engine import open_project
+    from qupath_hccmil.scoring.batch import BatchOptions, score_project
+    from qupath_hccmil.scoring.record import prepare_folder, reproduce, summary, write_record
+    from qupath_hccmil.scoring.scorer import lazy_scorer
+
+    if out is not None:
+        prepare_folder(out)
+    scorer = lazy_scorer(model, runtime=runtime, device=device)
+    with open_project(project, engine) as opened:
+        if not quiet and not as_json:
+            click.echo(f"{opened.path}: engine {opened.engine}, QuPath {opened.qupath_version}")
+        batch = BatchOptions(
+            images=images,
+            resume=resume,
+            force=force,
+            dry_run=dry_run,
+            slides=slides,
+            maps=out,
+            reproduce=reproduce(settings, model),
+        )
+        with ScoringDisplay(quiet=quiet, lines=not as_json) as display:
+            outcomes = list(score_project(opened, scorer, settings, batch, display))
+        record = summary(opened, settings, scorer, outcomes)
+        if out is not None:
+            write_record(out, record, opened)
+    if as_json:
+        click.echo(json.dumps(record, indent=2))
+    elif not quiet:
+        click.echo(record["line"])
+    failed = any(outcome.status == "failed" for outcome in outcomes)
+    return exit_codes.SOME_FAILED if failed else exit_codes.DONE

@@ -1,0 +1,120 @@
+"""What a person sees of a scoring run: a progress bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+    from qupath_hccmil.scoring.batch import Outcome
+
+
+def outcome_line(outcome: Outcome) -> str:
+    """One image in one line."""
+    annotations = _count(outcome.annotations, "annotation")
+    tiles = _count(outcome.tiles, "tile")
+    if outcome.status == "failed":
+        return f"{outcome.image}: FAILED: {outcome.reason}"
+    if outcome.status == "up to date":
+        return f"{outcome.image}: up to date, {annotations}"
+    if outcome.status == "planned":
+        return f"{outcome.image}: would score up to {tiles} in {annotations}"
+    rate = outcome.tiles / outcome.seconds if outcome.seconds else 0.0
+    return (
+        f"{outcome.image}: risk {outcome.risk:.4f} ({outcome.group} risk), {tiles} in "
+        f"{annotations}, {outcome.seconds:.1f} s ({rate:.0f} tiles/s)"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+class ScoringDisplay:
+    """Told by the batch what goes on; shows it.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show failures only.
+    lines : bool
+        Print a line for each image; False where the caller prints JSON instead.
+    """
+
+    def __init__(self, *, quiet: bool, lines: bool) -> None:
+        self._lines = lines and not quiet
+        self._bar: RichProgress | None = None
+        self._task: TaskID | None = None
+        self._wants_bar = not quiet and sys.stderr.isatty()
+
+    def __enter__(self) -> ScoringDisplay:
+        if self._wants_bar:
+            self._bar = _progress_bar()
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def start(self, image: str, n_tiles: int) -> None:
+        """An image's tiles are about to be read."""
+        if self._bar is not None:
+            self._task = self._bar.add_task(image, total=n_tiles)
+
+    def advance(self, n_tiles: int) -> None:
+        """So many more tiles are dealt with."""
+        if self._bar is not None and self._task is not None:
+            self._bar.advance(self._task, n_tiles)
+
+    def finish(self, outcome: Outcome) -> None:
+        """An image is done."""
+        if self._bar is not None and self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
+        failed = outcome.status == "failed"
+        if failed or self._lines:
+            click.echo(outcome_line(outcome), err=failed)
+        if self._lines:
+            for note in outcome.notes:
+                click.echo(f"  note: {note}")
+
+
+def _progress_bar() -> RichProgress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:.0f} tiles/s")
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

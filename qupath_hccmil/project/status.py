@@ -1,0 +1,110 @@
+"""What a project holds and what state it is in: the facts behind ``project info`` and ``check``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qupath_hccmil.errors import AnnotationError, HccMilError
+from qupath_hccmil.project import names
+from qupath_hccmil.project.fingerprint import annotation_fingerprint
+from qupath_hccmil.project.model import ImageEntry, ImageState, Project
+from qupath_hccmil.project.selection import TUMOUR_CLASSES, tumour_annotations
+from qupath_hccmil.project.slides import locate_slide
+
+
+@dataclass(frozen=True)
+class ImageStatus:
+    """One image.
+
+    Attributes
+    ----------
+    slide : Path or None
+        Where its slide is now.
+    classes : dict of str to int
+        Number of annotations by class.
+    objects : int
+        Objects that are neither annotations nor ours.
+    scored : bool
+    stale : bool
+        Whether a tumour outline was edited, added or deleted since it was scored.
+    problems : list of str
+        One line each; empty for a sound image.
+    """
+
+    name: str
+    slide: Path | None = None
+    image_type: str | None = None
+    classes: dict[str, int] = field(default_factory=dict)
+    objects: int = 0
+    scored: bool = False
+    stale: bool = False
+    tiles: int = 0
+    risk: float | None = None
+    group: str | None = None
+    model: str | None = None
+    time: str | None = None
+    problems: list[str] = field(default_factory=list)
+
+
+def image_statuses(
+    project: Project,
+    *,
+    classes: Sequence[str] = TUMOUR_CLASSES,
+    slides: Path | None = None,
+) -> Iterator[ImageStatus]:
+    """State of every image, in the project's order; a bad one is told, not raised."""
+    for entry in project.images:
+        yield _status(project, entry, classes, slides)
+
+
+def _status(
+    project: Project, entry: ImageEntry, classes: Sequence[str], slides: Path | None
+) -> ImageStatus:
+    problems: list[str] = []
+    slide = None
+    try:
+        slide = locate_slide(entry, project, slides)
+    except HccMilError as error:
+        problems.append(str(error))
+    try:
+        state = project.read(entry)
+    except HccMilError as error:
+        return ImageStatus(entry.name, slide, problems=[*problems, str(error)])
+    metadata = state.results.metadata
+    counts = Counter(annotation.class_name or "unclassified" for annotation in state.annotations)
+    return ImageStatus(
+        name=entry.name,
+        slide=slide,
+        image_type=state.image_type,
+        classes=dict(sorted(counts.items())),
+        objects=state.object_count,
+        scored=names.META_RISK in metadata,
+        stale=is_stale(state, classes),
+        tiles=sum(len(tiles) for tiles in state.results.tiles.values()),
+        risk=_number(metadata.get(names.META_RISK)),
+        group=metadata.get(names.META_GROUP),
+        model=metadata.get(names.META_MODEL),
+        time=metadata.get(names.META_TIME),
+        problems=problems,
+    )
+
+
+def is_stale(state: ImageState, classes: Sequence[str] = TUMOUR_CLASSES) -> bool:
+    """Whether the tumour outlines are no longer those that were scored; False if never scored."""
+    stored = state.results.metadata.get(names.META_FINGERPRINT)
+    if stored is None:
+        return False
+    try:
+        return annotation_fingerprint(tumour_annotations(state, classes)) != stored
+    except AnnotationError:
+        return True
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None

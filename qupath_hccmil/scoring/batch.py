@@ -1,0 +1,255 @@
+"""Score the images of a project, one after the other; one that fails does not stop the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from qupath_hccmil.errors import AnnotationError, HccMilError
+from qupath_hccmil.project import names
+from qupath_hccmil.project.fingerprint import annotation_fingerprint
+from qupath_hccmil.project.model import Annotation, ImageEntry, ImageState, Project
+from qupath_hccmil.project.selection import choose_images, tumour_annotations
+from qupath_hccmil.project.slides import locate_slide
+from qupath_hccmil.scoring.results import image_results
+from qupath_hccmil.scoring.riskmap import draw_risk_map
+from qupath_hccmil.scoring.scorer import Scorer
+from qupath_hccmil.scoring.settings import ScoreSettings
+from qupath_hccmil.scoring.slide_score import SlideScore, plan_tiles, score_slide
+from qupath_hccmil.scoring.source import open_source
+from qupath_hccmil.slide.reader import Slide
+
+Status = Literal["scored", "planned", "up to date", "failed"]
+
+# Image types that are H&E or may be: QuPath leaves many H&E slides unset.
+_ACCEPTED_TYPES = {"BRIGHTFIELD_H_E", "UNSET"}
+
+
+class Progress(Protocol):
+    """Told what goes on."""
+
+    def start(self, image: str, n_tiles: int) -> None:
+        """An image's tiles are about to be read."""
+        ...
+
+    def advance(self, n_tiles: int) -> None:
+        """So many more tiles are dealt with."""
+        ...
+
+    def finish(self, outcome: Outcome) -> None:
+        """An image is done."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one image.
+
+    Attributes
+    ----------
+    tiles : int
+        Scored, or planned in a dry run.
+    background, blurred : int
+        Tiles left out for that reason.
+    seconds : float
+        Wall clock, reading to written.
+    reason : str
+        Why it failed.
+    notes : list of str
+        What a careful user wants to know: an annotation without tiles, an edited outline.
+    """
+
+    image: str
+    status: Status
+    annotations: int = 0
+    tiles: int = 0
+    background: int = 0
+    blurred: int = 0
+    risk: float | None = None
+    logit: float | None = None
+    group: str | None = None
+    mpp: float | None = None
+    mpp_source: str | None = None
+    seconds: float = 0.0
+    reason: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How a batch goes about its images; none of this changes a score.
+
+    Attributes
+    ----------
+    images : tuple of str
+        Names or glob patterns; empty takes all.
+    resume : bool
+        Leave images whose results are of the same model, settings and outlines.
+    force : bool
+        Score images that QuPath does not hold for H&E too.
+    dry_run : bool
+        Count tiles and write nothing.
+    slides : Path or None
+        Folder in which slides that have moved are looked for by file name.
+    maps : Path or None
+        Folder for a PNG of each risk map.
+    reproduce : tuple of str
+        Command-line options that give the same scores, for the workflow step.
+    """
+
+    images: tuple[str, ...] = ()
+    resume: bool = False
+    force: bool = False
+    dry_run: bool = False
+    slides: Path | None = None
+    maps: Path | None = None
+    reproduce: tuple[str, ...] = ()
+
+
+def score_project(
+    project: Project,
+    scorer: Callable[[], Scorer],
+    settings: ScoreSettings,
+    options: BatchOptions,
+    progress: Progress,
+) -> Iterator[Outcome]:
+    """Score the chosen images and write the results into the project.
+
+    Parameters
+    ----------
+    project : Project
+        Open.
+    scorer : callable
+        Gives the networks; called once, and only where an image needs them.
+    settings : ScoreSettings
+    options : BatchOptions
+    progress : Progress
+
+    Yields
+    ------
+    Outcome
+        One an image, in the project's order. A failed image is as it was.
+    """
+    job = _Job(project, scorer, settings, options, progress)
+    for entry in choose_images(project, options.images):
+        start = time.perf_counter()
+        try:
+            outcome = job.image(entry, start)
+        except (HccMilError, OSError) as error:
+            seconds = time.perf_counter() - start
+            outcome = Outcome(entry.name, "failed", reason=str(error), seconds=seconds)
+        progress.finish(outcome)
+        yield outcome
+
+
+@dataclass
+class _Job:
+    """One image at a time."""
+
+    project: Project
+    scorer: Callable[[], Scorer]
+    settings: ScoreSettings
+    options: BatchOptions
+    progress: Progress
+    _classes_added: bool = False
+
+    def image(self, entry: ImageEntry, start: float) -> Outcome:
+        state = self.project.read(entry)
+        self._check_type(state)
+        annotations = tumour_annotations(state, self.settings.annotation_classes)
+        if self.options.resume and self._is_current(state, annotations):
+            return Outcome(entry.name, "up to date", annotations=len(annotations))
+        path = locate_slide(entry, self.project, self.options.slides)
+        with open_source(entry, path) as slide:
+            plan = plan_tiles(slide, annotations, entry, self.settings)
+            self.progress.start(entry.name, plan.expected)
+            notes = [
+                f"annotation {label} is too small for a tile and has no score"
+                for label in plan.empty_annotations
+            ]
+            if self.options.dry_run:
+                return Outcome(
+                    entry.name,
+                    "planned",
+                    annotations=len(annotations),
+                    tiles=plan.expected,
+                    mpp=plan.resolution.mpp,
+                    mpp_source=plan.resolution.source,
+                    notes=notes,
+                )
+            score = score_slide(slide, plan, self.scorer(), self.settings, self.progress.advance)
+            self._write(state, annotations, score)
+            if self.options.maps is not None:
+                self._draw(entry, slide, annotations, score)
+        return Outcome(
+            entry.name,
+            "scored",
+            annotations=len(annotations),
+            tiles=len(score.tiles),
+            background=score.background,
+            blurred=score.blurred,
+            risk=score.risk,
+            logit=score.logit,
+            group=score.group,
+            mpp=score.resolution.mpp,
+            mpp_source=score.resolution.source,
+            seconds=time.perf_counter() - start,
+            notes=notes + score.notes,
+        )
+
+    def _check_type(self, state: ImageState) -> None:
+        if state.image_type not in _ACCEPTED_TYPES and not self.options.force:
+            raise AnnotationError(
+                f"{state.entry.name}: QuPath holds it for {state.image_type}, not H&E; "
+                "set the image type in QuPath or use --force"
+            )
+
+    def _is_current(self, state: ImageState, annotations: Sequence[Annotation]) -> bool:
+        metadata = state.results.metadata
+        return metadata.get(names.META_FINGERPRINT) == annotation_fingerprint(
+            annotations
+        ) and metadata.get(names.META_SETTINGS) == self.settings.fingerprint(
+            self.scorer().weights_sha256
+        )
+
+    def _write(
+        self, state: ImageState, annotations: Sequence[Annotation], score: SlideScore
+    ) -> None:
+        results = image_results(
+            state.entry, annotations, score, self.scorer(), self.settings, self.options.reproduce
+        )
+        if not self._classes_added:
+            self.project.add_classes(names.CLASS_COLOURS)
+            self._classes_added = True
+        self.project.write(state.entry, results, state.stamp)
+
+    def _draw(
+        self,
+        entry: ImageEntry,
+        slide: Slide,
+        annotations: Sequence[Annotation],
+        score: SlideScore,
+    ) -> None:
+        assert self.options.maps is not None
+        scorer = self.scorer()
+        draw_risk_map(
+            self.options.maps / f"{entry.id}-{_file_name(entry.name)}-risk-map.png",
+            slide.thumbnail(1500),
+            width=slide.width,
+            mpp=score.resolution.mpp,
+            bounds=score.tiles.bounds,
+            tile_risk=score.tiles.risk,
+            outlines=[a.geometry for a in annotations if a.geometry is not None],
+            threshold=scorer.threshold,
+            title=(
+                f"{entry.name}: risk {score.risk:.3f} ({score.group}), "
+                f"{len(score.tiles)} tiles, model {scorer.name}"
+            ),
+        )
+
+
+def _file_name(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:80]

@@ -1,0 +1,106 @@
+"""A slide's score as what is written into QuPath (DESIGN §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+
+import numpy as np
+
+from qupath_hccmil import __version__
+from qupath_hccmil.project import names
+from qupath_hccmil.project.fingerprint import annotation_fingerprint
+from qupath_hccmil.project.model import Annotation, ImageEntry, ImageResults, TileObjects
+from qupath_hccmil.scoring.scorer import Scorer
+from qupath_hccmil.scoring.settings import ScoreSettings
+from qupath_hccmil.scoring.slide_score import AnnotationScore, SlideScore
+from qupath_hccmil.scoring.workflow import scoring_step
+
+
+def image_results(
+    entry: ImageEntry,
+    annotations: Sequence[Annotation],
+    score: SlideScore,
+    scorer: Scorer,
+    settings: ScoreSettings,
+    reproduce: Sequence[str] = (),
+) -> ImageResults:
+    """Measurements, tiles, metadata and workflow step of a score.
+
+    Parameters
+    ----------
+    entry : ImageEntry
+    annotations : sequence of Annotation
+        All tumour outlines that were looked at, scored or not.
+    score : SlideScore
+    scorer : Scorer
+    settings : ScoreSettings
+    reproduce : sequence of str
+        Command-line options for the workflow step.
+    """
+    metadata = {
+        names.META_RISK: repr(score.risk),
+        names.META_LOGIT: repr(score.logit),
+        names.META_GROUP: score.group,
+        names.META_TILES: str(len(score.tiles)),
+        names.META_MODEL: scorer.name,
+        names.META_WEIGHTS: scorer.weights_sha256,
+        names.META_VERSION: __version__,
+        names.META_TIME: datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        names.META_MPP: f"{score.resolution.mpp!r} ({score.resolution.source})",
+        names.META_SETTINGS: settings.fingerprint(scorer.weights_sha256),
+        names.META_FINGERPRINT: annotation_fingerprint(annotations),
+    }
+    return ImageResults(
+        annotations={key: _annotation(mine) for key, mine in score.annotations.items()},
+        tiles={key: _tiles(score, mine, scorer) for key, mine in score.annotations.items()},
+        root={
+            names.SLIDE_RISK: score.risk,
+            names.SLIDE_LOGIT: score.logit,
+            names.SLIDE_TILES: float(len(score.tiles)),
+        },
+        metadata=metadata,
+        step=scoring_step(entry.name, reproduce, _step_parameters(score, scorer)),
+    )
+
+
+def _step_parameters(score: SlideScore, scorer: Scorer) -> dict[str, str]:
+    stain = score.stain.to_dict()
+    return {
+        "model": scorer.name,
+        "weights_sha256": scorer.weights_sha256,
+        "nuclei_model": scorer.nuclei_name,
+        "nuclei_weights_sha256": scorer.nuclei_sha256,
+        "runtime": f"{scorer.runtime.name} {scorer.runtime.device}",
+        "mpp": repr(score.resolution.mpp),
+        "mpp_source": score.resolution.source,
+        "stain": repr(stain),
+        "background_tiles": str(score.background),
+        "blurred_tiles": str(score.blurred),
+    }
+
+
+def _annotation(score: AnnotationScore) -> dict[str, float]:
+    return {
+        names.ANNOTATION_RISK: score.risk,
+        names.ANNOTATION_LOGIT: score.logit,
+        names.ANNOTATION_TILES: float(len(score.rows)),
+        names.ANNOTATION_HIGH_FRACTION: score.high_fraction,
+        names.ANNOTATION_NUCLEI_FRACTION: score.nuclei_fraction,
+    }
+
+
+def _tiles(score: SlideScore, annotation: AnnotationScore, scorer: Scorer) -> TileObjects:
+    tiles = score.tiles
+    rows = annotation.rows
+    high = tiles.risk[rows] > scorer.threshold
+    return TileObjects(
+        bounds=tiles.bounds[rows],
+        class_names=np.where(high, names.CLASS_HIGH, names.CLASS_LOW).tolist(),
+        measurements={
+            names.TILE_RISK: tiles.risk[rows],
+            names.TILE_LOGIT: tiles.logit[rows],
+            names.TILE_CONTRIBUTION: tiles.contribution[rows],
+            names.TILE_NUCLEI_FRACTION: tiles.nuclei_fraction[rows],
+        },
+    )

@@ -1,0 +1,328 @@
+"""Score one slide: plan its tiles, fit its stain, run the networks, aggregate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qupath_hccmil.errors import AnnotationError
+from qupath_hccmil.mil.aggregation import contributions, risk, slide_logit
+from qupath_hccmil.project.model import Annotation, ImageEntry
+from qupath_hccmil.scoring.pipeline import Chunk, TileVerdict, read_ahead, run
+from qupath_hccmil.scoring.scorer import Scorer
+from qupath_hccmil.scoring.settings import ScoreSettings
+from qupath_hccmil.slide.geometry import TileGeometry
+from qupath_hccmil.slide.grid import tile_grid, unique_tiles
+from qupath_hccmil.slide.reader import Slide
+from qupath_hccmil.slide.resolution import Resolution, resolve_mpp
+from qupath_hccmil.slide.tissue import TissueRule
+from qupath_hccmil.stain.vahadane import Normalizer, StainFit, fit
+
+# Pooled for the slide's one stain fit: enough to hold its range of staining.
+STAIN_TILES = 64
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """The tiles to read.
+
+    Attributes
+    ----------
+    resolution : Resolution
+    bounds : (n, 4) float64
+        x, y, width, height of every tile once, level-0 px, in the order of reading.
+    members : dict of str to (k,) int64
+        Annotation UUID to the rows of its tiles; a tile may belong to several annotations.
+    wanted : int or None
+        Stop after so many kept tiles.
+    empty_annotations : list of str
+        Names (or UUIDs) of annotations that hold no tile.
+    """
+
+    resolution: Resolution
+    bounds: NDArray[np.float64]
+    members: dict[str, NDArray[np.int64]]
+    wanted: int | None
+    empty_annotations: list[str]
+
+    @property
+    def expected(self) -> int:
+        """Number of tiles that will be scored at most."""
+        return len(self.bounds) if self.wanted is None else min(self.wanted, len(self.bounds))
+
+
+@dataclass(frozen=True)
+class TileScores:
+    """Scored tiles, each once, as columns of length n.
+
+    Attributes
+    ----------
+    bounds : (n, 4) float64
+        x, y, width, height, level-0 px.
+    logit, risk, contribution, nuclei_fraction : (n,) float64
+        `contribution` is the tile's signed share of the slide's m: the sum over the slide's tiles
+        is m, and S = sign(m) |m|^(1/p).
+    """
+
+    bounds: NDArray[np.float64]
+    logit: NDArray[np.float64]
+    risk: NDArray[np.float64]
+    contribution: NDArray[np.float64]
+    nuclei_fraction: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+
+@dataclass(frozen=True)
+class AnnotationScore:
+    """One tumour outline: its own aggregate over its own tiles.
+
+    Attributes
+    ----------
+    rows : (k,) int64
+        Its tiles among the slide's.
+    """
+
+    risk: float
+    logit: float
+    high_fraction: float
+    nuclei_fraction: float
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SlideScore:
+    """One slide: every tile counts once, however many annotations hold it."""
+
+    risk: float
+    logit: float
+    group: str
+    resolution: Resolution
+    tiles: TileScores
+    annotations: dict[str, AnnotationScore]
+    background: int
+    blurred: int
+    stain: StainFit
+    notes: list[str] = field(default_factory=list)
+
+
+def plan_tiles(
+    slide: Slide,
+    annotations: Sequence[Annotation],
+    entry: ImageEntry,
+    settings: ScoreSettings,
+) -> TilePlan:
+    """Lay the tile grid over tumour outlines.
+
+    Parameters
+    ----------
+    slide : Slide
+        Open, in the coordinates of QuPath's server.
+    annotations : sequence of Annotation
+        Tumour outlines.
+    entry : ImageEntry
+        Its pixel calibration comes before the slide's own.
+    settings : ScoreSettings
+
+    Raises
+    ------
+    ResolutionError
+        The pixel size is absent or out of range.
+    AnnotationError
+        No annotation has room for a tile.
+    """
+    calibration = (entry.server.pixel_width, entry.server.pixel_height)
+    resolution = resolve_mpp(settings.mpp, calibration, slide.mpp, name=entry.name)
+    geometry = TileGeometry()
+    grids = tile_grid(
+        [annotation.geometry for annotation in annotations],
+        geometry.tile_um / resolution.mpp_x,
+        geometry.tile_um / resolution.mpp_y,
+        slide.width,
+        slide.height,
+        min_inside=settings.min_inside,
+    )
+    union, rows = unique_tiles(grids)
+    if not len(union):
+        raise AnnotationError(
+            f"{entry.name}: the tumour annotations are too small: none has half a tile of "
+            f"{geometry.tile_um:g} µm inside; outline a larger area or lower --min-inside"
+        )
+    order = np.arange(len(union))
+    if settings.max_tiles is not None and settings.max_tiles < len(union):
+        order = np.random.default_rng(settings.seed).permutation(len(union))
+    place = np.empty_like(order)
+    place[order] = np.arange(len(union))
+    return TilePlan(
+        resolution=resolution,
+        bounds=union[order],
+        members={
+            annotation.id: np.sort(place[mine])
+            for annotation, mine in zip(annotations, rows, strict=True)
+        },
+        wanted=settings.max_tiles,
+        empty_annotations=[
+            annotation.name or annotation.id
+            for annotation, mine in zip(annotations, rows, strict=True)
+            if not len(mine)
+        ],
+    )
+
+
+def score_slide(
+    slide: Slide,
+    plan: TilePlan,
+    scorer: Scorer,
+    settings: ScoreSettings,
+    progress: Callable[[int], None] = lambda n: None,
+) -> SlideScore:
+    """Score the planned tiles of a slide.
+
+    Parameters
+    ----------
+    slide : Slide
+    plan : TilePlan
+    scorer : Scorer
+        Networks and their numbers.
+    settings : ScoreSettings
+    progress : callable
+        Told how many more tiles are dealt with.
+
+    Raises
+    ------
+    SlideError
+        A tile cannot be read.
+    AnnotationError
+        No tile is left after the tissue rule, or there is too little tissue for a stain fit.
+    """
+    reader = TileReader(slide, plan.bounds, scorer.geometry, scorer.tissue_rule)
+    stain = fit_stain(reader)
+    normalizer = Normalizer(stain, scorer.stain_target)
+
+    def load(rows: NDArray[np.int64]) -> Chunk:
+        rgb, verdicts = reader.read(rows)
+        return Chunk(rows, verdicts, normalizer.transform(rgb[verdicts == TileVerdict.KEPT]))
+
+    scored = run(
+        read_ahead(load, len(plan.bounds)),
+        scorer.runtime,
+        len(plan.bounds),
+        wanted=plan.wanted,
+        progress=progress,
+    )
+    kept = np.flatnonzero(scored.verdicts == TileVerdict.KEPT)
+    if not len(kept):
+        raise AnnotationError(
+            f"{slide.path}: all {len(plan.bounds)} tiles in the tumour annotations are background "
+            "or out of focus; check the outlines"
+        )
+    return _aggregate(
+        plan, scorer, scored.logits, scored.nuclei_fraction, kept, stain, scored.verdicts
+    )
+
+
+class TileReader:
+    """Reads tiles by row and judges them; may be called from several threads."""
+
+    def __init__(
+        self,
+        slide: Slide,
+        bounds: NDArray[np.float64],
+        geometry: TileGeometry,
+        rule: TissueRule,
+    ) -> None:
+        self._slide = slide
+        self.bounds = bounds
+        self._geometry = geometry
+        self._rule = rule
+
+    def read(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
+        """Pixels and verdicts.
+
+        Returns
+        -------
+        rgb : (n, 224, 224, 3) uint8
+        verdicts : (n,) int8
+            :class:`TileVerdict`.
+        """
+        side = self._geometry.tile_px
+        rgb = np.empty((len(rows), side, side, 3), np.uint8)
+        for i, row in enumerate(rows):
+            rgb[i] = self._slide.read_tile(*self.bounds[row], out=side)
+        return rgb, self._verdicts(rgb)
+
+    def _verdicts(self, rgb: NDArray[np.uint8]) -> NDArray[np.int8]:
+        background, blurred = self._rule.judge(rgb)
+        verdicts = np.full(len(rgb), TileVerdict.KEPT, np.int8)
+        verdicts[blurred] = TileVerdict.BLURRED
+        verdicts[background] = TileVerdict.BACKGROUND
+        return verdicts
+
+
+def fit_stain(reader: TileReader) -> StainFit:
+    """Fit the slide's stain on tissue pixels pooled over tiles spread evenly through it."""
+    n_tiles = len(reader.bounds)
+    rows = np.unique(np.linspace(0, n_tiles - 1, min(STAIN_TILES, n_tiles)).astype(np.int64))
+    rgb, verdicts = reader.read(rows)
+    kept = rgb[verdicts == TileVerdict.KEPT]
+    return fit(kept if len(kept) else rgb)
+
+
+def _aggregate(
+    plan: TilePlan,
+    scorer: Scorer,
+    logits: NDArray[np.float64],
+    nuclei: NDArray[np.float64],
+    kept: NDArray[np.int64],
+    stain: StainFit,
+    verdicts: NDArray[np.int8],
+) -> SlideScore:
+    place = np.full(len(plan.bounds), -1)
+    place[kept] = np.arange(len(kept))
+    tiles = TileScores(
+        bounds=plan.bounds[kept],
+        logit=logits[kept],
+        risk=risk(logits[kept]),
+        contribution=contributions(logits[kept], scorer.p),
+        nuclei_fraction=nuclei[kept],
+    )
+    annotations: dict[str, AnnotationScore] = {}
+    notes = []
+    for annotation, rows in plan.members.items():
+        mine = place[rows]
+        mine = mine[mine >= 0]
+        if len(mine):
+            annotations[annotation] = _annotation_score(tiles, mine, scorer)
+        elif len(rows):
+            notes.append(f"annotation {annotation} has no tile with tissue in focus and no score")
+    logit = float(slide_logit(tiles.logit, scorer.p))
+    slide_risk = float(risk(logit))
+    return SlideScore(
+        risk=slide_risk,
+        logit=logit,
+        group=scorer.group(slide_risk),
+        resolution=plan.resolution,
+        tiles=tiles,
+        annotations=annotations,
+        background=int(np.sum(verdicts == TileVerdict.BACKGROUND)),
+        blurred=int(np.sum(verdicts == TileVerdict.BLURRED)),
+        stain=stain,
+        notes=notes,
+    )
+
+
+def _annotation_score(
+    tiles: TileScores, rows: NDArray[np.int64], scorer: Scorer
+) -> AnnotationScore:
+    logit = float(slide_logit(tiles.logit[rows], scorer.p))
+    return AnnotationScore(
+        risk=float(risk(logit)),
+        logit=logit,
+        high_fraction=float(np.mean(tiles.risk[rows] > scorer.threshold)),
+        nuclei_fraction=float(np.mean(tiles.nuclei_fraction[rows])),
+        rows=rows,
+    )
