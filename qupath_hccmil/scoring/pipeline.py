@@ -12,11 +12,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qupath_hccmil.scoring.runtime import Runtime
+if TYPE_CHECKING:
+    from qupath_hccmil.scoring.runtime import Runtime
+
 
 # A job is long enough to drown the queue's overhead, short enough to keep memory small.
 CHUNK = 8

@@ -1,0 +1,120 @@
+"""What is installed, found and usable on this machine: the facts behind ``doctor``."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from qupath_hccmil import __version__
+from qupath_hccmil.errors import HccMilError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fact.
+
+    Attributes
+    ----------
+    what : str
+        What was looked for.
+    found : str
+        What it is, or why it is not usable.
+    ok : bool
+        Whether it is usable.
+    needed : bool
+        Whether nothing can be scored without it.
+    """
+
+    what: str
+    found: str
+    ok: bool
+    needed: bool = True
+
+
+def findings() -> Iterator[Finding]:
+    """Look at everything that scoring uses; a part that fails is told, not raised."""
+    yield Finding("qupath-hccmil", f"{__version__}, Python {sys.version.split()[0]}", True)
+    yield Finding("machine", f"{platform.platform()}, {os.cpu_count()} cores", True)
+    for what, look, needed in _CHECKS:
+        try:
+            yield Finding(what, look(), True, needed)
+        except (HccMilError, ImportError, OSError, RuntimeError) as error:
+            yield Finding(what, str(error).splitlines()[0], False, needed)
+
+
+def _qupath() -> str:
+    from qupath_hccmil.errors import EngineError
+    from qupath_hccmil.project.engine import find_qupath
+
+    found = find_qupath()
+    if found is None:
+        raise EngineError(
+            "none found; the native engine is used (PAQUO_QUPATH_DIR names a QuPath folder)"
+        )
+    return f"{found.version} at {found.path}"
+
+
+def _openslide() -> str:
+    import openslide
+
+    return f"{openslide.__library_version__} (python {openslide.__version__})"
+
+
+def _stain() -> str:
+    import spams  # noqa: F401
+
+    return f"spams-bin {version('spams-bin')}"
+
+
+def _torch() -> str:
+    import torch
+
+    from qupath_hccmil.mil.network import TileNetwork  # noqa: F401
+
+    return f"{torch.__version__}, torchvision {version('torchvision')}"
+
+
+def _accelerator() -> str:
+    import torch
+
+    from qupath_hccmil.errors import ModelError
+
+    if torch.cuda.is_available():
+        return f"cuda: {torch.cuda.get_device_name()}"
+    if torch.backends.mps.is_available():
+        return "mps"
+    raise ModelError("none; scoring runs on the CPU")
+
+
+def _openvino() -> str:
+    import openvino
+
+    core = openvino.Core()
+    name = core.get_property("CPU", "FULL_DEVICE_NAME")
+    return f"{openvino.__version__.split('-')[0]} on {name}"
+
+
+def _model(kind: str) -> Callable[[], str]:
+    def look() -> str:
+        from qupath_hccmil.model_folder import default_model_dir, load_model_folder
+
+        folder = load_model_folder(default_model_dir(kind), kind)
+        return f"{folder.name}, weights sha256 {folder.weights_sha256[:12]}… intact"
+
+    return look
+
+
+_CHECKS: tuple[tuple[str, Callable[[], str], bool], ...] = (
+    ("QuPath", _qupath, False),
+    ("OpenSlide", _openslide, True),
+    ("stain fit", _stain, True),
+    ("torch", _torch, True),
+    ("accelerator", _accelerator, False),
+    ("OpenVINO", _openvino, False),
+    ("nuclei model", _model("nuclei"), True),
+    ("risk model", _model("mil"), True),
+)

@@ -1,0 +1,108 @@
+"""What is kept of a run outside the project: ``run.json`` and the tables of ``--out``."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from qupath_hccmil import __version__
+from qupath_hccmil.errors import WriteError
+from qupath_hccmil.project.model import Project
+from qupath_hccmil.scoring.batch import Outcome
+from qupath_hccmil.scoring.settings import ScoreSettings
+
+RESEARCH_USE = "For research use only; not for diagnosis or treatment."
+
+_VERSIONS = ("numpy", "opencv-python", "openslide-bin", "openvino", "pillow", "shapely", "torch")
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder of ``--out`` before any work is done.
+
+    Raises
+    ------
+    WriteError
+        It cannot be made or written.
+    """
+    probe = folder / ".write-probe"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise WriteError(
+            f"{folder}: cannot be written ({error.strerror}); name another --out"
+        ) from None
+
+
+def reproduce(settings: ScoreSettings, model: Path | None) -> tuple[str, ...]:
+    """Command-line options of ``score`` that give the same scores; defaults are left out."""
+    default = ScoreSettings()
+    words: list[str] = []
+    if settings.annotation_classes != default.annotation_classes:
+        for name in settings.annotation_classes:
+            words += ["--annotation-class", name]
+    for option, value, usual in (
+        ("--mpp", settings.mpp, default.mpp),
+        ("--min-inside", settings.min_inside, default.min_inside),
+        ("--max-tiles", settings.max_tiles, default.max_tiles),
+        ("--seed", settings.seed, default.seed),
+        ("--model", str(model.resolve()) if model else None, None),
+    ):
+        if value != usual:
+            words += [option, str(value)]
+    return tuple(words)
+
+
+def summary(
+    project: Project,
+    settings: ScoreSettings,
+    outcomes: Sequence[Outcome],
+    model: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """A run as plain data, for JSON.
+
+    Parameters
+    ----------
+    project : Project
+    settings : ScoreSettings
+    outcomes : sequence of Outcome
+    model : dict or None
+        What scored; None where nothing had to be scored.
+    """
+    return {
+        "note": RESEARCH_USE,
+        "project": str(project.path),
+        "engine": project.engine,
+        "qupath_version": project.qupath_version,
+        "model": model,
+        "settings": asdict(settings),
+        "images": [asdict(outcome) for outcome in outcomes],
+        "versions": {"qupath-hccmil": __version__, "python": sys.version.split()[0], **_versions()},
+        "platform": platform.platform(),
+    }
+
+
+def summary_line(outcomes: Sequence[Outcome]) -> str:
+    """How many images came to what, in one line."""
+    counts = {
+        status: sum(outcome.status == status for outcome in outcomes)
+        for status in ("scored", "planned", "up to date", "failed")
+    }
+    parts = [f"{count} {status}" for status, count in counts.items() if count]
+    return f"{', '.join(parts)}. {RESEARCH_USE}"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
