@@ -2,15 +2,142 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
 
-from qupath_hccmil.mil.network import build_tile_network
-from qupath_hccmil.model_folder import default_model_dir, load_model_folder
-from qupath_hccmil.nuclei.unet import build_unet
+from qupath_hccmil.errors import ModelError
+from qupath_hccmil.mil.aggregation import is_high_risk
+from qupath_hccmil.mil.network import load_tile_network
+from qupath_hccmil.model_folder import ModelFolder, default_model_dir, load_model_folder
+from qupath_hccmil.nuclei.model import load_unet
 from qupath_hccmil.scoring.networks import ScoringNetwork
 from qupath_hccmil.scoring.runtime import DeviceName, Runtime, RuntimeName, load_runtime
 from qupath_hccmil.slide.geometry import TileGeometry
+from qupath_hccmil.slide.reader import RESAMPLER
 from qupath_hccmil.slide.tissue import TissueRule
 from qupath_hccmil.stain.vahadane import StainFit
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Networks and the numbers that belong to them.
+
+    Attributes
+    ----------
+    name, weights_sha256 : str
+        Of the risk model.
+    surrogate : bool
+        The model was trained on simulated labels.
+    nuclei_name, nuclei_sha256 : str
+    geometry : TileGeometry
+    tissue_rule : TissueRule
+    stain_target : StainFit
+        What slides are normalised to.
+    p : float
+        Exponent of the generalised mean.
+    threshold : float
+        High risk above it.
+    runtime : Runtime
+    """
+
+    name: str
+    weights_sha256: str
+    surrogate: bool
+    nuclei_name: str
+    nuclei_sha256: str
+    geometry: TileGeometry
+    tissue_rule: TissueRule
+    stain_target: StainFit
+    p: float
+    threshold: float
+    runtime: Runtime
+
+    def group(self, risk: float) -> str:
+        """``high`` or ``low``."""
+        return "high" if is_high_risk(risk, self.threshold) else "low"
+
+
+def load_scorer(
+    model: Path | None = None,
+    *,
+    runtime: RuntimeName = "auto",
+    device: DeviceName = "auto",
+) -> Scorer:
+    """Load a risk model and the nuclei model that it was trained with.
+
+    Parameters
+    ----------
+    model : Path, optional
+        Folder of a risk model; the shipped one by default.
+    runtime, device : str
+        See :func:`load_runtime`.
+
+    Raises
+    ------
+    ModelError
+        A folder is incomplete or has the wrong hash, or the two models do not belong together.
+    """
+    risk_folder = load_model_folder(model or default_model_dir("mil"), "mil")
+    config = risk_folder.config
+    assert config.risk is not None, "the schema asks for it in a mil model"
+    nuclei_folder = _nuclei_folder(risk_folder)
+    _check_pixels(risk_folder, nuclei_folder)
+    assert config.stain_reference is not None, "the schema asks for it in a mil model"
+    network = ScoringNetwork(load_unet(nuclei_folder), load_tile_network(risk_folder))
+    return Scorer(
+        name=config.name,
+        weights_sha256=config.weights_sha256,
+        surrogate=config.risk.surrogate,
+        nuclei_name=nuclei_folder.config.name,
+        nuclei_sha256=nuclei_folder.config.weights_sha256,
+        geometry=config.geometry,
+        tissue_rule=TissueRule(),
+        stain_target=StainFit.from_dict(config.stain_reference),
+        p=config.risk.p,
+        threshold=config.risk.threshold,
+        runtime=load_runtime(network, config.geometry.tile_px, runtime=runtime, device=device),
+    )
+
+
+def lazy_scorer(
+    model: Path | None, *, runtime: RuntimeName, device: DeviceName
+) -> Callable[[], Scorer]:
+    """A function that loads the scorer when it is first called, and the same one afterwards."""
+
+    @cache
+    def scorer() -> Scorer:
+        return load_scorer(model, runtime=runtime, device=device)
+
+    return scorer
+
+
+def _nuclei_folder(risk_folder: ModelFolder) -> ModelFolder:
+    """The nuclei model that a risk model names: beside it, else among those that ship."""
+    assert risk_folder.config.risk is not None
+    wanted = risk_folder.config.risk.nuclei_model
+    beside = risk_folder.path.resolve().parent / wanted.name
+    path = beside if beside.is_dir() else default_model_dir(wanted.name)
+    folder = load_model_folder(path, "nuclei")
+    if folder.config.weights_sha256 != wanted.sha256:
+        raise ModelError(
+            f"{risk_folder.path}: was trained with nuclei model {wanted.name} "
+            f"{wanted.sha256[:12]}…, but {path} is {folder.config.weights_sha256[:12]}…; "
+            "put the right one beside it"
+        )
+    return folder
+
+
+def _check_pixels(*folders: ModelFolder) -> None:
+    """Refuse models that see other pixels than the pipeline makes."""
+    for folder in folders:
+        config = folder.config
+        if config.resampler != RESAMPLER:
+            raise ModelError(
+                f"{folder.path}: resampler {config.resampler!r} is not {RESAMPLER!r}, the only one"
+            )
+        if config.colour != "stain-normalised":
+            raise ModelError(f"{folder.path}: colour {config.colour!r} cannot be scored")
+        if config.geometry != folders[0].config.geometry:
+            raise ModelError(f"{folder.path}: its tiles are not those of {folders[0].path}")
