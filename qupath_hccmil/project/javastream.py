@@ -13,6 +13,7 @@ import gc
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from qupath_hccmil.errors import UnsupportedDataError
 from qupath_hccmil.project.javanodes import (
@@ -55,7 +56,14 @@ _LONG = struct.Struct(">q")
 _REFERENCE = struct.Struct(">BI")
 
 
-def load(data: bytes) -> list[Part]:
+class JavaStream(NamedTuple):
+    """A parsed stream: its contents, and the class descriptions in it, in order."""
+
+    contents: list[Part]
+    classes: list[ClassDesc]
+
+
+def load(data: bytes) -> JavaStream:
     """Parse a stream, and make sure that it would be written back byte for byte.
 
     Parameters
@@ -63,30 +71,25 @@ def load(data: bytes) -> list[Part]:
     data : bytes
         The whole stream.
 
-    Returns
-    -------
-    list of Part
-        Its contents.
-
     Raises
     ------
     UnsupportedDataError
         It is no such stream, is truncated or damaged, or would not be written back the same.
     """
-    contents = parse(data)
-    if serialise(contents) != data:
+    stream = parse(data)
+    if serialise(stream.contents) != data:
         raise UnsupportedDataError("holds a Java stream that could not be written back the same")
-    return contents
+    return stream
 
 
-def parse(data: bytes) -> list[Part]:
+def parse(data: bytes) -> JavaStream:
     """Parse a stream without the check that :func:`load` adds."""
     if data[:4] != HEADER:
         raise UnsupportedDataError("is not a Java serialization stream")
     parser = _Parser(data)
     with _no_collection():
         try:
-            return parser.contents()
+            return JavaStream(parser.contents(), parser.classes)
         except (IndexError, KeyError, struct.error) as error:
             raise UnsupportedDataError(
                 f"is truncated or damaged near byte {parser.position} of {len(data)}"
@@ -134,6 +137,7 @@ class _Parser:
         self.opened: tuple[tuple[int, ...], list[Part]] | None = None
         self.depth = 0
         self.unfinished: set[int] = set()
+        self.classes: list[ClassDesc] = []
         self.handlers: dict[int, Callable[[], Part]] = {
             NULL: _null,
             REFERENCE: self.reference,
@@ -304,6 +308,7 @@ class _Parser:
         node.fields = tuple(self.field() for _ in range(self.number(_SHORT)))
         _check_class(node)
         node.annotation, node.parent = self.tail(node)
+        self.classes.append(node)
         return node
 
     def field(self) -> tuple[str, bytes, Part]:

@@ -48,7 +48,7 @@ def read(node: Part) -> dict[str, float]:
         if kind == GENERAL:
             return dict(_measurement(each) for each in list_items(fields(node)["list"]))
         if kind in NUMERIC:
-            return dict(zip(_names(node), values(node).tolist(), strict=False))
+            return dict(zip(names(node), values(node).tolist(), strict=False))
     raise UnsupportedDataError(f"holds measurements of an unknown kind ({class_name(node)})")
 
 
@@ -65,8 +65,14 @@ def _array(node: JavaObject) -> PrimitiveArray:
     return array
 
 
-def _names(node: JavaObject) -> list[str]:
-    return [str(name) for name in list_items(fields(node)["names"])]
+def names_node(node: JavaObject) -> Part:
+    """Return the list of names of a numeric list, which many share."""
+    return fields(node)["names"]
+
+
+def names(node: JavaObject) -> list[str]:
+    """Return the names of a numeric list."""
+    return [str(name) for name in list_items(names_node(node))]
 
 
 def _measurement(node: Part) -> tuple[str, float]:
@@ -111,8 +117,7 @@ class NamePool:
         """Learn names and map of a closed numeric list in the stream."""
         found = fields(node)
         if found["isClosed"] == b"\1":
-            names = tuple(_names(node))
-            self._closed.setdefault(names, (found["map"], found["names"]))
+            self._closed.setdefault(tuple(names(node)), (found["map"], found["names"]))
 
     def know_integer(self, value: int, node: JavaObject) -> None:
         """Learn the object of a number in the stream."""
@@ -167,9 +172,9 @@ class NamePool:
         else:
             array = _array(node)
             new = np.array(list(measurements.values()), f">f{array.size}").tobytes()
-            names = _names(node)
-            old = array.data[: len(names) * array.size]
-            self._set_numeric(node, [*names, *measurements], old + new)
+            known = names(node)
+            old = array.data[: len(known) * array.size]
+            self._set_numeric(node, [*known, *measurements], old + new)
 
     def remove(self, node: JavaObject, drop: Callable[[str], bool]) -> bool:
         """Take measurements from a list; whether it had any of them."""
@@ -180,13 +185,13 @@ class NamePool:
             if len(kept) < len(items):
                 _replace_items(inner, kept)
             return len(kept) < len(items)
-        names = _names(node)
-        left = [at for at, name in enumerate(names) if not drop(name)]
-        if len(left) < len(names):
+        known = names(node)
+        left = [at for at, name in enumerate(known) if not drop(name)]
+        if len(left) < len(known):
             array = _array(node)
             data = b"".join(array.data[at * array.size : (at + 1) * array.size] for at in left)
-            self._set_numeric(node, [names[at] for at in left], data)
-        return len(left) < len(names)
+            self._set_numeric(node, [known[at] for at in left], data)
+        return len(left) < len(known)
 
     def _set_numeric(self, node: JavaObject, names: Sequence[str], data: bytes) -> None:
         """Rewrite a numeric list; one that was closed is closed again, as QuPath does."""

@@ -163,11 +163,11 @@ def rectangle_bounds(node: JavaObject) -> tuple[float, float, float, float]:
 def geometry_node(book: ClassBook, geometry: BaseGeometry) -> JavaObject:
     """Make a region from a shapely area: a polygon without holes stays one."""
     plane = struct.pack(">iii", -1, 0, 0)
-    if geometry.geom_type == "Polygon" and not geometry.interiors:
+    if isinstance(geometry, shapely.Polygon) and not geometry.interiors:
         points = np.asarray(geometry.exterior.coords, ">f4")[:-1]
         x, y = (book.floats(points[:, axis].tobytes()) for axis in (0, 1))
         return book.object("qupath.lib.roi.PolygonROI$SerializationProxy", plane, None, None, x, y)
-    if geometry.geom_type not in ("Polygon", "MultiPolygon"):
+    if not isinstance(geometry, shapely.Polygon | shapely.MultiPolygon):
         raise ValueError(f"an annotation must be an area, not a {geometry.geom_type}")
     wkb = shapely.to_wkb(geometry, byte_order=0, output_dimension=2)
     array = PrimitiveArray(book.get("[B"), wkb, 1)
