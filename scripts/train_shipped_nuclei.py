@@ -15,7 +15,13 @@ from qupath_hccmil.nuclei.evaluate import evaluate, torch_predictor
 from qupath_hccmil.nuclei.train import NucleiSettings, train
 
 # Only organs whose name is certain, so that none of their slides can hide under another name.
-CHOOSING = ("human lung", "human testis", "human cerebellum", "human umbilical cord", "mouse kidney")
+CHOOSING = (
+    "human lung",
+    "human testis",
+    "human cerebellum",
+    "human umbilical cord",
+    "mouse kidney",
+)
 TEST = ("mouse liver", "human pancreas", "human jejunum", "human tonsil")
 NUINSSEG_MPP = 0.18
 
@@ -46,7 +52,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30)
     arguments = parser.parse_args()
     training, choosing, test = split(arguments.data)
-    print(f"{len(training)} training, {len(choosing)} choosing, {len(test)} test images", flush=True)
+    print(
+        f"{len(training)} training, {len(choosing)} choosing, {len(test)} test images", flush=True
+    )
     settings = NucleiSettings(epochs=arguments.epochs)
     result = train(
         training, choosing, arguments.out, settings, lambda row: print(dict(row), flush=True)

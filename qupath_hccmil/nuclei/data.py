@@ -130,9 +130,7 @@ def load_source(
     if not samples:
         raise DataError(f"{source.images}: no usable image ({unused[0]})")
     share = source.weight / len(samples)
-    return [
-        Sample(s.name, s.group, s.rgb, s.mask, s.mpp, share) for s in samples
-    ], unused
+    return [Sample(s.name, s.group, s.rgb, s.mask, s.mpp, share) for s in samples], unused
 
 
 def mpp_from_nuclei(labels: NDArray[np.int32]) -> float:

@@ -109,7 +109,7 @@ def dice(overlap: int, predicted: int, actual: int) -> float:
 
 
 def torch_predictor(model: nn.Module) -> Predictor:
-    """A predictor that runs a torch network as it is, in evaluation mode."""
+    """Make a predictor that runs a torch network as it is, in evaluation mode."""
 
     def predict(tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         model.eval()
@@ -161,9 +161,7 @@ def evaluate(
         bins = np.minimum((heat * _BINS).astype(int), _BINS - 1).ravel()
         for row, values in enumerate((heat.ravel(), mask.ravel(), None)):
             sums[row] += np.bincount(bins, weights=values, minlength=_BINS)
-    calibration = [
-        (float(p / n), float(y / n), int(n)) for p, y, n in sums.T if n
-    ]
+    calibration = [(float(p / n), float(y / n), int(n)) for p, y, n in sums.T if n]
     return NucleiScores(images, calibration)
 
 
