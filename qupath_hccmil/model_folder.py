@@ -113,7 +113,8 @@ class ModelConfig:
 
     def to_json(self) -> dict[str, Any]:
         """As ``config.json`` holds it."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+        content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> ModelConfig:

@@ -34,7 +34,7 @@ def slide_logit(tile_logits: Tensor, p: float = POWER) -> Tensor:
     is infinite where m = 0 and some s aren't; there |m| is held at `CANCELLATION` times
     ``mean(|s|^p)``. Where every s is 0 it is 1/n, the limit along equal s.
     """
-    result: Tensor = _SignedMean.apply(tile_logits, p)  # type: ignore[no-untyped-call]
+    result: Tensor = _SignedMean.apply(tile_logits, p)
     return result
 
 

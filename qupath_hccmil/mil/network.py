@@ -29,6 +29,9 @@ class TileNetwork(nn.Module):
     one patient: normalised by its own statistics it would lose what tells it from other patients.
     """
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.mobilenet = torchvision_models().mobilenet_v2(weights=None, num_classes=1)

@@ -104,4 +104,5 @@ def _blur(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.f
 def _jpeg(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 95))]
     _, code = cv2.imencode(".jpg", rgb[..., ::-1], quality)
-    return np.ascontiguousarray(cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), dtype=np.uint8)
+    return np.ascontiguousarray(decoded[..., ::-1])
