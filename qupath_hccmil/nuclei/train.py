@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -28,9 +27,11 @@ from qupath_hccmil.nuclei.evaluate import evaluate, torch_predictor
 from qupath_hccmil.nuclei.loss import dice_loss
 from qupath_hccmil.nuclei.unet import UNet
 from qupath_hccmil.slide.geometry import TileGeometry
+from qupath_hccmil.training_log import write_log
 
 Progress = Callable[[Mapping[str, float]], None]
-CHECKPOINT, LOG, CURVE = "checkpoint.safetensors", "log.csv", "curve.png"
+CHECKPOINT = "checkpoint.safetensors"
+_CURVES = {"loss": "training: Dice loss", "dice_pooled": "held out: pooled Dice"}
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def train(
         }
         run.keep(row)
         run.save(out / CHECKPOINT)
-        _write_log(out, run.log)
+        write_log(out, run.log, _CURVES)
         if progress:
             progress(row)
     run.average.load_state_dict(run.best)
@@ -256,26 +257,3 @@ def _fingerprint(
         "validation": [(s.name, s.mpp) for s in validation],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _write_log(out: Path, log: list[dict[str, float]]) -> None:
-    with (out / LOG).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(log[0]))
-        writer.writeheader()
-        writer.writerows(log)
-    _draw_curve(out / CURVE, log)
-
-
-def _draw_curve(path: Path, log: list[dict[str, float]]) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    epochs = [row["epoch"] for row in log]
-    axes.plot(epochs, [row["loss"] for row in log], label="training: Dice loss")
-    axes.plot(epochs, [row["dice_pooled"] for row in log], label="held out: pooled Dice")
-    axes.set(xlabel="epoch", ylim=(0, 1))
-    axes.legend()
-    figure.savefig(path, dpi=120)
