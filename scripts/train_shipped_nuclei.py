@@ -3,65 +3,95 @@
     python scripts/train_shipped_nuclei.py DATA OUT
 
 DATA holds nuinsseg/ and dsb2018/. Some organs choose the epoch, others are a test that nothing is
-chosen on, the rest and DSB2018 are trained on. Interrupted, it goes on where it was.
+chosen on, the rest and DSB2018 are trained on. Interrupted, it goes on where it was. The model
+folder is OUT/nuclei-unet.
 """
 
 import argparse
-import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-from qupath_hccmil.nuclei.data import Sample, Source, load_source, read_groups
-from qupath_hccmil.nuclei.evaluate import evaluate, torch_predictor
-from qupath_hccmil.nuclei.train import NucleiSettings, train
-
-# Only organs whose name is certain, so that none of their slides can hide under another name.
-CHOOSING = (
-    "human lung",
-    "human testis",
-    "human cerebellum",
-    "human umbilical cord",
-    "mouse kidney",
+from open_data import (
+    CHOOSING,
+    DSB2018,
+    NUINSSEG,
+    NUINSSEG_MPP,
+    TEST,
+    dsb2018,
+    nuinsseg,
+    of_groups,
+    stain_normalised,
 )
-TEST = ("mouse liver", "human pancreas", "human jejunum", "human tonsil")
-NUINSSEG_MPP = 0.18
+
+from qupath_hccmil.model_folder import ModelConfig, save_model_folder
+from qupath_hccmil.nuclei.data import Sample, load_source
+from qupath_hccmil.nuclei.evaluate import Predictor, evaluate, torch_predictor
+from qupath_hccmil.nuclei.train import NucleiSettings, train
+from qupath_hccmil.stain.reference import default_reference
+
+NAME = "nuclei-unet"
+CARD = Path(__file__).parent / "model_cards" / f"{NAME}.md"
 
 
-def sources(data: Path) -> tuple[Source, Source]:
-    nuinsseg = data / "nuinsseg"
-    organs = read_groups(nuinsseg / "organs.csv", "image", "organ")
-    dsb = data / "dsb2018"
-    return (
-        Source(nuinsseg / "images", nuinsseg / "masks", NUINSSEG_MPP, organs, weight=0.75),
-        Source(dsb / "images", dsb / "labels", None, weight=0.25),
-    )
-
-
-def split(data: Path) -> tuple[list[Sample], list[Sample], list[Sample]]:
-    """Training, choosing and test images."""
-    nuinsseg, dsb = (load_source(source)[0] for source in sources(data))
-    training = [s for s in nuinsseg if s.group not in CHOOSING + TEST]
-    choosing = [s for s in nuinsseg if s.group in CHOOSING]
-    test = [s for s in nuinsseg if s.group in TEST]
-    return training + dsb, choosing, test
+def figures(samples: Sequence[Sample], predict: Predictor) -> dict[str, object]:
+    scores = evaluate(samples, predict)
+    return {
+        "images": len(samples),
+        "dice_pooled": round(scores.dice_pooled, 4),
+        "dice_mean": round(scores.dice_mean, 4),
+        "precision": round(scores.precision, 4),
+        "recall": round(scores.recall, 4),
+        "dice_by_organ": {organ: round(value, 4) for organ, value in scores.by_group().items()},
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--epochs", type=int, default=30)
     arguments = parser.parse_args()
-    training, choosing, test = split(arguments.data)
-    print(
-        f"{len(training)} training, {len(choosing)} choosing, {len(test)} test images", flush=True
-    )
-    settings = NucleiSettings(epochs=arguments.epochs)
+    organs, _ = load_source(nuinsseg(arguments.data))
+    others, _ = load_source(dsb2018(arguments.data))
+    held_out = {"choosing": CHOOSING, "test": TEST}
+    training = [s for s in organs if s.group not in CHOOSING + TEST] + others
+    settings = NucleiSettings(epochs=30, steps=120)
     result = train(
-        training, choosing, arguments.out, settings, lambda row: print(dict(row), flush=True)
+        training,
+        of_groups(organs, CHOOSING),
+        arguments.out,
+        settings,
+        lambda row: print(dict(row), flush=True),
     )
-    scores = evaluate(test, torch_predictor(result.model)).as_dict()
-    (arguments.out / "test.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
-    print({k: scores[k] for k in ("dice_pooled", "dice_mean", "precision", "recall", "groups")})
+    predict = torch_predictor(result.model)
+    normalised = stain_normalised(arguments.data)
+    metrics = {
+        f"{side}, {colour}": figures(of_groups(samples, groups), predict)
+        for side, groups in held_out.items()
+        for colour, samples in (
+            ("stain-normalised", normalised),
+            ("luminosity-standardised", organs),
+        )
+    }
+    print(metrics)
+    config = ModelConfig(
+        kind="nuclei",
+        name=NAME,
+        version="1",
+        architecture={"name": "unet", "base": settings.base, "depth": settings.depth},
+        stain_reference=default_reference().to_dict(),
+        data=(NUINSSEG, DSB2018),
+        training={
+            **asdict(settings),
+            "best_epoch": result.epoch,
+            "images": len(training),
+            "nuinsseg_mpp": NUINSSEG_MPP,
+            "command": "python scripts/train_shipped_nuclei.py DATA OUT",
+        },
+        metrics=metrics,
+    )
+    weights = result.model.state_dict()
+    save_model_folder(arguments.out / NAME, config, weights, CARD.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
