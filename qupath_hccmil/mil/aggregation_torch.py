@@ -1,0 +1,65 @@
+"""The torch twin of `qupath_hccmil.mil.aggregation`, with a gradient that is finite everywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from qupath_hccmil.mil.aggregation import POWER, THRESHOLD
+
+# |m| counts as at least this share of mean(|s|^p) in the gradient: it bounds the gradient where
+# tiles of opposite sign cancel, is exact elsewhere, and doesn't depend on the scale of s.
+CANCELLATION = 0.01
+
+
+def slide_logit(tile_logits: Tensor, p: float = POWER) -> Tensor:
+    """Generalised mean with sign: ``m = mean(sign(s)·|s|^p)``, ``S = sign(m)·|m|^(1/p)``.
+
+    Parameters
+    ----------
+    tile_logits : (n,) Tensor
+    p : float
+
+    Returns
+    -------
+    Tensor
+        Scalar.
+
+    Notes
+    -----
+    The value is the published formula everywhere. Its gradient ``|s_i|^(p−1)/n · |m|^(1/p − 1)``
+    is infinite where m = 0 and some s aren't; there |m| is held at `CANCELLATION` times
+    ``mean(|s|^p)``. Where every s is 0 it is 1/n, the limit along equal s.
+    """
+    result: Tensor = _SignedMean.apply(tile_logits, p)
+    return result
+
+
+def good_outcome_probability(r: Tensor, threshold: float = THRESHOLD) -> Tensor:
+    """As `aggregation.good_outcome_probability`."""
+    low = ((threshold - r) / threshold + 1) * 0.5
+    high = (1 - (r - threshold) / (1 - threshold)) * 0.5
+    return torch.where(r <= threshold, low, high)
+
+
+class _SignedMean(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, s: Tensor, p: float) -> Tensor:
+        powers = s.abs() ** p
+        mean = (s.sign() * powers).mean()
+        ctx.save_for_backward(s, mean, powers.mean())
+        ctx.p = p
+        return mean.sign() * mean.abs() ** (1 / p)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        s, mean, mean_of_powers = ctx.saved_tensors
+        if mean_of_powers == 0:
+            return grad.expand_as(s) / s.numel(), None
+        bounded = torch.maximum(mean.abs(), CANCELLATION * mean_of_powers)
+        slope = s.abs() ** (ctx.p - 1) * bounded ** (1 / ctx.p - 1)
+        return grad * slope / s.numel(), None

@@ -1,0 +1,167 @@
+"""Prepared tiles of patients: normalised RGB and heat map as bytes, on disk or in memory.
+
+A bag is prepared once, so that an epoch of training costs only the network.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qupath_hccmil.errors import DataError
+
+CHANNELS = 4
+SUFFIX = ".npy"
+
+HeatMap = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""(n, s, s, 3) uint8 RGB to (n, s, s) heat maps in [0, 1]."""
+
+
+class Bag(Protocol):
+    """The tiles of one patient."""
+
+    @property
+    def patient(self) -> str:
+        """Whose they are."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Tiles ``(n, 4, s, s)`` uint8: RGB and heat map, 255 for 1."""
+        ...
+
+
+class StoredBag:
+    """A bag in a file of :func:`write_bag`, read through a memory map.
+
+    Parameters
+    ----------
+    path : Path
+        Its name without suffix is the patient.
+
+    Raises
+    ------
+    DataError
+        The file isn't such a bag.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            tiles = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: not a bag of tiles ({error})") from error
+        if tiles.dtype != np.uint8 or tiles.ndim != 4 or tiles.shape[1] != CHANNELS:
+            raise DataError(
+                f"{path}: not a bag of tiles, {tiles.dtype} {tiles.shape} where uint8 "
+                f"(n, {CHANNELS}, side, side) is needed"
+            )
+        self._tiles = tiles
+
+    @property
+    def patient(self) -> str:
+        """The file's name without suffix."""
+        return self.path.name.removesuffix(SUFFIX)
+
+    def __len__(self) -> int:
+        return len(self._tiles)
+
+    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Tiles ``(n, 4, s, s)`` uint8."""
+        return np.asarray(self._tiles[indices])
+
+
+def stored_bags(folder: Path) -> dict[str, StoredBag]:
+    """All bags of a folder, by patient.
+
+    Raises
+    ------
+    DataError
+        The folder has none.
+    """
+    bags = [StoredBag(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
+    if not bags:
+        raise DataError(f"{folder}: no prepared bags (*{SUFFIX})")
+    return {bag.patient: bag for bag in bags}
+
+
+def with_heat(rgb: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Join RGB and heat map as the tile network's input.
+
+    Parameters
+    ----------
+    rgb : (n, s, s, 3) uint8
+    heat : (n, s, s) float32 in [0, 1]
+
+    Returns
+    -------
+    (n, 4, s, s) uint8
+        The heat map rounded to 1/255.
+    """
+    tiles = np.empty((len(rgb), CHANNELS, *rgb.shape[1:3]), dtype=np.uint8)
+    tiles[:, :3] = rgb.transpose(0, 3, 1, 2)
+    tiles[:, 3] = np.rint(heat * 255)
+    return tiles
+
+
+def write_bag(
+    path: Path,
+    batches: Iterable[NDArray[np.uint8]],
+    count: int,
+    side: int,
+    heat_map: HeatMap,
+) -> StoredBag:
+    """Prepare a bag in a file, atomically; only one batch is in memory at a time.
+
+    Parameters
+    ----------
+    path : Path
+        ``<patient>.npy``.
+    batches : iterable of (n, side, side, 3) uint8
+        Stain-normalised RGB, `count` tiles in all.
+    count, side : int
+    heat_map : callable
+
+    Returns
+    -------
+    StoredBag
+
+    Raises
+    ------
+    DataError
+        There are no tiles.
+    """
+    if count < 1:
+        raise DataError(f"{path.name}: no tiles for this patient")
+    beside = path.with_name(path.name + ".part")
+    shape = (count, CHANNELS, side, side)
+    tiles = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=shape)
+    start = 0
+    for batch in batches:
+        tiles[start : start + len(batch)] = with_heat(batch, heat_map(batch))
+        start += len(batch)
+    if start != count:
+        raise DataError(f"{path.name}: {start} tiles where {count} were announced")
+    tiles.flush()
+    del tiles
+    os.replace(beside, path)
+    return StoredBag(path)
+
+
+def draw(bag: Bag, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw indices of up to `count` random tiles of a bag, without repeats, in order."""
+    if len(bag) <= count:
+        return np.arange(len(bag))
+    return np.sort(rng.choice(len(bag), size=count, replace=False))
+
+
+def chunks(indices: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    """Cut indices into pieces of at most `size`."""
+    for start in range(0, len(indices), size):
+        yield indices[start : start + size]

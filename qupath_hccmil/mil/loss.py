@@ -1,0 +1,53 @@
+"""The loss of the tile network: cross-entropy of a bag's outcome, and a penalty on weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from qupath_hccmil.mil.aggregation import POWER, THRESHOLD
+from qupath_hccmil.mil.aggregation_torch import good_outcome_probability, slide_logit
+from qupath_hccmil.mil.network import TileNetwork
+
+ALPHA = 0.02
+
+
+def bag_loss(
+    tile_logits: Tensor, good: int, p: float = POWER, threshold: float = THRESHOLD
+) -> Tensor:
+    """Binary cross-entropy of one bag on its probability of a good outcome.
+
+    Parameters
+    ----------
+    tile_logits : (n,) Tensor
+    good : int
+        1 for a good outcome, 0 for a poor one.
+    p, threshold : float
+        Of the aggregation.
+
+    Returns
+    -------
+    Tensor
+        Scalar.
+
+    Notes
+    -----
+    Liu et al. 2021 (arXiv 2106.00090).
+    """
+    r = torch.sigmoid(slide_logit(tile_logits, p))
+    probability = good_outcome_probability(r, threshold)
+    return functional.binary_cross_entropy(probability, torch.full_like(probability, good))
+
+
+def weight_penalty(network: TileNetwork, alpha: float = ALPHA) -> Tensor:
+    """``α Σ w²`` over the weights of the output layer, its bias excepted.
+
+    Notes
+    -----
+    The paper doesn't say which weights count. Over all of MobileNetV2 from ImageNet the sum is
+    2·10⁵, against a cross-entropy near 0.7: the penalty would be the loss. The output layer is
+    what the method adds to MobileNetV2.
+    """
+    weight: Tensor = network.mobilenet.classifier[1].weight
+    return alpha * weight.square().sum()

@@ -1,0 +1,279 @@
+"""Training images of the nuclei network: sources, their pixel size, groups, and random crops."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.nuclei.augment import augment
+from qupath_hccmil.nuclei.images import find_pairs, read_pair
+from qupath_hccmil.nuclei.luminosity import standardise_luminosity
+
+# Median equivalent diameter of nuclei in mixed tissue: 23.5 px at 0.25 µm/px in 40× slides.
+NUCLEUS_UM = 6.0
+# An image is kept at this resolution at the finest, which bounds memory; the model's is 0.571.
+FINEST_MPP = 0.18
+SCALE_JITTER = (0.75, 1.35)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder of images and one of masks, of one pixel size.
+
+    Attributes
+    ----------
+    images, masks : Path
+        Paired by file name.
+    mpp : float or None
+        µm/px. None where it is unknown or mixed: each image is then scaled so that its median
+        nucleus measures `NUCLEUS_UM`.
+    groups : mapping of str to str
+        Image name to its group (organ, slide, patient). Images of one group are never split
+        between training and validation. Without groups every image is its own.
+    weight : float
+        How often it is drawn from, relative to the other sources.
+    """
+
+    images: Path
+    masks: Path
+    mpp: float | None
+    groups: Mapping[str, str] = field(default_factory=dict)
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image in memory.
+
+    Attributes
+    ----------
+    rgb : (h, w, 3) uint8
+        Luminosity-standardised.
+    mask : (h, w) bool
+    mpp : float
+        µm/px.
+    weight : float
+        Relative chance of being drawn.
+    """
+
+    name: str
+    group: str
+    rgb: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    mpp: float
+    weight: float
+
+
+def read_groups(path: Path, image_column: str, group_column: str) -> dict[str, str]:
+    """Read a table of image names and their groups.
+
+    Raises
+    ------
+    DataError
+        The file or one of the columns is absent.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such table of groups")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or []
+        for column in (image_column, group_column):
+            if column not in columns:
+                raise DataError(f"{path}: no column {column!r}; it has {', '.join(columns)}")
+        return {row[image_column]: row[group_column] for row in reader}
+
+
+def load_source(
+    source: Source, prepare: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None
+) -> tuple[list[Sample], list[str]]:
+    """Read all images of a source.
+
+    Parameters
+    ----------
+    source : Source
+    prepare : callable, optional
+        Colour standardisation of an image at its own resolution; default
+        `standardise_luminosity`.
+
+    Returns
+    -------
+    samples : list of Sample
+    unused : list of str
+        One line for each file that couldn't be used, with the reason.
+
+    Raises
+    ------
+    DataError
+        Nothing could be used.
+    """
+    prepare = prepare or standardise_luminosity
+    pairs, unused = find_pairs(source.images, source.masks)
+    samples = []
+    for pair in pairs:
+        try:
+            rgb, labels = read_pair(pair)
+            mpp = source.mpp or mpp_from_nuclei(labels)
+        except DataError as error:
+            unused.append(str(error))
+            continue
+        rgb, mask, mpp = _bounded(prepare(rgb), labels > 0, mpp)
+        group = source.groups.get(pair.name, pair.name)
+        samples.append(Sample(pair.name, group, rgb, mask, mpp, source.weight))
+    if not samples:
+        raise DataError(f"{source.images}: no usable image ({unused[0]})")
+    share = source.weight / len(samples)
+    return [Sample(s.name, s.group, s.rgb, s.mask, s.mpp, share) for s in samples], unused
+
+
+def mpp_from_nuclei(labels: NDArray[np.int32]) -> float:
+    """Guess an image's pixel size from its nuclei.
+
+    Parameters
+    ----------
+    labels : (h, w) int32
+        Instance labels, or a binary mask, whose connected parts are then the nuclei.
+
+    Returns
+    -------
+    float
+        µm/px, within 0.1–0.6: the value at which the median equivalent diameter is `NUCLEUS_UM`.
+        0.25 where there is no nucleus to measure.
+    """
+    if len(np.unique(labels)) <= 2:
+        labels = cv2.connectedComponents((labels > 0).astype(np.uint8))[1].astype(np.int32)
+    areas = np.bincount(labels.ravel())[1:]
+    areas = areas[areas > 20]
+    if not len(areas):
+        return 0.25
+    diameter = float(np.median(np.sqrt(4 * areas / np.pi)))
+    return float(np.clip(NUCLEUS_UM / diameter, 0.1, 0.6))
+
+
+def split_groups(
+    samples: Sequence[Sample], held_out: Iterable[str] | float, seed: int
+) -> tuple[list[Sample], list[Sample]]:
+    """Split into training and validation by group.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+    held_out : iterable of str, or float
+        Names of the groups to hold out, or the share of groups, drawn by `seed`.
+    seed : int
+
+    Returns
+    -------
+    training, validation : list of Sample
+
+    Raises
+    ------
+    DataError
+        A named group doesn't exist, or one side would be empty.
+    """
+    groups = sorted({sample.group for sample in samples})
+    if isinstance(held_out, float):
+        count = max(1, round(held_out * len(groups)))
+        chosen = set(np.random.default_rng(seed).permutation(groups)[:count].tolist())
+    else:
+        chosen = set(held_out)
+        if unknown := sorted(chosen - set(groups)):
+            raise DataError(f"no images of group {unknown[0]!r}; there are {', '.join(groups)}")
+    training = [s for s in samples if s.group not in chosen]
+    validation = [s for s in samples if s.group in chosen]
+    if not training or not validation:
+        raise DataError(
+            f"{len(groups)} group(s) can't be split into training and validation; "
+            "add images or groups"
+        )
+    return training, validation
+
+
+def draw_batch(
+    samples: Sequence[Sample], size: int, side: int, mpp: float, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Draw augmented random crops.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        Drawn from by weight.
+    size : int
+        Crops.
+    side : int
+        px of a crop.
+    mpp : float
+        µm/px of a crop before scale jitter.
+    rng : Generator
+
+    Returns
+    -------
+    (size, side, side, 3) uint8, (size, side, side) bool
+    """
+    weights = np.array([sample.weight for sample in samples])
+    chosen = rng.choice(len(samples), size=size, p=weights / weights.sum())
+    crops = [augment(*random_crop(samples[int(i)], side, mpp, rng), rng) for i in chosen]
+    return np.stack([rgb for rgb, _ in crops]), np.stack([mask for _, mask in crops])
+
+
+def random_crop(
+    sample: Sample, side: int, mpp: float, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Read a random window of an image at a jittered scale, in one resampling.
+
+    An image smaller than the window is padded by reflection.
+    """
+    scale = np.exp(rng.uniform(*np.log(SCALE_JITTER)))
+    step = mpp / (sample.mpp * scale)
+    height, width = sample.mask.shape
+    window = side * step
+    box_w, box_h = min(window, width), min(window, height)
+    left, top = rng.uniform(0, width - box_w), rng.uniform(0, height - box_h)
+    box = (left, top, left + box_w, top + box_h)
+    out = (min(side, round(box_w / step)), min(side, round(box_h / step)))
+    rgb, mask = _resample(sample.rgb, sample.mask, out, box)
+    pad_y, pad_x = side - out[1], side - out[0]
+    if pad_y or pad_x:
+        before = (int(rng.integers(pad_y + 1)), int(rng.integers(pad_x + 1)))
+        pad = ((before[0], pad_y - before[0]), (before[1], pad_x - before[1]))
+        rgb = np.pad(rgb, (*pad, (0, 0)), mode="symmetric")
+        mask = np.pad(mask, pad, mode="symmetric")
+    return rgb, mask
+
+
+def at_model_scale(sample: Sample, mpp: float) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Resample a whole image to the model's pixel size; a mask pixel counts above half its area."""
+    height, width = sample.mask.shape
+    ratio = sample.mpp / mpp
+    out = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    return _resample(sample.rgb, sample.mask, out, (0, 0, width, height))
+
+
+def _resample(
+    rgb: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    size: tuple[int, int],
+    box: tuple[float, float, float, float],
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    image = Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR, box=box)
+    nuclei = Image.fromarray(mask.astype(np.uint8) * 255)
+    area = nuclei.resize(size, Image.Resampling.BOX, box=box)
+    return np.asarray(image), np.asarray(area) > 127
+
+
+def _bounded(
+    rgb: NDArray[np.uint8], mask: NDArray[np.bool_], mpp: float
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], float]:
+    if mpp >= FINEST_MPP:
+        return rgb, mask, mpp
+    height, width = mask.shape
+    size = (max(1, round(width * mpp / FINEST_MPP)), max(1, round(height * mpp / FINEST_MPP)))
+    rgb, mask = _resample(rgb, mask, size, (0, 0, width, height))
+    return rgb, mask, mpp * width / size[0]

@@ -1,0 +1,259 @@
+"""Training of the nuclei network: seeded, and resumable after a kill with the same result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qupath_hccmil.checkpoint import (
+    load_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+    with_prefix,
+    without_prefix,
+)
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.nuclei.data import Sample, draw_batch
+from qupath_hccmil.nuclei.evaluate import evaluate, torch_predictor
+from qupath_hccmil.nuclei.loss import dice_loss
+from qupath_hccmil.nuclei.unet import UNet
+from qupath_hccmil.slide.geometry import TileGeometry
+from qupath_hccmil.training_log import write_log
+
+Progress = Callable[[Mapping[str, float]], None]
+CHECKPOINT = "checkpoint.safetensors"
+_CURVES = {"loss": "training: Dice loss", "dice_pooled": "held out: pooled Dice"}
+
+
+@dataclass(frozen=True)
+class NucleiSettings:
+    """Settings of a training of the nuclei network.
+
+    Attributes
+    ----------
+    base, depth : int
+        Of the U-Net.
+    epochs, steps, batch : int
+        Epochs, optimiser steps an epoch, crops a step.
+    crop : int
+        px of a crop, at the model's pixel size.
+    learning_rate : float
+        Peak of the one-cycle rule.
+    weight_decay : float
+    average : float
+        Decay of the moving average of weights, which is what is evaluated and kept.
+    seed : int
+    """
+
+    base: int = 16
+    depth: int = 4
+    epochs: int = 30
+    steps: int = 120
+    batch: int = 16
+    crop: int = 160
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    average: float = 0.998
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class NucleiTraining:
+    """The outcome of a training.
+
+    Attributes
+    ----------
+    model : UNet
+        Averaged weights of the best epoch by pooled Dice on the validation images.
+    epoch : int
+        That epoch, from 1.
+    log : list of dict
+        A row an epoch: epoch, loss, dice_pooled, dice_mean, precision, recall.
+    """
+
+    model: UNet
+    epoch: int
+    log: list[dict[str, float]]
+
+
+def train(
+    training: Sequence[Sample],
+    validation: Sequence[Sample],
+    out: Path,
+    settings: NucleiSettings,
+    progress: Progress | None = None,
+) -> NucleiTraining:
+    """Train the U-Net by the Dice loss.
+
+    Parameters
+    ----------
+    training, validation : sequence of Sample
+        No group should be in both.
+    out : Path
+        Folder for the checkpoint, the log (CSV) and its curve (PNG). A checkpoint that is there
+        is gone on from.
+    settings : NucleiSettings
+    progress : callable, optional
+        Given each epoch's row of the log, and every 10 steps ``epoch``, ``step`` and ``loss``.
+
+    Returns
+    -------
+    NucleiTraining
+
+    Raises
+    ------
+    DataError
+        `out` holds a checkpoint of other settings or images.
+
+    Notes
+    -----
+    Adam with decoupled weight decay and a one-cycle learning rate; the paper names neither for
+    its U-Net. Every epoch draws from a generator of its own, so a resumed run equals an
+    uninterrupted one.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    run = _Run(settings, _fingerprint(training, validation, settings))
+    if (out / CHECKPOINT).exists():
+        run.load(out / CHECKPOINT)
+    while run.epoch < settings.epochs:
+        loss = run.train_epoch(training, progress)
+        scores = evaluate(validation, torch_predictor(run.average))
+        row = {
+            "epoch": float(run.epoch),
+            "loss": loss,
+            "dice_pooled": scores.dice_pooled,
+            "dice_mean": scores.dice_mean,
+            "precision": scores.precision,
+            "recall": scores.recall,
+        }
+        run.keep(row)
+        run.save(out / CHECKPOINT)
+        write_log(out, run.log, _CURVES)
+        if progress:
+            progress(row)
+    run.average.load_state_dict(run.best)
+    return NucleiTraining(run.average.eval(), run.best_epoch, run.log)
+
+
+def one_cycle(step: int, steps: int, peak: float, warm_up: float = 0.15) -> float:
+    """Learning rate that rises linearly to `peak` and falls by a cosine to 1 % of it."""
+    rise = max(1, round(warm_up * steps))
+    if step < rise:
+        return peak * (step + 1) / rise
+    share = (step - rise) / max(1, steps - rise)
+    return peak * (0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * share))))
+
+
+class _Run:
+    """Everything that a checkpoint must hold."""
+
+    def __init__(self, settings: NucleiSettings, fingerprint: str) -> None:
+        torch.manual_seed(settings.seed)
+        self.settings, self.fingerprint = settings, fingerprint
+        self.model = UNet(settings.base, settings.depth)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = UNet(settings.base, settings.depth)
+        self.average.load_state_dict(self.model.state_dict())
+        self.average.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.epoch, self.best_epoch = 0, 0
+        self.best: dict[str, Tensor] = {}
+        self.log: list[dict[str, float]] = []
+
+    def train_epoch(self, samples: Sequence[Sample], progress: Progress | None) -> float:
+        """One epoch; returns its mean loss."""
+        s = self.settings
+        rng = np.random.default_rng([s.seed, self.epoch])
+        mpp = TileGeometry().mpp
+        losses = []
+        self.model.train()
+        for step in range(s.steps):
+            rgb, mask = draw_batch(samples, s.batch, s.crop, mpp, rng)
+            losses.append(self._step(rgb, mask, self.epoch * s.steps + step))
+            if progress and (step + 1) % 10 == 0:
+                progress({"epoch": self.epoch + 1, "step": step + 1, "loss": losses[-1]})
+        self.epoch += 1
+        return float(np.mean(losses))
+
+    def _step(self, rgb: np.ndarray, mask: np.ndarray, step: int) -> float:
+        s = self.settings
+        for group in self.optimizer.param_groups:
+            group["lr"] = one_cycle(step, s.epochs * s.steps, s.learning_rate)
+        x = torch.from_numpy(rgb).permute(0, 3, 1, 2).float().div(255)
+        y = torch.from_numpy(mask)[:, None].float()
+        loss = dice_loss(torch.sigmoid(self.model(x)), y)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self._update_average(step)
+        return float(loss.detach())
+
+    def _update_average(self, step: int) -> None:
+        # A short memory at first, so that the random initial weights are soon forgotten.
+        decay = min(self.settings.average, (1 + step) / (10 + step))
+        now = self.model.state_dict()
+        for name, tensor in self.average.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.lerp_(now[name], 1 - decay)
+            else:
+                tensor.copy_(now[name])
+
+    def keep(self, row: dict[str, float]) -> None:
+        """Log an epoch, and keep its weights where they are the best so far."""
+        best = max((r["dice_pooled"] for r in self.log), default=-1.0)
+        self.log.append(row)
+        if row["dice_pooled"] > best:
+            self.best_epoch = self.epoch
+            self.best = {k: v.clone() for k, v in self.average.state_dict().items()}
+
+    def save(self, path: Path) -> None:
+        tensors = {
+            **with_prefix("model", self.model.state_dict()),
+            **with_prefix("average", self.average.state_dict()),
+            **with_prefix("best", self.best),
+            **with_prefix("optimizer", optimizer_tensors(self.optimizer)),
+        }
+        state = {
+            "settings": asdict(self.settings),
+            "fingerprint": self.fingerprint,
+            "epoch": self.epoch,
+            "best_epoch": self.best_epoch,
+            "log": self.log,
+        }
+        save_checkpoint(path, tensors, state)
+
+    def load(self, path: Path) -> None:
+        tensors, state = load_checkpoint(path)
+        if state.get("fingerprint") != self.fingerprint:
+            raise DataError(
+                f"{path}: from a training with other settings or images; "
+                "use the same, another --out, or remove it"
+            )
+        self.model.load_state_dict(without_prefix("model", tensors))
+        self.average.load_state_dict(without_prefix("average", tensors))
+        self.best = without_prefix("best", tensors)
+        restore_optimizer(self.optimizer, without_prefix("optimizer", tensors))
+        self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
+        self.log = state["log"]
+
+
+def _fingerprint(
+    training: Sequence[Sample], validation: Sequence[Sample], settings: NucleiSettings
+) -> str:
+    content: dict[str, Any] = {
+        "settings": asdict(settings),
+        "training": [(s.name, s.mpp, s.weight) for s in training],
+        "validation": [(s.name, s.mpp) for s in validation],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,68 @@
+"""The nuclei network: a classic U-Net from RGB to a heat map of nuclei.
+
+Every convolution is followed by batch normalisation, which an inference runtime folds away. The
+decoder goes up by transposed convolutions: OpenVINO ran them 1.6 times as fast as bilinear
+upsampling on two CPU cores (36 against 22 tiles/s at base 16), and they train faster as well.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class UNet(nn.Module):
+    """U-Net (Ronneberger et al. 2015) with batch normalisation.
+
+    Parameters
+    ----------
+    base : int
+        Channels of the first level; each level down doubles them.
+    depth : int
+        Steps down. Height and width of the input must be multiples of ``2 ** depth``.
+
+    Notes
+    -----
+    Input ``(n, 3, h, w)`` float, RGB in [0, 1]; output ``(n, 1, h, w)`` logits, whose sigmoid is
+    the heat map.
+    """
+
+    def __init__(self, base: int = 16, depth: int = 4) -> None:
+        super().__init__()
+        widths = [base * 2**level for level in range(depth + 1)]
+        self.encoder = nn.ModuleList(
+            _double_convolution(w_in, w_out)
+            for w_in, w_out in zip([3, *widths[:-1]], widths, strict=True)
+        )
+        self.pool = nn.MaxPool2d(2)
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(w_in, w_out, kernel_size=2, stride=2)
+            for w_in, w_out in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.decoder = nn.ModuleList(
+            _double_convolution(2 * width, width) for width in widths[-2::-1]
+        )
+        self.head = nn.Conv2d(base, 1, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(n, 1, h, w)`` of ``(n, 3, h, w)`` RGB in [0, 1]."""
+        levels: list[Tensor] = []
+        for level, block in enumerate(self.encoder):
+            x = block(self.pool(x) if level else x)
+            levels.append(x)
+        levels.pop()
+        for up, block in zip(self.up, self.decoder, strict=True):
+            x = block(torch.cat([levels.pop(), up(x)], dim=1))
+        logits: Tensor = self.head(x)
+        return logits
+
+
+def _double_convolution(w_in: int, w_out: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for channels in (w_in, w_out):
+        layers += [
+            nn.Conv2d(channels, w_out, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(w_out),
+            nn.ReLU(inplace=True),
+        ]
+    return nn.Sequential(*layers)
