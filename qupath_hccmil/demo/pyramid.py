@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +9,8 @@ import cv2
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+
+from qupath_hccmil.project.output import finished_file
 
 TILE = 512
 FACTOR = 4
@@ -36,25 +36,24 @@ def write_pyramid(
         µm per px; stored as the TIFF resolution.
     paint : callable
         ``(x, y, width, height)`` in level-0 px to (height, width, 3) uint8 RGB.
+
+    Raises
+    ------
+    WriteError
+        The file cannot be written.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    try:
-        with tifffile.TiffWriter(name, bigtiff=width * height > 2**31) as tiff:
-            reduced = np.full((-(-height // FACTOR), -(-width // FACTOR), 3), 255, np.uint8)
-            _write_level(tiff, _blocks(width, height, paint, reduced), width, height, mpp, 0)
-            level = 1
-            while True:
-                scaled_mpp = mpp * FACTOR**level
-                _write_level(tiff, _tiles(reduced), *reduced.shape[1::-1], scaled_mpp, level)
-                if max(reduced.shape) <= 2 * TILE:
-                    break
-                reduced = _reduce(reduced)
-                level += 1
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    big = width * height > 2**31
+    with finished_file(path) as beside, tifffile.TiffWriter(beside, bigtiff=big) as tiff:
+        reduced = np.full((-(-height // FACTOR), -(-width // FACTOR), 3), 255, np.uint8)
+        _write_level(tiff, _blocks(width, height, paint, reduced), width, height, mpp, 0)
+        level = 1
+        while True:
+            scaled_mpp = mpp * FACTOR**level
+            _write_level(tiff, _tiles(reduced), *reduced.shape[1::-1], scaled_mpp, level)
+            if max(reduced.shape) <= 2 * TILE:
+                break
+            reduced = _reduce(reduced)
+            level += 1
 
 
 def _write_level(
