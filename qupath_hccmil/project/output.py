@@ -1,0 +1,49 @@
+"""Files that a user asks for: finished, or not there at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from qupath_hccmil.errors import WriteError
+
+
+@contextmanager
+def finished_file(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; move it there when the block ends well.
+
+    Missing folders are made. After a failure `path` is as it was and nothing is left beside it.
+
+    Raises
+    ------
+    WriteError
+        The system refuses: no space, no permission, a folder of that name.
+    """
+    beside: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
+        )
+        os.close(handle)
+        beside = Path(name)
+        yield beside
+        _open_to_others(beside)
+        beside.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WriteError(f"{path}: cannot be written: {reason}; nothing was changed") from error
+    finally:
+        if beside is not None:
+            beside.unlink(missing_ok=True)
+
+
+def _open_to_others(path: Path) -> None:
+    """Give the file the rights of any new file; mkstemp makes it private."""
+    if os.name != "nt":
+        mask = os.umask(0)
+        os.umask(mask)
+        path.chmod(0o666 & ~mask)
