@@ -124,8 +124,7 @@ def _start() -> str:
         options = options.split() if isinstance(options, str) else list(options)
         settings.set("java_opts", [*options, *(o for o in _JAVA_OPTIONS if o not in options)])
     paquo_java = importlib.import_module("paquo.java")
-    # before paquo's logging, which remembers the stream it finds here: standard output is ours
+    # standard output is ours: QuPath's warnings go beside it, its chatter nowhere
     paquo_java.System.setOut(paquo_java.System.err)
-    importlib.import_module("paquo.projects")
     paquo_java.LogManager.setWarn()
     return str(paquo_java.qupath_version)

@@ -49,8 +49,14 @@ def locate_slide(
     SlideMissingError
         The slide is in none of these places, or is not a file on any disk.
     SlideError
-        `slides_dir` is no folder, or holds several files of the name.
+        `slides_dir` is no folder, or holds several files of the name; or the image has no file
+        of its own.
     """
+    if not entry.server.uri:
+        raise SlideError(
+            f"{entry.name}: QuPath makes this image of several files ({entry.server.builder}); "
+            "score the original slides"
+        )
     stored = path_of_uri(entry.server.uri)
     if stored is None:
         name = PurePosixPath(unquote(re.split("[?#]", entry.server.uri)[0])).name
