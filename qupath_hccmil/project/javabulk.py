@@ -6,7 +6,7 @@ nothing a time, so reading 100,000 tiles takes 0.1 s instead of 2.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -24,7 +24,13 @@ OBJECT = "java.lang.Object"
 
 Handle = Any
 
-_PRIMITIVES = {"double": "Double", "int": "Integer", "boolean": "Boolean"}
+_PRIMITIVES = {
+    "boolean": "Boolean",
+    "double": "Double",
+    "int": "Integer",
+    "long": "Long",
+    "void": "Void",
+}
 
 
 @cache
@@ -37,6 +43,12 @@ def getter(owner: str, method: str, returns: str, *takes: str) -> Handle:
 def static(owner: str, method: str, returns: str, *takes: str) -> Handle:
     """Handle of a public static method."""
     return _lookup().findStatic(_type(owner), method, _kind(returns, takes))
+
+
+@cache
+def constructor(owner: str, *takes: str) -> Handle:
+    """Handle of a public constructor."""
+    return _lookup().findConstructor(_type(owner), _kind("void", takes))
 
 
 def then(first: Handle, *rest: Handle) -> Handle:
@@ -62,16 +74,58 @@ def predicate(handle: Handle) -> Any:
     return _as("java.util.function.Predicate", handle)
 
 
-def one_of(handle: Handle, values: Iterable[Any]) -> Any:
-    """Java ``Predicate``: whether the value of the handle equals one of `values`."""
-    chosen = java("java.util.HashSet")()
-    for value in values:
-        chosen.add(value)
+def one_of(handle: Handle, values: Any) -> Any:
+    """Java ``Predicate``: whether the handle's value is in a list or Java collection."""
+    chosen = java("java.util.HashSet")(values)
     contains = bound(getter("java.util.Set", "contains", "boolean", OBJECT), 0, chosen)
     takes = java("java.lang.invoke.MethodType").methodType(
         _type("boolean"), [handle.type().returnType()]
     )
     return predicate(then(handle, contains.asType(takes)))
+
+
+def element(array: NDArray[Any] | Sequence[Any]) -> Handle:
+    """Handle that takes an index and returns the element of an array.
+
+    A numpy array becomes a Java array of its type; a sequence becomes one of the class of its
+    first Java object.
+    """
+    import jpype
+
+    values = (
+        jpype.JArray.of(np.ascontiguousarray(array))
+        if isinstance(array, np.ndarray)
+        else jpype.JArray(type(array[0]))(list(array))
+    )
+    return _handles().arrayElementGetter(values.getClass()).bindTo(values)
+
+
+def of_index(handle: Handle, *parts: Handle) -> Handle:
+    """Handle that takes an index and gets each argument from a handle that takes that index."""
+    takes = java("java.lang.invoke.MethodType").methodType(
+        handle.type().returnType(), [_type("int")]
+    )
+    parts = tuple(
+        part.asType(part.type().changeReturnType(handle.type().parameterType(position)))
+        for position, part in enumerate(parts)
+    )
+    return _handles().permuteArguments(
+        _handles().filterArguments(handle, 0, parts), takes, [0] * len(parts)
+    )
+
+
+def made(n: int, handle: Handle) -> Any:
+    """Java list of the values of a handle for the indices below `n`."""
+    mapper = _as("java.util.function.IntFunction", handle)
+    return java("java.util.stream.IntStream").range(0, n).mapToObj(mapper).toList()
+
+
+def at_each(indices: NDArray[np.int32], handle: Handle) -> None:
+    """Call a handle that takes an index, for each of some indices."""
+    import jpype
+
+    chosen = java("java.util.stream.IntStream").of(jpype.JArray.of(indices))
+    chosen.forEach(_as("java.util.function.IntConsumer", handle))
 
 
 def doubles(objects: Any, handle: Handle) -> NDArray[np.float64]:

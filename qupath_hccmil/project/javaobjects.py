@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -33,8 +33,7 @@ from qupath_hccmil.project.javabulk import (
 )
 from qupath_hccmil.project.jvm import java
 from qupath_hccmil.project.model import Annotation, TileObjects
-from qupath_hccmil.project.names import CLASS_COLOURS, is_ours
-from qupath_hccmil.project.tileids import tile_ids
+from qupath_hccmil.project.names import is_ours
 
 _TILE = "qupath.lib.objects.PathTileObject"
 _BOUNDS = ("getBoundsX", "getBoundsY", "getBoundsWidth", "getBoundsHeight")
@@ -59,7 +58,9 @@ def our_tiles(objects: Any) -> Any:
     """Tiles that this project wrote: those with a class and a measurement of ours."""
     found = where(objects, _is_tile())
     for handle in (_class_name(), _measurement_names()):
-        found = where(found, one_of(handle, filter(_mentions_us, distinct(found, handle))))
+        found = where(
+            found, one_of(handle, [each for each in distinct(found, handle) if _mentions_us(each)])
+        )
     return found
 
 
@@ -138,11 +139,6 @@ def add_measurements(path_object: Any, values: Mapping[str, float]) -> None:
         measurements.close()
 
 
-def add_tiles(annotation: Any, tiles: TileObjects) -> None:
-    """Add tiles to an annotation as its last children, all at once."""
-    annotation.addChildObjects(_create_tiles(annotation, tiles))
-
-
 def user_content(root: Any) -> tuple[object, ...]:
     """Fingerprint of all that is not ours, to compare before and after writing."""
     everything = descendants(root)
@@ -160,63 +156,6 @@ def user_content(root: Any) -> tuple[object, ...]:
             for each in distinct(where(objects, _has_class()), _class())
         ),
         *(_user_measurements(each) for each in (root, *annotations_of(objects))),
-    )
-
-
-def _create_tiles(annotation: Any, tiles: TileObjects) -> Any:
-    create = java("qupath.lib.objects.PathObjects").createTileObject
-    rectangle = java("qupath.lib.roi.ROIs").createRectangleROI
-    uuid = java("java.util.UUID")
-    plane = annotation.getROI().getImagePlane()
-    classes = {name: our_class(name) for name in dict.fromkeys(tiles.class_names)}
-    created = java("java.util.ArrayList")(len(tiles))
-    for bounds, class_name, number, values in zip(
-        tiles.bounds.tolist(),
-        tiles.class_names,
-        tile_ids(str(annotation.getID().toString()), tiles.bounds),
-        _finite(tiles.measurements, len(tiles)),
-        strict=True,
-    ):
-        tile = create(rectangle(*bounds, plane), classes[class_name])
-        tile.setID(uuid(*_halves(number.bytes)))
-        measurements = tile.getMeasurementList()
-        for name, value in values:
-            measurements.put(name, value)
-        # closed lists share their names
-        measurements.close()
-        created.add(tile)
-    return created
-
-
-def our_class(name: str) -> Any:
-    """QuPath's class of a name; an existing one keeps the colour that the user gave it."""
-    colour = CLASS_COLOURS.get(name)
-    packed = (
-        None if colour is None else java("java.lang.Integer")((colour | 0xFF000000) - (1 << 32))
-    )
-    return java(PATH_CLASS).fromString(name, packed)
-
-
-def _finite(
-    measurements: Mapping[str, Sequence[float] | np.ndarray], n: int
-) -> Iterator[list[tuple[Any, float]]]:
-    """Names (as Java strings) and values of each tile, without those that are absent."""
-    names = [java(STRING)(name) for name in measurements]
-    columns = [np.asarray(column, dtype=np.float64) for column in measurements.values()]
-    values = np.column_stack(columns) if columns else np.empty((n, 0))
-    present = np.isfinite(values)
-    for row, kept, whole in zip(
-        values.tolist(), present.tolist(), present.all(axis=1), strict=True
-    ):
-        pairs = zip(names, row, strict=True)
-        yield list(pairs) if whole else [p for p, keep in zip(pairs, kept, strict=True) if keep]
-
-
-def _halves(number: bytes) -> tuple[int, int]:
-    """Two signed 64-bit integers of the 16 bytes of a UUID."""
-    return (
-        int.from_bytes(number[:8], "big", signed=True),
-        int.from_bytes(number[8:], "big", signed=True),
     )
 
 

@@ -23,7 +23,6 @@ from qupath_hccmil.project.javabulk import (
 from qupath_hccmil.project.javadata import JavaData
 from qupath_hccmil.project.javaobjects import (
     add_measurements,
-    add_tiles,
     annotations_of,
     class_names,
     descendants,
@@ -32,6 +31,7 @@ from qupath_hccmil.project.javaobjects import (
     read_tiles,
     remove_ours,
 )
+from qupath_hccmil.project.javatiles import add_tiles
 from qupath_hccmil.project.jvm import java
 from qupath_hccmil.project.model import ImageResults, TileObjects, WorkflowStep
 from qupath_hccmil.project.names import is_ours
