@@ -126,7 +126,7 @@ def with_classes(content: bytes, colours: Mapping[str, int]) -> bytes | None:
     classes = listed.setdefault("pathClasses", [])
     known = {each.get("name") for each in classes}
     new = [
-        {"name": name, "color": (colour | 0xFF000000) - (1 << 32)}
+        {"name": name, "color": opaque(colour)}
         for name, colour in colours.items()
         if name not in known
     ]
@@ -134,6 +134,11 @@ def with_classes(content: bytes, colours: Mapping[str, int]) -> bytes | None:
         return None
     classes.extend(new)
     return json.dumps(listed, indent=2, ensure_ascii=False).encode("utf-8")
+
+
+def opaque(colour: int) -> int:
+    """Colour as QuPath stores it: a signed 32-bit integer, alpha 255 above the packed RGB."""
+    return (colour | 0xFF000000) - (1 << 32)
 
 
 def summary(

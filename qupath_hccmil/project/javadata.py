@@ -1,0 +1,171 @@
+"""An image's ``data.qpdata`` as the Java objects in it, read and written by QuPath's own classes.
+
+QuPath's ``PathIO.readImageData`` is not used: it needs the slide (0.5), adds steps to the history
+each time it reads (0.6, 0.7), and an error ends in an image without objects. The objects of the
+stream are read and written as they are instead, so all but ours stays as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qupath_hccmil.errors import UnsupportedDataError
+from qupath_hccmil.project.jvm import java, version_number
+
+HEADER = "Data file version 3"
+END = "EOF"
+WRITABLE = frozenset({(0, 5), (0, 6), (0, 7)})
+
+
+@dataclass(frozen=True)
+class JavaData:
+    """What a data file holds.
+
+    Attributes
+    ----------
+    header : str
+        ``Data file version 3``.
+    objects : list
+        The Java objects of the stream, in order, without the ``EOF`` at its end.
+    """
+
+    header: str
+    objects: list[Any]
+
+    @property
+    def hierarchy(self) -> Any:
+        """QuPath's object hierarchy."""
+        return self._one("qupath.lib.objects.hierarchy.PathObjectHierarchy")
+
+    @property
+    def root(self) -> Any:
+        """The object that all others are under."""
+        return self.hierarchy.getRootObject()
+
+    @property
+    def workflow(self) -> Any:
+        """The history of the image."""
+        return self._one("qupath.lib.plugins.workflow.Workflow")
+
+    @property
+    def image_type(self) -> str:
+        """QuPath's constant, such as ``BRIGHTFIELD_H_E``."""
+        return str(self._one("qupath.lib.images.ImageData$ImageType").name())
+
+    @property
+    def qupath_version(self) -> str:
+        """Version of the QuPath that wrote the file; empty where it doesn't say."""
+        try:
+            return str(json.loads(str(self.objects[0])).get("qupathVersion") or "")
+        except (ValueError, AttributeError, IndexError):
+            return ""
+
+    def _one(self, name: str) -> Any:
+        kind = java(name)
+        return next(each for each in self.objects if isinstance(each, kind))
+
+
+def read_data(path: Path) -> JavaData:
+    """Read a data file.
+
+    Raises
+    ------
+    UnsupportedDataError
+        QuPath's classes cannot read it, or something is missing in it.
+    """
+    _forget_classes()
+    jerror = java("java.lang.Throwable")
+    try:
+        with contextlib.closing(_input(path)) as stream:
+            header = str(stream.readUTF())
+            data = JavaData(header, list(_objects(stream)))
+        data.hierarchy, data.workflow, data.image_type  # noqa: B018 - all must be there
+    except (jerror, StopIteration) as error:
+        raise UnsupportedDataError(
+            f"{path}: QuPath cannot read it ({_reason(error)}); restore it from a backup"
+        ) from error
+    return data
+
+
+def write_data(path: Path, data: JavaData) -> None:
+    """Write a data file in the way of QuPath.
+
+    Raises
+    ------
+    OSError
+        The disk refused.
+    """
+    files = java("java.nio.file.Files")
+    try:
+        raw = files.newOutputStream(_path(path))
+        buffered = java("java.io.BufferedOutputStream")(raw, 1 << 20)
+        with contextlib.closing(java("java.io.ObjectOutputStream")(buffered)) as stream:
+            stream.writeUTF(data.header)
+            for each in data.objects:
+                stream.writeObject(each)
+            stream.writeObject(END)
+    except java("java.io.IOException") as error:
+        raise OSError(0, _reason(error), str(path)) from error
+
+
+def require_writable(path: Path, data: JavaData) -> None:
+    """Refuse a file of a QuPath whose format was not tested.
+
+    Raises
+    ------
+    UnsupportedDataError
+        The file is of another QuPath than 0.5, 0.6 or 0.7.
+    """
+    if data.header != HEADER or version_number(data.qupath_version) not in WRITABLE:
+        raise UnsupportedDataError(
+            f"{path}: written by QuPath {data.qupath_version or 'of an unknown version'} "
+            f"({data.header}), only 0.5 to 0.7 can be changed; save the image in one of them"
+        )
+
+
+def _objects(stream: Any) -> Iterator[Any]:
+    string = java("java.lang.String")
+    # called straight from Python, the stream would not look for classes among QuPath's: it asks
+    # the loader of the nearest Java class that called it, which reflection makes JPype's
+    read_object = java("java.io.ObjectInputStream").class_.getMethod("readObject")
+    while True:
+        each = read_object.invoke(stream)
+        if isinstance(each, string) and str(each) == END:
+            return
+        yield each
+
+
+def _input(path: Path) -> Any:
+    raw = java("java.nio.file.Files").newInputStream(_path(path))
+    try:
+        # QuPath's filter lets only its own and Java's basic classes in
+        return java("qupath.lib.io.PathIO").createObjectInputStream(
+            java("java.io.BufferedInputStream")(raw, 1 << 20)
+        )
+    except BaseException:
+        raw.close()
+        raise
+
+
+def _path(path: Path) -> Any:
+    return java("java.nio.file.Path").of(str(path))
+
+
+def _forget_classes() -> None:
+    """Let the next file bring its own class colours.
+
+    QuPath keeps one object a class name for the life of the process, with the colour that was
+    read first: a second image with another colour would be saved with the first one's.
+    """
+    field = java("qupath.lib.objects.classes.PathClass").class_.getDeclaredField("existingClasses")
+    field.setAccessible(True)
+    field.get(None).clear()
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
