@@ -79,12 +79,13 @@ def _run(
 ) -> int:
     from qupath_hccmil.project.engine import open_project
     from qupath_hccmil.scoring.batch import BatchOptions, score_project
-    from qupath_hccmil.scoring.record import prepare_folder, reproduce, summary, write_record
-    from qupath_hccmil.scoring.scorer import lazy_scorer
+    from qupath_hccmil.project.output import make_folder
+    from qupath_hccmil.scoring.record import reproduce, summary, summary_line, write_record
+    from qupath_hccmil.scoring.scorer import LazyScorer
 
     if out is not None:
-        prepare_folder(out)
-    scorer = lazy_scorer(model, runtime=runtime, device=device)
+        make_folder(out)
+    scorer = LazyScorer(model, runtime=runtime, device=device)
     with open_project(project, engine) as opened:
         if not quiet and not as_json:
             click.echo(f"{opened.path}: engine {opened.engine}, QuPath {opened.qupath_version}")
@@ -99,12 +100,12 @@ def _run(
         )
         with ScoringDisplay(quiet=quiet, lines=not as_json) as display:
             outcomes = list(score_project(opened, scorer, settings, batch, display))
-        record = summary(opened, settings, scorer, outcomes)
+        record = summary(opened, settings, outcomes, scorer.facts)
         if out is not None:
             write_record(out, record, opened)
     if as_json:
         click.echo(json.dumps(record, indent=2))
     elif not quiet:
-        click.echo(record["line"])
+        click.echo(summary_line(outcomes))
     failed = any(outcome.status == "failed" for outcome in outcomes)
     return exit_codes.SOME_FAILED if failed else exit_codes.DONE

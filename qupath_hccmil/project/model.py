@@ -187,11 +187,24 @@ class ImageState:
 
 
 class Project(Protocol):
-    """An open QuPath project. Both engines give the same objects and values."""
+    """An open QuPath project. Both engines give the same objects and values.
+
+    Attributes
+    ----------
+    path : Path
+        The ``.qpproj``.
+    qupath_version : str
+        Of the QuPath that wrote the project.
+    """
 
     path: Path
     engine: EngineName
     qupath_version: str
+
+    @property
+    def previous_uri(self) -> str | None:
+        """Where the project was when QuPath saved it: slides may have moved along with it."""
+        ...
 
     @property
     def images(self) -> list[ImageEntry]:

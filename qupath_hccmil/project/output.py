@@ -41,6 +41,28 @@ def finished_file(path: Path) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, before any work is done for it.
+
+    Raises
+    ------
+    WriteError
+        It cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WriteError(f"{folder}: cannot be written: {reason}; name another folder") from error
+
+
+def file_name(name: str) -> str:
+    """An image's name as part of a file name on any system."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:80]
+
+
 def _open_to_others(path: Path) -> None:
     """Give the file the rights of any new file; mkstemp makes it private."""
     if os.name != "nt":

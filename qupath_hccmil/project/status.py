@@ -66,7 +66,7 @@ def _status(
     problems: list[str] = []
     slide = None
     try:
-        slide = locate_slide(entry, project, slides)
+        slide = locate_slide(entry, project.path, project.previous_uri, slides)
     except HccMilError as error:
         problems.append(str(error))
     try:

@@ -12,6 +12,7 @@ from qupath_hccmil.errors import AnnotationError, HccMilError
 from qupath_hccmil.project import names
 from qupath_hccmil.project.fingerprint import annotation_fingerprint
 from qupath_hccmil.project.model import Annotation, ImageEntry, ImageState, Project
+from qupath_hccmil.project.output import file_name
 from qupath_hccmil.project.selection import choose_images, tumour_annotations
 from qupath_hccmil.project.slides import locate_slide
 from qupath_hccmil.scoring.results import image_results
@@ -162,7 +163,9 @@ class _Job:
         annotations = tumour_annotations(state, self.settings.annotation_classes)
         if self.options.resume and self._is_current(state, annotations):
             return Outcome(entry.name, "up to date", annotations=len(annotations))
-        path = locate_slide(entry, self.project, self.options.slides)
+        path = locate_slide(
+            entry, self.project.path, self.project.previous_uri, self.options.slides
+        )
         with open_source(entry, path) as slide:
             plan = plan_tiles(slide, annotations, entry, self.settings)
             self.progress.start(entry.name, plan.expected)
@@ -236,7 +239,7 @@ class _Job:
         assert self.options.maps is not None
         scorer = self.scorer()
         draw_risk_map(
-            self.options.maps / f"{entry.id}-{_file_name(entry.name)}-risk-map.png",
+            self.options.maps / f"{entry.id}-{file_name(entry.name)}-risk-map.png",
             slide.thumbnail(1500),
             width=slide.width,
             mpp=score.resolution.mpp,
@@ -249,7 +252,3 @@ class _Job:
                 f"{len(score.tiles)} tiles, model {scorer.name}"
             ),
         )
-
-
-def _file_name(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:80]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 from collections.abc import Sequence
@@ -11,33 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil import __version__
-from qupath_hccmil.errors import WriteError
 from qupath_hccmil.project.model import Project
+from qupath_hccmil.project.output import finished_file
+from qupath_hccmil.project.table_files import write_table
+from qupath_hccmil.project.tables import annotation_table, image_table, tile_table
 from qupath_hccmil.scoring.batch import Outcome
 from qupath_hccmil.scoring.settings import ScoreSettings
 
 RESEARCH_USE = "For research use only; not for diagnosis or treatment."
 
 _VERSIONS = ("numpy", "opencv-python", "openslide-bin", "openvino", "pillow", "shapely", "torch")
-
-
-def prepare_folder(folder: Path) -> None:
-    """Make the folder of ``--out`` before any work is done.
-
-    Raises
-    ------
-    WriteError
-        It cannot be made or written.
-    """
-    probe = folder / ".write-probe"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise WriteError(
-            f"{folder}: cannot be written ({error.strerror}); name another --out"
-        ) from None
 
 
 def reproduce(settings: ScoreSettings, model: Path | None) -> tuple[str, ...]:
@@ -96,6 +80,19 @@ def summary_line(outcomes: Sequence[Outcome]) -> str:
     }
     parts = [f"{count} {status}" for status, count in counts.items() if count]
     return f"{', '.join(parts)}. {RESEARCH_USE}"
+
+
+def write_record(folder: Path, record: dict[str, Any], project: Project) -> None:
+    """Write ``run.json`` and the tables of every level that needs no patient."""
+    with finished_file(folder / "run.json") as path:
+        path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    for name, table in (
+        ("images", image_table),
+        ("annotations", annotation_table),
+        ("tiles", tile_table),
+    ):
+        # An image that cannot be read was named while scoring.
+        write_table(table(project, failed=lambda entry, error: None), folder / f"{name}.csv")
 
 
 def _versions() -> dict[str, str]:

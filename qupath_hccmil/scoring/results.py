@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
@@ -65,16 +66,10 @@ def image_results(
 
 
 def _step_parameters(score: SlideScore, scorer: Scorer) -> dict[str, str]:
-    stain = score.stain.to_dict()
-    return {
-        "model": scorer.name,
-        "weights_sha256": scorer.weights_sha256,
-        "nuclei_model": scorer.nuclei_name,
-        "nuclei_weights_sha256": scorer.nuclei_sha256,
-        "runtime": f"{scorer.runtime.name} {scorer.runtime.device}",
+    return {key: str(value) for key, value in scorer.facts.items()} | {
         "mpp": repr(score.resolution.mpp),
         "mpp_source": score.resolution.source,
-        "stain": repr(stain),
+        "stain": json.dumps(score.stain.to_dict()),
         "background_tiles": str(score.background),
         "blurred_tiles": str(score.blurred),
     }

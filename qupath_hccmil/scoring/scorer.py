@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from qupath_hccmil.errors import ModelError
 from qupath_hccmil.mil.aggregation import is_high_risk
 from qupath_hccmil.mil.network import load_tile_network
 from qupath_hccmil.model_folder import ModelFolder, default_model_dir, load_model_folder
-from qupath_hccmil.nuclei.model import load_unet
+from qupath_hccmil.nuclei.model import load_nuclei_network
 from qupath_hccmil.scoring.networks import ScoringNetwork
 from qupath_hccmil.scoring.runtime import DeviceName, Runtime, RuntimeName, load_runtime
 from qupath_hccmil.slide.geometry import TileGeometry
@@ -54,6 +54,20 @@ class Scorer:
     threshold: float
     runtime: Runtime
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is recorded of a scorer with its scores."""
+        return {
+            "name": self.name,
+            "weights_sha256": self.weights_sha256,
+            "surrogate": self.surrogate,
+            "nuclei_name": self.nuclei_name,
+            "nuclei_weights_sha256": self.nuclei_sha256,
+            "p": self.p,
+            "threshold": self.threshold,
+            "runtime": f"{self.runtime.name} on {self.runtime.device}",
+        }
+
     def group(self, risk: float) -> str:
         """``high`` or ``low``."""
         return "high" if is_high_risk(risk, self.threshold) else "low"
@@ -85,7 +99,7 @@ def load_scorer(
     nuclei_folder = _nuclei_folder(risk_folder)
     _check_pixels(risk_folder, nuclei_folder)
     assert config.stain_reference is not None, "the schema asks for it in a mil model"
-    network = ScoringNetwork(load_unet(nuclei_folder), load_tile_network(risk_folder))
+    network = ScoringNetwork(load_nuclei_network(nuclei_folder), load_tile_network(risk_folder))
     return Scorer(
         name=config.name,
         weights_sha256=config.weights_sha256,
@@ -101,16 +115,25 @@ def load_scorer(
     )
 
 
-def lazy_scorer(
-    model: Path | None, *, runtime: RuntimeName, device: DeviceName
-) -> Callable[[], Scorer]:
-    """A function that loads the scorer when it is first called, and the same one afterwards."""
+class LazyScorer:
+    """Loads the scorer when it is first called, and gives the same one afterwards.
 
-    @cache
-    def scorer() -> Scorer:
-        return load_scorer(model, runtime=runtime, device=device)
+    Parameters are those of :func:`load_scorer`.
+    """
 
-    return scorer
+    def __init__(self, model: Path | None, *, runtime: RuntimeName, device: DeviceName) -> None:
+        self._load = partial(load_scorer, model, runtime=runtime, device=device)
+        self._scorer: Scorer | None = None
+
+    def __call__(self) -> Scorer:
+        if self._scorer is None:
+            self._scorer = self._load()
+        return self._scorer
+
+    @property
+    def facts(self) -> dict[str, Any] | None:
+        """What scored, as plain data; None where nothing had to be."""
+        return None if self._scorer is None else self._scorer.facts
 
 
 def _nuclei_folder(risk_folder: ModelFolder) -> ModelFolder:

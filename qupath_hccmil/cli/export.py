@@ -1,0 +1,135 @@
+"""``export``: scores of a project as a table or as GeoJSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from qupath_hccmil.cli import exit_codes, options
+
+if TYPE_CHECKING:
+    from qupath_hccmil.project.model import ImageEntry, Project
+    from qupath_hccmil.project.patients import PatientOf
+
+
+@click.command()
+@options.project
+@click.argument("out", type=options.PathType)
+@click.option(
+    "--level",
+    type=click.Choice(["image", "annotation", "tile", "patient"]),
+    default="image",
+    show_default=True,
+    help="What a row is.",
+)
+@click.option("--geojson", is_flag=True, help="OUT is a folder: one GeoJSON file an image.")
+@click.option("--patient-key", help="Metadata key of the patient; default: Patient ID and others.")
+@click.option(
+    "--patients",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="CSV with the columns image and patient, instead of metadata.",
+)
+@click.option(
+    "--patient-rule",
+    type=click.Choice(["pool", "max", "mean"]),
+    default="pool",
+    show_default=True,
+    help="How slides of a patient are joined: all their tiles pooled, or a slide's risk.",
+)
+@options.annotation_classes
+@options.engine
+@options.quiet
+def export(
+    project: Path,
+    out: Path,
+    level: str,
+    geojson: bool,
+    patient_key: str | None,
+    patients: Path | None,
+    patient_rule: str,
+    annotation_classes: tuple[str, ...],
+    engine: str,
+    quiet: bool,
+) -> int:
+    """Write the scores of PROJECT to OUT: a .csv or .parquet table, or a folder of GeoJSON.
+
+    GeoJSON opens in QuPath by drag and drop. Exit code 3 when an image cannot be read.
+    """
+    from qupath_hccmil.project.engine import open_project
+
+    if patients is not None and patient_key is not None:
+        raise click.UsageError("--patients and --patient-key both say who the patient is; give one")
+    failures = _Failures()
+    with open_project(project, engine) as opened:
+        if geojson:
+            written = _write_geojson(opened, out, failures)
+        else:
+            classes = annotation_classes or None
+            lookup = _patient_lookup(patient_key, patients)
+            written = _write_table(opened, out, level, patient_rule, lookup, classes, failures)
+    if not quiet:
+        click.echo(written)
+    return exit_codes.SOME_FAILED if failures.count else exit_codes.DONE
+
+
+class _Failures:
+    """Names each image that cannot be read, and counts them."""
+
+    count = 0
+
+    def __call__(self, entry: ImageEntry, error: Exception) -> None:
+        self.count += 1
+        click.echo(f"{entry.name}: FAILED: {error}", err=True)
+
+
+def _patient_lookup(key: str | None, table: Path | None) -> PatientOf:
+    from qupath_hccmil.project.patients import patient_by_key, patient_by_table
+
+    return patient_by_table(table) if table is not None else patient_by_key(key)
+
+
+def _write_table(
+    project: Project,
+    out: Path,
+    level: str,
+    patient_rule: str,
+    lookup: PatientOf,
+    classes: tuple[str, ...] | None,
+    failures: _Failures,
+) -> str:
+    from qupath_hccmil.project import tables
+    from qupath_hccmil.project.selection import TUMOUR_CLASSES
+    from qupath_hccmil.project.table_files import write_table
+
+    table = tables.table(
+        project,
+        level,
+        patient_of=lookup,
+        patient_rule=patient_rule,
+        classes=classes or TUMOUR_CLASSES,
+        failed=failures,
+    )
+    rows = write_table(table, out)
+    return f"{out}: {rows} rows, one {level} each"
+
+
+def _write_geojson(project: Project, folder: Path, failures: _Failures) -> str:
+    from qupath_hccmil.errors import HccMilError
+    from qupath_hccmil.project.geojson import write_geojson
+    from qupath_hccmil.project.output import file_name, make_folder
+
+    make_folder(folder)
+    files = features = 0
+    for entry in project.images:
+        try:
+            state = project.read(entry)
+        except HccMilError as error:
+            failures(entry, error)
+            continue
+        if state.results:
+            path = folder / f"{entry.id}-{file_name(entry.name)}.geojson"
+            features += write_geojson(path, entry, state)
+            files += 1
+    return f"{folder}: {features} objects in {files} files"
