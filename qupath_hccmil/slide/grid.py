@@ -1,0 +1,169 @@
+"""Tiles on a grid over the slide, and which of them lie in an outline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+# A grid of 128 µm tiles does not end on the slide's last px; rounding must not drop the last tile.
+_EDGE_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class GridTiles:
+    """The tiles of one outline, by row and then column of the grid.
+
+    Attributes
+    ----------
+    indices : (n, 2) int64
+        Column and row in the slide's grid: the same tile has the same indices in every outline.
+    bounds : (n, 4) float64
+        x, y, width, height in level-0 px.
+    inside : (n,) float64
+        Share of the tile's area that lies in the outline, in (0, 1].
+    """
+
+    indices: NDArray[np.int64]
+    bounds: NDArray[np.float64]
+    inside: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def tile_grid(
+    polygons: Sequence[BaseGeometry],
+    side_x: float,
+    side_y: float,
+    width: int,
+    height: int,
+    min_inside: float = 0.5,
+) -> list[GridTiles]:
+    """Lay the slide's grid over outlines.
+
+    The grid starts at the slide's corner (0, 0) and is the same for all outlines of the slide, so
+    that outlines that overlap share tiles. Only whole tiles on the slide count.
+
+    Parameters
+    ----------
+    polygons : sequence of shapely geometry
+        Outlines in level-0 px; those that cross themselves are made valid, and only what has an
+        area counts.
+    side_x, side_y : float
+        Sides of a tile, level-0 px.
+    width, height : int
+        Of the slide, level-0 px.
+    min_inside : float
+        Keep a tile when at least this share of it is in the outline, in (0, 1].
+
+    Returns
+    -------
+    list of GridTiles
+        One an outline; empty where no tile is kept.
+
+    Raises
+    ------
+    ValueError
+        A side is not positive, or `min_inside` is not in (0, 1].
+    """
+    if not (side_x > 0 and side_y > 0 and 0 < min_inside <= 1):
+        raise ValueError(f"tile sides {side_x} × {side_y}, min_inside {min_inside}")
+    columns = math.floor(width / side_x + _EDGE_TOLERANCE)
+    rows = math.floor(height / side_y + _EDGE_TOLERANCE)
+    sides = np.array([side_x, side_y])
+    return [_tiles_of(polygon, sides, (columns, rows), min_inside) for polygon in polygons]
+
+
+def unique_tiles(
+    grids: Sequence[GridTiles],
+) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
+    """Every tile once, however many outlines hold it.
+
+    Returns
+    -------
+    bounds : (m, 4) float64
+        x, y, width, height, by row and then column of the grid.
+    members : list of (n,) int64
+        For each outline the places of its tiles in `bounds`.
+    """
+    if not any(len(grid) for grid in grids):
+        return np.empty((0, 4)), [np.empty(0, dtype=np.int64) for _ in grids]
+    indices = np.concatenate([grid.indices for grid in grids])
+    bounds = np.concatenate([grid.bounds for grid in grids])
+    _, first, place = np.unique(indices[:, ::-1], axis=0, return_index=True, return_inverse=True)
+    ends = np.cumsum([len(grid) for grid in grids])[:-1]
+    return bounds[first], np.split(place.reshape(-1).astype(np.int64), ends)
+
+
+def _tiles_of(
+    polygon: BaseGeometry,
+    sides: NDArray[np.float64],
+    shape: tuple[int, int],
+    min_inside: float,
+) -> GridTiles:
+    area = _with_area(polygon)
+    indices = _candidates(area, sides, shape)
+    inside = _share_inside(area, indices, sides)
+    # Half a tile cut out by an outline on the grid's own lines is half, whatever the rounding.
+    kept = inside >= min_inside * (1 - 1e-9)
+    indices = indices[kept]
+    bounds = np.concatenate([indices * sides, np.broadcast_to(sides, indices.shape)], axis=1)
+    return GridTiles(indices, bounds, np.minimum(inside[kept], 1.0))
+
+
+def _with_area(polygon: BaseGeometry) -> BaseGeometry:
+    """Return the valid polygons of a geometry; lines and points in it are left out."""
+    valid = polygon if polygon.is_valid else shapely.make_valid(polygon)
+    parts = shapely.get_parts(valid)
+    # make_valid puts what was a spike beside the polygons, in nested collections.
+    while shapely.GeometryType.GEOMETRYCOLLECTION in (types := shapely.get_type_id(parts)):
+        parts = shapely.get_parts(parts)
+    return shapely.union_all(parts[types == shapely.GeometryType.POLYGON])
+
+
+def _candidates(
+    area: BaseGeometry, sides: NDArray[np.float64], shape: tuple[int, int]
+) -> NDArray[np.int64]:
+    """List indices (n, 2) of all tiles in the bounding box, by row and then column."""
+    if area.is_empty:
+        return np.empty((0, 2), dtype=np.int64)
+    left, top, right, bottom = area.bounds
+    first = np.maximum(np.floor(np.array([left, top]) / sides), 0).astype(np.int64)
+    last = np.minimum(np.ceil(np.array([right, bottom]) / sides), shape).astype(np.int64)
+    columns, rows = (np.arange(*ends) for ends in zip(first, last, strict=True))
+    return np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
+
+
+def _share_inside(
+    area: BaseGeometry, indices: NDArray[np.int64], sides: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Share (n,) of each tile inside; exact, and computed for tiles on the border only."""
+    inside = np.zeros(len(indices))
+    if not len(indices):
+        return inside
+    boxes = _boxes(indices, sides)
+    tree = shapely.STRtree(boxes)
+    whole = tree.query(area, predicate="contains")
+    inside[whole] = 1.0
+    border = np.setdiff1d(tree.query(area, predicate="intersects"), whole)
+    # An outline may have 50,000 corners: cut it into rows of the grid first, so that each tile
+    # meets the corners of its own row only.
+    rows, row_of = np.unique(indices[border, 1], return_inverse=True)
+    left, _, right, _ = area.bounds
+    strips = shapely.box(left, rows * sides[1], right, (rows + 1) * sides[1])
+    cut = np.asarray(shapely.intersection(area, strips))
+    parts = shapely.intersection(cut[row_of], boxes[border])
+    inside[border] = shapely.area(parts) / sides.prod()
+    return inside
+
+
+def _boxes(indices: NDArray[np.int64], sides: NDArray[np.float64]) -> NDArray[np.object_]:
+    corner = indices * sides
+    boxes: NDArray[np.object_] = shapely.box(*corner.T, *(corner + sides).T)
+    return boxes

@@ -1,0 +1,86 @@
+"""Which pixel size counts: the user's, then QuPath's, then the file's."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from qupath_hccmil.errors import ResolutionError
+
+MIN_MPP, MAX_MPP = 0.1, 2.0
+"""µm/px that a slide scanner may have; beyond them a calibration is a mistake."""
+
+Source = Literal["override", "qupath", "file"]
+
+_NAMES: dict[Source, str] = {
+    "override": "--mpp",
+    "qupath": "QuPath's calibration",
+    "file": "the slide file",
+}
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """µm of a level-0 px in x and y, and who says so.
+
+    The two may differ: tiles are then as many µm wide as high, and so not square in px.
+    """
+
+    mpp_x: float
+    mpp_y: float
+    source: Source
+
+
+def resolve_mpp(
+    override: float | None,
+    project: tuple[float | None, float | None] | None,
+    slide: tuple[float, float] | None,
+    *,
+    name: str = "image",
+) -> Resolution:
+    """Choose the pixel size.
+
+    The first that is present counts, and is an error when it is out of range: a wrong calibration
+    in QuPath is to be set right, not to be passed over.
+
+    Parameters
+    ----------
+    override : float or None
+        µm/px from the command line, for both axes.
+    project : (float or None, float or None) or None
+        QuPath's pixel width and height, µm; None or NaN where not calibrated.
+    slide : (float, float) or None
+        What the file states.
+    name : str
+        The image's name in QuPath, for the message.
+
+    Raises
+    ------
+    ResolutionError
+        None is present, or the first is outside 0.1–2.0 µm/px.
+    """
+    candidates: dict[Source, tuple[float | None, float | None] | None] = {
+        "override": None if override is None else (override, override),
+        "qupath": project,
+        "file": slide,
+    }
+    for source, mpp in candidates.items():
+        x, y = mpp or (None, None)
+        if x is not None and y is not None and not (math.isnan(x) or math.isnan(y)):
+            return _checked(Resolution(x, y, source), name)
+    raise ResolutionError(
+        f"{name}: no pixel size, neither in QuPath nor in the slide file: give --mpp 0.25 (µm/px) "
+        "or set the pixel size in QuPath's Image tab"
+    )
+
+
+def _checked(found: Resolution, name: str) -> Resolution:
+    for value in (found.mpp_x, found.mpp_y):
+        if not MIN_MPP <= value <= MAX_MPP:
+            raise ResolutionError(
+                f"{name}: {_NAMES[found.source]} says {value:g} µm/px, outside "
+                f"{MIN_MPP:g}–{MAX_MPP:g}: give --mpp 0.25 or set the pixel size in QuPath's "
+                "Image tab"
+            )
+    return found
