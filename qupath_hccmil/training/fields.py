@@ -162,7 +162,7 @@ def _prepare(
 
 def _tile_count(path: Path, mpp: float, geometry: TileGeometry) -> int:
     with Image.open(path) as image:
-        size = _model_size(*image.size, mpp, geometry)
+        size = _model_size(image.width, image.height, mpp, geometry)
     side = geometry.tile_px
     columns, rows = (len(window_starts(max(extent, side), side)) for extent in size)
     return columns * rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from qupath_hccmil.errors import DataError
@@ -233,8 +233,6 @@ def _starting_network(start: Path, seed: int) -> TileNetwork:
 def _trained(
     config: ModelConfig, settings: MilSettings, epoch: int, scores: RiskScores
 ) -> ModelConfig:
-    from dataclasses import replace
-
     figures = scores.as_dict()
     figures.pop("bags")
     return replace(
