@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from open_data import (
     CHOOSING,
@@ -34,7 +35,7 @@ NAME = "nuclei-unet"
 CARD = Path(__file__).parent / "model_cards" / f"{NAME}.md"
 
 
-def figures(samples: Sequence[Sample], predict: Predictor) -> dict[str, object]:
+def figures(samples: Sequence[Sample], predict: Predictor) -> dict[str, Any]:
     scores = evaluate(samples, predict)
     return {
         "images": len(samples),
@@ -42,8 +43,20 @@ def figures(samples: Sequence[Sample], predict: Predictor) -> dict[str, object]:
         "dice_mean": round(scores.dice_mean, 4),
         "precision": round(scores.precision, 4),
         "recall": round(scores.recall, 4),
-        "dice_by_organ": {organ: round(value, 4) for organ, value in scores.by_group().items()},
+        "organs": {organ: round(value, 4) for organ, value in scores.by_group().items()},
     }
+
+
+def table(metrics: dict[str, dict[str, Any]]) -> str:
+    """The figures of a model card, as Markdown."""
+    names = ("images", "dice_pooled", "dice_mean", "precision", "recall")
+    lines = ["| organs, colour | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for what, values in metrics.items():
+        lines.append(f"| {what} | " + " | ".join(str(values[name]) for name in names) + " |")
+    for what, values in metrics.items():
+        organs = ", ".join(f"{organ} {dice:.3f}" for organ, dice in values["organs"].items())
+        lines += ["", f"Dice by organ, {what}: {organs}."]
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -91,7 +104,8 @@ def main() -> None:
         metrics=metrics,
     )
     weights = result.model.state_dict()
-    save_model_folder(arguments.out / NAME, config, weights, CARD.read_text(encoding="utf-8"))
+    card = CARD.read_text(encoding="utf-8").replace("FIGURES", table(metrics))
+    save_model_folder(arguments.out / NAME, config, weights, card)
 
 
 if __name__ == "__main__":

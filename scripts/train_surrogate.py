@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,6 +162,24 @@ def tile_figures(logits: NDArray[np.float64], pool: Pool, scale: HazardScale) ->
     }
 
 
+def table(metrics: dict[str, Any]) -> str:
+    """The figures of a model card, as Markdown."""
+    bags, tiles = metrics["test bags"], metrics["test tiles"]
+    lines = [f"{bags['good']} good and {bags['poor']} poor simulated patients:", ""]
+    lines += ["| figure | value | 95 % interval |", "|---|---|---|"]
+    for name in ("auc", "accuracy", "sensitivity", "specificity"):
+        e = bags[name]
+        lines.append(f"| {name} | {e['value']:.3f} | {e['low']:.3f}–{e['high']:.3f} |")
+    lines += ["", f"Spearman correlation of the logit over {tiles['tiles']} tiles with", ""]
+    lines += ["| | ρ |", "|---|---|"]
+    lines += [
+        f"| {name.removeprefix('spearman_').replace('_', ' ')} | {value:.3f} |"
+        for name, value in tiles.items()
+        if name != "tiles"
+    ]
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
@@ -227,7 +246,8 @@ def main() -> None:
         risk=RiskConfig(settings.p, settings.threshold, LABEL, True, nuclei.reference),
     )
     weights = result.network.state_dict()
-    save_model_folder(arguments.out / NAME, config, weights, CARD.read_text(encoding="utf-8"))
+    card = CARD.read_text(encoding="utf-8").replace("FIGURES", table(metrics))
+    save_model_folder(arguments.out / NAME, config, weights, card)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from PIL import Image
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.nuclei.augment import augment
 from qupath_hccmil.nuclei.images import find_pairs, read_pair
-from qupath_hccmil.nuclei.luminosity import standardise_luminosity
+from qupath_hccmil.stain.colour import luminosity_percentile, standardise_luminosity
 
 # Median equivalent diameter of nuclei in mixed tissue: 23.5 px at 0.25 µm/px in 40× slides.
 NUCLEUS_UM = 6.0
@@ -101,7 +101,7 @@ def load_source(
     source : Source
     prepare : callable, optional
         Colour standardisation of an image at its own resolution; default
-        `standardise_luminosity`.
+        `white_background`.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def load_source(
     DataError
         Nothing could be used.
     """
-    prepare = prepare or standardise_luminosity
+    prepare = prepare or white_background
     pairs, unused = find_pairs(source.images, source.masks)
     samples = []
     for pair in pairs:
@@ -131,6 +131,13 @@ def load_source(
         raise DataError(f"{source.images}: no usable image ({unused[0]})")
     share = source.weight / len(samples)
     return [Sample(s.name, s.group, s.rgb, s.mask, s.mpp, share) for s in samples], unused
+
+
+def white_background(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Standardise the luminosity of an image ``(h, w, 3)`` by itself."""
+    pixels = rgb.reshape(-1, 3)
+    full = max(luminosity_percentile(pixels), 1.0)
+    return standardise_luminosity(pixels, full).reshape(rgb.shape)
 
 
 def mpp_from_nuclei(labels: NDArray[np.int32]) -> float:

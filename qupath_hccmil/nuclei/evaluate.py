@@ -191,13 +191,14 @@ def predict_image(rgb: NDArray[np.uint8], predict: Predictor, tile: int) -> NDAr
 
 
 def _batches(height: int, width: int, tile: int) -> Iterator[list[tuple[int, int]]]:
-    rows, columns = _starts(height, tile), _starts(width, tile)
+    rows, columns = window_starts(height, tile), window_starts(width, tile)
     corners = [(y, x) for y in rows for x in columns]
     for start in range(0, len(corners), _BATCH):
         yield corners[start : start + _BATCH]
 
 
-def _starts(extent: int, tile: int) -> list[int]:
+def window_starts(extent: int, tile: int) -> list[int]:
+    """Where windows of `tile` px start that cover `extent` px, the last moved to lie within."""
     starts = list(range(0, extent - tile, tile))
     return [*starts, extent - tile]
 
