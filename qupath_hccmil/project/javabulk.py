@@ -144,9 +144,9 @@ def strings(objects: Any, handle: Handle) -> list[str]:
     )
 
 
-def distinct(objects: Any, handle: Handle) -> list[Any]:
-    """Different values, in the order of their first appearance."""
-    return list(objects.stream().map(function(handle)).distinct().toList())
+def distinct(objects: Any, handle: Handle) -> Any:
+    """Java list of the different values, in the order of their first appearance."""
+    return objects.stream().map(function(handle)).distinct().toList()
 
 
 def hash_code(objects: Any, handle: Handle) -> int:

@@ -46,7 +46,7 @@ def descendants(root: Any) -> Any:
 
 def annotations_of(objects: Any) -> Any:
     """Annotations of a Java list of objects."""
-    return where(objects, predicate(getter(PATH_OBJECT, "isAnnotation", "boolean")))
+    return where(objects, _is_annotation())
 
 
 def class_names(objects: Any) -> list[str]:
@@ -115,18 +115,27 @@ def read_tiles(tiles: Any) -> TileObjects:
     )
 
 
+def with_our_measurements(objects: Any) -> Any:
+    """Objects, whosever they are, that have a measurement of ours."""
+    return _mentioning_us(where(objects, _is_measured()), _measurement_names())
+
+
 def remove_ours(root: Any) -> None:
     """Remove our tiles and measurements; objects of the user inside our tiles move up."""
     objects = descendants(root)
     tiles = our_tiles(objects)
-    # depth first comes outside first: from the inside out, what is kept climbs all the way
-    for tile in reversed(list(where(tiles, _has_children()))):
-        tile.getParent().addChildObjects(java("java.util.ArrayList")(tile.getChildObjects()))
-    for parent in distinct(tiles, getter(PATH_OBJECT, "getParent", PATH_OBJECT)):
-        children = java("java.util.ArrayList")(parent.getChildObjects())
-        parent.removeChildObjects(our_tiles(children))
-    for path_object in (root, *annotations_of(objects)):
-        _remove_measurements(path_object)
+    for parent in without(distinct(tiles, getter(PATH_OBJECT, "getParent", PATH_OBJECT)), tiles):
+        kept = java("java.util.ArrayList")(_without_tiles(parent.getChildObjects(), tiles))
+        parent.clearChildObjects()
+        parent.addChildObjects(kept)
+    objects = descendants(root)
+    objects.add(root)
+    for path_object in with_our_measurements(objects):
+        measurements = path_object.getMeasurementList()
+        for name in read_measurements(path_object):
+            if is_ours(name):
+                measurements.remove(name)
+        measurements.close()
 
 
 def add_measurements(path_object: Any, values: Mapping[str, float]) -> None:
@@ -143,7 +152,7 @@ def user_content(root: Any) -> tuple[object, ...]:
     """Fingerprint of all that is not ours, to compare before and after writing."""
     everything = descendants(root)
     objects = without(everything, our_tiles(everything))
-    others = where(objects, predicate(getter(PATH_OBJECT, "isAnnotation", "boolean")).negate())
+    others = where(where(objects, _is_annotation().negate()), _is_measured())
     measurements = getter(PATH_OBJECT, "getMeasurementList", MEASUREMENTS)
     return (
         objects.size(),
@@ -159,13 +168,24 @@ def user_content(root: Any) -> tuple[object, ...]:
     )
 
 
-def _remove_measurements(path_object: Any) -> None:
-    ours = [name for name in read_measurements(path_object) if is_ours(name)]
-    if ours:
-        measurements = path_object.getMeasurementList()
-        for name in ours:
-            measurements.remove(name)
-        measurements.close()
+def _without_tiles(children: Any, tiles: Any) -> Any:
+    """Children, in order, with the children of each tile of ours in its place."""
+    ours = java("java.util.HashSet")(where(children, one_of(_itself(), tiles)))
+    if where(ours, _has_children()).isEmpty():
+        return without(children, ours)
+    kept = java("java.util.ArrayList")()
+    for child in children:
+        if ours.contains(child):
+            kept.addAll(_without_tiles(child.getChildObjects(), tiles))
+        else:
+            kept.add(child)
+    return kept
+
+
+def _mentioning_us(objects: Any, handle: Any) -> Any:
+    """Objects whose value, a name or a list of names, mentions us."""
+    ours = [each for each in distinct(objects, handle) if _mentions_us(each)]
+    return where(objects, one_of(handle, ours))
 
 
 def _user_measurements(path_object: Any) -> tuple[tuple[str, bytes], ...]:
@@ -179,7 +199,8 @@ def _user_measurements(path_object: Any) -> tuple[tuple[str, bytes], ...]:
 def _geometry(roi: Any) -> BaseGeometry:
     wkb = java("org.locationtech.jts.io.WKBWriter")().write(roi.getGeometry())
     geometry: BaseGeometry = shapely.from_wkb(bytes(memoryview(wkb)))
-    return geometry
+    # QuPath makes one point of a set of points that has one
+    return shapely.MultiPoint([geometry]) if isinstance(geometry, shapely.Point) else geometry
 
 
 def _mentions_us(value: Any) -> bool:
@@ -193,6 +214,16 @@ def _mentions_us(value: Any) -> bool:
 def _is_tile() -> Any:
     instance = getter("java.lang.Class", "isInstance", "boolean", OBJECT)
     return predicate(bound(instance, 0, java(_TILE).class_))
+
+
+@cache
+def _is_annotation() -> Any:
+    return predicate(getter(PATH_OBJECT, "isAnnotation", "boolean"))
+
+
+@cache
+def _is_measured() -> Any:
+    return predicate(getter(PATH_OBJECT, "hasMeasurements", "boolean"))
 
 
 @cache

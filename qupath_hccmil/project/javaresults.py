@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from qupath_hccmil.errors import WriteError
 from qupath_hccmil.project.javabulk import (
@@ -30,14 +29,13 @@ from qupath_hccmil.project.javaobjects import (
     read_measurements,
     read_tiles,
     remove_ours,
+    with_our_measurements,
 )
 from qupath_hccmil.project.javatiles import add_tiles
 from qupath_hccmil.project.jvm import java
-from qupath_hccmil.project.model import ImageResults, TileObjects, WorkflowStep
+from qupath_hccmil.project.model import ImageResults, WorkflowStep
 from qupath_hccmil.project.names import is_ours
-
-# QuPath keeps the measurements of tiles as 32-bit floats
-_RELATIVE = 2.0**-23
+from qupath_hccmil.project.results import EMPTY_LISTS
 
 
 def read_results(data: JavaData) -> ImageResults:
@@ -61,14 +59,11 @@ def read_results(data: JavaData) -> ImageResults:
 def has_results(data: JavaData) -> bool:
     """Whether anything of ours is in the image."""
     everything = descendants(data.root)
+    everything.add(data.root)
     return bool(
         _our_steps(data)
         or not our_tiles(everything).isEmpty()
-        or any(
-            is_ours(name)
-            for each in (data.root, *annotations_of(everything))
-            for name in read_measurements(each)
-        )
+        or not with_our_measurements(everything).isEmpty()
     )
 
 
@@ -98,21 +93,6 @@ def add_results(data: JavaData, results: ImageResults, path: Path) -> None:
     add_measurements(data.root, results.root)
     if results.step is not None:
         data.workflow.addStep(_java_step(results.step))
-
-
-def holds(data: JavaData, wanted: ImageResults) -> bool:
-    """Whether ours in an image are these results, their metadata aside."""
-    found = read_results(data)
-    measured = {key: some for key, each in wanted.annotations.items() if (some := _finite(each))}
-    tiles = {key: each for key, each in wanted.tiles.items() if len(each)}
-    return (
-        found.step == wanted.step
-        and found.annotations.keys() == measured.keys()
-        and all(_close(found.annotations[key], each) for key, each in measured.items())
-        and _close(found.root, _finite(wanted.root))
-        and found.tiles.keys() == tiles.keys()
-        and all(_same_tiles(found.tiles[key], each) for key, each in tiles.items())
-    )
 
 
 def census(data: JavaData) -> dict[str, Any]:
@@ -147,6 +127,7 @@ def _our_steps(data: JavaData) -> list[Any]:
 
 def _read_step(step: Any) -> WorkflowStep:
     parameters = {str(e.getKey()): str(e.getValue()) for e in step.getParameterMap().entrySet()}
+    parameters.pop(EMPTY_LISTS, None)
     return WorkflowStep(str(step.getName()), str(step.getScript()), parameters)
 
 
@@ -160,32 +141,8 @@ def _java_step(step: WorkflowStep) -> Any:
 
 def _ours(measurements: Mapping[str, float]) -> dict[str, float]:
     """Measurements of ours that have a value."""
-    return {name: value for name, value in _finite(measurements).items() if is_ours(name)}
-
-
-def _finite(measurements: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in measurements.items() if np.isfinite(value)}
-
-
-def _close(found: Mapping[str, float], wanted: Mapping[str, float]) -> bool:
-    return found.keys() == wanted.keys() and all(
-        np.isclose(found[name], value, rtol=_RELATIVE, atol=0) for name, value in wanted.items()
-    )
-
-
-def _same_tiles(found: TileObjects, wanted: TileObjects) -> bool:
-    finite = {
-        name: np.where(np.isfinite(values), values, np.nan)
-        for name, values in wanted.measurements.items()
-        if np.isfinite(values).any()
+    return {
+        name: value
+        for name, value in measurements.items()
+        if is_ours(name) and not math.isnan(value)
     }
-    return (
-        len(found) == len(wanted)
-        and np.allclose(found.bounds, wanted.bounds, rtol=0, atol=1e-6)
-        and list(found.class_names) == list(wanted.class_names)
-        and found.measurements.keys() == finite.keys()
-        and all(
-            np.allclose(found.measurements[name], values, _RELATIVE, 1e-37, equal_nan=True)
-            for name, values in finite.items()
-        )
-    )
