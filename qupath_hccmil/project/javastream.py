@@ -1,0 +1,497 @@
+"""The Java Object Serialization Stream, version 2: bytes to a tree of nodes, and back.
+
+Format: Java Object Serialization Specification, chapter 6. What was read and is not changed is
+written back byte for byte; :func:`load` refuses bytes for which that does not hold.
+
+Nothing in here recurses with the depth of the data, and no length in the data is believed beyond
+the bytes that are there.
+"""
+
+from __future__ import annotations
+
+import gc
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from qupath_hccmil.errors import UnsupportedDataError
+from qupath_hccmil.project.javanodes import (
+    BLOCK_DATA,
+    CONTENTS,
+    END,
+    ENUM,
+    EXTERNALIZABLE,
+    ITEM,
+    RESET,
+    SERIALIZABLE,
+    SIZES,
+    WRITE_METHOD,
+    ClassDesc,
+    Desc,
+    JavaClass,
+    JavaEnum,
+    JavaObject,
+    JavaString,
+    Node,
+    ObjectArray,
+    Part,
+    PrimitiveArray,
+    ProxyDesc,
+)
+
+HEADER = b"\xac\xed\x00\x05"
+FIRST_HANDLE = 0x7E0000
+
+NULL, REFERENCE, CLASSDESC, OBJECT, STRING, ARRAY, CLASS, BLOCK = range(0x70, 0x78)
+END_BLOCK, RESET_CODE, LONG_BLOCK, EXCEPTION, LONG_STRING, PROXY, ENUM_CODE = range(0x78, 0x7F)
+
+# classes in classes: QuPath's deepest chain has six
+MAX_NESTED_CLASSES = 50
+
+_INT = struct.Struct(">i")
+_UINT = struct.Struct(">I")
+_SHORT = struct.Struct(">H")
+_LONG = struct.Struct(">q")
+_REFERENCE = struct.Struct(">BI")
+
+
+class JavaStream(NamedTuple):
+    """A parsed stream: its contents, and the class descriptions in it, in order."""
+
+    contents: list[Part]
+    classes: list[ClassDesc]
+
+
+def load(data: bytes) -> JavaStream:
+    """Parse a stream, and make sure that it would be written back byte for byte.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole stream.
+
+    Raises
+    ------
+    UnsupportedDataError
+        It is no such stream, is truncated or damaged, or would not be written back the same.
+    """
+    stream = parse(data)
+    if serialise(stream.contents) != data:
+        raise UnsupportedDataError("holds a Java stream that could not be written back the same")
+    return stream
+
+
+def parse(data: bytes) -> JavaStream:
+    """Parse a stream without the check that :func:`load` adds."""
+    if data[:4] != HEADER:
+        raise UnsupportedDataError("is not a Java serialization stream")
+    parser = _Parser(data)
+    with _no_collection():
+        try:
+            return JavaStream(parser.contents(), parser.classes)
+        except (IndexError, KeyError, struct.error) as error:
+            raise UnsupportedDataError(
+                f"is truncated or damaged near byte {parser.position} of {len(data)}"
+            ) from error
+
+
+def serialise(contents: Sequence[Part]) -> bytes:
+    """Write contents as a stream; handles are given anew, in the order of writing."""
+    writer = _Writer()
+    with _no_collection():
+        try:
+            for part in contents:
+                if part is RESET:
+                    writer.reset()
+                else:
+                    writer.write((part,))
+        finally:
+            writer.forget()
+    return bytes(writer.out)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Switch cycle collection off: it would look through a million new nodes again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+class _Parser:
+    """Reads from `position`; a handler reads what follows its code.
+
+    A handler that meets nested parts leaves them to the loop of :meth:`item`, in `opened`: what
+    is to come (see `ClassDesc.plan`) and the list to put it in.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.position = len(HEADER)
+        self.handles: list[Node] = []
+        self.opened: tuple[tuple[int, ...], list[Part]] | None = None
+        self.depth = 0
+        self.unfinished: set[int] = set()
+        self.classes: list[ClassDesc] = []
+        self.handlers: dict[int, Callable[[], Part]] = {
+            NULL: _null,
+            REFERENCE: self.reference,
+            CLASSDESC: self.class_desc,
+            PROXY: self.proxy_desc,
+            OBJECT: self.object,
+            STRING: self.string,
+            LONG_STRING: self.long_string,
+            ARRAY: self.array,
+            CLASS: self.java_class,
+            ENUM_CODE: self.enum,
+            BLOCK: self.block,
+            LONG_BLOCK: self.long_block,
+        }
+
+    def contents(self) -> list[Part]:
+        """Everything up to the end of the data."""
+        found: list[Part] = []
+        while self.position < len(self.data):
+            if self.data[self.position] == RESET_CODE:
+                self.position += 1
+                self.handles = []
+                found.append(RESET)
+            else:
+                self.item((ITEM,), found)
+        return found
+
+    def item(self, plan: tuple[int, ...], parts: list[Part]) -> None:
+        """Read what a plan says into a list, with all that is inside it."""
+        data, handlers = self.data, self.handlers
+        stack: list[tuple[tuple[int, ...], int, list[Part]]] = []
+        step = 0
+        while True:
+            if step == len(plan):
+                if not stack:
+                    return
+                plan, step, parts = stack.pop()
+                continue
+            what = plan[step]
+            if what >= 0:
+                parts.append(self.take(what))
+                step += 1
+                continue
+            code = data[self.position]
+            self.position += 1
+            if what == ITEM:
+                step += 1
+            elif code == END_BLOCK:
+                parts.append(END)
+                step += 1
+                continue
+            parts.append(handlers[code]())
+            if self.opened is not None:
+                stack.append((plan, step, parts))
+                plan, parts = self.opened
+                step = 0
+                self.opened = None
+
+    def take(self, size: int) -> bytes:
+        """Return the next bytes; IndexError where there are not as many."""
+        start = self.position
+        end = start + size
+        if size < 0 or end > len(self.data):
+            raise IndexError
+        self.position = end
+        return self.data[start:end]
+
+    def number(self, form: struct.Struct) -> int:
+        (value,) = form.unpack_from(self.data, self.position)
+        self.position += form.size
+        return int(value)
+
+    def reference(self) -> Node:
+        index = self.number(_UINT) - FIRST_HANDLE
+        if index < 0:
+            raise IndexError
+        return self.handles[index]
+
+    def object(self) -> JavaObject:
+        desc = self.desc()
+        parts: list[Part] = []
+        node = JavaObject(desc, parts)
+        self.handles.append(node)
+        if desc is None:
+            raise KeyError
+        self.opened = (desc.plan, parts)
+        return node
+
+    def array(self) -> ObjectArray | PrimitiveArray:
+        desc = self.desc()
+        if not isinstance(desc, ClassDesc):
+            raise KeyError
+        index = len(self.handles)
+        self.handles.append(desc)
+        count = self.number(_INT)
+        kind = desc.name[1:2].decode("latin-1")
+        size = SIZES.get(kind)
+        node: ObjectArray | PrimitiveArray
+        if size is not None:
+            node = PrimitiveArray(desc, self.take(count * size), size)
+        elif kind in "L[" and 0 <= count <= len(self.data) - self.position:
+            parts: list[Part] = []
+            node = ObjectArray(desc, parts)
+            self.opened = ((ITEM,) * count, parts)
+        else:
+            raise IndexError
+        self.handles[index] = node
+        return node
+
+    def string(self) -> JavaString:
+        node = JavaString(self.take(self.number(_SHORT)))
+        self.handles.append(node)
+        return node
+
+    def long_string(self) -> JavaString:
+        node = JavaString(self.take(self.number(_LONG)))
+        self.handles.append(node)
+        return node
+
+    def java_class(self) -> JavaClass:
+        node = JavaClass(self.desc())
+        self.handles.append(node)
+        return node
+
+    def enum(self) -> JavaEnum:
+        node = JavaEnum(self.desc(), None)
+        self.handles.append(node)
+        node.constant = self.string_item()
+        return node
+
+    def block(self) -> bytes:
+        start = self.position - 1
+        self.take(1 + self.data[self.position])
+        return self.data[start : self.position]
+
+    def long_block(self) -> bytes:
+        start = self.position - 1
+        self.take(self.number(_INT))
+        return self.data[start : self.position]
+
+    def string_item(self) -> JavaString:
+        code = self.take(1)[0]
+        if code not in (STRING, REFERENCE, LONG_STRING):
+            raise KeyError
+        node = self.handlers[code]()
+        if not isinstance(node, JavaString):
+            raise KeyError
+        return node
+
+    def desc(self) -> Desc | None:
+        """Read the description of a class, or its mention."""
+        code = self.take(1)[0]
+        if code not in (NULL, REFERENCE, CLASSDESC, PROXY):
+            raise KeyError
+        node = self.handlers[code]()
+        if node is not None and not isinstance(node, ClassDesc | ProxyDesc):
+            raise KeyError
+        if id(node) in self.unfinished:
+            # a class that is its own super class
+            raise KeyError
+        return node
+
+    def class_desc(self) -> ClassDesc:
+        name = self.take(self.number(_SHORT))
+        node = ClassDesc(name, self.take(8), 0, ())
+        self.handles.append(node)
+        node.flags = self.take(1)[0]
+        node.fields = tuple(self.field() for _ in range(self.number(_SHORT)))
+        _check_class(node)
+        node.annotation, node.parent = self.tail(node)
+        self.classes.append(node)
+        return node
+
+    def field(self) -> tuple[str, bytes, Part]:
+        letter = self.take(1).decode("latin-1")
+        name = self.take(self.number(_SHORT))
+        if letter in SIZES:
+            return letter, name, None
+        if letter not in "L[":
+            raise KeyError
+        return letter, name, self.string_item()
+
+    def proxy_desc(self) -> ProxyDesc:
+        node = ProxyDesc(())
+        self.handles.append(node)
+        count = self.number(_INT)
+        if count > len(self.data) - self.position:
+            raise IndexError
+        node.interfaces = tuple(self.take(self.number(_SHORT)) for _ in range(count))
+        node.annotation, node.parent = self.tail(node)
+        return node
+
+    def tail(self, node: Desc) -> tuple[list[Part], Desc | None]:
+        """Annotation and super class, where one class may hold others: the depth is bounded."""
+        self.depth += 1
+        if self.depth > MAX_NESTED_CLASSES:
+            raise KeyError
+        self.unfinished.add(id(node))
+        annotation: list[Part] = []
+        self.item((CONTENTS,), annotation)
+        parent = self.desc()
+        self.unfinished.discard(id(node))
+        self.depth -= 1
+        return annotation, parent
+
+
+def _null() -> None:
+    return None
+
+
+def _check_class(desc: ClassDesc) -> None:
+    letters = "".join(letter for letter, _, _ in desc.fields)
+    objects = letters.lstrip("".join(SIZES))
+    both = desc.flags & SERIALIZABLE and desc.flags & EXTERNALIZABLE
+    # without blocks, only the class itself knows where its data end
+    unbounded = desc.flags & EXTERNALIZABLE and not desc.flags & BLOCK_DATA
+    known = WRITE_METHOD | SERIALIZABLE | EXTERNALIZABLE | BLOCK_DATA | ENUM
+    if objects.strip("L[") or both or unbounded or desc.flags & ~known:
+        raise KeyError
+
+
+class _Writer:
+    """Appends to `out`."""
+
+    def __init__(self) -> None:
+        self.out = bytearray(HEADER)
+        self.written: list[Node] = []
+        self.next = FIRST_HANDLE
+        self.writers: dict[type, Callable[..., Sequence[Part]]] = {
+            JavaObject: self.object,
+            ObjectArray: self.object_array,
+            PrimitiveArray: self.primitive_array,
+            JavaString: self.string,
+            JavaEnum: self.enum,
+            JavaClass: self.java_class,
+            ClassDesc: self.class_desc,
+            ProxyDesc: self.proxy_desc,
+        }
+
+    def write(self, parts: Sequence[Part]) -> None:
+        """Write parts and all inside them."""
+        out, writers = self.out, self.writers
+        stack: list[Iterator[Part]] = []
+        rest = iter(parts)
+        while True:
+            for part in rest:
+                if part.__class__ is bytes:
+                    out += part  # type: ignore[arg-type]
+                elif part is None:
+                    out.append(NULL)
+                elif part.handle >= 0:  # type: ignore[union-attr]
+                    out += _REFERENCE.pack(REFERENCE, part.handle)  # type: ignore[union-attr]
+                elif inside := writers[part.__class__](part):
+                    stack.append(rest)
+                    rest = iter(inside)
+                    break
+            else:
+                if not stack:
+                    return
+                rest = stack.pop()
+
+    def reset(self) -> None:
+        """Forget all handles, as the stream's reader will."""
+        self.out += RESET
+        self.forget()
+        self.next = FIRST_HANDLE
+
+    def forget(self) -> None:
+        """Leave the nodes as they were found."""
+        for node in self.written:
+            node.handle = -1
+        self.written = []
+
+    def assign(self, node: Node) -> None:
+        node.handle = self.next
+        self.next += 1
+        self.written.append(node)
+
+    def object(self, node: JavaObject) -> Sequence[Part]:
+        self.out.append(OBJECT)
+        self.desc(node.desc)
+        self.assign(node)
+        return node.parts
+
+    def object_array(self, node: ObjectArray) -> Sequence[Part]:
+        self.out.append(ARRAY)
+        self.desc(node.desc)
+        self.assign(node)
+        self.out += _INT.pack(len(node.parts))
+        return node.parts
+
+    def primitive_array(self, node: PrimitiveArray) -> Sequence[Part]:
+        self.out.append(ARRAY)
+        self.desc(node.desc)
+        self.assign(node)
+        self.out += _INT.pack(len(node.data) // node.size)
+        self.out += node.data
+        return ()
+
+    def string(self, node: JavaString) -> Sequence[Part]:
+        self.assign(node)
+        size = len(node.data)
+        if size <= 0xFFFF:
+            self.out.append(STRING)
+            self.out += _SHORT.pack(size)
+        else:
+            self.out.append(LONG_STRING)
+            self.out += _LONG.pack(size)
+        self.out += node.data
+        return ()
+
+    def enum(self, node: JavaEnum) -> Sequence[Part]:
+        self.out.append(ENUM_CODE)
+        self.desc(node.desc)
+        self.assign(node)
+        return (node.constant,)
+
+    def java_class(self, node: JavaClass) -> Sequence[Part]:
+        self.out.append(CLASS)
+        self.desc(node.desc)
+        self.assign(node)
+        return ()
+
+    def desc(self, node: Desc | None) -> None:
+        if node is None:
+            self.out.append(NULL)
+        elif node.handle >= 0:
+            self.out += _REFERENCE.pack(REFERENCE, node.handle)
+        else:
+            self.write((node,))
+
+    def class_desc(self, node: ClassDesc) -> Sequence[Part]:
+        out = self.out
+        out.append(CLASSDESC)
+        self.text(node.name)
+        out += node.suid
+        self.assign(node)
+        out.append(node.flags)
+        out += _SHORT.pack(len(node.fields))
+        for letter, name, kind in node.fields:
+            out += letter.encode("ascii")
+            self.text(name)
+            if kind is not None:
+                self.write((kind,))
+        return (*node.annotation, node.parent)
+
+    def proxy_desc(self, node: ProxyDesc) -> Sequence[Part]:
+        self.out.append(PROXY)
+        self.assign(node)
+        self.out += _INT.pack(len(node.interfaces))
+        for name in node.interfaces:
+            self.text(name)
+        return (*node.annotation, node.parent)
+
+    def text(self, data: bytes) -> None:
+        self.out += _SHORT.pack(len(data))
+        self.out += data

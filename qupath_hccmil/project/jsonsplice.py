@@ -1,0 +1,57 @@
+"""Change one value inside a JSON text and leave every other character as it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+_DECODER = json.JSONDecoder()
+_SPACE = " \t\r\n"
+
+Span = tuple[int, int]
+
+
+def members(text: str, start: int) -> dict[str, Span]:
+    """Where the values of an object are.
+
+    Parameters
+    ----------
+    text : str
+        Valid JSON.
+    start : int
+        Of the object's ``{``, after spaces or not.
+
+    Returns
+    -------
+    dict of str to (int, int)
+        Key to the first and the behind-last character of its value, in order.
+    """
+    return dict(_walk(text, start, "{"))
+
+
+def items(text: str, start: int) -> list[Span]:
+    """Where the items of an array are; `start` is that of its ``[``."""
+    return [span for _, span in _walk(text, start, "[")]
+
+
+def _walk(text: str, start: int, opening: str) -> Iterator[tuple[str, Span]]:
+    at = _skip(text, start)
+    if text[at] != opening:
+        raise ValueError(f"{opening} expected at character {at}")
+    at = _skip(text, at + 1)
+    while text[at] not in "]}":
+        key = ""
+        if opening == "{":
+            key, at = _DECODER.raw_decode(text, at)
+            at = _skip(text, _skip(text, at) + 1)  # behind the colon
+        _, end = _DECODER.raw_decode(text, at)
+        yield key, (at, end)
+        at = _skip(text, end)
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+
+
+def _skip(text: str, at: int) -> int:
+    while text[at] in _SPACE:
+        at += 1
+    return at

@@ -1,0 +1,175 @@
+"""QuPath's objects in the stream: what stands where in a PathObject, and the walk over all."""
+
+from __future__ import annotations
+
+import struct
+import uuid
+from collections.abc import Iterator, Sequence
+
+from qupath_hccmil.errors import UnsupportedDataError
+from qupath_hccmil.project.javaclasses import (
+    block_int,
+    class_name,
+    fields,
+    integer_value,
+    text,
+)
+from qupath_hccmil.project.javanodes import JavaObject, ObjectArray, Part, block
+
+METADATA = "MetadataMap"
+OBJECT_ID = "Object ID"
+NULL_CLASS = "Unclassified"
+TILE = "PathTileObject"
+ANNOTATION = "PathAnnotationObject"
+
+PLURALS = {
+    "PathRootObject": "Root objects",
+    "PathAnnotationObject": "Annotations",
+    "TMACoreObject": "TMA cores",
+    "PathDetectionObject": "Detections",
+    "PathCellObject": "Cells",
+    "PathTileObject": "Tiles",
+}
+DETECTIONS = frozenset({"PathDetectionObject", "PathCellObject", "PathTileObject"})
+
+
+class PathObject:
+    """View of one object: `node.parts` with names.
+
+    The parts are name, colour, metadata (absent in old files), measurements, number of children,
+    children; then, where it has a region, whether it is locked, class, region, class
+    probability; then what a subclass adds.
+    """
+
+    __slots__ = ("_at", "node")
+
+    def __init__(self, node: Part) -> None:
+        if not isinstance(node, JavaObject) or class_name(node) not in PLURALS:
+            raise UnsupportedDataError(f"holds an unknown object ({class_name(node) or 'null'})")
+        parts = node.parts
+        at = 2
+        while at < len(parts) and not isinstance(parts[at], bytes):
+            at += 1
+        # two at most: metadata and measurements; a UUID there is a data file of version 4
+        if at > 4 or at == len(parts) or class_name(parts[2]) == "UUID":
+            raise UnsupportedDataError(f"holds a {class_name(node)} in a form that is not known")
+        self.node = node
+        self._at = at
+        if not 0 <= self.child_count <= len(parts) - at - 2:
+            raise UnsupportedDataError(f"holds a {class_name(node)} with missing children")
+
+    @property
+    def kind(self) -> str:
+        """QuPath's class, such as ``PathAnnotationObject``."""
+        return class_name(self.node)
+
+    @property
+    def name(self) -> str | None:
+        """Name that the user gave."""
+        return text(self.node.parts[0])
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Metadata, with the object's UUID in it."""
+        for part in self.node.parts[2 : self._at]:
+            if class_name(part) == METADATA and isinstance(part, JavaObject):
+                keys, values = part.parts[1], part.parts[2]
+                if isinstance(keys, ObjectArray) and isinstance(values, ObjectArray):
+                    return {
+                        str(key): str(value)
+                        for key, value in zip(keys.parts, values.parts, strict=True)
+                    }
+        return {}
+
+    @property
+    def id(self) -> str:
+        """UUID; empty where the file has none (QuPath before 0.4)."""
+        try:
+            return str(uuid.UUID(self.metadata.get(OBJECT_ID, "")))
+        except ValueError:
+            return ""
+
+    @property
+    def measurements(self) -> Part:
+        """Measurement list, or null."""
+        part = self.node.parts[self._at - 1]
+        return None if self._at == 2 or class_name(part) == METADATA else part
+
+    @measurements.setter
+    def measurements(self, value: Part) -> None:
+        if self._at == 2 or class_name(self.node.parts[self._at - 1]) == METADATA:
+            raise UnsupportedDataError(f"holds a {self.kind} of an old QuPath")
+        self.node.parts[self._at - 1] = value
+
+    @property
+    def child_count(self) -> int:
+        """Number of children."""
+        part = self.node.parts[self._at]
+        # a subclass that goes on with numbers continues the block: only without children
+        if isinstance(part, bytes) and len(part) > 6 and part[2:6] == b"\0\0\0\0":
+            return 0
+        return block_int(part)
+
+    @property
+    def children(self) -> list[Part]:
+        """Children, in order."""
+        first = self._at + 1
+        return self.node.parts[first : first + self.child_count]
+
+    @children.setter
+    def children(self, nodes: Sequence[Part]) -> None:
+        first = self._at + 1
+        self.node.parts[first : first + self.child_count] = nodes
+        self.node.parts[self._at] = block(struct.pack(">i", len(nodes)))
+
+    @property
+    def _behind(self) -> list[Part]:
+        """Parts behind the children, from the class on: class, region, probability."""
+        rest = self.node.parts[self._at + 1 + self.child_count :]
+        return rest[1:] if class_name(rest[0]) == "Boolean" else rest
+
+    @property
+    def locked(self) -> bool:
+        """Whether the region is locked."""
+        part = self.node.parts[self._at + 1 + self.child_count]
+        return isinstance(part, JavaObject) and part.parts[0] == b"\1"
+
+    @property
+    def path_class(self) -> JavaObject | None:
+        """Node of the classification, or null."""
+        part = self._behind[0]
+        return part if isinstance(part, JavaObject) else None
+
+    @property
+    def roi(self) -> JavaObject | None:
+        """Node of the region, or null."""
+        rest = self._behind
+        return rest[1] if len(rest) > 1 and isinstance(rest[1], JavaObject) else None
+
+
+def walk(root: Part) -> Iterator[tuple[PathObject, PathObject | None]]:
+    """Give all objects with their parents, depth first, in QuPath's order; the root first."""
+    stack: list[tuple[Part, PathObject | None]] = [(root, None)]
+    while stack:
+        node, parent = stack.pop()
+        view = PathObject(node)
+        yield view, parent
+        stack.extend((child, view) for child in reversed(view.children))
+
+
+def full_class_name(node: Part) -> str | None:
+    """Return ``Tumor: Positive`` for a derived class; None for no class."""
+    names: list[str] = []
+    while isinstance(node, JavaObject) and class_name(node) == "PathClass":
+        found = fields(node)
+        name = text(found["name"])
+        if name is None or len(names) > 20:
+            break
+        names.append(name)
+        node = found["parentClass"]
+    return ": ".join(reversed(names)) or None
+
+
+def class_colour(node: JavaObject) -> int | None:
+    """Return a class's colour as packed ARGB."""
+    return integer_value(fields(node)["colorRGB"])

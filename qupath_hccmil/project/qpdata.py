@@ -1,0 +1,130 @@
+"""An image's ``data.qpdata``: what its stream means, as views on the tree."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from qupath_hccmil.errors import UnsupportedDataError
+from qupath_hccmil.project.javaclasses import (
+    class_name,
+    enum_name,
+    fields,
+    map_items,
+    text,
+)
+from qupath_hccmil.project.javanodes import JavaObject, Part, payload
+from qupath_hccmil.project.javastream import JavaStream, load, serialise
+
+HEADER = "Data file version "
+WRITABLE = re.compile(r"v?0\.[567]\.")
+STEP = "DefaultScriptableWorkflowStep"
+
+
+class QpData:
+    """A parsed ``data.qpdata``.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+
+    Raises
+    ------
+    UnsupportedDataError
+        The file is damaged, or holds what is not understood.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.stream: JavaStream = load(data)
+        contents = self.stream.contents
+        header = payload(contents[0])[2:] if contents else b""
+        if not header.startswith(HEADER.encode()):
+            raise UnsupportedDataError("is not a data file of QuPath")
+        self.version = header[len(HEADER) :].decode("latin-1")
+        self.server_json = text(contents[1]) or ""
+        self._hierarchy = self._only("PathObjectHierarchy")
+        self._workflow = self._only("Workflow")
+
+    @property
+    def qupath_version(self) -> str:
+        """QuPath that wrote the file; empty where it doesn't say."""
+        try:
+            content: Any = json.loads(self.server_json)
+        except ValueError:
+            return ""
+        return str(content.get("qupathVersion") or "") if isinstance(content, dict) else ""
+
+    @property
+    def image_type(self) -> str:
+        """QuPath's constant; UNSET where there is none."""
+        for part in self.stream.contents:
+            if class_name(part) == "ImageData$ImageType":
+                return enum_name(part)
+        return "UNSET"
+
+    @property
+    def root(self) -> Part:
+        """Node of the root object."""
+        return fields(self._hierarchy)["rootObject"]
+
+    def require_writable(self) -> None:
+        """Refuse a file of a QuPath whose format was not tested.
+
+        Raises
+        ------
+        UnsupportedDataError
+            It is not of QuPath 0.5 to 0.7.
+        """
+        version = self.qupath_version
+        if self.version != "3" or not WRITABLE.match(version):
+            raise UnsupportedDataError(
+                f"was written by QuPath {version or 'of an unknown version'} (data file version "
+                f"{self.version}), and only 0.5 to 0.7 can be changed; open and save the image "
+                "in one of them"
+            )
+
+    @property
+    def steps(self) -> list[Part]:
+        """Steps of the image's history."""
+        parts = self._workflow.parts
+        # one block holds the version and the number of steps
+        count = int.from_bytes(payload(parts[0])[4:8], "big")
+        if len(payload(parts[0])) != 8 or count != len(parts) - 2:
+            raise UnsupportedDataError("holds a workflow in a form that is not known")
+        return parts[1:-1]
+
+    @steps.setter
+    def steps(self, nodes: list[Part]) -> None:
+        head = self._workflow.parts[0]
+        if not isinstance(head, bytes):
+            raise UnsupportedDataError("holds a workflow in a form that is not known")
+        self._workflow.parts[:-1] = [head[:6] + len(nodes).to_bytes(4, "big"), *nodes]
+
+    def to_bytes(self) -> bytes:
+        """Return the file."""
+        return serialise(self.stream.contents)
+
+    def _only(self, name: str) -> JavaObject:
+        found = [part for part in self.stream.contents if class_name(part) == name]
+        if len(found) != 1 or not isinstance(found[0], JavaObject):
+            raise UnsupportedDataError(f"holds {len(found)} objects of {name}, not one")
+        return found[0]
+
+
+def step_name(step: Part) -> str:
+    """Return the name of a scriptable step; empty for other kinds."""
+    if class_name(step) != STEP or not isinstance(step, JavaObject):
+        return ""
+    return text(fields(step)["name"]) or ""
+
+
+def step_script(step: JavaObject) -> str:
+    """Return the script of a scriptable step."""
+    return text(fields(step)["script"]) or ""
+
+
+def step_parameters(step: JavaObject) -> dict[str, str]:
+    """Return the parameters of a scriptable step that are texts."""
+    return {str(text(key)): str(text(value) or "") for key, value in map_items(fields(step)["map"])}

@@ -1,0 +1,234 @@
+"""A project's own files, ``project.qpproj`` and ``classes.json``: read, and changed in place.
+
+They are plain JSON. They are not loaded through QuPath, which makes folders as it loads, needs
+them writable, and writes all of a project to change one entry.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qupath_hccmil.errors import ProjectError
+from qupath_hccmil.project.jsonsplice import items, members
+from qupath_hccmil.project.model import ImageEntry, Server
+from qupath_hccmil.project.names import is_ours
+
+CLASSES = Path("classifiers", "classes.json")
+
+
+@dataclass(frozen=True)
+class ProjectFile:
+    """What ``project.qpproj`` says.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    version : str
+        QuPath that wrote it.
+    previous_uri : str or None
+        Where the project was when it was written.
+    images : tuple of ImageEntry
+        In the project's order.
+    """
+
+    path: Path
+    version: str
+    previous_uri: str | None
+    images: tuple[ImageEntry, ...]
+
+
+def project_file(path: Path) -> Path:
+    """``.qpproj`` of a path that the user gave: the file, or its folder.
+
+    Raises
+    ------
+    ProjectError
+        There is none, or the folder has several and none is called ``project.qpproj``.
+    """
+    if path.is_file() and path.suffix == ".qpproj":
+        return path.absolute()
+    if not path.is_dir():
+        reason = "is no QuPath project (.qpproj)" if path.exists() else "does not exist"
+        raise ProjectError(f"{path}: {reason}; give a project's folder or its .qpproj")
+    found = sorted(path.glob("*.qpproj"))
+    named = path / "project.qpproj"
+    if named in found:
+        return named.absolute()
+    if len(found) != 1:
+        reason = f"has {len(found)} .qpproj files" if found else "has no .qpproj in it"
+        raise ProjectError(f"{path}: {reason}; give the .qpproj of a QuPath project")
+    return found[0].absolute()
+
+
+def read_project(path: Path) -> ProjectFile:
+    """Read a ``.qpproj``.
+
+    Raises
+    ------
+    ProjectError
+        It cannot be read, or is not one of QuPath 0.2 or newer.
+    """
+    try:
+        content = json.loads(path.read_bytes().decode("utf-8"))
+        images = tuple(_entry(each) for each in content.get("images", []))
+    except OSError as error:
+        raise ProjectError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ProjectError(
+            f"{path}: is not a project that QuPath 0.2 or newer wrote, or is damaged ({error}); "
+            "open and save it in QuPath"
+        ) from error
+    return ProjectFile(path, str(content.get("version") or ""), content.get("uri"), images)
+
+
+def with_our_metadata(content: bytes, entry_id: str, ours: Mapping[str, str]) -> bytes:
+    """Replace our metadata of one entry in the bytes of a ``.qpproj``, and nothing else.
+
+    Raises
+    ------
+    ProjectError
+        The entry is not in it.
+    """
+    text = content.decode("utf-8")
+    for start, _ in items(text, members(text, 0)["images"][0]):
+        entry = members(text, start)
+        if text[slice(*entry["entryID"])].strip('"') == entry_id:
+            break
+    else:
+        raise ProjectError(f"image {entry_id} is no longer in the project; open the project again")
+    if "metadata" not in entry:
+        behind = max(end for _, end in entry.values())
+        addition = f',\n      "metadata": {_rendered({}, ours)}' if ours else ""
+        return (text[:behind] + addition + text[behind:]).encode("utf-8")
+    first, end = entry["metadata"]
+    theirs = {
+        key: text[slice(*span)] for key, span in members(text, first).items() if not is_ours(key)
+    }
+    return (text[:first] + _rendered(theirs, ours) + text[end:]).encode("utf-8")
+
+
+def with_classes(content: bytes, colours: Mapping[str, int]) -> bytes | None:
+    """Add classes to the bytes of ``classes.json``; None where all are there already.
+
+    Parameters
+    ----------
+    content : bytes
+        Empty where the project has no such file.
+    colours : mapping of str to int
+        Packed RGB.
+    """
+    listed: dict[str, Any] = json.loads(content.decode("utf-8")) if content else {}
+    classes = listed.setdefault("pathClasses", [])
+    known = {each.get("name") for each in classes}
+    new = [
+        {"name": name, "color": (colour | 0xFF000000) - (1 << 32)}
+        for name, colour in colours.items()
+        if name not in known
+    ]
+    if not new:
+        return None
+    classes.extend(new)
+    return json.dumps(listed, indent=2, ensure_ascii=False).encode("utf-8")
+
+
+def summary(
+    content: bytes, entry: ImageEntry, image_type: str, counts: Mapping[str, Any], time_ms: int
+) -> bytes:
+    """``summary.json`` of an image, which QuPath shows beside it, with new object counts.
+
+    Parameters
+    ----------
+    content : bytes
+        The file as it is; empty where there is none.
+    counts : mapping
+        ``nObjects``, ``objectTypeCounts``, ``annotationClassificationCounts``,
+        ``detectionClassificationCounts``.
+    time_ms : int
+        When the data were written, milliseconds since 1970.
+    """
+    try:
+        before = json.loads(content.decode("utf-8")) if content else {}
+    except ValueError:
+        before = {}
+    server = {
+        "width": entry.server.width,
+        "height": entry.server.height,
+        "sizeC": 3,
+        "sizeZ": entry.server.size_z,
+        "sizeT": entry.server.size_t,
+    }
+    after = {
+        "timestamp": time_ms,
+        "imageType": image_type,
+        "server": server,
+        **{key: value for key, value in before.items() if key not in ("timestamp", "imageType")},
+        "hierarchy": counts,
+    }
+    return json.dumps(after, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+
+
+def _entry(raw: Mapping[str, Any]) -> ImageEntry:
+    entry_id = str(int(raw["entryID"]))  # names a folder: nothing but a number may come in
+    return ImageEntry(
+        id=entry_id,
+        name=str(raw.get("imageName") or f"Image {entry_id}"),
+        server=_server(raw["serverBuilder"]),
+        metadata={str(key): str(value) for key, value in (raw.get("metadata") or {}).items()},
+    )
+
+
+def _server(raw: Mapping[str, Any]) -> Server:
+    wrappers = []
+    inner = raw
+    while isinstance(inner.get("builder"), dict):
+        wrappers.append(str(inner.get("builderType")))
+        inner = inner["builder"]
+    rotation = raw.get("rotation")
+    metadata = raw.get("metadata") or inner.get("metadata") or {}
+    calibration = metadata.get("pixelCalibration") or {}
+    size = [int(metadata.get(side) or 0) for side in ("width", "height")]
+    pixel = [_micrometres(calibration.get(side)) for side in ("pixelWidth", "pixelHeight")]
+    if not raw.get("metadata") and rotation in ("ROTATE_90", "ROTATE_270"):
+        size.reverse()
+        pixel.reverse()
+    return Server(
+        builder=">".join(wrappers) or str(inner.get("builderType") or "uri"),
+        provider=str(inner.get("providerClassName") or ""),
+        uri=str(inner.get("uri") or ""),
+        args=tuple(str(each) for each in inner.get("args") or ()),
+        width=size[0],
+        height=size[1],
+        pixel_width=pixel[0],
+        pixel_height=pixel[1],
+        size_z=int(metadata.get("sizeZ") or 1),
+        size_t=int(metadata.get("sizeT") or 1),
+        is_rgb=bool(metadata.get("isRGB", True)),
+        rotation=rotation,
+    )
+
+
+def _micrometres(length: Mapping[str, Any] | None) -> float | None:
+    """Length in µm; None where it is in pixels or not positive."""
+    if not length or length.get("unit") not in ("µm", "μm", "um"):
+        return None
+    value = float(length["value"])
+    return value if value > 0 else None
+
+
+def _rendered(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
+    """Metadata object in QuPath's layout; values of `theirs` are JSON already."""
+    raw = {
+        **theirs,
+        **{key: json.dumps(str(value), ensure_ascii=False) for key, value in ours.items()},
+    }
+    if not raw:
+        return "{}"
+    lines = [
+        f"        {json.dumps(key, ensure_ascii=False)}: {value}" for key, value in raw.items()
+    ]
+    return "{\n" + ",\n".join(lines) + "\n      }"
