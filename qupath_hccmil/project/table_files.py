@@ -56,7 +56,7 @@ def _write_csv(table: Table, path: Path) -> int:
     columns = table.columns
     count = 0
     with path.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out, lineterminator="\n")
+        writer = csv.writer(out)
         writer.writerow([column.name for column in columns])
         for batch in table.batches:
             cells = [_cells(column, batch[column.name]) for column in columns]
@@ -96,9 +96,8 @@ def _write_parquet(table: Table, path: Path) -> int:
     count = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for group in _groups(table.batches):
-            rows = pa.table(group, schema=schema)
-            writer.write_table(rows)
-            count += rows.num_rows
+            writer.write_table(pa.table(group, schema=schema))
+            count += len(next(iter(group.values())))
     return count
 
 
@@ -112,6 +111,7 @@ def _groups(batches: Iterable[Batch]) -> Iterator[Batch]:
         rows += len(next(iter(batch.values())))
         if rows >= ROWS_A_GROUP:
             yield held
-            held, rows = {}, 0
+            held.clear()  # not a new one: the reader still holds this one while the next grows
+            rows = 0
     if rows:
         yield held
