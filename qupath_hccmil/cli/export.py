@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qupath_hccmil.cli import exit_codes, options
+from qupath_hccmil.cli.options import EngineChoice
 
 if TYPE_CHECKING:
     from qupath_hccmil.project.model import ImageEntry, Project
@@ -50,7 +51,7 @@ def export(
     patients: Path | None,
     patient_rule: str,
     annotation_classes: tuple[str, ...],
-    engine: str,
+    engine: EngineChoice,
     quiet: bool,
 ) -> int:
     """Write the scores of PROJECT to OUT: a .csv or .parquet table, or a folder of GeoJSON.

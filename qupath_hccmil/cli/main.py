@@ -14,7 +14,6 @@ from qupath_hccmil.cli import exit_codes
 from qupath_hccmil.cli.lazy import LazyGroup
 from qupath_hccmil.errors import HccMilError
 
-
 COMMANDS = {
     "demo": (
         "qupath_hccmil.cli.demo:demo",

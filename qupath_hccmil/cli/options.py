@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
+EngineChoice = Literal["auto", "paquo", "native"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 PathType = click.Path(path_type=Path)

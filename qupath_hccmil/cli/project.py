@@ -11,6 +11,7 @@ import click
 
 from qupath_hccmil.cli import exit_codes, options
 from qupath_hccmil.cli.lazy import LazyGroup
+from qupath_hccmil.cli.options import EngineChoice
 
 if TYPE_CHECKING:
     from qupath_hccmil.project.status import ImageStatus
@@ -39,7 +40,7 @@ def project() -> None:
 @options.as_json
 def info(
     project: Path,
-    engine: str,
+    engine: EngineChoice,
     annotation_classes: tuple[str, ...],
     slides: Path | None,
     as_json: bool,
@@ -68,7 +69,7 @@ def info(
 @options.slides
 @options.as_json
 def check(
-    project: Path, engine: str, against: Path | None, slides: Path | None, as_json: bool
+    project: Path, engine: EngineChoice, against: Path | None, slides: Path | None, as_json: bool
 ) -> int:
     """Check that every slide of PROJECT is found and every data file can be read.
 
@@ -93,7 +94,7 @@ def check(
 @options.engine
 @options.images
 @options.quiet
-def clear(project: Path, engine: str, images: tuple[str, ...], quiet: bool) -> int:
+def clear(project: Path, engine: EngineChoice, images: tuple[str, ...], quiet: bool) -> int:
     """Remove our results from PROJECT: tiles, measurements, metadata and workflow step."""
     from qupath_hccmil.errors import HccMilError
     from qupath_hccmil.project.engine import open_project
@@ -143,7 +144,7 @@ def restore(project: Path, run: str | None, list_only: bool, force: bool, quiet:
 
 
 def _look(
-    project: Path, engine: str, classes: tuple[str, ...], slides: Path | None
+    project: Path, engine: EngineChoice, classes: tuple[str, ...], slides: Path | None
 ) -> tuple[dict[str, str], list[ImageStatus]]:
     from qupath_hccmil.project.engine import open_project
     from qupath_hccmil.project.selection import TUMOUR_CLASSES

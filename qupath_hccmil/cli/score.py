@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qupath_hccmil.cli import exit_codes, options
+from qupath_hccmil.cli.options import EngineChoice
 from qupath_hccmil.cli.show import ScoringDisplay
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _run(
     settings: ScoreSettings,
     *,
     project: Path,
-    engine: str,
+    engine: EngineChoice,
     images: tuple[str, ...],
     model: Path | None,
     slides: Path | None,
@@ -78,8 +79,8 @@ def _run(
     **_: Any,
 ) -> int:
     from qupath_hccmil.project.engine import open_project
-    from qupath_hccmil.scoring.batch import BatchOptions, score_project
     from qupath_hccmil.project.output import make_folder
+    from qupath_hccmil.scoring.batch import BatchOptions, score_project
     from qupath_hccmil.scoring.record import reproduce, summary, summary_line, write_record
     from qupath_hccmil.scoring.scorer import LazyScorer
 

@@ -19,14 +19,32 @@ EngineName = Literal["paquo", "native"]
 
 
 @dataclass(frozen=True)
+class ServerView:
+    """One server around another.
+
+    Attributes
+    ----------
+    kind : str
+        QuPath's ``builderType``: ``cropped``, ``rotated``, ``pyramidize`` and others.
+    region : (x, y, width, height) of int or None
+        Of a crop, level-0 px of what it is cut from.
+    degrees : int
+        Clockwise, of a rotation.
+    """
+
+    kind: str
+    region: tuple[int, int, int, int] | None = None
+    degrees: int = 0
+
+
+@dataclass(frozen=True)
 class Server:
     """How QuPath opens the pixels of an image.
 
     Attributes
     ----------
     builder : str
-        QuPath's ``builderType``: ``uri`` for a plain file; ``rotated``, ``cropped`` and others
-        wrap one.
+        QuPath's ``builderType`` of the innermost server: ``uri`` for a plain file.
     provider : str
         The class that opens the file, e.g. ``...openslide.OpenslideServerBuilder``.
     uri : str
@@ -39,8 +57,8 @@ class Server:
         µm; None where the image is not calibrated.
     size_z, size_t : int
         Number of planes.
-    rotation : str or None
-        ``ROTATE_90`` and so on, for a rotated server.
+    views : tuple of ServerView
+        Servers around it, the innermost first; `width` to `pixel_height` are of the outermost.
     """
 
     builder: str
@@ -54,7 +72,7 @@ class Server:
     size_z: int = 1
     size_t: int = 1
     is_rgb: bool = True
-    rotation: str | None = None
+    views: tuple[ServerView, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,19 @@ them writable, and writes all of a project to change one entry.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import ProjectError
 from qupath_hccmil.project.jsonsplice import items, members
-from qupath_hccmil.project.model import ImageEntry, Server
+from qupath_hccmil.project.model import ImageEntry, Server, ServerView
 from qupath_hccmil.project.names import is_ours
 
 CLASSES = Path("classifiers", "classes.json")
+
+_DEGREES = {"ROTATE_90": 90, "ROTATE_180": 180, "ROTATE_270": 270}
 
 
 @dataclass(frozen=True)
@@ -188,21 +190,19 @@ def _entry(raw: Mapping[str, Any]) -> ImageEntry:
 
 
 def _server(raw: Mapping[str, Any]) -> Server:
-    wrappers = []
+    views: list[ServerView] = []
     inner = raw
     while isinstance(inner.get("builder"), dict):
-        wrappers.append(str(inner.get("builderType")))
+        views.insert(0, _view(inner))
         inner = inner["builder"]
-    rotation = raw.get("rotation")
     metadata = raw.get("metadata") or inner.get("metadata") or {}
     calibration = metadata.get("pixelCalibration") or {}
     size = [int(metadata.get(side) or 0) for side in ("width", "height")]
     pixel = [_micrometres(calibration.get(side)) for side in ("pixelWidth", "pixelHeight")]
-    if not raw.get("metadata") and rotation in ("ROTATE_90", "ROTATE_270"):
-        size.reverse()
-        pixel.reverse()
+    if not raw.get("metadata"):
+        size, pixel = _seen_through(views, size, pixel)
     return Server(
-        builder=">".join(wrappers) or str(inner.get("builderType") or "uri"),
+        builder=str(inner.get("builderType") or "uri"),
         provider=str(inner.get("providerClassName") or ""),
         uri=str(inner.get("uri") or ""),
         args=tuple(str(each) for each in inner.get("args") or ()),
@@ -213,8 +213,33 @@ def _server(raw: Mapping[str, Any]) -> Server:
         size_z=int(metadata.get("sizeZ") or 1),
         size_t=int(metadata.get("sizeT") or 1),
         is_rgb=bool(metadata.get("isRGB", True)),
-        rotation=rotation,
+        views=tuple(views),
     )
+
+
+def _view(raw: Mapping[str, Any]) -> ServerView:
+    region = raw.get("region")
+    return ServerView(
+        kind=str(raw.get("builderType")),
+        region=_box(region) if region else None,
+        degrees=_DEGREES.get(str(raw.get("rotation")), 0),
+    )
+
+
+def _box(region: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    return int(region["x"]), int(region["y"]), int(region["width"]), int(region["height"])
+
+
+def _seen_through(
+    views: Sequence[ServerView], size: list[int], pixel: list[float | None]
+) -> tuple[list[int], list[float | None]]:
+    """Size and pixel size of the outermost server from those of the innermost."""
+    for view in views:
+        if view.region:
+            size = list(view.region[2:])
+        if view.degrees % 180:
+            size, pixel = size[::-1], pixel[::-1]
+    return size, pixel
 
 
 def _micrometres(length: Mapping[str, Any] | None) -> float | None:

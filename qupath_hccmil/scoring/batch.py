@@ -183,7 +183,7 @@ class _Job:
                     mpp_source=plan.resolution.source,
                     notes=notes,
                 )
-            score = score_slide(slide, plan, self.scorer(), self.settings, self.progress.advance)
+            score = score_slide(slide, plan, self.scorer(), self.progress.advance)
             self._write(state, annotations, score)
             if self.options.maps is not None:
                 self._draw(entry, slide, annotations, score)

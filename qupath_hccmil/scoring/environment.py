@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from qupath_hccmil import __version__
 from qupath_hccmil.errors import HccMilError
+from qupath_hccmil.model_folder import ModelKind
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,12 @@ def _openvino() -> str:
     return f"{openvino.__version__.split('-')[0]} on {name}"
 
 
-def _model(kind: str) -> Callable[[], str]:
+def _model(kind: ModelKind) -> Callable[[], str]:
     def look() -> str:
         from qupath_hccmil.model_folder import default_model_dir, load_model_folder
 
         folder = load_model_folder(default_model_dir(kind), kind)
-        return f"{folder.name}, weights sha256 {folder.weights_sha256[:12]}… intact"
+        return f"{folder.config.name}, weights sha256 {folder.config.weights_sha256[:12]}… intact"
 
     return look
 

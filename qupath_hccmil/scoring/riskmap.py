@@ -12,7 +12,6 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
-from PIL import Image
 from shapely.geometry.base import BaseGeometry
 
 _SCALE_BARS_UM = (50, 100, 200, 500, 1000, 2000, 5000, 10000)
@@ -20,7 +19,7 @@ _SCALE_BARS_UM = (50, 100, 200, 500, 1000, 2000, 5000, 10000)
 
 def draw_risk_map(
     path: Path,
-    thumbnail: Image.Image,
+    thumbnail: NDArray[np.uint8],
     *,
     width: int,
     mpp: float,
@@ -36,8 +35,8 @@ def draw_risk_map(
     ----------
     path : Path
         PNG to write.
-    thumbnail : PIL image
-        The whole slide, small.
+    thumbnail : (h, w, 3) uint8
+        The whole slide, small, RGB.
     width : int
         Level-0 px of the slide.
     mpp : float
@@ -52,8 +51,8 @@ def draw_risk_map(
         Risk above which a slide is of the high-risk group: the middle of the colour scale.
     title : str
     """
-    scale = thumbnail.width / width
-    aspect = thumbnail.height / thumbnail.width
+    scale = thumbnail.shape[1] / width
+    aspect = thumbnail.shape[0] / thumbnail.shape[1]
     panel = 6.0 if aspect <= 1.2 else 6.0 * 1.2 / aspect
     figure = Figure(figsize=(2 * panel + 1.4, panel * aspect + 0.9), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
@@ -87,11 +86,11 @@ def _draw_outline(axes, outline: BaseGeometry, scale: float) -> None:  # type: i
             axes.plot(x, y, color="#111111", linewidth=1.2)
 
 
-def _draw_scale_bar(axes, thumbnail: Image.Image, um_per_px: float) -> None:  # type: ignore[no-untyped-def]
-    longest = thumbnail.width * um_per_px / 4
+def _draw_scale_bar(axes, thumbnail: NDArray[np.uint8], um_per_px: float) -> None:  # type: ignore[no-untyped-def]
+    longest = thumbnail.shape[1] * um_per_px / 4
     length_um = max((um for um in _SCALE_BARS_UM if um <= longest), default=_SCALE_BARS_UM[0])
     length = length_um / um_per_px
-    x, y = 0.04 * thumbnail.width, 0.96 * thumbnail.height
+    x, y = 0.04 * thumbnail.shape[1], 0.96 * thumbnail.shape[0]
     axes.plot([x, x + length], [y, y], color="black", linewidth=3, solid_capstyle="butt")
     label = f"{length_um} µm" if length_um < 1000 else f"{length_um // 1000} mm"
-    axes.text(x + length / 2, y - 0.012 * thumbnail.height, label, ha="center", va="bottom")
+    axes.text(x + length / 2, y - 0.012 * thumbnail.shape[0], label, ha="center", va="bottom")

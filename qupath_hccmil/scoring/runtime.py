@@ -75,13 +75,13 @@ def load_runtime(
     ModelError
         The device or the combination is not available here.
     """
-    device = _resolve_device(device, runtime)
-    if runtime == "openvino" and device != "cpu":
-        raise ModelError(f"runtime openvino runs on the cpu, not on {device}; use --runtime torch")
+    where = _resolve_device(device, runtime)
+    if runtime == "openvino" and where != "cpu":
+        raise ModelError(f"runtime openvino runs on the cpu, not on {where}; use --runtime torch")
     network = network.eval()
-    if runtime == "openvino" or (runtime == "auto" and device == "cpu"):
+    if runtime == "openvino" or (runtime == "auto" and where == "cpu"):
         return _OpenVino(network, tile_px, batch)
-    return _Torch(network, device, batch)
+    return _Torch(network, where, batch)
 
 
 def _resolve_device(device: DeviceName, runtime: RuntimeName) -> str:
@@ -145,7 +145,7 @@ class _Torch:
     def __init__(self, network: nn.Module, device: str, batch: int) -> None:
         self.batch = batch
         self.device = device
-        self._network = network.to(device, memory_format=torch.channels_last)
+        self._network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # bf16 is 20 times slower on a CPU without it (DESIGN §6).
         self._autocast = device != "cpu"
 

@@ -126,6 +126,7 @@ class LazyScorer:
         self._scorer: Scorer | None = None
 
     def __call__(self) -> Scorer:
+        """Give the scorer, loaded once."""
         if self._scorer is None:
             self._scorer = self._load()
         return self._scorer

@@ -18,7 +18,6 @@ from qupath_hccmil.slide.geometry import TileGeometry
 from qupath_hccmil.slide.grid import tile_grid, unique_tiles
 from qupath_hccmil.slide.reader import Slide
 from qupath_hccmil.slide.resolution import Resolution, resolve_mpp
-from qupath_hccmil.slide.tissue import TissueRule
 from qupath_hccmil.stain.vahadane import Normalizer, StainFit, fit
 
 # Pooled for the slide's one stain fit: enough to hold its range of staining.
@@ -139,7 +138,7 @@ def plan_tiles(
     resolution = resolve_mpp(settings.mpp, calibration, slide.mpp, name=entry.name)
     geometry = TileGeometry()
     grids = tile_grid(
-        [annotation.geometry for annotation in annotations],
+        [a.geometry for a in annotations if a.geometry is not None],
         geometry.tile_um / resolution.mpp_x,
         geometry.tile_um / resolution.mpp_y,
         slide.width,
@@ -177,7 +176,6 @@ def score_slide(
     slide: Slide,
     plan: TilePlan,
     scorer: Scorer,
-    settings: ScoreSettings,
     progress: Callable[[int], None] = lambda n: None,
 ) -> SlideScore:
     """Score the planned tiles of a slide.
@@ -188,7 +186,6 @@ def score_slide(
     plan : TilePlan
     scorer : Scorer
         Networks and their numbers.
-    settings : ScoreSettings
     progress : callable
         Told how many more tiles are dealt with.
 
@@ -199,7 +196,7 @@ def score_slide(
     AnnotationError
         No tile is left after the tissue rule, or there is too little tissue for a stain fit.
     """
-    reader = TileReader(slide, plan.bounds, scorer.geometry, scorer.tissue_rule)
+    reader = TileReader(slide, plan.bounds, scorer, plan.resolution.mpp)
     stain = fit_stain(reader)
     normalizer = Normalizer(stain, scorer.stain_target)
 
@@ -232,13 +229,14 @@ class TileReader:
         self,
         slide: Slide,
         bounds: NDArray[np.float64],
-        geometry: TileGeometry,
-        rule: TissueRule,
+        scorer: Scorer,
+        mpp: float,
     ) -> None:
         self._slide = slide
         self.bounds = bounds
-        self._geometry = geometry
-        self._rule = rule
+        self._side = scorer.geometry.tile_px
+        self._rule = scorer.tissue_rule
+        self._mpp = mpp
 
     def read(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
         """Pixels and verdicts.
@@ -249,14 +247,15 @@ class TileReader:
         verdicts : (n,) int8
             :class:`TileVerdict`.
         """
-        side = self._geometry.tile_px
+        side = self._side
         rgb = np.empty((len(rows), side, side, 3), np.uint8)
         for i, row in enumerate(rows):
-            rgb[i] = self._slide.read_tile(*self.bounds[row], out=side)
+            x, y, width, height = self.bounds[row].tolist()
+            rgb[i] = self._slide.read_tile(x, y, width, height, side)
         return rgb, self._verdicts(rgb)
 
     def _verdicts(self, rgb: NDArray[np.uint8]) -> NDArray[np.int8]:
-        background, blurred = self._rule.judge(rgb)
+        background, blurred = self._rule.judge(rgb, self._mpp)
         verdicts = np.full(len(rgb), TileVerdict.KEPT, np.int8)
         verdicts[blurred] = TileVerdict.BLURRED
         verdicts[background] = TileVerdict.BACKGROUND

@@ -42,7 +42,7 @@ class ImageFile(PyramidSlide):
 
     def _block(
         self,
-        level: int,  # noqa: ARG002  there is one
+        level: int,
         left: int,
         top: int,
         width: int,

@@ -31,6 +31,11 @@ class Resolution:
     mpp_y: float
     source: Source
 
+    @property
+    def mpp(self) -> float:
+        """Geometric mean of both axes, µm/px: the side of a square px of the same area."""
+        return math.sqrt(self.mpp_x * self.mpp_y)
+
 
 def resolve_mpp(
     override: float | None,
