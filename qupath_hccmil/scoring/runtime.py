@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -17,6 +18,8 @@ DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 # Larger batches gain nothing on a CPU and cost memory (DESIGN §6: keep to 8-16).
 BATCH = 8
+
+_TRACE_PX = 64
 
 
 @dataclass(frozen=True)
@@ -119,9 +122,7 @@ class _OpenVino:
         import openvino
 
         self.batch = batch
-        example = torch.zeros((batch, tile_px, tile_px, 3), dtype=torch.uint8)
-        with torch.inference_mode():
-            graph = openvino.convert_model(network, example_input=example)
+        graph = openvino.convert_model(_traced(network))
         graph.reshape([batch, tile_px, tile_px, 3])
         # The default may drop to bf16 where the CPU has it; scores must not depend on that.
         self._compiled = openvino.Core().compile_model(
@@ -135,6 +136,16 @@ class _OpenVino:
         return TileOutputs(
             outputs[0][: len(rgb)].astype(np.float64), outputs[1][: len(rgb)].astype(np.float64)
         )
+
+
+def _traced(network: nn.Module) -> torch.jit.ScriptModule:
+    # One small tile is enough, since the runtime sets the shapes; torch's own check of a trace
+    # would run the networks twice more.
+    example = torch.zeros((1, _TRACE_PX, _TRACE_PX, 3), dtype=torch.uint8)
+    with torch.inference_mode(), warnings.catch_warnings():
+        # TorchScript is what OpenVINO reads fastest; torch's word on its future is no news to users.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.trace(network, example, check_trace=False)
 
 
 class _Torch:
