@@ -10,6 +10,7 @@ from types import TracebackType
 import numpy as np
 
 from qupath_hccmil.errors import ConflictError, ProjectError, UnsupportedDataError, WriteError
+from qupath_hccmil.project.collection import no_collection
 from qupath_hccmil.project.files import stamp_bytes
 from qupath_hccmil.project.model import (
     EngineName,
@@ -84,11 +85,12 @@ class NativeProject:
         metadata = {key: value for key, value in entry.metadata.items() if is_ours(key)}
         if content is None:
             return ImageState(entry, "UNSET", [], 0, ImageResults(metadata=metadata), "")
-        data = _parse(content, path)
-        try:
-            annotations, others, found = read_data(data)
-        except UnsupportedDataError as error:
-            raise UnsupportedDataError(f"{path}: {error}") from error
+        with no_collection():
+            data = _parse(content, path)
+            try:
+                annotations, others, found = read_data(data)
+            except UnsupportedDataError as error:
+                raise UnsupportedDataError(f"{path}: {error}") from error
         results = ImageResults(found.annotations, found.tiles, found.root, metadata, found.step)
         return ImageState(
             entry, data.image_type, annotations, others, results, stamp_bytes(content)
@@ -127,7 +129,8 @@ class NativeProject:
             )
         files = []
         if before is not None:
-            files = _data_files(path, before, entry, results)
+            with no_collection():
+                files = _data_files(path, before, entry, results)
         elif results.annotations or results.tiles or results.root or results.step:
             raise WriteError(
                 f"{entry.name}: was never saved in QuPath, so it has no annotation to write to; "
@@ -218,7 +221,9 @@ def _data_files(
     )
 
     def verify(beside: Path) -> None:
-        if not _is_meant(beside.read_bytes(), after, base, results):
+        with no_collection():
+            meant = _is_meant(beside.read_bytes(), after, base, results)
+        if not meant:
             raise WriteError(f"{path}: does not read back as it was written; it is as it was")
 
     return [
@@ -233,7 +238,8 @@ def _is_meant(content: bytes, after: bytes, base: bytes, results: ImageResults) 
     """Whether a written file has the results, and is the user's data without them."""
     if content != after:
         return False
-    data = QpData(content)
+    # the last comparison shows that it is written back the same
+    data = QpData(content, check=False)
     _, _, found = read_data(data)
     if not _same_results(found, results):
         return False
