@@ -384,11 +384,11 @@ class _Writer:
         rest = iter(parts)
         while True:
             for part in rest:
-                if part.__class__ is bytes:
-                    out += part  # type: ignore[arg-type]
+                if type(part) is bytes:
+                    out += part
                 elif part is None:
                     out.append(NULL)
-                elif part.handle >= 0:
+                elif part.handle >= 0:  # type: ignore[union-attr]
                     out += _REFERENCE.pack(REFERENCE, part.handle)  # type: ignore[union-attr]
                 elif inside := writers[part.__class__](part):
                     stack.append(rest)
