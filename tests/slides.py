@@ -46,3 +46,44 @@ def write_pyramid(
                 **resolution,
             )
     return path
+
+
+def write_bounded(
+    path: Path, pixels: np.ndarray, *, corner: tuple[int, int], scan: tuple[int, int]
+) -> Path:
+    """Write a Leica SCN at 0.25 µm/px whose scanned area is `pixels`, at `corner` of `scan` px.
+
+    The rest of the scan holds no pixels: OpenSlide calls it transparent and states the bounds.
+    """
+    height, width = pixels.shape[:2]
+    nm = 250
+    description = f"""<?xml version="1.0"?>
+<scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01">
+ <collection name="c" sizeX="{scan[0] * nm}" sizeY="{scan[1] * nm}"><image name="i">
+  <creationDate>2020-01-01T00:00:00Z</creationDate><device model="m" version="1"/>
+  <pixels sizeX="{width}" sizeY="{height}">
+   <dimension sizeX="{width}" sizeY="{height}" r="0" ifd="0"/>
+  </pixels>
+  <view sizeX="{width * nm}" sizeY="{height * nm}" offsetX="{corner[0] * nm}"
+   offsetY="{corner[1] * nm}"/>
+  <scanSettings>
+   <objectiveSettings><objective>40</objective></objectiveSettings>
+   <illuminationSettings>
+    <illuminationSource>brightfield</illuminationSource>
+   </illuminationSettings>
+  </scanSettings>
+ </image></collection>
+</scn>"""
+    tifffile.imwrite(
+        path,
+        pixels,
+        tile=(128, 128),
+        photometric="rgb",
+        compression="deflate",
+        description=description.encode(),
+        metadata=None,
+        bigtiff=True,
+        resolution=(1e7 / nm,) * 2,
+        resolutionunit=3,
+    )
+    return path

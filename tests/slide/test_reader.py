@@ -11,7 +11,7 @@ from PIL import Image
 
 from qupath_hccmil.errors import SlideError, SlideMissingError
 from qupath_hccmil.slide.reader import RESAMPLER, open_slide
-from tests.slides import texture, write_pyramid
+from tests.slides import texture, write_bounded, write_pyramid
 
 GOLDEN = Path(__file__).parent / "golden" / "tiles.json"
 
@@ -201,6 +201,35 @@ class TestFile:
         for path in (tmp_path / "pages.tif", tiff):
             with pytest.raises(SlideError, match="no series 2"):
                 open_slide(path, series=2)
+
+
+class TestBounds:
+    """Where a format states the scanned area (MIRAX, Leica), QuPath's (0, 0) is its corner."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        return write_bounded(
+            tmp_path / "a.scn", texture(512, 384), corner=(300, 200), scan=(1200, 900)
+        )
+
+    def test_coordinates_start_at_the_bounds(self, path: Path) -> None:
+        with open_slide(path) as slide:
+            assert (slide.width, slide.height) == (512, 384)
+            np.testing.assert_array_equal(slide.thumbnail(10_000), texture(512, 384))
+            np.testing.assert_array_equal(
+                slide.read_tile(9, 8, 224, 224), texture(512, 384)[8:232, 9:233]
+            )
+
+    def test_no_crop(self, path: Path) -> None:
+        with open_slide(path, crop_to_bounds=False) as slide:
+            assert (slide.width, slide.height) == (1200, 900)
+            found = slide.thumbnail(10_000)
+        np.testing.assert_array_equal(found[200:584, 300:812], texture(512, 384))
+
+    def test_what_was_not_scanned_is_white(self, path: Path) -> None:
+        with open_slide(path, crop_to_bounds=False) as slide:
+            assert (slide.read_tile(0, 0, 190, 190) == 255).all()
+            assert (slide.read_tile(850, 600, 224, 224) == 255).all()
 
 
 class TestThumbnail:
