@@ -121,10 +121,10 @@ def _with_area(polygon: BaseGeometry) -> BaseGeometry:
     """Return the valid polygons of a geometry; lines and points in it are left out."""
     valid = polygon if polygon.is_valid else shapely.make_valid(polygon)
     parts = shapely.get_parts(valid)
-    # make_valid puts what was a spike beside the polygons, in nested collections.
-    while shapely.GeometryType.GEOMETRYCOLLECTION in (types := shapely.get_type_id(parts)):
+    # make_valid puts what was a spike beside the polygons, in collections of collections.
+    while (shapely.get_type_id(parts) > shapely.GeometryType.POLYGON).any():
         parts = shapely.get_parts(parts)
-    return shapely.union_all(parts[types == shapely.GeometryType.POLYGON])
+    return shapely.union_all(parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON])
 
 
 def _candidates(

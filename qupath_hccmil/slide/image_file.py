@@ -64,7 +64,12 @@ def _decode(path: Path, series: int) -> Image.Image:
             # Pillow warns of images over 89 megapixels, which are ordinary here, and refuses
             # those over 179, which belong into a pyramid.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Of a TIFF that is cut short, a slide's too, it shows what is left: counting the pages
+            # tells, by this warning.
+            warnings.filterwarnings("error", "Corrupt EXIF data|Truncated File Read", UserWarning)
             with Image.open(path) as image:
+                if series >= getattr(image, "n_frames", 1):
+                    raise SlideError(f"{path}: no series {series} in this image")
                 image.seek(series)
                 return _to_rgb(image, path)
     except Image.DecompressionBombError as error:
@@ -76,9 +81,7 @@ def _decode(path: Path, series: int) -> Image.Image:
         raise SlideError(
             f"{path}: not an image that OpenSlide or Pillow can read, or truncated"
         ) from error
-    except EOFError as error:
-        raise SlideError(f"{path}: no series {series} in this image") from error
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, UserWarning) as error:
         raise SlideError(f"{path}: damaged or truncated image: {error}") from error
 
 

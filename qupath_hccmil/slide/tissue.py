@@ -86,7 +86,7 @@ class TissueRule:
         colour = cv2.subtract(
             cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
         )
-        return np.count_nonzero((colour >= self.min_colour) & (green < self.max_green))
+        return int(np.count_nonzero((colour >= self.min_colour) & (green < self.max_green)))
 
 
 def detail(tiles: NDArray[np.uint8]) -> NDArray[np.float64]:
