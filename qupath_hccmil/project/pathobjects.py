@@ -151,6 +151,16 @@ def _child_count(part: Part) -> int:
         return 0
     return block_int(part)
 
+    @property
+    def extras(self) -> list[Part]:
+        """Parts behind the region: class probability, and what a subclass adds (a nucleus)."""
+        return self._behind[2:]
+
+    @property
+    def colour(self) -> int | None:
+        """Colour of this object's own, as packed ARGB."""
+        return integer_value(self.node.parts[1])
+
 
 def walk(root: Part) -> Iterator[tuple[PathObject, PathObject | None]]:
     """Give all objects with their parents, depth first, in QuPath's order; the root first."""

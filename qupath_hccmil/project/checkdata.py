@@ -1,0 +1,191 @@
+"""What differs, beside our results, between two states of an image's data, in plain words."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from qupath_hccmil.project import measurements
+from qupath_hccmil.project.javaclasses import class_name, map_items, text
+from qupath_hccmil.project.javanodes import JavaObject, JavaString, Part
+from qupath_hccmil.project.javastream import serialise
+from qupath_hccmil.project.pathobjects import (
+    OBJECT_ID,
+    PathObject,
+    class_colour,
+    full_class_name,
+    walk,
+)
+from qupath_hccmil.project.qpdata import STEP, QpData, step_name, step_parameters, step_script
+from qupath_hccmil.project.results import remove_results
+from qupath_hccmil.project.rois import read_roi
+
+STAINS = "ColorDeconvolutionStains"
+# QuPath normalises stain vectors again each time it saves
+_STAIN_TOLERANCE = 1e-6
+
+
+def data_difference(before: QpData, after: QpData) -> Iterator[str]:
+    """Differences in all that is not ours; takes our results out of both."""
+    for data in (before, after):
+        remove_results(data)
+    yield from changed(
+        {"image type": before.image_type, "server": json.loads(before.server_json)},
+        {"image type": after.image_type, "server": json.loads(after.server_json)},
+    )
+    if not _same_stains(_stains(before), _stains(after)):
+        yield f"stains: {_stains(before)} -> {_stains(after)}"
+    yield from changed(_properties(before), _properties(after), "property ")
+    steps = [[_step(each) for each in data.steps] for data in (before, after)]
+    if steps[0] != steps[1]:
+        yield f"history: {_names(steps[0])} -> {_names(steps[1])}"
+    yield from _object_differences(_objects(before), _objects(after))
+
+
+def changed(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """One line for each key whose value was changed, lost or added."""
+    for key in dict.fromkeys([*before, *after]):
+        if key not in after:
+            yield f"{prefix}{key}: lost (was {before[key]})"
+        elif key not in before:
+            yield f"{prefix}{key}: added ({after[key]})"
+        elif before[key] != after[key]:
+            yield f"{prefix}{key}: {before[key]} -> {after[key]}"
+
+
+def _objects(data: QpData) -> dict[str, dict[str, Any]]:
+    """Traits of each object by its UUID, or by its place where it has none."""
+    found: dict[str, dict[str, Any]] = {}
+    for number, (view, parent) in enumerate(walk(data.root)):
+        found[view.id or f"number {number}"] = _traits(view, parent)
+    return found
+
+
+def _traits(view: PathObject, parent: PathObject | None) -> dict[str, Any]:
+    traits: dict[str, Any] = {
+        "kind": view.kind,
+        "name": view.name,
+        "colour": view.colour,
+        "parent": parent.id if parent else None,
+        "children": [PathObject(child).id for child in view.children],
+        "metadata": {key: value for key, value in view.metadata.items() if key != OBJECT_ID},
+        # as bits: a NaN is equal to itself then, and nothing else is
+        "measurements": {
+            name: _Bits(value) for name, value in measurements.read(view.measurements).items()
+        },
+    }
+    if parent is not None:
+        path_class = view.path_class
+        traits |= {
+            "locked": view.locked,
+            "class": full_class_name(path_class),
+            "class colour": class_colour(path_class) if path_class else None,
+            "region": _Region(view.roi),
+            "nucleus and probability": [_Region(each) for each in view.extras],
+        }
+    return traits
+
+
+def _object_differences(
+    before: Mapping[str, dict[str, Any]], after: Mapping[str, dict[str, Any]]
+) -> Iterator[str]:
+    for identity in dict.fromkeys([*before, *after]):
+        told = before.get(identity) or after[identity]
+        called = f"{told['kind']} {told['name'] or ''} {identity}".replace("  ", " ")
+        if identity not in after:
+            yield f"{called}: lost"
+        elif identity not in before:
+            yield f"{called}: added"
+        else:
+            yield from changed(before[identity], after[identity], f"{called}: ")
+
+
+class _Bits(float):
+    """A number that equals another one only to the bit."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, float) and struct.pack(">d", self) == struct.pack(">d", other)
+
+    __hash__ = float.__hash__
+
+
+class _Region:
+    """A region, or another part of an object, that equals what is stored the same way.
+
+    QuPath stores regions of old files in a new way: those are compared as QuPath shows them.
+    """
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.stored = serialise([part])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Region):
+            return False
+        if self.stored == other.stored:
+            return True
+        ours, theirs = self.part, other.part
+        if not (isinstance(ours, JavaObject) and isinstance(theirs, JavaObject)):
+            return False
+        one, two = read_roi(ours), read_roi(theirs)
+        return (one.kind, one.c, one.z, one.t) == (two.kind, two.c, two.z, two.t) and bool(
+            one.geometry.normalize().equals_exact(two.geometry.normalize(), 0)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        if not isinstance(self.part, JavaObject):
+            return str(self.part)
+        roi = read_roi(self.part)
+        return f"{roi.kind} {roi.geometry.wkt[:60]}"
+
+
+def _stains(data: QpData) -> str:
+    for part in data.stream.contents:
+        if class_name(part) == STAINS and isinstance(part, JavaObject):
+            return next((str(each) for each in part.parts if isinstance(each, JavaString)), "")
+    return ""
+
+
+def _same_stains(before: str, after: str) -> bool:
+    if before == after:
+        return True
+    if not (before and after):
+        return False
+    one, two = json.loads(before), json.loads(after)
+    return bool(one.keys() == two.keys()) and all(
+        one[key] == two[key] or _close_numbers(one[key], two[key]) for key in one
+    )
+
+
+def _close_numbers(before: str, after: str) -> bool:
+    try:
+        one, two = (np.array(each.split(), dtype=np.float64) for each in (before, after))
+    except ValueError:
+        return False
+    return one.shape == two.shape and np.allclose(one, two, rtol=0, atol=_STAIN_TOLERANCE)
+
+
+def _properties(data: QpData) -> dict[str, Any]:
+    """Properties of the image: the map behind the hierarchy."""
+    maps = [part for part in data.stream.contents if class_name(part) == "HashMap"]
+    return {
+        str(text(key)): text(value) or serialise([value])
+        for part in maps
+        for key, value in map_items(part)
+    }
+
+
+def _step(node: Part) -> tuple[str, Any]:
+    if class_name(node) == STEP and isinstance(node, JavaObject):
+        return step_name(node), (step_script(node), step_parameters(node))
+    return class_name(node), serialise([node])
+
+
+def _names(steps: list[tuple[str, Any]]) -> list[str]:
+    return [name for name, _ in steps]

@@ -1,0 +1,124 @@
+"""A process with a QuPath in it: reads tasks from standard input, writes answers to its output."""
+
+import pickle
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+from qupath_hccmil.errors import HccMilError
+from qupath_hccmil.project.javadata import read_data, write_data
+from qupath_hccmil.project.javaobjects import annotations_of, descendants, our_tiles
+from qupath_hccmil.project.jvm import java, start_qupath
+from qupath_hccmil.project.model import ImageResults, ImageState
+from qupath_hccmil.project.paquo_engine import PaquoProject
+
+
+def version() -> str:
+    return start_qupath()
+
+
+def read(path: Path) -> list[ImageState]:
+    with PaquoProject(path) as project:
+        return [project.read(entry) for entry in project.images]
+
+
+def write(path: Path, results: dict[str, ImageResults], stamps: dict[str, str]) -> None:
+    with PaquoProject(path) as project:
+        for entry in project.images:
+            if entry.id in results:
+                project.write(entry, results[entry.id], stamps[entry.id])
+
+
+def write_on_a_full_disk(path: Path, results: dict[str, ImageResults], limit: int) -> None:
+    """Let no file grow beyond a limit, in bytes, while writing."""
+    state = {each.entry.id: each.stamp for each in read(path)}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        write(path, results, state)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def classes(path: Path, colours: dict[str, int]) -> None:
+    with PaquoProject(path) as project:
+        project.add_classes(colours)
+
+
+def project_classes(path: Path) -> dict[str, int]:
+    """Classes as QuPath's own project object shows them."""
+    from paquo.projects import QuPathProject
+
+    project = QuPathProject(path / "project.qpproj", "r").java_object
+    return {str(each.toString()): int(each.getColor()) for each in project.getPathClasses()}
+
+
+def entry_metadata(path: Path) -> dict[str, str]:
+    """Metadata of the first image as QuPath's own project object shows them."""
+    from paquo.projects import QuPathProject
+
+    return dict(QuPathProject(path / "project.qpproj", "r").images[0].metadata)
+
+
+def put_into_our_tile(data_file: Path) -> int:
+    """Move the first annotation's other children into its last tile, as a user can in QuPath."""
+    data = read_data(data_file)
+    annotation = annotations_of(descendants(data.root))[0]
+    tiles = our_tiles(annotation.getChildObjects())
+    others = [child for child in annotation.getChildObjects() if not tiles.contains(child)]
+    tiles[tiles.size() - 1].addChildObjects(java("java.util.ArrayList")(others))
+    write_data(data_file, data)
+    return len(others)
+
+
+def used_memory_while(path: Path, results: ImageResults, at: list[int]) -> list[int]:
+    """Score one image after the other; Java's memory in use, in bytes, at some of them."""
+    used = []
+    runtime = java("java.lang.Runtime").getRuntime() if start_qupath() else None
+    with PaquoProject(path) as project:
+        for number, entry in enumerate(project.images, 1):
+            project.write(entry, results, project.read(entry).stamp)
+            if number in at:
+                java("java.lang.System").gc()
+                used.append(int(runtime.totalMemory() - runtime.freeMemory()))
+    return used
+
+
+TASKS = {
+    task.__name__: task
+    for task in (
+        version,
+        read,
+        write,
+        write_on_a_full_disk,
+        classes,
+        project_classes,
+        entry_metadata,
+        put_into_our_tile,
+        used_memory_while,
+    )
+}
+
+
+def main() -> None:
+    answers = sys.stdout.buffer
+    while True:
+        try:
+            task, arguments = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        answer: Any = None
+        error = None
+        try:
+            answer = TASKS[task](*arguments)
+        except HccMilError as raised:
+            error = (type(raised).__name__, str(raised))
+        except Exception as raised:
+            error = ("", repr(raised))
+        pickle.dump((answer, error), answers)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
