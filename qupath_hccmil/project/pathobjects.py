@@ -144,22 +144,22 @@ class PathObject:
         part = self.node.parts[at] if at < len(self.node.parts) else None
         return part if isinstance(part, JavaObject) else None
 
+    @property
+    def extras(self) -> list[Part]:
+        """Parts behind the region: class probability, and what a subclass adds (a nucleus)."""
+        return self.node.parts[self._behind + 2 :]
+
+    @property
+    def colour(self) -> int | None:
+        """Colour of this object's own, as packed ARGB."""
+        return integer_value(self.node.parts[1])
+
 
 def _child_count(part: Part) -> int:
     # a subclass that goes on with numbers continues the block: only without children
     if isinstance(part, bytes) and (part == _NO_CHILDREN or part[2:6] == b"\0\0\0\0"):
         return 0
     return block_int(part)
-
-    @property
-    def extras(self) -> list[Part]:
-        """Parts behind the region: class probability, and what a subclass adds (a nucleus)."""
-        return self._behind[2:]
-
-    @property
-    def colour(self) -> int | None:
-        """Colour of this object's own, as packed ARGB."""
-        return integer_value(self.node.parts[1])
 
 
 def walk(root: Part) -> Iterator[tuple[PathObject, PathObject | None]]:
