@@ -114,7 +114,8 @@ def fit(pixels: Pixels, *, name: str = "slide") -> StainFit:
     ----------
     pixels : (..., 3) uint8
         RGB, for example (n_tiles, 224, 224, 3). The same pixels in another order make other
-        minibatches, and so a matrix that differs by up to about 0.01. Takes 0.8 s of one core.
+        minibatches, and so a slightly different matrix: on CMU-1-Small-Region by 0.004 when the
+        tiles are shuffled, and 0.4 grey levels in what comes out. Takes 0.8 s of one core.
     name : str
         The slide's, for messages.
 
