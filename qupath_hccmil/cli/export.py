@@ -11,8 +11,9 @@ from qupath_hccmil.cli import exit_codes, options
 from qupath_hccmil.cli.options import EngineChoice
 
 if TYPE_CHECKING:
+    from qupath_hccmil.project.columns import Level
     from qupath_hccmil.project.model import ImageEntry, Project
-    from qupath_hccmil.project.patients import PatientOf
+    from qupath_hccmil.project.patients import Join, PatientOf
 
 
 @click.command()
@@ -45,11 +46,11 @@ if TYPE_CHECKING:
 def export(
     project: Path,
     out: Path,
-    level: str,
+    level: Level,
     geojson: bool,
     patient_key: str | None,
     patients: Path | None,
-    patient_rule: str,
+    patient_rule: Join,
     annotation_classes: tuple[str, ...],
     engine: EngineChoice,
     quiet: bool,
@@ -94,8 +95,8 @@ def _patient_lookup(key: str | None, table: Path | None) -> PatientOf:
 def _write_table(
     project: Project,
     out: Path,
-    level: str,
-    patient_rule: str,
+    level: Level,
+    patient_rule: Join,
     lookup: PatientOf,
     classes: tuple[str, ...] | None,
     failures: _Failures,
@@ -107,8 +108,8 @@ def _write_table(
     table = tables.table(
         project,
         level,
+        join=patient_rule,
         patient_of=lookup,
-        patient_rule=patient_rule,
         classes=classes or TUMOUR_CLASSES,
         failed=failures,
     )

@@ -45,6 +45,8 @@ _ALL = (
     Column("tile_logit", "number", "logit of the tile"),
     Column("tile_contribution", "number", "signed share of m; sums to m over the slide's tiles"),
     Column("tile_nuclei_fraction", "number", "share of the tile's area in nuclei", "0 to 1"),
+    Column("p", "number", "exponent of the generalised mean that the model aggregates tiles by"),
+    Column("threshold", "number", "risk above which the group is high", "0 to 1"),
     Column("mpp", "number", "pixel size that was used", "µm per level-0 px"),
     Column("mpp_source", "text", "where the pixel size came from"),
     Column("stale", "flag", "whether the outlines were edited since they were scored"),
@@ -62,7 +64,7 @@ _SUMMARY = "risk risk_logit group tiles high_risk_tile_fraction nuclei_fraction"
 
 # Tiles carry no provenance: entry_id leads to the image's, and a table may hold millions of them.
 _NAMES: dict[Level, str] = {
-    "image": f"image entry_id patient {_SUMMARY} {_PROVENANCE}",
+    "image": f"image entry_id patient {_SUMMARY} p threshold {_PROVENANCE}",
     "annotation": (
         "image entry_id patient annotation_id annotation_name class area_um2 risk risk_logit"
         f" tiles high_risk_tile_fraction nuclei_fraction {_PROVENANCE}"
@@ -71,7 +73,7 @@ _NAMES: dict[Level, str] = {
         "image entry_id patient annotation_id annotation_name tile_id x_px y_px width_px height_px"
         " class tile_risk tile_logit tile_contribution tile_nuclei_fraction"
     ),
-    "patient": (f"patient {_SUMMARY} rule images images_scored stale model weights_sha256"),
+    "patient": f"patient {_SUMMARY} rule images images_scored p threshold stale model weights_sha256",
 }
 
 

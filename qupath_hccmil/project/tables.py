@@ -20,7 +20,7 @@ from qupath_hccmil.errors import DataError, HccMilError
 from qupath_hccmil.project import names
 from qupath_hccmil.project.columns import Column, Level, columns_of
 from qupath_hccmil.project.model import Annotation, ImageEntry, ImageState, Project, TileObjects
-from qupath_hccmil.project.patients import PatientOf, PatientRule, patient_by_key, sigmoid
+from qupath_hccmil.project.patients import Join, PatientOf, PatientRule, patient_by_key, sigmoid
 from qupath_hccmil.project.selection import TUMOUR_CLASSES
 from qupath_hccmil.project.staleness import is_stale
 from qupath_hccmil.project.tileids import tile_ids
@@ -107,7 +107,7 @@ def tile_table(
 
 def patient_table(
     project: Project,
-    rule: PatientRule,
+    join: Join = "pool",
     *,
     patient_of: PatientOf | None = None,
     classes: Sequence[str] = TUMOUR_CLASSES,
@@ -118,8 +118,9 @@ def patient_table(
     Parameters
     ----------
     project : Project
-    rule : PatientRule
-        How several slides become one score; named in the column ``rule``.
+    join : {"pool", "max", "mean"}
+        How several slides become one score, see :class:`PatientRule`; named in the column
+        ``rule``. p and t are those that the slides were scored with.
     patient_of : callable or None
         Patient of an image; None looks at the usual metadata keys.
     classes, failed
@@ -143,12 +144,30 @@ def patient_table(
                     " QuPath, name another key, or pass a table with the columns image and patient"
                 )
         for patient, mine in slides.items():
-            yield _patient_row(patient, mine, rule)
+            yield _patient_row(patient, mine, join)
 
     return _of_rows("patient", rows())
 
 
 # --------------------------------------------------------------------------- rows
+
+
+def table(
+    project: Project,
+    level: Level,
+    *,
+    join: Join = "pool",
+    patient_of: PatientOf | None = None,
+    classes: Sequence[str] = TUMOUR_CLASSES,
+    failed: Failed | None = None,
+) -> Table:
+    """Table of any level; parameters as those of the level's own function."""
+    if level == "tile":
+        return tile_table(project, patient_of=patient_of, failed=failed)
+    if level == "patient":
+        return patient_table(project, join, patient_of=patient_of, classes=classes, failed=failed)
+    of_level = image_table if level == "image" else annotation_table
+    return of_level(project, patient_of=patient_of, classes=classes, failed=failed)
 
 
 def _states(project: Project, failed: Failed | None) -> Iterator[ImageState]:
@@ -200,6 +219,8 @@ def _image_row(
         "group": metadata.get(names.META_GROUP),
         "tiles": None if count is None else int(count),
         **_tile_summary(state.results.tiles.values()),
+        "p": _number(metadata.get(names.META_POWER)),
+        "threshold": _number(metadata.get(names.META_THRESHOLD)),
         **_provenance(state, classes),
     }
 
@@ -270,11 +291,21 @@ def _tile_batch(
     }
 
 
-def _patient_row(patient: str, slides: list[dict[str, Any]], rule: PatientRule) -> dict[str, Any]:
-    scored = [row for row in slides if row["risk_logit"] is not None and row["tiles"]]
+_JOINED = ("risk", "risk_logit", "group", "tiles", "rule", "p", "threshold")
+
+
+def _joined(scored: list[dict[str, Any]], join: Join) -> dict[str, Any]:
+    """Score of a patient from slides that one model scored."""
+    rule = PatientRule(join, scored[0]["p"], scored[0]["threshold"])
     counts = [row["tiles"] for row in scored]
-    logit = rule.logit([row["risk_logit"] for row in scored], counts) if scored else None
-    risk = None if logit is None else sigmoid(logit)
+    logit = rule.logit([row["risk_logit"] for row in scored], counts)
+    risk = sigmoid(logit)
+    values = (risk, logit, rule.group(risk), sum(counts), rule.text, rule.power, rule.threshold)
+    return dict(zip(_JOINED, values, strict=True))
+
+
+def _patient_row(patient: str, slides: list[dict[str, Any]], join: Join) -> dict[str, Any]:
+    scored = [row for row in slides if row["risk_logit"] is not None and row["tiles"]]
     weights = {row["weights_sha256"] for row in scored}
     if len(weights) > 1:
         models = ", ".join(sorted(f"{row['model']} ({row['image']})" for row in scored))
@@ -284,15 +315,11 @@ def _patient_row(patient: str, slides: list[dict[str, Any]], rule: PatientRule) 
         )
     return {
         "patient": patient,
-        "risk": risk,
-        "risk_logit": logit,
-        "group": None if risk is None else rule.group(risk),
-        "tiles": sum(counts) if scored else None,
-        "high_risk_tile_fraction": _weighted(scored, "high_risk_tile_fraction"),
-        "nuclei_fraction": _weighted(scored, "nuclei_fraction"),
-        "rule": rule.text if scored else None,
         "images": len(slides),
         "images_scored": len(scored),
+        **(_joined(scored, join) if scored else dict.fromkeys(_JOINED)),
+        "high_risk_tile_fraction": _weighted(scored, "high_risk_tile_fraction"),
+        "nuclei_fraction": _weighted(scored, "nuclei_fraction"),
         "stale": any(row["stale"] for row in scored) if scored else None,
         "model": scored[0]["model"] if scored else None,
         "weights_sha256": scored[0]["weights_sha256"] if scored else None,

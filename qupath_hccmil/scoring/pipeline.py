@@ -14,6 +14,7 @@ from enum import IntEnum
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -85,6 +86,8 @@ def read_ahead(
         Threads. At most ``readers * LOOKAHEAD`` chunks wait at any time.
     """
     jobs = (np.arange(start, min(start + CHUNK, n_tiles)) for start in range(0, n_tiles, CHUNK))
+    # The readers are the threads; OpenCV starting its own inside them would fight the networks.
+    cv2.setNumThreads(1)
     waiting: deque[Future[Chunk]] = deque()
     pool = ThreadPoolExecutor(readers, thread_name_prefix="tile-reader")
     try:

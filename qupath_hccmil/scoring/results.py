@@ -45,6 +45,8 @@ def image_results(
         names.META_GROUP: score.group,
         names.META_TILES: str(len(score.tiles)),
         names.META_MODEL: scorer.name,
+        names.META_POWER: repr(scorer.p),
+        names.META_THRESHOLD: repr(scorer.threshold),
         names.META_WEIGHTS: scorer.weights_sha256,
         names.META_VERSION: __version__,
         names.META_TIME: datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -98,7 +98,6 @@ def load_scorer(
     assert config.risk is not None, "the schema asks for it in a mil model"
     nuclei_folder = _nuclei_folder(risk_folder)
     _check_pixels(risk_folder, nuclei_folder)
-    assert config.stain_reference is not None, "the schema asks for it in a mil model"
     network = ScoringNetwork(load_nuclei_network(nuclei_folder), load_tile_network(risk_folder))
     return Scorer(
         name=config.name,
@@ -108,7 +107,7 @@ def load_scorer(
         nuclei_sha256=nuclei_folder.config.weights_sha256,
         geometry=config.geometry,
         tissue_rule=TissueRule(),
-        stain_target=StainFit.from_dict(config.stain_reference),
+        stain_target=_stain_target(risk_folder),
         p=config.risk.p,
         threshold=config.risk.threshold,
         runtime=load_runtime(network, config.geometry.tile_px, runtime=runtime, device=device),
@@ -151,6 +150,13 @@ def _nuclei_folder(risk_folder: ModelFolder) -> ModelFolder:
             "put the right one beside it"
         )
     return folder
+
+
+def _stain_target(folder: ModelFolder) -> StainFit:
+    try:
+        return StainFit.from_dict(folder.config.stain_reference or {})
+    except ValueError as error:
+        raise ModelError(f"{folder.path}: stain_reference: {error}") from error
 
 
 def _check_pixels(*folders: ModelFolder) -> None:

@@ -237,6 +237,7 @@ class TileReader:
         self._side = scorer.geometry.tile_px
         self._rule = scorer.tissue_rule
         self._mpp = mpp
+        self.name = slide.path.name
 
     def read(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
         """Pixels and verdicts.
@@ -268,7 +269,7 @@ def fit_stain(reader: TileReader) -> StainFit:
     rows = np.unique(np.linspace(0, n_tiles - 1, min(STAIN_TILES, n_tiles)).astype(np.int64))
     rgb, verdicts = reader.read(rows)
     kept = rgb[verdicts == TileVerdict.KEPT]
-    return fit(kept if len(kept) else rgb)
+    return fit(kept if len(kept) else rgb, name=reader.name)
 
 
 def _aggregate(

@@ -26,7 +26,6 @@ from qupath_hccmil.project.tables import (
 )
 from qupath_hccmil.project.tileids import tile_ids
 
-POOL = PatientRule("pool", power=3, threshold=0.4457)
 WEIGHTS = "ab" * 32
 
 
@@ -81,6 +80,8 @@ def results(state: ImageState, logits: list[float], weights: str = WEIGHTS) -> I
             names.META_LOGIT: repr(logit),
             names.META_GROUP: "high" if slide_risk > 0.4457 else "low",
             names.META_TILES: str(len(s)),
+            names.META_POWER: "3.0",
+            names.META_THRESHOLD: "0.4457",
             names.META_MODEL: "demo",
             names.META_WEIGHTS: weights,
             names.META_VERSION: "0.1.0",
@@ -170,13 +171,13 @@ def test_tiles_are_those_in_the_project(made: Path) -> None:
 
 
 def test_a_patients_slides_are_pooled_as_one(made: Path) -> None:
-    first, second = rows(patient_table(NativeProject(made), POOL))
+    first, second = rows(patient_table(NativeProject(made)))
     tiles = np.asarray(SCORED["a.svs"] + SCORED["b.svs"])
     assert first["patient"] == "P1"
     assert first["risk_logit"] == pytest.approx(float(np.cbrt(np.mean(tiles**3))), rel=1e-12)
     assert first["group"] == ("high" if first["risk"] > 0.4457 else "low")
     assert (first["tiles"], first["images"], first["images_scored"]) == (7, 2, 2)
-    assert first["rule"] == POOL.text
+    assert first["rule"] == PatientRule("pool", 3, 0.4457).text
     assert first["high_risk_tile_fraction"] == pytest.approx(4 / 7)
     assert (second["images"], second["images_scored"], second["tiles"]) == (2, 1, 2)
 
@@ -185,13 +186,13 @@ def test_other_rules_take_the_slides_logits(made: Path) -> None:
     project = NativeProject(made)
     a, b = (row["risk_logit"] for row in rows(image_table(project))[:2])
     for join, expected in (("max", max(a, b)), ("mean", (a + b) / 2)):
-        row = rows(patient_table(project, PatientRule(join, 3, 0.4457)))[0]  # type: ignore[arg-type]
+        row = rows(patient_table(project, join))[0]  # type: ignore[arg-type]
         assert row["risk_logit"] == pytest.approx(expected)
         assert row["rule"].startswith(join)
 
 
 def test_a_patient_without_a_score_has_empty_values(made: Path) -> None:
-    found = rows(patient_table(NativeProject(made), POOL, patient_of=lambda entry: entry.name))
+    found = rows(patient_table(NativeProject(made), patient_of=lambda entry: entry.name))
     last = found[-1]
     assert (last["patient"], last["images"], last["images_scored"]) == ("d.svs", 1, 0)
     assert {last[name] for name in ("risk", "risk_logit", "group", "tiles", "rule")} == {None}
@@ -199,7 +200,7 @@ def test_a_patient_without_a_score_has_empty_values(made: Path) -> None:
 
 def test_a_scored_image_without_a_patient_is_told(made: Path) -> None:
     with pytest.raises(DataError, match=r"a\.svs: no patient") as error:
-        rows(patient_table(NativeProject(made), POOL, patient_of=lambda entry: None))
+        rows(patient_table(NativeProject(made), patient_of=lambda entry: None))
     assert "\n" not in str(error.value)
 
 
@@ -209,7 +210,7 @@ def test_slides_of_different_models_are_not_joined(folder: Path) -> None:
         state = project.read(entry)
         project.write(entry, results(state, [1.0, 2.0], weights="cd" * 32), state.stamp)
     with pytest.raises(DataError, match="P1: slides scored by different models"):
-        rows(patient_table(NativeProject(folder), POOL))
+        rows(patient_table(NativeProject(folder)))
 
 
 def test_an_edited_outline_makes_the_score_stale(folder: Path) -> None:
@@ -222,7 +223,7 @@ def test_an_edited_outline_makes_the_score_stale(folder: Path) -> None:
         project.write(entry, changed, state.stamp)
     project = NativeProject(folder)
     assert [row["stale"] for row in rows(image_table(project))] == [True, False, False, None]
-    assert rows(patient_table(project, POOL))[0]["stale"] is True
+    assert rows(patient_table(project))[0]["stale"] is True
     # judged by another class, the outlines are others
     assert all(row["stale"] for row in rows(image_table(project, classes=["Stroma"]))[:3])
 
@@ -246,7 +247,7 @@ def test_every_level_is_written(made: Path, tmp_path: Path, suffix: str) -> None
         "image": (image_table(project), 4),
         "annotation": (annotation_table(project), 6),
         "tile": (tile_table(project), 12),
-        "patient": (patient_table(project, POOL), 2),
+        "patient": (patient_table(project), 2),
     }
     for level, (table, expected) in tables.items():
         assert write_table(table, tmp_path / f"{level}{suffix}") == expected
