@@ -16,6 +16,7 @@ from qupath_hccmil.project.javaclasses import (
 )
 from qupath_hccmil.project.javanodes import JavaObject, Part, payload
 from qupath_hccmil.project.javastream import JavaStream, load, parse, serialise
+from qupath_hccmil.project.pathobjects import walk
 
 HEADER = "Data file version "
 WRITABLE = re.compile(r"v?0\.[567]\.")
@@ -49,6 +50,8 @@ class QpData:
         self.server_json = text(contents[1]) or ""
         self._hierarchy = self._only("PathObjectHierarchy")
         self._workflow = self._only("Workflow")
+        if check:
+            self._check_tree()
 
     @property
     def qupath_version(self) -> str:
@@ -108,6 +111,14 @@ class QpData:
     def to_bytes(self) -> bytes:
         """Return the file."""
         return serialise(self.stream.contents)
+
+    def _check_tree(self) -> None:
+        """Refuse objects that are not understood, and a hierarchy that is no tree."""
+        seen: set[int] = set()
+        for view, _ in walk(self.root):
+            if id(view.node) in seen:
+                raise UnsupportedDataError("holds an object that is in two places")
+            seen.add(id(view.node))
 
     def _only(self, name: str) -> JavaObject:
         found = [part for part in self.stream.contents if class_name(part) == name]
