@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from qupath_hccmil.errors import UnsupportedDataError
+from qupath_hccmil.project.collection import no_collection
 from qupath_hccmil.project.javaclasses import (
     class_name,
     enum_name,
@@ -15,7 +16,7 @@ from qupath_hccmil.project.javaclasses import (
     text,
 )
 from qupath_hccmil.project.javanodes import JavaObject, Part, payload
-from qupath_hccmil.project.javastream import JavaStream, load, parse, serialise
+from qupath_hccmil.project.javastream import JavaStream, load, serialise
 from qupath_hccmil.project.pathobjects import walk
 
 HEADER = "Data file version "
@@ -31,17 +32,14 @@ class QpData:
     data : bytes
         The file.
 
-    check : bool
-        Make sure that the file would be written back byte for byte.
-
     Raises
     ------
     UnsupportedDataError
         The file is damaged, or holds what is not understood.
     """
 
-    def __init__(self, data: bytes, *, check: bool = True) -> None:
-        self.stream: JavaStream = load(data) if check else parse(data)
+    def __init__(self, data: bytes) -> None:
+        self.stream: JavaStream = load(data)
         contents = self.stream.contents
         header = payload(contents[0])[2:] if contents else b""
         if not header.startswith(HEADER.encode()):
@@ -50,8 +48,7 @@ class QpData:
         self.server_json = text(contents[1]) or ""
         self._hierarchy = self._only("PathObjectHierarchy")
         self._workflow = self._only("Workflow")
-        if check:
-            self._check_tree()
+        self._check_tree()
 
     @property
     def qupath_version(self) -> str:
@@ -112,6 +109,7 @@ class QpData:
         """Return the file."""
         return serialise(self.stream.contents)
 
+    @no_collection()
     def _check_tree(self) -> None:
         """Refuse objects that are not understood, and a hierarchy that is no tree."""
         seen: set[int] = set()
