@@ -238,8 +238,7 @@ def _is_meant(content: bytes, after: bytes, base: bytes, results: ImageResults) 
     """Whether a written file has the results, and is the user's data without them."""
     if content != after:
         return False
-    # the last comparison shows that it is written back the same
-    data = QpData(content, check=False)
+    data = QpData(content)
     _, _, found = read_data(data)
     if not _same_results(found, results):
         return False
