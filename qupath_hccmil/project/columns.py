@@ -73,7 +73,9 @@ _NAMES: dict[Level, str] = {
         "image entry_id patient annotation_id annotation_name tile_id x_px y_px width_px height_px"
         " class tile_risk tile_logit tile_contribution tile_nuclei_fraction"
     ),
-    "patient": f"patient {_SUMMARY} rule images images_scored p threshold stale model weights_sha256",
+    "patient": (
+        f"patient {_SUMMARY} rule images images_scored p threshold stale model weights_sha256"
+    ),
 }
 
 

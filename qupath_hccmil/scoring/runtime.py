@@ -143,7 +143,8 @@ def _traced(network: nn.Module) -> torch.jit.ScriptModule:
     # would run the networks twice more.
     example = torch.zeros((1, _TRACE_PX, _TRACE_PX, 3), dtype=torch.uint8)
     with torch.inference_mode(), warnings.catch_warnings():
-        # TorchScript is what OpenVINO reads fastest; torch's word on its future is no news to users.
+        # TorchScript is what OpenVINO reads fastest; what torch says of its future is not for
+        # users.
         warnings.simplefilter("ignore", DeprecationWarning)
         return torch.jit.trace(network, example, check_trace=False)
 

