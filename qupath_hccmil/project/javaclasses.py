@@ -143,6 +143,7 @@ class ClassBook:
     def __init__(self, known: Iterable[ClassDesc] = ()) -> None:
         self._known: dict[bytes, ClassDesc] = {}
         self._types: dict[bytes, Part] = {}
+        self._checked: dict[str, ClassDesc] = {}
         for desc in known:
             self._known.setdefault(desc.name, desc)
             for _, _, kind in desc.fields:
@@ -157,6 +158,9 @@ class ClassBook:
         UnsupportedDataError
             The stream has the class in another form.
         """
+        checked = self._checked.get(name)
+        if checked is not None:
+            return checked
         wanted = _CLASSES[name]
         desc = self._known.get(encode(name))
         if desc is None:
@@ -170,6 +174,7 @@ class ClassBook:
             raise UnsupportedDataError(
                 f"holds another form of {name}; open and save the image with QuPath 0.5 to 0.7"
             )
+        self._checked[name] = desc
         return desc
 
     def _make(self, name: str, wanted: _Class) -> ClassDesc:
@@ -272,46 +277,31 @@ def _spread(text: str) -> int:
 def class_name(part: Part) -> str:
     """Return the class of an object, without its package; empty for what is no object."""
     desc = getattr(part, "desc", None)
-    if not isinstance(desc, ClassDesc):
-        return ""
-    return desc.name.decode("utf-8", "replace").rpartition(".")[2]
+    return desc.short if desc.__class__ is ClassDesc else ""
 
 
-def fields(node: JavaObject) -> dict[str, Part]:
-    """Return the fields of a Serializable object by name, super classes' first.
+def field(node: Part, name: str) -> Part:
+    """Return a field of a Serializable object, of its own class or a super class.
 
-    Primitive values are big-endian bytes. What a class wrote by its own method stands under its
-    class's full name, as :class:`Written`.
+    Primitive values are big-endian bytes.
+
+    Raises
+    ------
+    UnsupportedDataError
+        There is no such field, or it stands behind what a class wrote by its own method.
     """
-    found: dict[str, Part] = {}
-    chain: list[ClassDesc] = []
-    desc = node.desc
-    while isinstance(desc, ClassDesc):
-        chain.append(desc)
-        desc = desc.parent
-    parts = iter(node.parts)
-    for each in reversed(chain):
-        _own_fields(each, parts, found)
-    return found
+    desc = getattr(node, "desc", None)
+    if isinstance(node, JavaObject) and isinstance(desc, ClassDesc) and name in desc.layout:
+        at, first, end = desc.layout[name]
+        part = node.parts[at]
+        return part[first:end] if end and isinstance(part, bytes) else part
+    raise UnsupportedDataError(f"holds a {class_name(node) or 'null'} without {name}")
 
 
-def _own_fields(desc: ClassDesc, parts: Iterator[Part], found: dict[str, Part]) -> None:
-    if not desc.flags & SERIALIZABLE:
-        return
-    if any(letter in SIZES for letter, _, _ in desc.fields):
-        data = next(parts)
-        at = 0
-        for letter, name, _ in desc.fields:
-            if letter in SIZES and isinstance(data, bytes):
-                found[name.decode()] = data[at : at + SIZES[letter]]
-                at += SIZES[letter]
-    for letter, name, _ in desc.fields:
-        if letter not in SIZES:
-            found[name.decode()] = next(parts)
-    if desc.flags & WRITE_METHOD:
-        for part in parts:
-            if part == END:
-                return
+def has_field(node: Part, name: str) -> bool:
+    """Whether :func:`field` finds the field."""
+    desc = getattr(node, "desc", None)
+    return isinstance(desc, ClassDesc) and name in desc.layout
 
 
 def written(node: JavaObject, owner: str) -> tuple[int, int]:
@@ -359,9 +349,9 @@ def list_items(node: Part) -> list[Part]:
             start, end = written(node, f"java.util.{kind}")
             return node.parts[start + 1 : end]
         if kind in ("Collections$UnmodifiableList", "Collections$UnmodifiableRandomAccessList"):
-            return list_items(fields(node)["list"])
+            return list_items(field(node, "list"))
         if kind == "Arrays$ArrayList":
-            array = fields(node)["a"]
+            array = field(node, "a")
             return array.parts if isinstance(array, ObjectArray) else []
         if kind == "Collections$EmptyList":
             return []
@@ -387,10 +377,9 @@ def map_items(node: Part) -> list[tuple[Part, Part]]:
             start, end = written(node, "java.util.CollSer")
             items = node.parts[start + 1 : end]
         elif kind == "Collections$SingletonMap":
-            found = fields(node)
-            items = [found["k"], found["v"]]
-        elif kind.startswith("Collections$") and "m" in fields(node):
-            return map_items(fields(node)["m"])
+            items = [field(node, "k"), field(node, "v")]
+        elif kind.startswith("Collections$") and has_field(node, "m"):
+            return map_items(field(node, "m"))
         elif kind == "Collections$EmptyMap":
             items = []
         else:

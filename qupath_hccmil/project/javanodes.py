@@ -41,6 +41,9 @@ class Node:
 
 Part = Node | bytes | None
 
+# field to part and, where it is primitive, first and behind-last byte
+Layout = dict[str, tuple[int, int, int]]
+
 
 class JavaString(Node):
     """A string, in Java's modified UTF-8; equal strings may be different objects."""
@@ -78,7 +81,17 @@ class ClassDesc(Node):
     parent : ClassDesc, ProxyDesc or None
     """
 
-    __slots__ = ("_plan", "annotation", "fields", "flags", "name", "parent", "suid")
+    __slots__ = (
+        "_layout",
+        "_plan",
+        "_short",
+        "annotation",
+        "fields",
+        "flags",
+        "name",
+        "parent",
+        "suid",
+    )
 
     def __init__(
         self,
@@ -97,6 +110,25 @@ class ClassDesc(Node):
         self.annotation = list(annotation)
         self.parent = parent
         self._plan: tuple[int, ...] | None = None
+        self._short: str | None = None
+        self._layout: Layout | None = None
+
+    @property
+    def short(self) -> str:
+        """Name without its package."""
+        if self._short is None:
+            self._short = self.name.decode("utf-8", "replace").rpartition(".")[2]
+        return self._short
+
+    @property
+    def layout(self) -> Layout:
+        """Where an object's fields are, up to the first class that writes by its own method.
+
+        Name to part, and for primitive values the bytes of it.
+        """
+        if self._layout is None:
+            self._layout = _layout(self)
+        return self._layout
 
     @property
     def plan(self) -> tuple[int, ...]:
@@ -107,10 +139,6 @@ class ClassDesc(Node):
         if self._plan is None:
             self._plan = _plan(self)
         return self._plan
-
-    def field_names(self) -> list[bytes]:
-        """Names of the fields of this class, without those of super classes."""
-        return [name for _, name, _ in self.fields]
 
 
 class ProxyDesc(Node):
@@ -195,6 +223,33 @@ class JavaClass(Node):
 
 ITEM = -1
 CONTENTS = -2
+
+
+def _layout(desc: ClassDesc) -> Layout:
+    """See :attr:`ClassDesc.layout`."""
+    chain: list[ClassDesc] = []
+    each: ClassDesc | ProxyDesc | None = desc
+    while isinstance(each, ClassDesc):
+        chain.append(each)
+        each = each.parent
+    found: Layout = {}
+    part = 0
+    for owner in reversed(chain):
+        if not owner.flags & SERIALIZABLE:
+            continue
+        at = 0
+        for letter, name, _ in owner.fields:
+            if letter in SIZES:
+                found[decode(name)] = (part, at, at + SIZES[letter])
+                at += SIZES[letter]
+        part += at > 0
+        for letter, name, _ in owner.fields:
+            if letter not in SIZES:
+                found[decode(name)] = (part, 0, 0)
+                part += 1
+        if owner.flags & WRITE_METHOD:
+            break
+    return found
 
 
 def _plan(desc: ClassDesc) -> tuple[int, ...]:

@@ -9,13 +9,12 @@ the bytes that are there.
 
 from __future__ import annotations
 
-import gc
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import NamedTuple
 
 from qupath_hccmil.errors import UnsupportedDataError
+from qupath_hccmil.project.collection import no_collection
 from qupath_hccmil.project.javanodes import (
     BLOCK_DATA,
     CONTENTS,
@@ -87,19 +86,22 @@ def parse(data: bytes) -> JavaStream:
     if data[:4] != HEADER:
         raise UnsupportedDataError("is not a Java serialization stream")
     parser = _Parser(data)
-    with _no_collection():
+    with no_collection():
         try:
             return JavaStream(parser.contents(), parser.classes)
         except (IndexError, KeyError, struct.error) as error:
             raise UnsupportedDataError(
                 f"is truncated or damaged near byte {parser.position} of {len(data)}"
             ) from error
+        finally:
+            # the parser's cycle through its own methods would keep every node alive
+            parser.handlers.clear()
 
 
 def serialise(contents: Sequence[Part]) -> bytes:
     """Write contents as a stream; handles are given anew, in the order of writing."""
     writer = _Writer()
-    with _no_collection():
+    with no_collection():
         try:
             for part in contents:
                 if part is RESET:
@@ -108,19 +110,8 @@ def serialise(contents: Sequence[Part]) -> bytes:
                     writer.write((part,))
         finally:
             writer.forget()
+            writer.writers.clear()
     return bytes(writer.out)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Switch cycle collection off: it would look through a million new nodes again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class _Parser:
@@ -167,7 +158,7 @@ class _Parser:
 
     def item(self, plan: tuple[int, ...], parts: list[Part]) -> None:
         """Read what a plan says into a list, with all that is inside it."""
-        data, handlers = self.data, self.handlers
+        data, handlers, unpack_uint = self.data, self.handlers, _UINT.unpack_from
         stack: list[tuple[tuple[int, ...], int, list[Part]]] = []
         step = 0
         while True:
@@ -189,6 +180,14 @@ class _Parser:
                 parts.append(END)
                 step += 1
                 continue
+            if code == REFERENCE:
+                # every second part is one: a call of reference() would cost more than all else
+                index = unpack_uint(data, self.position)[0] - FIRST_HANDLE
+                if index < 0:
+                    raise IndexError
+                parts.append(self.handles[index])
+                self.position += 4
+                continue
             parts.append(handlers[code]())
             if self.opened is not None:
                 stack.append((plan, step, parts))
@@ -206,9 +205,9 @@ class _Parser:
         return self.data[start:end]
 
     def number(self, form: struct.Struct) -> int:
-        (value,) = form.unpack_from(self.data, self.position)
+        value: int = form.unpack_from(self.data, self.position)[0]
         self.position += form.size
-        return int(value)
+        return value
 
     def reference(self) -> Node:
         index = self.number(_UINT) - FIRST_HANDLE
@@ -233,7 +232,7 @@ class _Parser:
         index = len(self.handles)
         self.handles.append(desc)
         count = self.number(_INT)
-        kind = desc.name[1:2].decode("latin-1")
+        kind = chr(desc.name[1])
         size = SIZES.get(kind)
         node: ObjectArray | PrimitiveArray
         if size is not None:
@@ -289,7 +288,8 @@ class _Parser:
 
     def desc(self) -> Desc | None:
         """Read the description of a class, or its mention."""
-        code = self.take(1)[0]
+        code = self.data[self.position]
+        self.position += 1
         if code not in (NULL, REFERENCE, CLASSDESC, PROXY):
             raise KeyError
         node = self.handlers[code]()
@@ -384,8 +384,8 @@ class _Writer:
         rest = iter(parts)
         while True:
             for part in rest:
-                if part.__class__ is bytes:
-                    out += part  # type: ignore[arg-type]
+                if type(part) is bytes:
+                    out += part
                 elif part is None:
                     out.append(NULL)
                 elif part.handle >= 0:  # type: ignore[union-attr]
@@ -462,10 +462,10 @@ class _Writer:
         return ()
 
     def desc(self, node: Desc | None) -> None:
-        if node is None:
-            self.out.append(NULL)
-        elif node.handle >= 0:
+        if node is not None and node.handle >= 0:
             self.out += _REFERENCE.pack(REFERENCE, node.handle)
+        elif node is None:
+            self.out.append(NULL)
         else:
             self.write((node,))
 

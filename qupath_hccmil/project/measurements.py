@@ -7,7 +7,7 @@ names and a map of it while they are closed (detections).
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from qupath_hccmil.errors import UnsupportedDataError
 from qupath_hccmil.project.javaclasses import (
     ClassBook,
     class_name,
-    fields,
+    field,
+    has_field,
     list_items,
     text,
     written,
@@ -46,7 +47,7 @@ def read(node: Part) -> dict[str, float]:
     if isinstance(node, JavaObject):
         kind = class_name(node)
         if kind == GENERAL:
-            return dict(_measurement(each) for each in list_items(fields(node)["list"]))
+            return dict(_measurement(each) for each in list_items(field(node, "list")))
         if kind in NUMERIC:
             return dict(zip(names(node), values(node).tolist(), strict=False))
     raise UnsupportedDataError(f"holds measurements of an unknown kind ({class_name(node)})")
@@ -59,7 +60,7 @@ def values(node: JavaObject) -> NDArray[np.float64]:
 
 
 def _array(node: JavaObject) -> PrimitiveArray:
-    array = fields(node).get("values")
+    array = field(node, "values") if has_field(node, "values") else None
     if not isinstance(array, PrimitiveArray) or array.size not in (4, 8):
         raise UnsupportedDataError(f"holds measurements of an unknown kind ({class_name(node)})")
     return array
@@ -67,7 +68,7 @@ def _array(node: JavaObject) -> PrimitiveArray:
 
 def names_node(node: JavaObject) -> Part:
     """Return the list of names of a numeric list, which many share."""
-    return fields(node)["names"]
+    return field(node, "names")
 
 
 def names(node: JavaObject) -> list[str]:
@@ -78,8 +79,7 @@ def names(node: JavaObject) -> list[str]:
 def _measurement(node: Part) -> tuple[str, float]:
     if not isinstance(node, JavaObject):
         raise UnsupportedDataError("holds a null measurement")
-    found = fields(node)
-    name, value = text(found.get("name")), found.get("value")
+    name, value = text(field(node, "name")), field(node, "value")
     if name is None or not isinstance(value, bytes):
         raise UnsupportedDataError(f"holds a measurement of an unknown kind ({class_name(node)})")
     (number,) = struct.unpack(">d" if len(value) == 8 else ">f", value)
@@ -102,6 +102,7 @@ class NamePool:
         self._strings: dict[str, JavaString] = {}
         self._integers: dict[int, JavaObject] = {}
         self._closed: dict[tuple[str, ...], tuple[Part, Part]] = {}
+        self._seen: set[int] = set()
 
     def string(self, name: str) -> JavaString:
         """Return the one string for a name."""
@@ -113,11 +114,15 @@ class NamePool:
             self._integers[value] = self.book.integer(value)
         return self._integers[value]
 
-    def know(self, node: JavaObject) -> None:
-        """Learn names and map of a closed numeric list in the stream."""
-        found = fields(node)
-        if found["isClosed"] == b"\1":
-            self._closed.setdefault(tuple(names(node)), (found["map"], found["names"]))
+    def know_all(self, nodes: Iterable[Part]) -> None:
+        """Learn names and map of the closed numeric lists in the stream."""
+        for node in nodes:
+            if not isinstance(node, JavaObject) or class_name(node) not in NUMERIC:
+                continue
+            shared = names_node(node)
+            if id(shared) not in self._seen and field(node, "isClosed") == b"\1":
+                self._seen.add(id(shared))
+                self._closed.setdefault(tuple(names(node)), (field(node, "map"), shared))
 
     def know_integer(self, value: int, node: JavaObject) -> None:
         """Learn the object of a number in the stream."""
@@ -167,7 +172,7 @@ class NamePool:
     def add(self, node: JavaObject, measurements: Mapping[str, float]) -> None:
         """Append measurements to a list."""
         if class_name(node) == GENERAL:
-            inner = fields(node)["list"]
+            inner = field(node, "list")
             _replace_items(inner, [*list_items(inner), *self._doubles(measurements)])
         else:
             array = _array(node)
@@ -179,7 +184,7 @@ class NamePool:
     def remove(self, node: JavaObject, drop: Callable[[str], bool]) -> bool:
         """Take measurements from a list; whether it had any of them."""
         if class_name(node) == GENERAL:
-            inner = fields(node)["list"]
+            inner = field(node, "list")
             items = list_items(inner)
             kept = [each for each in items if not drop(_measurement(each)[0])]
             if len(kept) < len(items):

@@ -10,7 +10,7 @@ from qupath_hccmil.errors import UnsupportedDataError
 from qupath_hccmil.project.javaclasses import (
     block_int,
     class_name,
-    fields,
+    field,
     integer_value,
     text,
 )
@@ -33,6 +33,9 @@ PLURALS = {
 DETECTIONS = frozenset({"PathDetectionObject", "PathCellObject", "PathTileObject"})
 
 
+_NO_CHILDREN = block(struct.pack(">i", 0))
+
+
 class PathObject:
     """View of one object: `node.parts` with names.
 
@@ -41,20 +44,22 @@ class PathObject:
     probability; then what a subclass adds.
     """
 
-    __slots__ = ("_at", "node")
+    __slots__ = ("_at", "child_count", "node")
 
     def __init__(self, node: Part) -> None:
         if not isinstance(node, JavaObject) or class_name(node) not in PLURALS:
             raise UnsupportedDataError(f"holds an unknown object ({class_name(node) or 'null'})")
         parts = node.parts
-        at = 2
-        while at < len(parts) and not isinstance(parts[at], bytes):
-            at += 1
-        # two at most: metadata and measurements; a UUID there is a data file of version 4
-        if at > 4 or at == len(parts) or class_name(parts[2]) == "UUID":
-            raise UnsupportedDataError(f"holds a {class_name(node)} in a form that is not known")
+        if len(parts) < 5:
+            raise UnsupportedDataError(f"holds a {class_name(node)} of an unknown form")
+        # old files have no metadata
+        at = 3 if parts[3].__class__ is bytes else 4
+        # a UUID in its place is a data file of version 4
+        if parts[at].__class__ is not bytes or class_name(parts[2]) == "UUID":
+            raise UnsupportedDataError(f"holds a {class_name(node)} of an unknown form")
         self.node = node
         self._at = at
+        self.child_count = _child_count(parts[at])
         if not 0 <= self.child_count <= len(parts) - at - 2:
             raise UnsupportedDataError(f"holds a {class_name(node)} with missing children")
 
@@ -93,22 +98,13 @@ class PathObject:
     def measurements(self) -> Part:
         """Measurement list, or null."""
         part = self.node.parts[self._at - 1]
-        return None if self._at == 2 or class_name(part) == METADATA else part
+        return None if class_name(part) == METADATA else part
 
     @measurements.setter
     def measurements(self, value: Part) -> None:
-        if self._at == 2 or class_name(self.node.parts[self._at - 1]) == METADATA:
+        if class_name(self.node.parts[self._at - 1]) == METADATA:
             raise UnsupportedDataError(f"holds a {self.kind} of an old QuPath")
         self.node.parts[self._at - 1] = value
-
-    @property
-    def child_count(self) -> int:
-        """Number of children."""
-        part = self.node.parts[self._at]
-        # a subclass that goes on with numbers continues the block: only without children
-        if isinstance(part, bytes) and len(part) > 6 and part[2:6] == b"\0\0\0\0":
-            return 0
-        return block_int(part)
 
     @property
     def children(self) -> list[Part]:
@@ -121,12 +117,13 @@ class PathObject:
         first = self._at + 1
         self.node.parts[first : first + self.child_count] = nodes
         self.node.parts[self._at] = block(struct.pack(">i", len(nodes)))
+        self.child_count = len(nodes)
 
     @property
-    def _behind(self) -> list[Part]:
-        """Parts behind the children, from the class on: class, region, probability."""
-        rest = self.node.parts[self._at + 1 + self.child_count :]
-        return rest[1:] if class_name(rest[0]) == "Boolean" else rest
+    def _behind(self) -> int:
+        """Where the class is, behind the children and whether the region is locked."""
+        at = self._at + 1 + self.child_count
+        return at + 1 if class_name(self.node.parts[at]) == "Boolean" else at
 
     @property
     def locked(self) -> bool:
@@ -137,14 +134,8 @@ class PathObject:
     @property
     def path_class(self) -> JavaObject | None:
         """Node of the classification, or null."""
-        part = self._behind[0]
+        part = self.node.parts[self._behind]
         return part if isinstance(part, JavaObject) else None
-
-    @property
-    def roi(self) -> JavaObject | None:
-        """Node of the region, or null."""
-        rest = self._behind
-        return rest[1] if len(rest) > 1 and isinstance(rest[1], JavaObject) else None
 
     @property
     def extras(self) -> list[Part]:
@@ -155,6 +146,20 @@ class PathObject:
     def colour(self) -> int | None:
         """Colour of this object's own, as packed ARGB."""
         return integer_value(self.node.parts[1])
+
+    @property
+    def roi(self) -> JavaObject | None:
+        """Node of the region, or null."""
+        at = self._behind + 1
+        part = self.node.parts[at] if at < len(self.node.parts) else None
+        return part if isinstance(part, JavaObject) else None
+
+
+def _child_count(part: Part) -> int:
+    # a subclass that goes on with numbers continues the block: only without children
+    if isinstance(part, bytes) and (part == _NO_CHILDREN or part[2:6] == b"\0\0\0\0"):
+        return 0
+    return block_int(part)
 
 
 def walk(root: Part) -> Iterator[tuple[PathObject, PathObject | None]]:
@@ -171,15 +176,14 @@ def full_class_name(node: Part) -> str | None:
     """Return ``Tumor: Positive`` for a derived class; None for no class."""
     names: list[str] = []
     while isinstance(node, JavaObject) and class_name(node) == "PathClass":
-        found = fields(node)
-        name = text(found["name"])
+        name = text(field(node, "name"))
         if name is None or len(names) > 20:
             break
         names.append(name)
-        node = found["parentClass"]
+        node = field(node, "parentClass")
     return ": ".join(reversed(names)) or None
 
 
 def class_colour(node: JavaObject) -> int | None:
     """Return a class's colour as packed ARGB."""
-    return integer_value(fields(node)["colorRGB"])
+    return integer_value(field(node, "colorRGB"))

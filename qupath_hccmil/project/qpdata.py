@@ -10,12 +10,12 @@ from qupath_hccmil.errors import UnsupportedDataError
 from qupath_hccmil.project.javaclasses import (
     class_name,
     enum_name,
-    fields,
+    field,
     map_items,
     text,
 )
 from qupath_hccmil.project.javanodes import JavaObject, Part, payload
-from qupath_hccmil.project.javastream import JavaStream, load, serialise
+from qupath_hccmil.project.javastream import JavaStream, load, parse, serialise
 
 HEADER = "Data file version "
 WRITABLE = re.compile(r"v?0\.[567]\.")
@@ -30,14 +30,17 @@ class QpData:
     data : bytes
         The file.
 
+    check : bool
+        Make sure that the file would be written back byte for byte.
+
     Raises
     ------
     UnsupportedDataError
         The file is damaged, or holds what is not understood.
     """
 
-    def __init__(self, data: bytes) -> None:
-        self.stream: JavaStream = load(data)
+    def __init__(self, data: bytes, *, check: bool = True) -> None:
+        self.stream: JavaStream = load(data) if check else parse(data)
         contents = self.stream.contents
         header = payload(contents[0])[2:] if contents else b""
         if not header.startswith(HEADER.encode()):
@@ -67,7 +70,7 @@ class QpData:
     @property
     def root(self) -> Part:
         """Node of the root object."""
-        return fields(self._hierarchy)["rootObject"]
+        return field(self._hierarchy, "rootObject")
 
     def require_writable(self) -> None:
         """Refuse a file of a QuPath whose format was not tested.
@@ -117,14 +120,14 @@ def step_name(step: Part) -> str:
     """Return the name of a scriptable step; empty for other kinds."""
     if class_name(step) != STEP or not isinstance(step, JavaObject):
         return ""
-    return text(fields(step)["name"]) or ""
+    return text(field(step, "name")) or ""
 
 
 def step_script(step: JavaObject) -> str:
     """Return the script of a scriptable step."""
-    return text(fields(step)["script"]) or ""
+    return text(field(step, "script")) or ""
 
 
 def step_parameters(step: JavaObject) -> dict[str, str]:
     """Return the parameters of a scriptable step that are texts."""
-    return {str(text(key)): str(text(value) or "") for key, value in map_items(fields(step)["map"])}
+    return {str(text(key)): str(text(value) or "") for key, value in map_items(field(step, "map"))}

@@ -81,28 +81,22 @@ def read_data(data: QpData) -> tuple[list[Annotation], int, ImageResults]:
     annotations: list[Annotation] = []
     tiles: dict[str, TileObjects] = {}
     others = 0
-    stack: list[tuple[Part, PathObject | None]] = [(data.root, None)]
-    ours: _OurTiles = _OurTiles()
-    root: dict[str, float] = {}
+    ours = _OurTiles()
+    stack: list[tuple[PathObject, PathObject | None]] = [(PathObject(data.root), None)]
     while stack:
-        node, parent = stack.pop()
-        view = PathObject(node)
-        mine = [child for child in view.children if ours.has(child)]
+        view, parent = stack.pop()
+        mine, theirs = ours.split(view)
         if view.kind == ANNOTATION:
             annotations.append(read_annotation(view, parent, len(annotations)))
             if mine:
                 tiles[annotations[-1].id] = _read_tiles(mine)
-        elif parent is None:
-            root = _ours(lists.read(view.measurements))
-        elif not ours.has(node):
+        elif parent is not None and not ours.has(view):
             others += 1
-        # our tiles are leaves, unless QuPath put something of the user into one
-        stack.extend(
-            (child, view)
-            for child in reversed(view.children)
-            if not ours.has(child) or PathObject(child).child_count
-        )
+        # a tile of ours is a leaf, unless QuPath put something of the user into it
+        inside = [tile for tile in mine if tile.child_count]
+        stack.extend((child, view) for child in reversed([*theirs, *inside]))
     found = {each.id: own for each in annotations if (own := _ours(each.measurements))}
+    root = _ours(lists.read(PathObject(data.root).measurements))
     return annotations, others, ImageResults(found, tiles, root, {}, _our_step(data))
 
 
@@ -111,24 +105,31 @@ def remove_results(data: QpData) -> bool:
 
     A file that was scored once and not changed since is then as it was before.
     """
-    pool = name_pool(data)
     step = _our_step_node(data)
     were_empty = set(step_parameters(step).get(EMPTY_LISTS, "").split()) if step else set()
     ours = _OurTiles()
     changed = False
-    stack: list[Part] = [data.root]
+    views = []
+    stack = [PathObject(data.root)]
     while stack:
-        view = PathObject(stack.pop())
-        changed |= _remove_tiles(view, ours)
+        view = stack.pop()
+        views.append(view)
+        kept, removed = _without_tiles(view, ours)
+        if removed:
+            view.children = [each.node for each in kept]
+            changed = True
+        stack.extend(reversed(kept))
+    pool = name_pool(data)
+    pool.know_all(view.measurements for view in views)
+    for view in views:
         node = view.measurements
         if isinstance(node, JavaObject) and ours.mentions(node) and pool.remove(node, is_ours):
             changed = True
             if not lists.read(node) and view.id not in were_empty:
                 view.measurements = None
-        stack.extend(view.children)
-    kept = [each for each in data.steps if not is_ours(step_name(each))]
-    changed |= len(kept) < len(data.steps)
-    data.steps = kept
+    steps = [each for each in data.steps if not is_ours(step_name(each))]
+    changed |= len(steps) < len(data.steps)
+    data.steps = steps
     return changed
 
 
@@ -141,8 +142,13 @@ def add_results(data: QpData, results: ImageResults) -> None:
         An annotation is not there.
     """
     pool = name_pool(data)
-    maker = _TileMaker(data, pool)
-    views = {view.id: view for view, _ in walk(data.root) if view.kind == ANNOTATION}
+    maker = _TileMaker(pool)
+    views = {}
+    for view, _ in walk(data.root):
+        maker.learn(view)
+        pool.know_all((view.measurements,))
+        if view.kind == ANNOTATION:
+            views[view.id] = view
     missing = (results.annotations.keys() | results.tiles.keys()) - views.keys()
     if missing:
         raise WriteError(f"has no annotation {min(missing)}; read the image again")
@@ -191,16 +197,7 @@ def name_pool(data: QpData) -> lists.NamePool:
     """Return what is shared in the data, so that new objects share it too."""
     # from 0.6 on, closed lists keep their names in an immutable list
     immutable = not data.qupath_version.removeprefix("v").startswith("0.5.")
-    pool = lists.NamePool(ClassBook(data.stream.classes), immutable=immutable)
-    seen: set[int] = set()
-    for view, _ in walk(data.root):
-        node = view.measurements
-        if isinstance(node, JavaObject) and class_name(node) in lists.NUMERIC:
-            shared = id(lists.names_node(node))
-            if shared not in seen:
-                seen.add(shared)
-                pool.know(node)
-    return pool
+    return lists.NamePool(ClassBook(data.stream.classes), immutable=immutable)
 
 
 class _OurTiles:
@@ -210,10 +207,19 @@ class _OurTiles:
         self._classes: dict[int, bool] = {}
         self._names: dict[int, bool] = {}
 
-    def has(self, node: Part) -> bool:
-        if class_name(node) != TILE:
+    def split(self, view: PathObject) -> tuple[list[PathObject], list[PathObject]]:
+        """Return an object's children: our tiles, and the others."""
+        mine: list[PathObject] = []
+        theirs: list[PathObject] = []
+        for node in view.children:
+            child = PathObject(node)
+            (mine if self.has(child) else theirs).append(child)
+        return mine, theirs
+
+    def has(self, view: PathObject) -> bool:
+        """Whether an object is a tile with a class and a measurement of ours."""
+        if view.kind != TILE:
             return False
-        view = PathObject(node)
         path_class = view.path_class
         if id(path_class) not in self._classes:
             self._classes[id(path_class)] = is_ours(full_class_name(path_class))
@@ -231,20 +237,19 @@ class _OurTiles:
         return self._names[names]
 
 
-def _remove_tiles(view: PathObject, ours: _OurTiles) -> bool:
-    children = view.children
-    kept: list[Part] = []
-    rest = list(reversed(children))
+def _without_tiles(view: PathObject, ours: _OurTiles) -> tuple[list[PathObject], bool]:
+    """Return an object's children without our tiles, and whether there were any."""
+    kept: list[PathObject] = []
+    removed = False
+    rest = [PathObject(child) for child in reversed(view.children)]
     while rest:
         child = rest.pop()
         if ours.has(child):
-            rest.extend(reversed(PathObject(child).children))
+            removed = True
+            rest.extend(PathObject(inner) for inner in reversed(child.children))
         else:
             kept.append(child)
-    if len(kept) == len(children) and all(a is b for a, b in zip(kept, children, strict=True)):
-        return False
-    view.children = kept
-    return True
+    return kept, removed
 
 
 def _ours(measurements: Mapping[str, float]) -> dict[str, float]:
@@ -294,9 +299,8 @@ def _add_measurements(
     return empty
 
 
-def _read_tiles(nodes: Sequence[Part]) -> TileObjects:
+def _read_tiles(views: Sequence[PathObject]) -> TileObjects:
     """Return tiles as columns."""
-    views = [PathObject(node) for node in nodes]
     bounds = [rectangle_bounds(view.roi) if view.roi is not None else (0.0,) * 4 for view in views]
     classes: dict[int, str] = {}
     names: list[str] = []
@@ -333,20 +337,16 @@ def _columns(nodes: Sequence[Part]) -> dict[str, NDArray[np.float64]]:
 class _TileMaker:
     """Makes tiles that share what QuPath's tiles would share."""
 
-    def __init__(self, data: QpData, pool: lists.NamePool) -> None:
+    def __init__(self, pool: lists.NamePool) -> None:
         self._pool = pool
         self._book = pool.book
         self._classes: dict[str, JavaObject] = {}
         self._key: Part = None
         self._one: Part = None
         self._false: Part = None
-        for view, _ in walk(data.root):
-            self._learn(view)
-        self._key = self._key or JavaString.of(OBJECT_ID)
-        self._one = self._one or pool.integer(1)
-        self._false = self._false or self._book.boolean(False)
 
-    def _learn(self, view: PathObject) -> None:
+    def learn(self, view: PathObject) -> None:
+        """Take note of what an object of the stream has, so that tiles share it."""
         if self._key is None:
             for part in view.node.parts[2:4]:
                 if class_name(part) == METADATA and isinstance(part, JavaObject):
@@ -385,6 +385,9 @@ class _TileMaker:
     def make(self, annotation: PathObject, tiles: TileObjects) -> list[Part]:
         """Return tiles of an annotation, on its plane."""
         book = self._book
+        self._key = self._key or JavaString.of(OBJECT_ID)
+        self._one = self._one or self._pool.integer(1)
+        self._false = self._false or book.boolean(False)
         roi = read_roi(annotation.roi) if annotation.roi is not None else None
         plane = (roi.c, roi.z, roi.t) if roi else (-1, 0, 0)
         tile, metadata = (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from qupath_hccmil.errors import UnsupportedDataError
-from qupath_hccmil.project.javaclasses import ClassBook, class_name, fields, integer_value
+from qupath_hccmil.project.javaclasses import ClassBook, class_name, field, integer_value
 from qupath_hccmil.project.javanodes import (
     JavaObject,
     ObjectArray,
@@ -45,35 +45,34 @@ def read_roi(node: JavaObject) -> Roi:
         It is of an unknown kind, or damaged.
     """
     name = class_name(node).removesuffix("$SerializationProxy")
-    found = fields(node)
     try:
-        kind, geometry = _geometry(name, found)
-    except (KeyError, ValueError, struct.error, shapely.errors.GEOSException) as error:
+        kind, geometry = _geometry(name, node)
+    except (ValueError, struct.error, shapely.errors.GEOSException) as error:
         raise UnsupportedDataError(f"holds a damaged region of interest ({name})") from error
-    plane = {key: integer_value(found.get(key)) for key in "czt"}
+    plane = {key: integer_value(field(node, key)) for key in "czt"}
     c, z, t = (value if value is not None else -1 for value in plane.values())
     return Roi(kind, geometry, c, z, t)
 
 
-def _geometry(name: str, found: dict[str, Part]) -> tuple[str, BaseGeometry]:
+def _geometry(name: str, node: JavaObject) -> tuple[str, BaseGeometry]:
     if name in ("RectangleROI", "EllipseROI", "LineROI"):
-        x, x2, y, y2 = (_double(found[key]) for key in ("x", "x2", "y", "y2"))
+        x, x2, y, y2 = (_double(field(node, key)) for key in ("x", "x2", "y", "y2"))
         if name == "RectangleROI":
             return "rectangle", shapely.box(*precise(np.array([x, y, x2, y2])).tolist())
         if name == "EllipseROI":
             return "ellipse", ellipse(x, y, x2, y2)
         return "line", shapely.LineString(precise(np.array([(x, y), (x2, y2)])))
     if name == "GeometryROI$WKBSerializationProxy":
-        wkb = found["wkb"]
+        wkb = field(node, "wkb")
         geometry = shapely.from_wkb(wkb.data if isinstance(wkb, PrimitiveArray) else b"")
         return "geometry", shapely.transform(geometry, precise)
     if name == "AreaROI":
-        xs, ys = found["x"], found["y"]
+        xs, ys = field(node, "x"), field(node, "y")
         if isinstance(xs, ObjectArray) and isinstance(ys, ObjectArray):
             rings = [_points(x, y) for x, y in zip(xs.parts, ys.parts, strict=True)]
             return "geometry", nonzero_area(rings)
     if name in ("PolygonROI", "PolylineROI", "PointsROI"):
-        points = _points(found["x"], found["y"])
+        points = _points(field(node, "x"), field(node, "y"))
         if name == "PolygonROI":
             return "polygon", nonzero_area([points])
         if name == "PolylineROI":

@@ -11,6 +11,7 @@ before the run, with a ``manifest.json``.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import uuid
@@ -192,6 +193,8 @@ class WriteRun:
             }
             for file in files
         ]
+        for step in steps:
+            _require_writable(self.folder / step["path"])
         try:
             for folder in created:
                 folder.mkdir(exist_ok=True)
@@ -373,6 +376,12 @@ def _forget(home: Path, steps: Sequence[_Step], files: Mapping[str, Any]) -> Non
             inside(home, step["path"]).unlink(missing_ok=True)
     shutil.rmtree(home / UNDO, ignore_errors=True)
     (home / JOURNAL).unlink(missing_ok=True)
+
+
+def _require_writable(path: Path) -> None:
+    # a rename would replace a file that its owner has protected
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 def _expect(path: Path, expected: str) -> None:
