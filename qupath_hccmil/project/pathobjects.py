@@ -140,7 +140,7 @@ class PathObject:
     @property
     def extras(self) -> list[Part]:
         """Parts behind the region: class probability, and what a subclass adds (a nucleus)."""
-        return self._behind[2:]
+        return self.node.parts[self._behind + 2 :]
 
     @property
     def colour(self) -> int | None:
