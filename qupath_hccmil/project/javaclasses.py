@@ -335,6 +335,16 @@ def _own_plan(desc: ClassDesc) -> list[int]:
     return steps + ([CONTENTS] if desc.flags & WRITE_METHOD else [])
 
 
+def _unwrapped(node: Part, inner: str) -> Part:
+    """Return what is inside unmodifiable and synchronised wrappers of java.util.Collections."""
+    # two are usual; a damaged file may have one that wraps itself
+    for _ in range(10):
+        if not class_name(node).startswith("Collections$") or not has_field(node, inner):
+            return node
+        node = field(node, inner)
+    raise UnsupportedDataError("holds a list in too many wrappers")
+
+
 def list_items(node: Part) -> list[Part]:
     """Return the items of a java.util list of the kinds that QuPath stores.
 
@@ -343,19 +353,18 @@ def list_items(node: Part) -> list[Part]:
     UnsupportedDataError
         It is another kind.
     """
+    node = _unwrapped(node, "list")
+    kind = class_name(node)
     if isinstance(node, JavaObject):
-        kind = class_name(node)
         if kind in ("ArrayList", "CollSer"):
             start, end = written(node, f"java.util.{kind}")
             return node.parts[start + 1 : end]
-        if kind in ("Collections$UnmodifiableList", "Collections$UnmodifiableRandomAccessList"):
-            return list_items(field(node, "list"))
         if kind == "Arrays$ArrayList":
             array = field(node, "a")
             return array.parts if isinstance(array, ObjectArray) else []
         if kind == "Collections$EmptyList":
             return []
-    raise UnsupportedDataError(f"holds an unknown list ({class_name(node) or node!r:.40})")
+    raise UnsupportedDataError(f"holds an unknown list ({kind or node!r:.40})")
 
 
 def map_items(node: Part) -> list[tuple[Part, Part]]:
@@ -368,24 +377,22 @@ def map_items(node: Part) -> list[tuple[Part, Part]]:
     """
     if node is None:
         return []
+    node = _unwrapped(node, "m")
     kind = class_name(node)
-    if isinstance(node, JavaObject):
-        if kind in ("HashMap", "LinkedHashMap"):
-            start, end = written(node, "java.util.HashMap")
-            items = node.parts[start + 1 : end]
-        elif kind == "CollSer":
-            start, end = written(node, "java.util.CollSer")
-            items = node.parts[start + 1 : end]
-        elif kind == "Collections$SingletonMap":
-            items = [field(node, "k"), field(node, "v")]
-        elif kind.startswith("Collections$") and has_field(node, "m"):
-            return map_items(field(node, "m"))
-        elif kind == "Collections$EmptyMap":
-            items = []
-        else:
-            raise UnsupportedDataError(f"holds an unknown map ({kind})")
-        return list(zip(items[::2], items[1::2], strict=True))
-    raise UnsupportedDataError("holds an unknown map")
+    if not isinstance(node, JavaObject):
+        raise UnsupportedDataError("holds an unknown map")
+    if kind in ("HashMap", "LinkedHashMap", "CollSer"):
+        start, end = written(node, "java.util." + kind.removeprefix("Linked"))
+        items = node.parts[start + 1 : end]
+    elif kind == "Collections$SingletonMap":
+        items = [field(node, "k"), field(node, "v")]
+    elif kind == "Collections$EmptyMap":
+        items = []
+    else:
+        raise UnsupportedDataError(f"holds an unknown map ({kind})")
+    if len(items) % 2:
+        raise UnsupportedDataError(f"holds a damaged map ({kind})")
+    return list(zip(items[::2], items[1::2], strict=True))
 
 
 def text(part: Part) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from qupath_hccmil.errors import ProjectError, UnsupportedDataError, WriteError
-from qupath_hccmil.project.collection import no_collection
 from qupath_hccmil.project.folder import DataChange, ImageContent, ProjectFolder, for_data
 from qupath_hccmil.project.model import EngineName, ImageResults
 from qupath_hccmil.project.qpdata import QpData
@@ -29,7 +28,6 @@ class NativeProject(ProjectFolder):
 
     engine: EngineName = "native"
 
-    @no_collection()
     def _content(self, path: Path) -> ImageContent:
         data = parse(path)
         try:
@@ -38,7 +36,6 @@ class NativeProject(ProjectFolder):
             raise UnsupportedDataError(f"{path}: {error}") from error
         return ImageContent(data.image_type, annotations, others, results)
 
-    @no_collection()
     def _change(self, path: Path, results: ImageResults) -> DataChange | None:
         data = parse(path)
         try:
@@ -56,7 +53,6 @@ class NativeProject(ProjectFolder):
         def write(beside: Path) -> None:
             beside.write_bytes(after)
 
-        @no_collection()
         def verify(beside: Path) -> None:
             if not _is_meant(beside.read_bytes(), after, base, results):
                 raise WriteError(f"{path}: does not read back as it was written; it is as it was")
@@ -88,8 +84,7 @@ def _is_meant(content: bytes, after: bytes, base: bytes, results: ImageResults) 
     """Whether a written file has the results, and is the user's data without them."""
     if content != after:
         return False
-    # the last comparison shows that it is written back the same
-    data = QpData(content, check=False)
+    data = QpData(content)
     if not same_results(read_data(data)[2], results):
         return False
     remove_results(data)

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from qupath_hccmil.errors import UnsupportedDataError
+from qupath_hccmil.project.collection import no_collection
 from qupath_hccmil.project.javaclasses import (
     class_name,
     enum_name,
@@ -15,7 +16,8 @@ from qupath_hccmil.project.javaclasses import (
     text,
 )
 from qupath_hccmil.project.javanodes import JavaObject, Part, payload
-from qupath_hccmil.project.javastream import JavaStream, load, parse, serialise
+from qupath_hccmil.project.javastream import JavaStream, load, serialise
+from qupath_hccmil.project.pathobjects import walk
 
 HEADER = "Data file version "
 WRITABLE = re.compile(r"v?0\.[567]\.")
@@ -30,17 +32,14 @@ class QpData:
     data : bytes
         The file.
 
-    check : bool
-        Make sure that the file would be written back byte for byte.
-
     Raises
     ------
     UnsupportedDataError
         The file is damaged, or holds what is not understood.
     """
 
-    def __init__(self, data: bytes, *, check: bool = True) -> None:
-        self.stream: JavaStream = load(data) if check else parse(data)
+    def __init__(self, data: bytes) -> None:
+        self.stream: JavaStream = load(data)
         contents = self.stream.contents
         header = payload(contents[0])[2:] if contents else b""
         if not header.startswith(HEADER.encode()):
@@ -49,6 +48,7 @@ class QpData:
         self.server_json = text(contents[1]) or ""
         self._hierarchy = self._only("PathObjectHierarchy")
         self._workflow = self._only("Workflow")
+        self._check_tree()
 
     @property
     def qupath_version(self) -> str:
@@ -108,6 +108,15 @@ class QpData:
     def to_bytes(self) -> bytes:
         """Return the file."""
         return serialise(self.stream.contents)
+
+    @no_collection()
+    def _check_tree(self) -> None:
+        """Refuse objects that are not understood, and a hierarchy that is no tree."""
+        seen: set[int] = set()
+        for view, _ in walk(self.root):
+            if id(view.node) in seen:
+                raise UnsupportedDataError("holds an object that is in two places")
+            seen.add(id(view.node))
 
     def _only(self, name: str) -> JavaObject:
         found = [part for part in self.stream.contents if class_name(part) == name]

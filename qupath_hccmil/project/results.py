@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qupath_hccmil.errors import UnsupportedDataError, WriteError
 from qupath_hccmil.project import measurements as lists
+from qupath_hccmil.project.collection import no_collection
 from qupath_hccmil.project.javaclasses import (
     ClassBook,
     class_name,
@@ -76,6 +77,7 @@ def read_annotation(view: PathObject, parent: PathObject | None, number: int) ->
     )
 
 
+@no_collection()
 def read_data(data: QpData) -> tuple[list[Annotation], int, ImageResults]:
     """Return annotations, the number of other objects of the user, and our results."""
     annotations: list[Annotation] = []
@@ -100,6 +102,7 @@ def read_data(data: QpData) -> tuple[list[Annotation], int, ImageResults]:
     return annotations, others, ImageResults(found, tiles, root, {}, _our_step(data))
 
 
+@no_collection()
 def remove_results(data: QpData) -> bool:
     """Take our results out; objects of the user inside our tiles move up. Whether there were any.
 
@@ -133,6 +136,7 @@ def remove_results(data: QpData) -> bool:
     return changed
 
 
+@no_collection()
 def add_results(data: QpData, results: ImageResults) -> None:
     """Put results into data that have none of ours.
 
@@ -167,6 +171,7 @@ def add_results(data: QpData, results: ImageResults) -> None:
         data.steps = [*data.steps, _step_node(pool, results.step, extra)]
 
 
+@no_collection()
 def counts(data: QpData) -> dict[str, Any]:
     """Return object counts as QuPath's ``summary.json`` has them."""
     kinds: Counter[str] = Counter()

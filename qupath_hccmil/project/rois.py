@@ -83,8 +83,12 @@ def _geometry(name: str, node: JavaObject) -> tuple[str, BaseGeometry]:
 
 def precise(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Round as QuPath's geometry factory does: to 0.01 px, then to float32."""
-    rounded = np.floor(np.asarray(values, np.float64) * 100 + 0.5) / 100
-    return rounded.astype(np.float32).astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = np.floor(np.asarray(values, np.float64) * 100 + 0.5) / 100
+        coordinates = rounded.astype(np.float32).astype(np.float64)
+    if not np.isfinite(coordinates).all():
+        raise ValueError("a coordinate is no number")
+    return coordinates
 
 
 def ellipse(x: float, y: float, x2: float, y2: float) -> BaseGeometry:
