@@ -138,6 +138,16 @@ class PathObject:
         return part if isinstance(part, JavaObject) else None
 
     @property
+    def extras(self) -> list[Part]:
+        """Parts behind the region: class probability, and what a subclass adds (a nucleus)."""
+        return self.node.parts[self._behind + 2 :]
+
+    @property
+    def colour(self) -> int | None:
+        """Colour of this object's own, as packed ARGB."""
+        return integer_value(self.node.parts[1])
+
+    @property
     def roi(self) -> JavaObject | None:
         """Node of the region, or null."""
         at = self._behind + 1
