@@ -18,7 +18,7 @@ KINDS = ("hepatocyte", "tumour", "atypical", "fibroblast", "lymphocyte", "endoth
 HEPATOCYTE, TUMOUR, ATYPICAL, FIBROBLAST, LYMPHOCYTE, ENDOTHELIAL = range(6)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Nuclei:
     """Nuclei as columns of length n; level-0 px.
 
@@ -81,7 +81,7 @@ class Nuclei:
         return radius / (1 + c2 * cos2 + s2 * sin2 + c3 * cos3 + s3 * sin3)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Cells:
     """Everything that is placed one by one; level-0 px.
 

@@ -22,7 +22,7 @@ SMALLEST_UM = 250
 """Anything smaller has no room for a tumour."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DrawnSlide:
     """A drawn slide and what is known about it.
 

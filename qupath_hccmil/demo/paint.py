@@ -31,7 +31,7 @@ BORDER = 8
 PERIOD = 1024
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Block:
     """Where a block lies, level-0 px, and its two stains while it is painted."""
 
@@ -62,8 +62,7 @@ class Painter:
         self.plan = plan
         self.cells = cells
         self.seed = seed
-        self._scale = 0.25 / plan.mpp
-        """Textures are made for 0.25 µm/px."""
+        self._scale = 0.25 / plan.mpp  # sizes in px below are meant for 0.25 µm/px
         rng = np.random.default_rng([seed, 200])
         self._fine, self._grain, self._lumps, self._clouds = (
             _texture(rng, sigma * self._scale) for sigma in (0.9, 2.2, 5.0, 14.0)

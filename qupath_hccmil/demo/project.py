@@ -97,7 +97,7 @@ def make_demo_project(
     copy = folder / SLIDE_FOLDER / cached.name
     with finished_file(copy) as beside:
         shutil.copyfile(cached, beside)
-    said = "Slide: CMU-1-Small-Region (OpenSlide test data, CC0): real H&E, but skin, not liver."
+    said = "Slide: CMU-1-Small-Region (OpenSlide test data, CC0): real H&E, but no liver tumour."
     return _real(folder, copy, [said])
 
 

@@ -31,7 +31,7 @@ MARGIN = 12
 NODULES = ((0.405, 0.51, 0.335, 0.41), (0.885, 0.42, 0.078, 0.20))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class TissuePlan:
     """Fields over the slide; sample (i, j) lies at ``(j - MARGIN + 0.5) * step_px`` and so on.
 
@@ -99,7 +99,7 @@ class TissuePlan:
         return values.reshape(rows * 1024, *field.shape[2:])[: len(u)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Canvas:
     """The coarse grid and its random streams."""
 
