@@ -163,7 +163,7 @@ def tile_figures(logits: NDArray[np.float64], pool: Pool, scale: HazardScale) ->
 
 
 def table(metrics: dict[str, Any]) -> str:
-    """The figures of a model card, as Markdown."""
+    """Write the figures of a model card, as Markdown."""
     bags, tiles = metrics["test bags"], metrics["test tiles"]
     lines = [f"{bags['good']} good and {bags['poor']} poor simulated patients:", ""]
     lines += ["| figure | value | 95 % interval |", "|---|---|---|"]
