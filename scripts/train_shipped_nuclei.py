@@ -48,7 +48,7 @@ def figures(samples: Sequence[Sample], predict: Predictor) -> dict[str, Any]:
 
 
 def table(metrics: dict[str, dict[str, Any]]) -> str:
-    """The figures of a model card, as Markdown."""
+    """Write the figures of a model card, as Markdown."""
     names = ("images", "dice_pooled", "dice_mean", "precision", "recall")
     lines = ["| organs, colour | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for what, values in metrics.items():

@@ -57,7 +57,7 @@ LABEL = (
 )
 TILES_PER_ORGAN = 60
 TILES_PER_PATIENT = 32
-PATIENTS = {"training": 400, "choosing": 120, "test": 300}
+PATIENTS = {"training": 340, "choosing": 90, "test": 250}
 SEEDS = {"training": 1, "choosing": 2, "test": 3}
 
 
@@ -163,7 +163,7 @@ def tile_figures(logits: NDArray[np.float64], pool: Pool, scale: HazardScale) ->
 
 
 def table(metrics: dict[str, Any]) -> str:
-    """The figures of a model card, as Markdown."""
+    """Write the figures of a model card, as Markdown."""
     bags, tiles = metrics["test bags"], metrics["test tiles"]
     lines = [f"{bags['good']} good and {bags['poor']} poor simulated patients:", ""]
     lines += ["| figure | value | 95 % interval |", "|---|---|---|"]
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("nuclei", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=10)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     pools = make_pools(arguments.data, arguments.nuclei, arguments.out)
@@ -202,7 +202,7 @@ def main() -> None:
         bags[side] = [patient.bag for patient in distinct]
         good = sum(side_labels.values())
         print(f"{side}: {good} good, {len(side_labels) - good} poor", flush=True)
-    settings = MilSettings(epochs=arguments.epochs, tiles=12, validation_tiles=12)
+    settings = MilSettings(epochs=arguments.epochs, tiles=8, validation_tiles=8)
     network = imagenet_network(
         arguments.data / "weights" / "mobilenet_v2_imagenet.safetensors", settings.seed
     )

@@ -1,6 +1,6 @@
 """From tile logits to a slide's risk, and back to each tile's share of it. numpy, float64.
 
-The torch twin that training differentiates is `qupath_hccmil.mil.aggregation_torch`.
+What training differentiates is in `aggregation_torch` and `loss`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The torch twin of `qupath_hccmil.mil.aggregation`, with a gradient that is finite everywhere."""
+"""The torch twin of `aggregation.slide_logit`, with a gradient that is finite everywhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from qupath_hccmil.mil.aggregation import POWER, THRESHOLD
+from qupath_hccmil.mil.aggregation import POWER
 
 # |m| counts as at least this share of mean(|s|^p) in the gradient: it bounds the gradient where
 # tiles of opposite sign cancel, is exact elsewhere, and doesn't depend on the scale of s.
@@ -36,13 +36,6 @@ def slide_logit(tile_logits: Tensor, p: float = POWER) -> Tensor:
     """
     result: Tensor = _SignedMean.apply(tile_logits, p)
     return result
-
-
-def good_outcome_probability(r: Tensor, threshold: float = THRESHOLD) -> Tensor:
-    """As `aggregation.good_outcome_probability`."""
-    low = ((threshold - r) / threshold + 1) * 0.5
-    high = (1 - (r - threshold) / (1 - threshold)) * 0.5
-    return torch.where(r <= threshold, low, high)
 
 
 class _SignedMean(torch.autograd.Function):

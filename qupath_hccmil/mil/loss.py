@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from qupath_hccmil.mil.aggregation import POWER, THRESHOLD
-from qupath_hccmil.mil.aggregation_torch import good_outcome_probability, slide_logit
+from qupath_hccmil.mil.aggregation_torch import slide_logit
 from qupath_hccmil.mil.network import TileNetwork
 
 ALPHA = 0.02
@@ -33,11 +35,21 @@ def bag_loss(
 
     Notes
     -----
-    Liu et al. 2021 (arXiv 2106.00090).
+    Liu et al. 2021 (arXiv 2106.00090): ``−log p`` or ``−log(1 − p)`` with p the
+    `aggregation.good_outcome_probability` of r. Where the bag is on the wrong side of the
+    threshold, p is proportional to 1 − r (or 1 − p to r), whose logarithm is taken from the logit:
+    in single precision r is 1 beyond a logit of 17, and there would be no gradient to come back.
     """
-    r = torch.sigmoid(slide_logit(tile_logits, p))
-    probability = good_outcome_probability(r, threshold)
-    return functional.binary_cross_entropy(probability, torch.full_like(probability, good))
+    logit = slide_logit(tile_logits, p)
+    r = torch.sigmoid(logit)
+    low = float(r.detach()) <= threshold
+    if good:
+        if low:
+            return -torch.log1p(-0.5 * r / threshold)
+        return -functional.logsigmoid(-logit) - math.log(0.5 / (1 - threshold))
+    if low:
+        return -functional.logsigmoid(logit) - math.log(0.5 / threshold)
+    return -torch.log1p(-0.5 * (1 - r) / (1 - threshold))
 
 
 def weight_penalty(network: TileNetwork, alpha: float = ALPHA) -> Tensor:

@@ -126,7 +126,7 @@ class HazardScale:
         """Measure the scale on tiles, those without a value left out of each feature."""
         columns = {name: np.array([f[name] for f in features]) for name in EFFECTS}
         mean = {name: float(np.nanmean(values)) for name, values in columns.items()}
-        deviation = {name: float(np.nanstd(values)) for name, values in columns.items()}
+        deviation = {name: float(np.nanstd(values)) or 1.0 for name, values in columns.items()}
         scale = cls(mean, deviation, 1.0)
         return cls(mean, deviation, float(np.std([scale.hazard(f) for f in features])))
 

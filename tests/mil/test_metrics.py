@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+
+from qupath_hccmil.mil.metrics import accuracy, auc, bootstrap, sensitivity, specificity
+
+POOR = np.array([True, True, False, False, False])
+
+
+def test_auc_is_the_share_of_pairs_in_order():
+    assert auc(POOR, [0.9, 0.4, 0.1, 0.4, 0.5]) == pytest.approx((3 + 0.5 + 1) / 6)
+    assert auc(POOR, [0.9, 0.8, 0.1, 0.2, 0.3]) == 1
+    assert np.isnan(auc([True, True], [0.1, 0.2]))
+
+
+def test_group_figures():
+    high = np.array([True, False, True, False, False])
+    assert accuracy(POOR, high) == pytest.approx(3 / 5)
+    assert sensitivity(POOR, high) == pytest.approx(1 / 2)
+    assert specificity(POOR, high) == pytest.approx(2 / 3)
+
+
+def test_bootstrap_brackets_the_figure_and_repeats():
+    rng = np.random.default_rng(0)
+    poor = rng.random(80) > 0.5
+    risk = poor + rng.normal(0, 1, 80)
+    one, two = (bootstrap(auc, poor, risk, repeats=200) for _ in range(2))
+    assert one == two
+    assert 0.5 < one.low < one.value < one.high < 1
+
+
+def test_bootstrap_without_a_value_has_no_interval():
+    estimate = bootstrap(auc, np.array([True]), np.array([0.5]), repeats=10)
+    assert np.isnan([estimate.value, estimate.low, estimate.high]).all()

@@ -1,0 +1,139 @@
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.mil.evaluate import evaluate, score_bag, torch_tile_predictor
+from qupath_hccmil.mil.network import TileNetwork
+from qupath_hccmil.mil.train import MilSettings, split_patients, train
+
+SETTINGS = MilSettings(epochs=2, tiles=4, chunk=8, halve_every=1)
+
+
+class KilledError(Exception):
+    pass
+
+
+@dataclass(frozen=True)
+class DrawnBag:
+    """Tiles of a patient: poor outcomes have many bright nuclei in the heat map."""
+
+    patient: str
+    tiles: np.ndarray
+
+    def __len__(self):
+        return len(self.tiles)
+
+    def read(self, indices):
+        return self.tiles[indices]
+
+
+def drawn_bags(count, start=0, tiles=6):
+    bags, labels = [], {}
+    for number in range(start, start + count):
+        rng = np.random.default_rng(number)
+        pixels = rng.integers(100, 156, (tiles, 4, 32, 32), dtype=np.uint8)
+        good = number % 2
+        pixels[:, 3] = 0 if good else 255
+        bags.append(DrawnBag(f"p{number}", pixels))
+        labels[f"p{number}"] = good
+    return bags, labels
+
+
+TRAINING, TRAINING_LABELS = drawn_bags(8)
+VALIDATION, VALIDATION_LABELS = drawn_bags(4, start=100)
+LABELS = TRAINING_LABELS | VALIDATION_LABELS
+
+
+def network():
+    """Random weights that pass a signal on: statistics of batch normalisation are measured."""
+    torch.manual_seed(0)
+    network = TileNetwork()
+    norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.train()
+        norm.momentum = None
+    with torch.no_grad():
+        network(torch.from_numpy(np.concatenate([bag.tiles for bag in TRAINING])) / 255)
+    return network.eval()
+
+
+def test_learns_from_bag_labels(tmp_path):
+    settings = replace(SETTINGS, epochs=6, learning_rate=3e-4, halve_every=4)
+    result = train(network(), TRAINING, VALIDATION, LABELS, tmp_path, settings)
+    assert result.log[result.epoch - 1]["auc"] == 1
+    assert result.log[-1]["loss"] < 0.5 * result.log[0]["loss"]
+    assert [row["learning_rate"] for row in result.log] == [3e-4] * 4 + [1.5e-4] * 2
+    assert (tmp_path / "curve.png").exists()
+
+
+@pytest.mark.parametrize("killed_at", [(1, 5), (2, 3)])
+def test_a_killed_training_ends_like_an_uninterrupted_one(tmp_path, killed_at):
+    whole = train(network(), TRAINING, VALIDATION, LABELS, tmp_path / "whole", SETTINGS)
+
+    def kill(row):
+        if (row["epoch"], row.get("bag")) == killed_at:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(network(), TRAINING, VALIDATION, LABELS, tmp_path / "killed", SETTINGS, kill)
+    resumed = train(network(), TRAINING, VALIDATION, LABELS, tmp_path / "killed", SETTINGS)
+    assert resumed.log == whole.log
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, resumed.network.state_dict()[name]), name
+
+
+def test_chunks_give_the_gradient_of_the_whole_bag(tmp_path):
+    # Without dropout, which draws anew for every chunk, the chunks must not show.
+    results = []
+    for chunk in (2, 8):
+        start = network()
+        start.mobilenet.classifier[0].p = 0.0
+        settings = replace(SETTINGS, epochs=1, chunk=chunk)
+        out = tmp_path / str(chunk)
+        results.append(train(start, TRAINING[:2], VALIDATION, LABELS, out, settings).network)
+    one, other = (torch_tile_predictor(result)(VALIDATION[0].tiles) for result in results)
+    np.testing.assert_allclose(one, other, rtol=1e-2)
+
+
+def test_scores_do_not_depend_on_how_tiles_are_chunked():
+    predict = torch_tile_predictor(network())
+    bag = drawn_bags(1, tiles=20)[0][0]
+    one_by_one = np.concatenate([predict(bag.tiles[i : i + 1]) for i in range(20)])
+    expected = np.cbrt(np.mean(one_by_one**3))
+    assert score_bag(bag, predict).logit == pytest.approx(expected, rel=1e-4)
+
+
+def test_evaluation_counts_outcomes_and_leaves_out_the_unlabelled():
+    predict = torch_tile_predictor(network())
+    scores = evaluate(TRAINING, {p: LABELS[p] for p in ("p0", "p1", "p2")}, predict)
+    assert (scores.good, scores.poor) == (1, 2)
+    assert len(scores.bags) == 3
+    with pytest.raises(DataError, match="no bag has a label"):
+        evaluate(TRAINING, {}, predict)
+
+
+def test_patients_are_split_with_both_outcomes_on_both_sides():
+    labels = {f"p{i}": int(i < 15) for i in range(20)}
+    training, validation = split_patients(labels, 0.2, seed=0)
+    assert not set(training) & set(validation)
+    assert sorted(labels[p] for p in validation) == [0, 1, 1, 1]
+    assert split_patients(labels, 0.2, seed=0) == (training, validation)
+
+
+def test_refuses_a_split_that_cannot_be_trained_on(tmp_path):
+    with pytest.raises(DataError, match="both outcomes"):
+        train(network(), TRAINING[:1], VALIDATION, LABELS, tmp_path, SETTINGS)
+    with pytest.raises(DataError, match="both training and validation"):
+        train(network(), TRAINING, TRAINING, LABELS, tmp_path, SETTINGS)
+    with pytest.raises(DataError, match="'p100' has no label"):
+        train(network(), TRAINING, VALIDATION, TRAINING_LABELS, tmp_path, SETTINGS)
+
+
+def test_does_not_go_on_from_another_training(tmp_path):
+    short = replace(SETTINGS, epochs=1)
+    train(network(), TRAINING[:2], VALIDATION, LABELS, tmp_path, short)
+    with pytest.raises(DataError, match="other settings or patients"):
+        train(network(), TRAINING[:4], VALIDATION, LABELS, tmp_path, short)

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.nuclei.data import (
+    NUCLEUS_UM,
+    Sample,
+    Source,
+    at_model_scale,
+    draw_batch,
+    load_source,
+    mpp_from_nuclei,
+    random_crop,
+    read_groups,
+    split_groups,
+)
+from tests.blobs import blob_folder, blob_image
+
+
+def sample(name="a", group="a", side=96, mpp=0.5, weight=1.0):
+    rgb, labels = blob_image(1, side=side)
+    return Sample(name, group, rgb, labels > 0, mpp, weight)
+
+
+def test_pixel_size_is_guessed_from_the_median_nucleus():
+    yy, xx = np.mgrid[:100, :100]
+    labels = np.zeros((100, 100), np.int32)
+    for number, centre in enumerate((25, 75), start=1):
+        labels[(yy - centre) ** 2 + (xx - centre) ** 2 <= 10**2] = number
+    assert mpp_from_nuclei(labels) == pytest.approx(NUCLEUS_UM / 20, rel=0.03)
+    assert mpp_from_nuclei((labels > 0).astype(np.int32)) == pytest.approx(
+        NUCLEUS_UM / 20, rel=0.03
+    )
+    assert mpp_from_nuclei(np.zeros((9, 9), np.int32)) == 0.25
+
+
+def test_a_dim_image_gets_a_white_background(tmp_path):
+    images, masks = blob_folder(tmp_path, 1)
+    dim = (np.asarray(Image.open(images / "0.png")) * 0.6).astype(np.uint8)
+    Image.fromarray(dim).save(images / "0.png")
+    samples, _ = load_source(Source(images, masks, mpp=0.5))
+    assert np.percentile(samples[0].rgb, 95) > 240
+
+
+def test_fine_images_are_kept_at_bounded_resolution(tmp_path):
+    images, masks = blob_folder(tmp_path, 1, side=120)
+    (only,), _ = load_source(Source(images, masks, mpp=0.09))
+    assert only.rgb.shape == (60, 60, 3)
+    assert only.mpp == pytest.approx(0.18)
+
+
+def test_unusable_files_are_named_and_the_others_used(tmp_path):
+    images, masks = blob_folder(tmp_path, 2)
+    (masks / "1.png").write_bytes(b"broken")
+    samples, unused = load_source(Source(images, masks, mpp=0.5))
+    assert [s.name for s in samples] == ["0"]
+    assert "1.png" in unused[0]
+
+
+def test_groups_are_never_split(tmp_path):
+    samples = [sample(str(i), f"organ {i % 4}") for i in range(12)]
+    for held_out in (0.3, ["organ 1", "organ 3"]):
+        training, validation = split_groups(samples, held_out, seed=0)
+        assert {s.group for s in training}.isdisjoint(s.group for s in validation)
+        assert len(training) + len(validation) == 12
+    with pytest.raises(DataError, match="no images of group 'liver'"):
+        split_groups(samples, ["liver"], seed=0)
+    with pytest.raises(DataError, match="can't be split"):
+        split_groups([sample()], 0.2, seed=0)
+
+
+def test_groups_table_names_a_missing_column(tmp_path):
+    (tmp_path / "t.csv").write_text("image,organ\n1,liver\n")
+    assert read_groups(tmp_path / "t.csv", "image", "organ") == {"1": "liver"}
+    with pytest.raises(DataError, match="no column 'group'; it has image, organ"):
+        read_groups(tmp_path / "t.csv", "image", "group")
+
+
+def test_model_scale_keeps_physical_size():
+    rgb, mask = at_model_scale(sample(side=100, mpp=0.25), mpp=0.5)
+    assert rgb.shape == (50, 50, 3)
+    assert mask.shape == (50, 50)
+
+
+@pytest.mark.parametrize("side", [40, 96, 300])
+def test_crops_have_one_size_whatever_the_image(side):
+    rng = np.random.default_rng(0)
+    rgb, mask = random_crop(sample(side=side), 64, 0.5, rng)
+    assert rgb.shape == (64, 64, 3)
+    assert mask.shape == (64, 64)
+
+
+def test_a_batch_is_repeatable_and_aligned():
+    samples = [sample("a"), sample("b", weight=3.0)]
+    first, second = (draw_batch(samples, 4, 64, 0.5, np.random.default_rng(7)) for _ in range(2))
+    np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[1], second[1])
+    # Nuclei stay darker than what is around them, so image and mask were moved alike.
+    brightness = first[0].mean(axis=3)
+    assert brightness[first[1]].mean() < brightness[~first[1]].mean() - 20

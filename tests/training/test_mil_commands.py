@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.mil.network import TileNetwork, load_tile_network
+from qupath_hccmil.mil.train import MilSettings
+from qupath_hccmil.model_folder import (
+    ModelConfig,
+    ModelReference,
+    RiskConfig,
+    load_model_folder,
+    save_model_folder,
+)
+from qupath_hccmil.nuclei.unet import UNet
+from qupath_hccmil.slide.geometry import TileGeometry
+from qupath_hccmil.training.fields import field_tiles
+from qupath_hccmil.training.mil import evaluate_mil, train_mil
+from tests.blobs import blob_image
+
+MPP = 128 / 224
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """Five patients of two fields each, their follow-up, and models to start from."""
+    folder = tmp_path_factory.mktemp("mil")
+    for number in range(5):
+        images = folder / "bags" / f"p{number}"
+        images.mkdir(parents=True)
+        for field in range(2):
+            rgb, _ = blob_image(10 * number + field, side=150, count=30)
+            Image.fromarray(rgb).save(images / f"{field}.png")
+    (folder / "labels.csv").write_text(
+        "patient,time,event\np0,6,0\np1,0.5,1\np2,7,0\np3,1,1\np4,2,1\nabsent,1,1\n"
+    )
+    torch.manual_seed(0)
+    nuclei = save_model_folder(
+        folder / "nuclei",
+        ModelConfig("nuclei", "tiny", "1", {"name": "unet", "base": 4, "depth": 2}),
+        UNet(4, 2).state_dict(),
+        "",
+    )
+    save_model_folder(
+        folder / "start",
+        ModelConfig(
+            "mil",
+            "start",
+            "1",
+            {"name": "mobilenet_v2"},
+            risk=RiskConfig(3, 0.4457, "none", True, nuclei.reference),
+        ),
+        TileNetwork().state_dict(),
+        "",
+    )
+    model = train_mil(
+        folder / "bags",
+        folder / "labels.csv",
+        folder / "out",
+        mpp=MPP,
+        start=folder / "start",
+        nuclei=folder / "nuclei",
+        share=0.5,
+        settings=MilSettings(epochs=1, tiles=2),
+    )
+    return folder, model
+
+
+def test_trains_a_model_folder_and_says_who_was_used(cohort):
+    folder, model = cohort
+    loaded = load_model_folder(folder / "out" / "model", "mil")
+    assert loaded.config.risk.threshold == 0.4457
+    assert loaded.config.risk.surrogate is False
+    assert loaded.config.risk.nuclei_model.name == "tiny"
+    assert not load_tile_network(loaded).training
+    assert model.cohort.summary().startswith("2 good, 3 poor, 1 excluded")
+    assert model.notes == ["absent: no images"]
+    assert len(model.held_out.bags) == 2
+    assert (folder / "out" / "bags" / "p0.npy").exists()
+
+
+def test_prepared_bags_score_as_the_images_do(cohort):
+    folder, _ = cohort
+    arguments = {"model": folder / "out" / "model", "nuclei": folder / "nuclei"}
+    labels = folder / "labels.csv"
+    from_images, _, _ = evaluate_mil(folder / "bags", labels, mpp=MPP, **arguments)
+    prepared, _, notes = evaluate_mil(folder / "out" / "bags", labels, **arguments)
+    assert from_images.bags == prepared.bags
+    assert len(prepared.bags) == 4
+    assert notes == []
+
+
+def test_needs_a_resolution_and_the_right_nuclei_model(cohort, tmp_path):
+    folder, _ = cohort
+    model, labels = folder / "out" / "model", folder / "labels.csv"
+    with pytest.raises(DataError, match="give --mpp"):
+        evaluate_mil(folder / "bags", labels, model=model, nuclei=folder / "nuclei")
+    other = save_model_folder(
+        tmp_path / "other",
+        ModelConfig("nuclei", "other", "1", {"name": "unet", "base": 4, "depth": 2}),
+        {name: tensor + 1 for name, tensor in UNet(4, 2).state_dict().items()},
+        "",
+    )
+    with pytest.raises(DataError, match="trained with another nuclei model"):
+        evaluate_mil(folder / "bags", labels, mpp=MPP, model=model, nuclei=other.path)
+    assert isinstance(other.reference, ModelReference)
+
+
+def test_bags_prepared_otherwise_are_refused(cohort):
+    folder, _ = cohort
+    with pytest.raises(DataError, match="bags of another resolution"):
+        train_mil(
+            folder / "bags",
+            folder / "labels.csv",
+            folder / "out",
+            mpp=0.25,
+            start=folder / "start",
+            nuclei=folder / "nuclei",
+        )
+
+
+@pytest.mark.parametrize(("side", "tiles"), [(100, 1), (224, 1), (225, 4), (500, 9)])
+def test_tiles_cover_a_field(side, tiles):
+    rgb = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    found = field_tiles(rgb, MPP, TileGeometry())
+    assert found.shape == (tiles, 224, 224, 3)
+    np.testing.assert_array_equal(found[0, :90, :90], rgb[:90, :90])

@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.model_folder import load_model_folder
+from qupath_hccmil.nuclei.model import load_nuclei_network
+from qupath_hccmil.nuclei.train import NucleiSettings
+from qupath_hccmil.training.nuclei import evaluate_nuclei, train_nuclei
+from tests.blobs import blob_folder
+
+SETTINGS = NucleiSettings(base=4, depth=2, epochs=3, steps=12, batch=4, crop=64, average=0.8)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nuclei")
+    images, masks = blob_folder(folder / "train", 6, side=120)
+    (images / "note.png").write_bytes(b"no image")
+    (masks / "note.png").write_bytes(b"no image")
+    rows = "".join(f"{i},organ {i % 3}\n" for i in range(6))
+    (folder / "groups.csv").write_text(f"image,group\n{rows}")
+    model = train_nuclei(
+        images,
+        masks,
+        folder / "out",
+        mpp=0.571,
+        groups=folder / "groups.csv",
+        held_out=["organ 1"],
+        settings=SETTINGS,
+    )
+    return folder, model
+
+
+def test_gives_a_model_folder_that_loads(trained):
+    folder, model = trained
+    loaded = load_model_folder(folder / "out" / "model", "nuclei")
+    assert loaded.config.architecture == {"name": "unet", "base": 4, "depth": 2}
+    assert not load_nuclei_network(loaded).training
+    assert {image.name for image in model.held_out.images} == {"1", "4"}
+    assert any("note.png" in note for note in model.notes)
+    for name in ("log.csv", "curve.png", "checkpoint.safetensors"):
+        assert (folder / "out" / name).exists()
+
+
+@pytest.mark.parametrize("colour", [None, "luminosity-standardised"])
+def test_its_model_finds_nuclei_in_images_of_any_kind(trained, tmp_path, colour):
+    folder, _ = trained
+    images, masks = blob_folder(tmp_path, 3, side=140)
+    rgb = Image.open(images / "0.png")
+    rgb.convert("RGBA").save(images / "0.png")
+    Image.open(images / "1.png").quantize(256).save(images / "1.png")
+    scores, notes = evaluate_nuclei(
+        images, masks, mpp=0.571, model=folder / "out" / "model", colour=colour
+    )
+    assert len(scores.images) == 3
+    assert scores.dice_pooled > 0.6
+    figures = scores.as_dict()
+    assert figures["dice_pooled"] == scores.dice_pooled
+    assert figures["dice_mean"] == pytest.approx(np.mean([i["dice"] for i in figures["images"]]))
+    assert notes == []
+
+
+def test_an_image_without_two_stains_is_still_evaluated(trained, tmp_path):
+    folder, _ = trained
+    images, masks = blob_folder(tmp_path, 1, side=140)
+    Image.new("RGB", (140, 140), "white").save(images / "0.png")
+    scores, notes = evaluate_nuclei(images, masks, mpp=0.571, model=folder / "out" / "model")
+    assert len(scores.images) == 1
+    assert "only luminosity-standardised" in notes[0]
+
+
+def test_without_groups_it_says_that_the_figure_flatters(tmp_path):
+    images, masks = blob_folder(tmp_path / "data", 3, side=80)
+    settings = NucleiSettings(base=4, depth=2, epochs=1, steps=1, batch=2, crop=32)
+    model = train_nuclei(images, masks, tmp_path / "out", settings=settings)
+    assert any("flatters" in note for note in model.notes)
+
+
+def test_bad_folders_are_refused(tmp_path):
+    with pytest.raises(DataError, match="not a folder"):
+        train_nuclei(tmp_path / "none", tmp_path, tmp_path / "out", mpp=0.25)
