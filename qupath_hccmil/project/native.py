@@ -53,7 +53,7 @@ class NativeProject(ProjectFolder):
         def write(beside: Path) -> None:
             beside.write_bytes(after)
 
-            def verify(beside: Path) -> None:
+        def verify(beside: Path) -> None:
             if not _is_meant(beside.read_bytes(), after, base, results):
                 raise WriteError(f"{path}: does not read back as it was written; it is as it was")
 

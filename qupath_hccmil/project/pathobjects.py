@@ -154,16 +154,6 @@ class PathObject:
         part = self.node.parts[at] if at < len(self.node.parts) else None
         return part if isinstance(part, JavaObject) else None
 
-    @property
-    def extras(self) -> list[Part]:
-        """Parts behind the region: class probability, and what a subclass adds (a nucleus)."""
-        return self.node.parts[self._behind + 2 :]
-
-    @property
-    def colour(self) -> int | None:
-        """Colour of this object's own, as packed ARGB."""
-        return integer_value(self.node.parts[1])
-
 
 def _child_count(part: Part) -> int:
     # a subclass that goes on with numbers continues the block: only without children
