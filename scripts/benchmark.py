@@ -130,9 +130,9 @@ def named_stack(slide_path: Path, n_tiles: int) -> float:
 
 def throughput(folder: Path, n_tiles: int) -> Iterator[Row]:
     """End to end against the networks alone, and against the named stack."""
-    from qupath_hccmil.scoring.scorer import load_scorer
+    from qupath_hccmil.scoring.scorer import ScorerSource
 
-    scorer = load_scorer()
+    scorer = ScorerSource().scorer()
     slide = slide_of(n_tiles, folder)
     networks_alone(scorer, 64)
     turns = [
@@ -175,9 +175,9 @@ def _in_process(*arguments: str) -> int:
 def _score_and_tell_peak(slide: str, n_tiles: str) -> None:
     import resource
 
-    from qupath_hccmil.scoring.scorer import load_scorer
+    from qupath_hccmil.scoring.scorer import ScorerSource
 
-    score_tiles(Path(slide), int(n_tiles), load_scorer())
+    score_tiles(Path(slide), int(n_tiles), ScorerSource().scorer())
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 

@@ -29,7 +29,7 @@ def demo(folder: Path, slide: Path | None, drawn: bool, engine: EngineChoice, qu
     from qupath_hccmil.project.engine import open_project
     from qupath_hccmil.scoring.batch import BatchOptions, score_project
     from qupath_hccmil.scoring.record import summary, summary_line, write_record
-    from qupath_hccmil.scoring.scorer import LazyScorer
+    from qupath_hccmil.scoring.scorer import ScorerSource
     from qupath_hccmil.scoring.settings import ScoreSettings
 
     say = (lambda text: None) if quiet else click.echo
@@ -37,18 +37,18 @@ def demo(folder: Path, slide: Path | None, drawn: bool, engine: EngineChoice, qu
     for line in made.lines:
         say(line)
     settings = ScoreSettings()
-    scorer = LazyScorer(None, runtime="auto", device="auto")
+    models = ScorerSource()
     results = made.project.parent.parent / "results"
     results.mkdir(exist_ok=True)
     with open_project(made.project, engine) as project:
         say(f"Scoring {project.path} with the {project.engine} engine")
         with ScoringDisplay(quiet=quiet, lines=True) as display:
             batch = BatchOptions(maps=results)
-            outcomes = list(score_project(project, scorer, settings, batch, display))
-        write_record(results, summary(project, settings, outcomes, scorer.facts), project)
+            outcomes = list(score_project(project, models, settings, batch, display))
+        write_record(results, summary(project, settings, outcomes, models.facts), project)
     if any(outcome.status == "failed" for outcome in outcomes):
         return exit_codes.SOME_FAILED
-    if scorer.facts and scorer.facts["surrogate"]:
+    if models.facts and models.facts["surrogate"]:
         say("The risk model is a surrogate trained on simulated labels: the numbers mean nothing.")
     say("")
     for name in sorted(path.name for path in results.glob("*.png")):

@@ -57,10 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Exit codes: 0 done, 1 bad input, 2 bad usage, 3 some images of a batch failed, 130 interrupted.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(_exit_code(arguments, debug="--debug" in arguments))
+    sys.exit(run(arguments))
 
 
-def _exit_code(arguments: list[str], *, debug: bool) -> int:
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit code."""
+    debug = "--debug" in arguments
     # --debug is welcome anywhere on the line, not only before the command.
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:

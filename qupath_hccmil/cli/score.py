@@ -82,11 +82,11 @@ def _run(
     from qupath_hccmil.project.output import make_folder
     from qupath_hccmil.scoring.batch import BatchOptions, score_project
     from qupath_hccmil.scoring.record import reproduce, summary, summary_line, write_record
-    from qupath_hccmil.scoring.scorer import LazyScorer
+    from qupath_hccmil.scoring.scorer import ScorerSource
 
     if out is not None:
         make_folder(out)
-    scorer = LazyScorer(model, runtime=runtime, device=device)
+    models = ScorerSource(model, runtime=runtime, device=device)
     with open_project(project, engine) as opened:
         if not quiet and not as_json:
             click.echo(f"{opened.path}: engine {opened.engine}, QuPath {opened.qupath_version}")
@@ -100,8 +100,8 @@ def _run(
             reproduce=reproduce(settings, model),
         )
         with ScoringDisplay(quiet=quiet, lines=not as_json) as display:
-            outcomes = list(score_project(opened, scorer, settings, batch, display))
-        record = summary(opened, settings, outcomes, scorer.facts)
+            outcomes = list(score_project(opened, models, settings, batch, display))
+        record = summary(opened, settings, outcomes, models.facts)
         if out is not None:
             write_record(out, record, opened)
     if as_json:

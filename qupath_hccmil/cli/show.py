@@ -20,7 +20,8 @@ def outcome_line(outcome: Outcome) -> str:
     annotations = _count(outcome.annotations, "annotation")
     tiles = _count(outcome.tiles, "tile")
     if outcome.status == "failed":
-        return f"{outcome.image}: FAILED: {outcome.reason}"
+        reason = outcome.reason.removeprefix(f"{outcome.image}: ")
+        return f"{outcome.image}: FAILED: {reason}"
     if outcome.status == "up to date":
         return f"{outcome.image}: up to date, {annotations}"
     if outcome.status == "planned":

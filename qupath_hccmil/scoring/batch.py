@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from qupath_hccmil.errors import AnnotationError, HccMilError
+from qupath_hccmil.errors import AnnotationError, HccMilError, ModelError
 from qupath_hccmil.project import names
 from qupath_hccmil.project.fingerprint import annotation_fingerprint
 from qupath_hccmil.project.model import Annotation, ImageEntry, ImageState, Project
@@ -17,7 +17,7 @@ from qupath_hccmil.project.selection import choose_images, tumour_annotations
 from qupath_hccmil.project.slides import locate_slide
 from qupath_hccmil.scoring.results import image_results
 from qupath_hccmil.scoring.riskmap import draw_risk_map
-from qupath_hccmil.scoring.scorer import Scorer
+from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.scoring.settings import ScoreSettings
 from qupath_hccmil.scoring.slide_score import SlideScore, plan_tiles, score_slide
 from qupath_hccmil.scoring.source import open_source
@@ -112,7 +112,7 @@ class BatchOptions:
 
 def score_project(
     project: Project,
-    scorer: Callable[[], Scorer],
+    models: ScorerSource,
     settings: ScoreSettings,
     options: BatchOptions,
     progress: Progress,
@@ -123,8 +123,8 @@ def score_project(
     ----------
     project : Project
         Open.
-    scorer : callable
-        Gives the networks; called once, and only where an image needs them.
+    models : ScorerSource
+        Loaded only where an image needs them.
     settings : ScoreSettings
     options : BatchOptions
     progress : Progress
@@ -133,12 +133,19 @@ def score_project(
     ------
     Outcome
         One an image, in the project's order. A failed image is as it was.
+
+    Raises
+    ------
+    ModelError
+        The networks cannot be loaded: no image could be scored.
     """
-    job = _Job(project, scorer, settings, options, progress)
+    job = _Job(project, models, settings, options, progress)
     for entry in choose_images(project, options.images):
         start = time.perf_counter()
         try:
             outcome = job.image(entry, start)
+        except ModelError:
+            raise
         except (HccMilError, OSError) as error:
             seconds = time.perf_counter() - start
             outcome = Outcome(entry.name, "failed", reason=str(error), seconds=seconds)
@@ -151,7 +158,7 @@ class _Job:
     """One image at a time."""
 
     project: Project
-    scorer: Callable[[], Scorer]
+    models: ScorerSource
     settings: ScoreSettings
     options: BatchOptions
     progress: Progress
@@ -183,7 +190,7 @@ class _Job:
                     mpp_source=plan.resolution.source,
                     notes=notes,
                 )
-            score = score_slide(slide, plan, self.scorer(), self.progress.advance)
+            score = score_slide(slide, plan, self.models.scorer(), self.progress.advance)
             self._write(state, annotations, score)
             if self.options.maps is not None:
                 self._draw(entry, slide, annotations, score)
@@ -215,14 +222,19 @@ class _Job:
         return metadata.get(names.META_FINGERPRINT) == annotation_fingerprint(
             annotations
         ) and metadata.get(names.META_SETTINGS) == self.settings.fingerprint(
-            self.scorer().weights_sha256
+            self.models.weights_sha256
         )
 
     def _write(
         self, state: ImageState, annotations: Sequence[Annotation], score: SlideScore
     ) -> None:
         results = image_results(
-            state.entry, annotations, score, self.scorer(), self.settings, self.options.reproduce
+            state.entry,
+            annotations,
+            score,
+            self.models.scorer(),
+            self.settings,
+            self.options.reproduce,
         )
         if not self._classes_added:
             self.project.add_classes(names.CLASS_COLOURS)
@@ -237,7 +249,7 @@ class _Job:
         score: SlideScore,
     ) -> None:
         assert self.options.maps is not None
-        scorer = self.scorer()
+        scorer = self.models.scorer()
         draw_risk_map(
             self.options.maps / f"{entry.id}-{file_name(entry.name)}-risk-map.png",
             slide.thumbnail(1500),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +72,8 @@ class Scorer:
         return "high" if is_high_risk(risk, self.threshold) else "low"
 
 
-def load_scorer(
-    model: Path | None = None,
-    *,
-    runtime: RuntimeName = "auto",
-    device: DeviceName = "auto",
-) -> Scorer:
-    """Load a risk model and the nuclei model that it was trained with.
+class ScorerSource:
+    """A risk model and the nuclei model that it was trained with: checked now, loaded when needed.
 
     Parameters
     ----------
@@ -93,47 +87,60 @@ def load_scorer(
     ModelError
         A folder is incomplete or has the wrong hash, or the two models do not belong together.
     """
-    risk_folder = load_model_folder(model or default_model_dir("mil"), "mil")
-    config = risk_folder.config
-    assert config.risk is not None, "the schema asks for it in a mil model"
-    nuclei_folder = _nuclei_folder(risk_folder)
-    _check_pixels(risk_folder, nuclei_folder)
-    network = ScoringNetwork(load_nuclei_network(nuclei_folder), load_tile_network(risk_folder))
-    return Scorer(
-        name=config.name,
-        weights_sha256=config.weights_sha256,
-        surrogate=config.risk.surrogate,
-        nuclei_name=nuclei_folder.config.name,
-        nuclei_sha256=nuclei_folder.config.weights_sha256,
-        geometry=config.geometry,
-        tissue_rule=TissueRule(),
-        stain_target=_stain_target(risk_folder),
-        p=config.risk.p,
-        threshold=config.risk.threshold,
-        runtime=load_runtime(network, config.geometry.tile_px, runtime=runtime, device=device),
-    )
 
-
-class LazyScorer:
-    """Loads the scorer when it is first called, and gives the same one afterwards.
-
-    Parameters are those of :func:`load_scorer`.
-    """
-
-    def __init__(self, model: Path | None, *, runtime: RuntimeName, device: DeviceName) -> None:
-        self._load = partial(load_scorer, model, runtime=runtime, device=device)
+    def __init__(
+        self,
+        model: Path | None = None,
+        *,
+        runtime: RuntimeName = "auto",
+        device: DeviceName = "auto",
+    ) -> None:
+        self._risk = load_model_folder(model or default_model_dir("mil"), "mil")
+        self._nuclei = _nuclei_folder(self._risk)
+        _check_pixels(self._risk, self._nuclei)
+        self._where: tuple[RuntimeName, DeviceName] = (runtime, device)
         self._scorer: Scorer | None = None
 
-    def __call__(self) -> Scorer:
-        """Give the scorer, loaded once."""
-        if self._scorer is None:
-            self._scorer = self._load()
-        return self._scorer
+    @property
+    def weights_sha256(self) -> str:
+        """Of the risk model; it names its nuclei model in turn."""
+        return self._risk.config.weights_sha256
 
     @property
     def facts(self) -> dict[str, Any] | None:
         """What scored, as plain data; None where nothing had to be."""
         return None if self._scorer is None else self._scorer.facts
+
+    def scorer(self) -> Scorer:
+        """Load the networks the first time, and give the same ones afterwards.
+
+        Raises
+        ------
+        ModelError
+            The weights do not fit, or the device or runtime is not available here.
+        """
+        if self._scorer is None:
+            self._scorer = self._load()
+        return self._scorer
+
+    def _load(self) -> Scorer:
+        config = self._risk.config
+        assert config.risk is not None, "the schema asks for it in a mil model"
+        network = ScoringNetwork(load_nuclei_network(self._nuclei), load_tile_network(self._risk))
+        runtime, device = self._where
+        return Scorer(
+            name=config.name,
+            weights_sha256=config.weights_sha256,
+            surrogate=config.risk.surrogate,
+            nuclei_name=self._nuclei.config.name,
+            nuclei_sha256=self._nuclei.config.weights_sha256,
+            geometry=config.geometry,
+            tissue_rule=TissueRule(),
+            stain_target=_stain_target(self._risk),
+            p=config.risk.p,
+            threshold=config.risk.threshold,
+            runtime=load_runtime(network, config.geometry.tile_px, runtime=runtime, device=device),
+        )
 
 
 def _nuclei_folder(risk_folder: ModelFolder) -> ModelFolder:
