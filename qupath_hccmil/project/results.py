@@ -33,6 +33,7 @@ from qupath_hccmil.project.pathobjects import (
     ANNOTATION,
     DETECTIONS,
     METADATA,
+    NULL_CLASS,
     OBJECT_ID,
     PLURALS,
     TILE,
@@ -184,7 +185,7 @@ def counts(data: QpData) -> dict[str, Any]:
         if view.kind == ANNOTATION or view.kind in DETECTIONS:
             node = view.path_class
             if id(node) not in names:
-                names[id(node)] = full_class_name(node) or "Unclassified"
+                names[id(node)] = full_class_name(node) or NULL_CLASS
             target[names[id(node)]] += 1
     return {
         "nObjects": sum(kinds.values()),
@@ -331,8 +332,12 @@ def _columns(nodes: Sequence[Part]) -> dict[str, NDArray[np.float64]]:
     columns: dict[str, NDArray[np.float64]] = {}
     for rows in groups.values():
         chosen = [node for at in rows if isinstance(node := nodes[at], JavaObject)]
-        table = np.stack([lists.values(node)[: len(lists.names(chosen[0]))] for node in chosen])
-        for at, name in enumerate(lists.names(chosen[0])):
+        known = lists.names(chosen[0])
+        rows_of_values = [lists.values(node)[: len(known)] for node in chosen]
+        if any(len(each) != len(known) for each in rows_of_values):
+            raise UnsupportedDataError("holds a tile of ours with missing values")
+        table = np.stack(rows_of_values)
+        for at, name in enumerate(known):
             if is_ours(name):
                 column = columns.setdefault(name, np.full(len(nodes), np.nan))
                 column[rows] = table[:, at]
@@ -368,9 +373,9 @@ class _TileMaker:
                 self._classes.setdefault(name, view.path_class)
 
     def _learn_metadata(self, node: JavaObject) -> None:
-        keys = node.parts[1]
-        if isinstance(keys, ObjectArray):
-            self._key = next((key for key in keys.parts if str(key) == OBJECT_ID), None)
+        for keys in node.parts[1:2]:
+            if isinstance(keys, ObjectArray):
+                self._key = next((key for key in keys.parts if str(key) == OBJECT_ID), None)
         if integer_value(node.parts[0]) == 1 and isinstance(node.parts[0], JavaObject):
             self._one = node.parts[0]
             self._pool.know_integer(1, node.parts[0])
