@@ -33,7 +33,8 @@ from qupath_hccmil.project.results import add_results, counts, read_data, remove
 from qupath_hccmil.project.safety import Replacement, WriteRun
 
 # QuPath keeps the measurements of tiles as 32-bit floats
-_FLOAT32 = {"rtol": 2.0**-23, "atol": 2.0**-126}
+_RELATIVE = 2.0**-23
+_ABSOLUTE = 2.0**-126
 
 
 class NativeProject:
@@ -251,8 +252,9 @@ def _same_results(found: ImageResults, wanted: ImageResults) -> bool:
     tiles = {k: v for k, v in wanted.tiles.items() if len(v)}
     return (
         found.step == wanted.step
-        and dict(found.annotations) == measured
-        and found.root == _finite(wanted.root)
+        and found.annotations.keys() == measured.keys()
+        and all(_close(found.annotations[key], measured[key]) for key in measured)
+        and _close(found.root, _finite(wanted.root))
         and found.tiles.keys() == tiles.keys()
         and all(_same_tiles(found.tiles[key], tiles[key]) for key in tiles)
     )
@@ -260,6 +262,12 @@ def _same_results(found: ImageResults, wanted: ImageResults) -> bool:
 
 def _finite(measurements: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in measurements.items() if np.isfinite(value)}
+
+
+def _close(found: Mapping[str, float], wanted: Mapping[str, float]) -> bool:
+    return found.keys() == wanted.keys() and all(
+        np.isclose(found[name], value, _RELATIVE, _ABSOLUTE) for name, value in wanted.items()
+    )
 
 
 def _same_tiles(found: TileObjects, wanted: TileObjects) -> bool:
@@ -273,8 +281,9 @@ def _same_tiles(found: TileObjects, wanted: TileObjects) -> bool:
             np.allclose(
                 found.measurements[name],
                 np.where(np.isfinite(values), values, np.nan),
+                _RELATIVE,
+                _ABSOLUTE,
                 equal_nan=True,
-                **_FLOAT32,
             )
             for name, values in present.items()
         )

@@ -76,7 +76,7 @@ def some_results(state: ImageState, n: int = 30) -> ImageResults:
     areas = [each.id for each in state.annotations if each.roi not in ("line", "points")]
     return ImageResults(
         annotations={
-            each: {names.ANNOTATION_RISK: 0.25 + at, names.ANNOTATION_TILES: float(n)}
+            each: {names.ANNOTATION_RISK: 0.1 + at, names.ANNOTATION_TILES: float(n)}
             for at, each in enumerate(areas)
         },
         tiles={each: some_tiles(n, at) for at, each in enumerate(areas)},
@@ -284,6 +284,24 @@ def test_objects_of_the_user_inside_our_tiles_move_up(project: Path) -> None:
     assert len(data_of(project).read_bytes()) == len(plain)
 
 
+def test_annotations_are_read_in_qupaths_order(project: Path) -> None:
+    score(project)
+
+    def nest(data: QpData) -> None:
+        root = PathObject(data.root)
+        first, second, third = root.children
+        tile = next(views(data, TILE))
+        tile.children = [third]
+        view = PathObject(first)
+        view.children = [*view.children, second]
+        root.children = [first]
+
+    edit(project, nest)
+    data = QpData(data_of(project).read_bytes())
+    order = [view.id for view in views(data, ANNOTATION)]
+    assert [each.id for each in state_of(project).annotations] == order
+
+
 def test_users_tiles_and_look_alikes_stay(project: Path) -> None:
     """Only a tile with a class and a measurement of ours is ours."""
     score(project)
@@ -320,7 +338,7 @@ def test_numeric_lists_of_annotations_come_back(project: Path, closed: bool) -> 
     score(project)
     found = state_of(project).annotations[0].measurements
     assert list(found)[:2] == ["mine", "nothing"]
-    assert found[names.ANNOTATION_RISK] == 0.25
+    assert found[names.ANNOTATION_RISK] == pytest.approx(0.1, rel=1e-6)
     clear(project)
     assert files_of(project) == before
 
