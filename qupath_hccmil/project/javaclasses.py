@@ -402,8 +402,8 @@ def text(part: Part) -> str | None:
 
 def integer_value(part: Part) -> int | None:
     """Return the value of an Integer object, or of four bytes."""
-    if class_name(part) == "Integer" and isinstance(part, JavaObject):
-        part = part.parts[0]
+    if class_name(part) == "Integer":
+        part = field(part, "value")
     if isinstance(part, bytes) and len(part) == 4:
         return int.from_bytes(part, "big", signed=True)
     return None

@@ -80,7 +80,7 @@ def _measurement(node: Part) -> tuple[str, float]:
     if not isinstance(node, JavaObject):
         raise UnsupportedDataError("holds a null measurement")
     name, value = text(field(node, "name")), field(node, "value")
-    if name is None or not isinstance(value, bytes):
+    if name is None or not isinstance(value, bytes) or len(value) not in (4, 8):
         raise UnsupportedDataError(f"holds a measurement of an unknown kind ({class_name(node)})")
     (number,) = struct.unpack(">d" if len(value) == 8 else ">f", value)
     return name, number

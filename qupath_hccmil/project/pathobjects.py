@@ -60,7 +60,9 @@ class PathObject:
         self.node = node
         self._at = at
         self.child_count = _child_count(parts[at])
-        if not 0 <= self.child_count <= len(parts) - at - 2:
+        # END behind them, and before it class, region and class probability
+        behind = 1 if class_name(node) == "PathRootObject" else 4
+        if not 0 <= self.child_count <= len(parts) - at - 1 - behind:
             raise UnsupportedDataError(f"holds a {class_name(node)} with missing children")
 
     @property
@@ -76,15 +78,14 @@ class PathObject:
     @property
     def metadata(self) -> dict[str, str]:
         """Metadata, with the object's UUID in it."""
-        for part in self.node.parts[2 : self._at]:
-            if class_name(part) == METADATA and isinstance(part, JavaObject):
-                keys, values = part.parts[1], part.parts[2]
-                if isinstance(keys, ObjectArray) and isinstance(values, ObjectArray):
-                    return {
-                        str(key): str(value)
-                        for key, value in zip(keys.parts, values.parts, strict=True)
-                    }
-        return {}
+        part = self.node.parts[2]
+        if class_name(part) != METADATA or not isinstance(part, JavaObject):
+            return {}
+        # a number, keys, values, END
+        arrays = [each.parts for each in part.parts[1:3] if isinstance(each, ObjectArray)]
+        if len(arrays) != 2 or len(arrays[0]) != len(arrays[1]):
+            raise UnsupportedDataError(f"holds a {self.kind} with metadata of an unknown form")
+        return {str(key): str(value) for key, value in zip(*arrays, strict=True)}
 
     @property
     def id(self) -> str:

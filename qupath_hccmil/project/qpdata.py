@@ -41,7 +41,7 @@ class QpData:
     def __init__(self, data: bytes) -> None:
         self.stream: JavaStream = load(data)
         contents = self.stream.contents
-        header = payload(contents[0])[2:] if contents else b""
+        header = payload(contents[0])[2:] if len(contents) > 1 else b""
         if not header.startswith(HEADER.encode()):
             raise UnsupportedDataError("is not a data file of QuPath")
         self.version = header[len(HEADER) :].decode("latin-1")

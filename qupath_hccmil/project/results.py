@@ -33,6 +33,7 @@ from qupath_hccmil.project.pathobjects import (
     ANNOTATION,
     DETECTIONS,
     METADATA,
+    NULL_CLASS,
     OBJECT_ID,
     PLURALS,
     TILE,
@@ -87,16 +88,14 @@ def read_data(data: QpData) -> tuple[list[Annotation], int, ImageResults]:
     stack: list[tuple[PathObject, PathObject | None]] = [(PathObject(data.root), None)]
     while stack:
         view, parent = stack.pop()
-        mine, theirs = ours.split(view)
+        mine, inside = ours.split(view)
         if view.kind == ANNOTATION:
             annotations.append(read_annotation(view, parent, len(annotations)))
             if mine:
                 tiles[annotations[-1].id] = _read_tiles(mine)
         elif parent is not None and not ours.has(view):
             others += 1
-        # a tile of ours is a leaf, unless QuPath put something of the user into it
-        inside = [tile for tile in mine if tile.child_count]
-        stack.extend((child, view) for child in reversed([*theirs, *inside]))
+        stack.extend((child, view) for child in reversed(inside))
     found = {each.id: own for each in annotations if (own := _ours(each.measurements))}
     root = _ours(lists.read(PathObject(data.root).measurements))
     return annotations, others, ImageResults(found, tiles, root, {}, _our_step(data))
@@ -108,8 +107,11 @@ def remove_results(data: QpData) -> bool:
 
     A file that was scored once and not changed since is then as it was before.
     """
-    step = _our_step_node(data)
-    were_empty = set(step_parameters(step).get(EMPTY_LISTS, "").split()) if step else set()
+    were_empty = {
+        identity
+        for step in _our_steps(data)
+        for identity in step_parameters(step).get(EMPTY_LISTS, "").split()
+    }
     ours = _OurTiles()
     changed = False
     views = []
@@ -184,7 +186,7 @@ def counts(data: QpData) -> dict[str, Any]:
         if view.kind == ANNOTATION or view.kind in DETECTIONS:
             node = view.path_class
             if id(node) not in names:
-                names[id(node)] = full_class_name(node) or "Unclassified"
+                names[id(node)] = full_class_name(node) or NULL_CLASS
             target[names[id(node)]] += 1
     return {
         "nObjects": sum(kinds.values()),
@@ -211,14 +213,21 @@ class _OurTiles:
     def __init__(self) -> None:
         self._classes: dict[int, bool] = {}
         self._names: dict[int, bool] = {}
+        # a node that is known by its id must not be freed, or another could get the id
+        self._known: list[Part] = []
 
     def split(self, view: PathObject) -> tuple[list[PathObject], list[PathObject]]:
-        """Return an object's children: our tiles, and the others."""
+        """Return an object's children: our tiles, and those that are or hold the user's."""
         mine: list[PathObject] = []
         theirs: list[PathObject] = []
         for node in view.children:
             child = PathObject(node)
-            (mine if self.has(child) else theirs).append(child)
+            is_mine = self.has(child)
+            if is_mine:
+                mine.append(child)
+            # a tile of ours is a leaf, unless QuPath put something of the user into it
+            if not is_mine or child.child_count:
+                theirs.append(child)
         return mine, theirs
 
     def has(self, view: PathObject) -> bool:
@@ -228,6 +237,7 @@ class _OurTiles:
         path_class = view.path_class
         if id(path_class) not in self._classes:
             self._classes[id(path_class)] = is_ours(full_class_name(path_class))
+            self._known.append(path_class)
         return self._classes[id(path_class)] and self.mentions(view.measurements)
 
     def mentions(self, node: Part) -> bool:
@@ -236,10 +246,11 @@ class _OurTiles:
             return False
         if class_name(node) not in lists.NUMERIC:
             return any(map(is_ours, lists.read(node)))
-        names = id(lists.names_node(node))
-        if names not in self._names:
-            self._names[names] = any(map(is_ours, lists.names(node)))
-        return self._names[names]
+        shared = lists.names_node(node)
+        if id(shared) not in self._names:
+            self._names[id(shared)] = any(map(is_ours, lists.names(node)))
+            self._known.append(shared)
+        return self._names[id(shared)]
 
 
 def _without_tiles(view: PathObject, ours: _OurTiles) -> tuple[list[PathObject], bool]:
@@ -261,15 +272,17 @@ def _ours(measurements: Mapping[str, float]) -> dict[str, float]:
     return {k: v for k, v in measurements.items() if is_ours(k) and not np.isnan(v)}
 
 
-def _our_step_node(data: QpData) -> JavaObject | None:
-    found = [each for each in data.steps if is_ours(step_name(each))]
-    return found[-1] if found and isinstance(found[-1], JavaObject) else None
+def _our_steps(data: QpData) -> list[JavaObject]:
+    return [
+        each for each in data.steps if isinstance(each, JavaObject) and is_ours(step_name(each))
+    ]
 
 
 def _our_step(data: QpData) -> WorkflowStep | None:
-    node = _our_step_node(data)
-    if node is None:
+    steps = _our_steps(data)
+    if not steps:
         return None
+    node = steps[-1]
     parameters = step_parameters(node)
     parameters.pop(EMPTY_LISTS, None)
     return WorkflowStep(step_name(node), step_script(node), parameters)
@@ -331,8 +344,12 @@ def _columns(nodes: Sequence[Part]) -> dict[str, NDArray[np.float64]]:
     columns: dict[str, NDArray[np.float64]] = {}
     for rows in groups.values():
         chosen = [node for at in rows if isinstance(node := nodes[at], JavaObject)]
-        table = np.stack([lists.values(node)[: len(lists.names(chosen[0]))] for node in chosen])
-        for at, name in enumerate(lists.names(chosen[0])):
+        known = lists.names(chosen[0])
+        rows_of_values = [lists.values(node)[: len(known)] for node in chosen]
+        if any(len(each) != len(known) for each in rows_of_values):
+            raise UnsupportedDataError("holds a tile of ours with missing values")
+        table = np.stack(rows_of_values)
+        for at, name in enumerate(known):
             if is_ours(name):
                 column = columns.setdefault(name, np.full(len(nodes), np.nan))
                 column[rows] = table[:, at]
@@ -368,9 +385,9 @@ class _TileMaker:
                 self._classes.setdefault(name, view.path_class)
 
     def _learn_metadata(self, node: JavaObject) -> None:
-        keys = node.parts[1]
-        if isinstance(keys, ObjectArray):
-            self._key = next((key for key in keys.parts if str(key) == OBJECT_ID), None)
+        for keys in node.parts[1:2]:
+            if isinstance(keys, ObjectArray):
+                self._key = next((key for key in keys.parts if str(key) == OBJECT_ID), None)
         if integer_value(node.parts[0]) == 1 and isinstance(node.parts[0], JavaObject):
             self._one = node.parts[0]
             self._pool.know_integer(1, node.parts[0])

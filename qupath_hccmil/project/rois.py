@@ -157,7 +157,7 @@ def rectangle_node(
 def rectangle_bounds(node: JavaObject) -> tuple[float, float, float, float]:
     """Return x, y, width, height of a rectangle in px, not rounded."""
     data = node.parts[0]
-    if class_name(node) != RECTANGLE or not isinstance(data, bytes):
+    if class_name(node) != RECTANGLE or not isinstance(data, bytes) or len(data) != _RECTANGLE.size:
         raise UnsupportedDataError("holds a tile of ours that is no rectangle")
     _, _, x, x2, y, y2, _ = _RECTANGLE.unpack(data)
     return x, y, x2 - x, y2 - y

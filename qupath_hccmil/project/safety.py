@@ -380,7 +380,8 @@ def _forget(home: Path, steps: Sequence[_Step], files: Mapping[str, Any]) -> Non
 
 def _require_writable(path: Path) -> None:
     # a rename would replace a file that its owner has protected
-    if path.exists() and not os.access(path, os.W_OK):
+    effective = os.access in os.supports_effective_ids
+    if path.exists() and not os.access(path, os.W_OK, effective_ids=effective):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 

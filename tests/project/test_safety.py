@@ -6,6 +6,8 @@ import resource
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ from qupath_hccmil.project.lock import LOCK_NAME, ProjectLock
 from qupath_hccmil.project.restore import backups, restore
 from qupath_hccmil.project.safety import BACKUPS, KEPT_RUNS, Replacement, WriteRun, stamp
 
-as_root = hasattr(os, "geteuid") and os.geteuid() == 0
+AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -229,14 +232,46 @@ def _make_folder(beside: Path) -> None:
     (beside.parent / "new.json").mkdir()
 
 
-@pytest.mark.skipif(as_root, reason="root writes into read-only folders")
-def test_a_read_only_project_says_so(project: Path) -> None:
-    project.chmod(0o555)
+@pytest.fixture
+def nobody() -> Iterator[None]:
+    """Runs the test as a user to whom permissions apply."""
+    if not AS_ROOT:
+        yield
+        return
+    os.seteuid(NOBODY)
+    yield
+    os.seteuid(0)
+
+
+@pytest.fixture
+def open_project() -> Iterator[Path]:
+    """A project where any user may go; pytest's own folder is closed to others."""
+    with tempfile.TemporaryDirectory() as top:
+        folder = Path(top) / "project"
+        (folder / "data" / "1").mkdir(parents=True)
+        (folder / "project.qpproj").write_bytes(b"project 0")
+        (folder / "data" / "1" / "data.qpdata").write_bytes(b"data 0")
+        Path(top).chmod(0o755)
+        if AS_ROOT:
+            for path in (folder, *folder.rglob("*")):
+                os.chown(path, NOBODY, -1)
+        yield folder
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+@pytest.mark.parametrize("protected", [".", "data/1", "data/1/data.qpdata"])
+def test_a_read_only_project_says_so(open_project: Path, protected: str, nobody: None) -> None:
+    before = tree(open_project)
+    path = open_project / protected
+    mode = path.stat().st_mode
+    path.chmod(mode & ~0o222)
     try:
-        with WriteRun(project) as run, pytest.raises(WriteError, match="as it was"):
-            run.replace([put(project / "project.qpproj", b"new")])
+        with WriteRun(open_project) as run, pytest.raises(WriteError, match="as it was"):
+            write(open_project, 1, run)
     finally:
-        project.chmod(0o755)
+        path.chmod(mode)
+    assert tree(open_project) == before
+    assert not backups(open_project)
 
 
 def test_two_runs_do_not_write_at_once(project: Path) -> None:
