@@ -78,10 +78,7 @@ def one_of(handle: Handle, values: Any) -> Any:
     """Java ``Predicate``: whether the handle's value is in a list or Java collection."""
     chosen = java("java.util.HashSet")(values)
     contains = bound(getter("java.util.Set", "contains", "boolean", OBJECT), 0, chosen)
-    takes = java("java.lang.invoke.MethodType").methodType(
-        _type("boolean"), [handle.type().returnType()]
-    )
-    return predicate(then(handle, contains.asType(takes)))
+    return predicate(then(handle, contains))
 
 
 def element(array: NDArray[Any] | Sequence[Any]) -> Handle:

@@ -19,6 +19,9 @@ from qupath_hccmil.project.jvm import java, version_number
 
 HEADER = "Data file version 3"
 END = "EOF"
+_HIERARCHY = "qupath.lib.objects.hierarchy.PathObjectHierarchy"
+_WORKFLOW = "qupath.lib.plugins.workflow.Workflow"
+_IMAGE_TYPE = "qupath.lib.images.ImageData$ImageType"
 WRITABLE = frozenset({(0, 5), (0, 6), (0, 7)})
 
 
@@ -40,7 +43,7 @@ class JavaData:
     @property
     def hierarchy(self) -> Any:
         """QuPath's object hierarchy."""
-        return self._one("qupath.lib.objects.hierarchy.PathObjectHierarchy")
+        return self.first(_HIERARCHY)
 
     @property
     def root(self) -> Any:
@@ -50,12 +53,13 @@ class JavaData:
     @property
     def workflow(self) -> Any:
         """The history of the image."""
-        return self._one("qupath.lib.plugins.workflow.Workflow")
+        return self.first(_WORKFLOW)
 
     @property
     def image_type(self) -> str:
-        """QuPath's constant, such as ``BRIGHTFIELD_H_E``."""
-        return str(self._one("qupath.lib.images.ImageData$ImageType").name())
+        """QuPath's constant, such as ``BRIGHTFIELD_H_E``; UNSET where there is none."""
+        found = self.first(_IMAGE_TYPE)
+        return "UNSET" if found is None else str(found.name())
 
     @property
     def qupath_version(self) -> str:
@@ -65,9 +69,10 @@ class JavaData:
         except (ValueError, AttributeError, IndexError):
             return ""
 
-    def _one(self, name: str) -> Any:
-        kind = java(name)
-        return next(each for each in self.objects if isinstance(each, kind))
+    def first(self, class_name: str) -> Any:
+        """First object of a class; None where there is none."""
+        kind = java(class_name)
+        return next((each for each in self.objects if isinstance(each, kind)), None)
 
 
 def read_data(path: Path) -> JavaData:
@@ -78,17 +83,18 @@ def read_data(path: Path) -> JavaData:
     UnsupportedDataError
         QuPath's classes cannot read it, or something is missing in it.
     """
-    _forget_classes()
-    jerror = java("java.lang.Throwable")
     try:
+        _forget_classes()
         with contextlib.closing(_input(path)) as stream:
             header = str(stream.readUTF())
             data = JavaData(header, list(_objects(stream)))
-        data.hierarchy, data.workflow, data.image_type  # noqa: B018 - all must be there
-    except (jerror, StopIteration) as error:
+    except java("java.lang.Throwable") as error:
         raise UnsupportedDataError(
             f"{path}: QuPath cannot read it ({_reason(error)}); restore it from a backup"
         ) from error
+    for kind in (_HIERARCHY, _WORKFLOW):
+        if data.first(kind) is None:
+            raise UnsupportedDataError(f"{path}: has no {kind}; restore it from a backup")
     return data
 
 

@@ -58,9 +58,7 @@ def our_tiles(objects: Any) -> Any:
     """Tiles that this project wrote: those with a class and a measurement of ours."""
     found = where(objects, _is_tile())
     for handle in (_class_name(), _measurement_names()):
-        found = where(
-            found, one_of(handle, [each for each in distinct(found, handle) if _mentions_us(each)])
-        )
+        found = _mentioning_us(found, handle)
     return found
 
 
@@ -157,7 +155,7 @@ def user_content(root: Any) -> tuple[object, ...]:
     return (
         objects.size(),
         *(hash_code(objects, handle) for handle in _traits()),
-        hash_code(where(objects, _has_roi()), _outline()),
+        *(hash_code(where(objects, _has_roi()), handle) for handle in _outline()),
         hash_code(others, _measurement_names()),
         hash_code(others, then(measurements, _values_hash())),
         tuple(
@@ -285,9 +283,14 @@ def _traits() -> tuple[Any, ...]:
 
 
 @cache
-def _outline() -> Any:
-    """Points that define a ROI, and its kind."""
-    return then(getter(PATH_OBJECT, "getROI", ROI), getter(ROI, "getAllPoints", "java.util.List"))
+def _outline() -> tuple[Any, ...]:
+    """Return the handles of a ROI's kind, plane and points."""
+    roi = getter(PATH_OBJECT, "getROI", ROI)
+    return (
+        then(roi, getter(ROI, "getRoiName", STRING)),
+        then(roi, getter(ROI, "getImagePlane", "qupath.lib.regions.ImagePlane")),
+        then(roi, getter(ROI, "getAllPoints", "java.util.List")),
+    )
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,7 @@ def _start() -> str:
 
     if not jpype.isJVMStarted():
         options = to_kwargs(settings)["java_opts"]
-        options = options.split() if isinstance(options, str) else list(options)
+        options = shlex.split(options) if isinstance(options, str) else list(options)
         settings.set("java_opts", [*options, *(o for o in _JAVA_OPTIONS if o not in options)])
     paquo_java = importlib.import_module("paquo.java")
     # standard output is ours: QuPath's warnings go beside it, its chatter nowhere

@@ -61,6 +61,26 @@ def entry_metadata(path: Path) -> dict[str, str]:
     return dict(QuPathProject(path / "project.qpproj", "r").images[0].metadata)
 
 
+def shown(path: Path) -> dict[str, object]:
+    """What QuPath's own way of reading finds in the first image."""
+    from paquo.projects import QuPathProject
+
+    hierarchy = QuPathProject(path / "project.qpproj", "r").images[0].hierarchy.java_object
+    tiles = hierarchy.getTileObjects()
+    return {
+        "annotations": int(hierarchy.getAnnotationObjects().size()),
+        "cells": int(hierarchy.getCellObjects().size()),
+        "tiles": {
+            str(tile.getID().toString()): (
+                str(tile.getPathClass().toString()),
+                {str(each.getKey()): float(each.getValue()) for each in measured.entrySet()},
+            )
+            for tile in tiles
+            for measured in [tile.getMeasurements()]
+        },
+    }
+
+
 def put_into_our_tile(data_file: Path) -> int:
     """Move the first annotation's other children into its last tile, as a user can in QuPath."""
     data = read_data(data_file)
@@ -95,6 +115,7 @@ TASKS = {
         classes,
         project_classes,
         entry_metadata,
+        shown,
         put_into_our_tile,
         used_memory_while,
     )

@@ -213,6 +213,11 @@ def test_both_write_the_same(qupath: QuPathProcess, real_project, name: str):
     assert difference(original, one) == []
     assert difference(original, two) == []
 
+    shown = qupath("shown", two)
+    assert (shown["annotations"], shown["cells"]) == (8, 40)
+    assert shown["tiles"].keys() == written_tiles(two).keys()
+    assert shown == qupath("shown", one)
+
 
 @pytest.mark.parametrize("name", REAL)
 def test_what_is_the_users_is_untouched(engine, real_project, name: str):
