@@ -12,6 +12,7 @@ EngineChoice = Literal["auto", "paquo", "native"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 PathType = click.Path(path_type=Path)
+Existing = click.Path(path_type=Path, exists=True)
 
 engine: Callable[[F], F] = click.option(
     "--engine",
@@ -53,3 +54,27 @@ annotation_classes: Callable[[F], F] = click.option(
     metavar="NAME",
     help="Class of tumour outlines; repeatable. Default: Tumor, Tumour, HCC.",
 )
+image_mpp: Callable[[F], F] = click.option(
+    "--mpp", type=click.FloatRange(min=0, min_open=True), help="µm per pixel of the images."
+)
+groups: Callable[[F], F] = click.option(
+    "--groups",
+    type=Existing,
+    help="CSV with the columns image and group: what must stay together (slide, organ, patient).",
+)
+time_unit: Callable[[F], F] = click.option(
+    "--time-unit",
+    type=click.Choice(["years", "months", "days"]),
+    default="years",
+    show_default=True,
+    help="Of the column time.",
+)
+nuclei_model: Callable[[F], F] = click.option(
+    "--nuclei", type=Existing, help="Folder of a nuclei model; default: shipped."
+)
+
+
+def images_and_masks(command: F) -> F:
+    """Two folders, paired by file name."""
+    masks = click.argument("masks", type=Existing)
+    return click.argument("images", type=Existing)(masks(command))

@@ -1,0 +1,67 @@
+"""``project``: info, check and their warnings."""
+
+import json
+import shutil
+from dataclasses import replace
+
+from qupath_hccmil.project import names
+from qupath_hccmil.project.native import NativeProject
+
+NATIVE = ("--engine", "native")
+
+
+def test_info_tells_what_is_scored_and_what_is_stale(cli, project):
+    assert "not scored" in cli("project", "info", project, *NATIVE).out
+    cli("score", project, *NATIVE, "--quiet")
+    told = cli("project", "info", project, *NATIVE)
+    assert "scored: risk 0." in told.out
+    assert "STALE" not in told.out
+    with NativeProject(project) as opened:
+        (entry,) = opened.images
+        state = opened.read(entry)
+        edited = {**state.results.metadata, names.META_FINGERPRINT: "of other outlines"}
+        opened.write(entry, replace(state.results, metadata=edited), state.stamp)
+    assert "STALE" in cli("project", "info", project, *NATIVE).out
+    (image,) = json.loads(cli("project", "info", project, *NATIVE, "--json").out)["images"]
+    assert image["stale"] is True
+    assert image["classes"] == {"Tumor": sum(image["classes"].values())}
+
+
+def test_check_names_a_missing_slide_and_a_damaged_file(cli, project, tmp_path):
+    assert cli("project", "check", project, *NATIVE).out == "sound\n"
+    (slide,) = (project.parent / "slides").glob("*.tif")
+    slide.rename(tmp_path / "elsewhere.tif")
+    ran = cli("project", "check", project, *NATIVE)
+    assert ran.code == 3
+    assert slide.name in ran.out
+    (tmp_path / "found").mkdir()
+    (tmp_path / "elsewhere.tif").rename(tmp_path / "found" / slide.name)
+    assert cli("project", "check", project, *NATIVE, "--slides", tmp_path / "found").code == 0
+    data = project / "data" / "1" / "data.qpdata"
+    data.write_bytes(data.read_bytes()[:-20])
+    ran = cli("project", "check", project, *NATIVE, "--slides", tmp_path / "found")
+    assert ran.code == 3
+    assert "data.qpdata" in ran.out
+
+
+def test_scoring_changes_nothing_that_is_not_ours(cli, project, tmp_path):
+    before = tmp_path / "before"
+    shutil.copytree(project, before)
+    cli("score", project, *NATIVE, "--quiet")
+    ran = cli("project", "check", project, "--against", before)
+    assert (ran.code, ran.out) == (0, "no difference\n")
+
+
+def test_restore_lists_its_backups(cli, project):
+    for _ in range(2):
+        cli("score", project, *NATIVE, "--quiet")
+    listed = cli("project", "restore", project, "--list").out.splitlines()
+    assert len(listed) == 2
+    cli("project", "restore", project)
+    assert "(taken back)" in cli("project", "restore", project, "--list").out
+
+
+def test_slides_that_moved_with_the_project_are_found(cli, project, tmp_path):
+    moved = tmp_path / "moved"
+    project.parent.rename(moved)
+    assert cli("score", moved / project.name, *NATIVE, "--quiet").code == 0
