@@ -306,13 +306,8 @@ def has_field(node: Part, name: str) -> bool:
 
 def written(node: JavaObject, owner: str) -> tuple[int, int]:
     """Where the parts begin and end that a class wrote by its own method, END excluded."""
-    chain: list[ClassDesc] = []
-    desc = node.desc
-    while isinstance(desc, ClassDesc):
-        chain.append(desc)
-        desc = desc.parent
     at = 0
-    for each in reversed(chain):
+    for each in node.desc.chain() if isinstance(node.desc, ClassDesc) else ():
         for step in _own_plan(each):
             if step != CONTENTS:
                 at += 1

@@ -120,6 +120,15 @@ class ClassDesc(Node):
             self._short = self.name.decode("utf-8", "replace").rpartition(".")[2]
         return self._short
 
+    def chain(self) -> list[ClassDesc]:
+        """Return the super classes, the topmost first, and this class."""
+        found: list[ClassDesc] = []
+        each: ClassDesc | ProxyDesc | None = self
+        while isinstance(each, ClassDesc):
+            found.append(each)
+            each = each.parent
+        return found[::-1]
+
     @property
     def layout(self) -> Layout:
         """Where an object's fields are, up to the first class that writes by its own method.
@@ -227,14 +236,9 @@ CONTENTS = -2
 
 def _layout(desc: ClassDesc) -> Layout:
     """See :attr:`ClassDesc.layout`."""
-    chain: list[ClassDesc] = []
-    each: ClassDesc | ProxyDesc | None = desc
-    while isinstance(each, ClassDesc):
-        chain.append(each)
-        each = each.parent
     found: Layout = {}
     part = 0
-    for owner in reversed(chain):
+    for owner in desc.chain():
         if not owner.flags & SERIALIZABLE:
             continue
         at = 0
