@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 
 from qupath_hccmil.project import names
+from qupath_hccmil.project.create import NewImage, create_project
 from qupath_hccmil.project.native import NativeProject
 
 NATIVE = ("--engine", "native")
@@ -27,15 +28,19 @@ def test_info_tells_what_is_scored_and_what_is_stale(cli, project):
     assert image["classes"] == {"Tumor": sum(image["classes"].values())}
 
 
-def test_check_names_a_missing_slide_and_a_damaged_file(cli, project, tmp_path):
+def test_check_names_a_missing_slide_and_a_damaged_file(cli, drawn_demo, tmp_path):
+    (made,) = (drawn_demo / "slides").glob("*.tif")
+    slide = tmp_path / "first" / made.name
+    slide.parent.mkdir()
+    shutil.copy(made, slide)
+    project = tmp_path / "project"
+    create_project(project, [NewImage(slide, slide.name, 3000, 2400, 0.25)])
     assert cli("project", "check", project, *NATIVE).out == "sound\n"
-    (slide,) = (project.parent / "slides").glob("*.tif")
-    slide.rename(tmp_path / "elsewhere.tif")
+    (tmp_path / "found").mkdir()
+    slide.rename(tmp_path / "found" / slide.name)
     ran = cli("project", "check", project, *NATIVE)
     assert ran.code == 3
     assert slide.name in ran.out
-    (tmp_path / "found").mkdir()
-    (tmp_path / "elsewhere.tif").rename(tmp_path / "found" / slide.name)
     assert cli("project", "check", project, *NATIVE, "--slides", tmp_path / "found").code == 0
     data = project / "data" / "1" / "data.qpdata"
     data.write_bytes(data.read_bytes()[:-20])
