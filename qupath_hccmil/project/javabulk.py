@@ -141,6 +141,15 @@ def strings(objects: Any, handle: Handle) -> list[str]:
     )
 
 
+def counts(objects: Any, handle: Handle) -> dict[str, int]:
+    """How many objects have each text as their value."""
+    collectors = java("java.util.stream.Collectors")
+    grouped = objects.stream().collect(
+        collectors.groupingBy(function(text(handle)), collectors.counting())
+    )
+    return {str(each.getKey()): int(each.getValue()) for each in grouped.entrySet()}
+
+
 def distinct(objects: Any, handle: Handle) -> Any:
     """Java list of the different values, in the order of their first appearance."""
     return objects.stream().map(function(handle)).distinct().toList()

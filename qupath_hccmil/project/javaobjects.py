@@ -19,6 +19,7 @@ from qupath_hccmil.project.javabulk import (
     ROI,
     STRING,
     bound,
+    counts,
     distinct,
     doubles,
     getter,
@@ -49,9 +50,9 @@ def annotations_of(objects: Any) -> Any:
     return where(objects, _is_annotation())
 
 
-def class_names(objects: Any) -> list[str]:
-    """Full class name of each object, ``null`` where it has none."""
-    return strings(objects, _class_name())
+def class_counts(objects: Any) -> dict[str, int]:
+    """How many objects have each class; ``null`` for none."""
+    return counts(objects, _class())
 
 
 def our_tiles(objects: Any) -> Any:
@@ -108,7 +109,7 @@ def read_tiles(tiles: Any) -> TileObjects:
     columns = [doubles(tiles, then(roi, getter(ROI, bounds, "double"))) for bounds in _BOUNDS]
     return TileObjects(
         bounds=np.column_stack(columns),
-        class_names=class_names(tiles),
+        class_names=strings(tiles, _class_name()),
         measurements={name: doubles(tiles, _measurement(name)) for name in names},
     )
 

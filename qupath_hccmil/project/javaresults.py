@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,17 @@ from qupath_hccmil.errors import WriteError
 from qupath_hccmil.project.javabulk import (
     OBJECT,
     PATH_OBJECT,
+    counts,
     distinct,
     getter,
     predicate,
-    strings,
-    text,
     where,
 )
 from qupath_hccmil.project.javadata import JavaData
 from qupath_hccmil.project.javaobjects import (
     add_measurements,
     annotations_of,
-    class_names,
+    class_counts,
     descendants,
     our_tiles,
     read_measurements,
@@ -102,7 +100,7 @@ def census(data: JavaData) -> dict[str, Any]:
     kind = getter(OBJECT, "getClass", "java.lang.Class")
     plural = java("qupath.lib.objects.PathObjectTools").getSuitableName
     names = {str(each.toString()): str(plural(each, True)) for each in distinct(everything, kind)}
-    kinds = Counter(names[each] for each in strings(everything, text(kind)))
+    kinds = {names[each]: number for each, number in counts(everything, kind).items()}
     return {
         "nObjects": everything.size(),
         "objectTypeCounts": kinds,
@@ -113,7 +111,10 @@ def census(data: JavaData) -> dict[str, Any]:
 
 def _class_counts(everything: Any, kind: str) -> Mapping[str, int]:
     chosen = where(everything, predicate(getter(PATH_OBJECT, kind, "boolean")))
-    return Counter("Unclassified" if name == "null" else name for name in class_names(chosen))
+    return {
+        "Unclassified" if name == "null" else name: number
+        for name, number in class_counts(chosen).items()
+    }
 
 
 def _annotations(data: JavaData) -> dict[str, Any]:

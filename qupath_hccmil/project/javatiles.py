@@ -26,7 +26,7 @@ from qupath_hccmil.project.jvm import java
 from qupath_hccmil.project.model import TileObjects
 from qupath_hccmil.project.names import CLASS_COLOURS
 from qupath_hccmil.project.qpproj import opaque
-from qupath_hccmil.project.tileids import tile_ids
+from qupath_hccmil.project.tileids import tile_id_bytes
 
 _PLANE = "qupath.lib.regions.ImagePlane"
 _UUID = "java.util.UUID"
@@ -73,10 +73,10 @@ def _new_tile(annotation: Any, tiles: TileObjects) -> Any:
 
 def _new_id(annotation: Any, tiles: TileObjects) -> Any:
     """Handle that makes the UUID of an index."""
-    ids = tile_ids(str(annotation.getID().toString()), tiles.bounds)
-    halves = np.frombuffer(b"".join(each.bytes for each in ids), dtype=">i8").astype(np.int64)
+    ids = tile_id_bytes(str(annotation.getID().toString()), tiles.bounds)
+    halves = ids.view(">i8").astype(np.int64)
     uuid = constructor(_UUID, "long", "long")
-    return of_index(uuid, element(halves[0::2]), element(halves[1::2]))
+    return of_index(uuid, element(halves[:, 0]), element(halves[:, 1]))
 
 
 def _set_id() -> Any:

