@@ -11,9 +11,9 @@ from qupath_hccmil.cli import exit_codes, options
 from qupath_hccmil.cli.options import EngineChoice
 
 if TYPE_CHECKING:
-    from qupath_hccmil.project.columns import Level
+    from qupath_hccmil.project.export.columns import Level
+    from qupath_hccmil.project.export.patients import Join, PatientOf
     from qupath_hccmil.project.model import ImageEntry, Project
-    from qupath_hccmil.project.patients import Join, PatientOf
 
 
 @click.command()
@@ -87,7 +87,7 @@ class _Failures:
 
 
 def _patient_lookup(key: str | None, table: Path | None) -> PatientOf:
-    from qupath_hccmil.project.patients import patient_by_key, patient_by_table
+    from qupath_hccmil.project.export.patients import patient_by_key, patient_by_table
 
     return patient_by_table(table) if table is not None else patient_by_key(key)
 
@@ -101,9 +101,9 @@ def _write_table(
     classes: tuple[str, ...] | None,
     failures: _Failures,
 ) -> str:
-    from qupath_hccmil.project import tables
+    from qupath_hccmil.project.export import tables
+    from qupath_hccmil.project.export.table_files import write_table
     from qupath_hccmil.project.selection import TUMOUR_CLASSES
-    from qupath_hccmil.project.table_files import write_table
 
     table = tables.table(
         project,
@@ -119,8 +119,8 @@ def _write_table(
 
 def _write_geojson(project: Project, folder: Path, failures: _Failures) -> str:
     from qupath_hccmil.errors import HccMilError
-    from qupath_hccmil.project.geojson import write_geojson
-    from qupath_hccmil.project.output import file_name, make_folder
+    from qupath_hccmil.project.export.geojson import write_geojson
+    from qupath_hccmil.project.writing.output import file_name, make_folder
 
     make_folder(folder)
     files = features = 0

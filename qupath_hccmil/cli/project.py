@@ -129,8 +129,8 @@ def restore(project: Path, run: str | None, list_only: bool, force: bool, quiet:
 
     Later runs of ours are taken back with it.
     """
-    from qupath_hccmil.project.restore import backups
-    from qupath_hccmil.project.restore import restore as bring_back
+    from qupath_hccmil.project.writing.restore import backups
+    from qupath_hccmil.project.writing.restore import restore as bring_back
 
     folder = project if project.is_dir() else project.parent
     if list_only:

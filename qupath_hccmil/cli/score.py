@@ -79,7 +79,7 @@ def _run(
     **_: Any,
 ) -> int:
     from qupath_hccmil.project.engine import open_project
-    from qupath_hccmil.project.output import make_folder
+    from qupath_hccmil.project.writing.output import make_folder
     from qupath_hccmil.scoring.batch import BatchOptions, score_project
     from qupath_hccmil.scoring.record import reproduce, summary, summary_line, write_record
     from qupath_hccmil.scoring.scorer import ScorerSource

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.project.checkdata import changed, data_difference
-from qupath_hccmil.project.files import stamp
-from qupath_hccmil.project.lock import LOCK_NAME
 from qupath_hccmil.project.names import is_ours
-from qupath_hccmil.project.native import parse
+from qupath_hccmil.project.native.engine import parse
 from qupath_hccmil.project.qpproj import CLASSES, project_file, read_project
-from qupath_hccmil.project.safety import BACKUPS
+from qupath_hccmil.project.writing.files import stamp
+from qupath_hccmil.project.writing.lock import LOCK_NAME
+from qupath_hccmil.project.writing.safety import BACKUPS
 
 
 def difference(before: Path, after: Path) -> list[str]:

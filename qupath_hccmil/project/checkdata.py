@@ -9,20 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from qupath_hccmil.project import measurements
-from qupath_hccmil.project.javaclasses import class_name, map_items, text
-from qupath_hccmil.project.javanodes import JavaObject, JavaString, Part
-from qupath_hccmil.project.javastream import serialise
-from qupath_hccmil.project.pathobjects import (
+from qupath_hccmil.project.native import measurements
+from qupath_hccmil.project.native.javaclasses import class_name, map_items, text
+from qupath_hccmil.project.native.javanodes import JavaObject, JavaString, Part
+from qupath_hccmil.project.native.javastream import serialise
+from qupath_hccmil.project.native.pathobjects import (
     OBJECT_ID,
     PathObject,
     class_colour,
     full_class_name,
     walk,
 )
-from qupath_hccmil.project.qpdata import STEP, QpData, step_name, step_parameters, step_script
-from qupath_hccmil.project.results import remove_results
-from qupath_hccmil.project.rois import read_roi
+from qupath_hccmil.project.native.qpdata import (
+    STEP,
+    QpData,
+    step_name,
+    step_parameters,
+    step_script,
+)
+from qupath_hccmil.project.native.results import remove_results
+from qupath_hccmil.project.native.rois import read_roi
 
 STAINS = "ColorDeconvolutionStains"
 # QuPath normalises stain vectors again each time it saves

@@ -17,9 +17,9 @@ from typing import Any
 from PIL.Image import Image
 
 from qupath_hccmil.errors import ProjectError
-from qupath_hccmil.project.javaclasses import hash_order
 from qupath_hccmil.project.names import CLASS_COLOURS
-from qupath_hccmil.project.newdata import (
+from qupath_hccmil.project.native.javaclasses import hash_order
+from qupath_hccmil.project.native.newdata import (
     IMAGE_TYPE,
     STANDARD_COLOURS,
     NewAnnotation,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from qupath_hccmil.errors import EngineError
-from qupath_hccmil.project.jvm import QuPathInstall, find_qupath
 from qupath_hccmil.project.model import Project
+from qupath_hccmil.project.paquo.jvm import QuPathInstall, find_qupath
 
 __all__ = ["EngineChoice", "QuPathInstall", "find_qupath", "open_project"]
 
@@ -36,7 +36,7 @@ def open_project(path: Path, engine: EngineChoice = "auto") -> Project:
         paquo was asked for and no QuPath starts.
     """
     if engine == "paquo" or (engine == "auto" and _qupath_is_there()):
-        from qupath_hccmil.project.paquo_engine import PaquoProject
+        from qupath_hccmil.project.paquo.engine import PaquoProject
 
         try:
             return PaquoProject(path)
@@ -44,7 +44,7 @@ def open_project(path: Path, engine: EngineChoice = "auto") -> Project:
             if engine == "paquo":
                 raise
             _log.warning("%s; going on without QuPath", error)
-    from qupath_hccmil.project.native import NativeProject
+    from qupath_hccmil.project.native.engine import NativeProject
 
     return NativeProject(path)
 

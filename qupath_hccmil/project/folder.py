@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any
 
 from qupath_hccmil.errors import ConflictError, ProjectError, WriteError
-from qupath_hccmil.project.files import stamp, stamp_bytes
 from qupath_hccmil.project.model import (
     Annotation,
     EngineName,
@@ -28,7 +27,8 @@ from qupath_hccmil.project.qpproj import (
     with_classes,
     with_our_metadata,
 )
-from qupath_hccmil.project.safety import Replacement, WriteRun
+from qupath_hccmil.project.writing.files import stamp, stamp_bytes
+from qupath_hccmil.project.writing.safety import Replacement, WriteRun
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from qupath_hccmil.errors import AnnotationError, HccMilError, ModelError
 from qupath_hccmil.project import names
 from qupath_hccmil.project.fingerprint import annotation_fingerprint
 from qupath_hccmil.project.model import Annotation, ImageEntry, ImageState, Project
-from qupath_hccmil.project.output import file_name
 from qupath_hccmil.project.selection import choose_images, tumour_annotations
 from qupath_hccmil.project.slides import locate_slide
+from qupath_hccmil.project.writing.output import file_name
 from qupath_hccmil.scoring.results import image_results
 from qupath_hccmil.scoring.riskmap import draw_risk_map
 from qupath_hccmil.scoring.scorer import ScorerSource

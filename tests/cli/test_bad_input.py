@@ -7,7 +7,7 @@ from PIL import Image
 from shapely.geometry import box
 
 from qupath_hccmil.project.create import NewAnnotation, NewImage, create_project
-from qupath_hccmil.project.native import NativeProject
+from qupath_hccmil.project.native.engine import NativeProject
 
 FULL = box(300, 300, 2700, 2100)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from qupath_hccmil.project import names
 from qupath_hccmil.project.create import NewImage, create_project
-from qupath_hccmil.project.native import NativeProject
+from qupath_hccmil.project.native.engine import NativeProject
 
 NATIVE = ("--engine", "native")
 

@@ -9,7 +9,7 @@ import pytest
 from qupath_hccmil.mil.aggregation import POWER, risk, slide_logit
 from qupath_hccmil.project import names
 from qupath_hccmil.project.model import ImageState
-from qupath_hccmil.project.native import NativeProject
+from qupath_hccmil.project.native.engine import NativeProject
 
 NATIVE = ("--engine", "native", "--quiet")
 

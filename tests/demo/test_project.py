@@ -16,7 +16,7 @@ from qupath_hccmil.demo import cmu
 from qupath_hccmil.demo.project import DRAWN_NAME, DemoProject, make_demo_project
 from qupath_hccmil.errors import AnnotationError, ProjectError, SlideError, SlideMissingError
 from qupath_hccmil.project.model import ImageState
-from qupath_hccmil.project.native import NativeProject
+from qupath_hccmil.project.native.engine import NativeProject
 from qupath_hccmil.project.selection import tumour_annotations
 from qupath_hccmil.slide.reader import open_slide
 from tests.conftest import qupath_dirs

@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from qupath_hccmil.project.safety import Replacement, WriteRun, stamp
+from qupath_hccmil.project.writing.safety import Replacement, WriteRun, stamp
 
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "shutil.copymode"}
 

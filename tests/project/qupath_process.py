@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import HccMilError
-from qupath_hccmil.project.javadata import read_data, write_data
-from qupath_hccmil.project.javaobjects import annotations_of, descendants, our_tiles
-from qupath_hccmil.project.jvm import java, start_qupath
 from qupath_hccmil.project.model import ImageResults, ImageState
-from qupath_hccmil.project.paquo_engine import PaquoProject
+from qupath_hccmil.project.paquo.engine import PaquoProject
+from qupath_hccmil.project.paquo.javadata import read_data, write_data
+from qupath_hccmil.project.paquo.javaobjects import annotations_of, descendants, our_tiles
+from qupath_hccmil.project.paquo.jvm import java, start_qupath
 
 
 def version() -> str:

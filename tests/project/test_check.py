@@ -12,11 +12,8 @@ import pytest
 import shapely
 
 from qupath_hccmil.errors import ProjectError
-from qupath_hccmil.project import measurements
 from qupath_hccmil.project.check import difference
 from qupath_hccmil.project.create import NewAnnotation, NewImage, create_project
-from qupath_hccmil.project.javaclasses import field
-from qupath_hccmil.project.javanodes import JavaString
 from qupath_hccmil.project.model import ImageResults, TileObjects, WorkflowStep
 from qupath_hccmil.project.names import (
     ANNOTATION_RISK,
@@ -26,9 +23,12 @@ from qupath_hccmil.project.names import (
     STEP_NAME,
     TILE_RISK,
 )
-from qupath_hccmil.project.native import NativeProject, parse
-from qupath_hccmil.project.pathobjects import PathObject, walk
-from qupath_hccmil.project.qpdata import QpData
+from qupath_hccmil.project.native import measurements
+from qupath_hccmil.project.native.engine import NativeProject, parse
+from qupath_hccmil.project.native.javaclasses import field
+from qupath_hccmil.project.native.javanodes import JavaString
+from qupath_hccmil.project.native.pathobjects import PathObject, walk
+from qupath_hccmil.project.native.qpdata import QpData
 from tests.project.conftest import copied
 
 

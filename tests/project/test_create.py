@@ -8,8 +8,8 @@ from PIL import Image
 
 from qupath_hccmil.errors import ProjectError
 from qupath_hccmil.project.create import VERSIONS, NewAnnotation, NewImage, create_project
-from qupath_hccmil.project.native import NativeProject
-from qupath_hccmil.project.qpdata import QpData
+from qupath_hccmil.project.native.engine import NativeProject
+from qupath_hccmil.project.native.qpdata import QpData
 from tests.project.shapes import HOLED, PLAIN, TWO
 
 

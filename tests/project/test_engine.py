@@ -12,7 +12,7 @@ import shapely
 from qupath_hccmil.errors import ProjectError
 from qupath_hccmil.project.create import NewAnnotation, NewImage, create_project
 from qupath_hccmil.project.engine import open_project
-from qupath_hccmil.project.jvm import version_number
+from qupath_hccmil.project.paquo.jvm import version_number
 from tests.conftest import ROOT, qupath_dirs
 
 OPEN = """

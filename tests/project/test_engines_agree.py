@@ -40,9 +40,9 @@ from qupath_hccmil.project.names import (
     TILE_RISK,
     is_ours,
 )
-from qupath_hccmil.project.native import NativeProject, parse
-from qupath_hccmil.project.pathobjects import TILE, class_colour, full_class_name, walk
-from qupath_hccmil.project.rois import read_roi
+from qupath_hccmil.project.native.engine import NativeProject, parse
+from qupath_hccmil.project.native.pathobjects import TILE, class_colour, full_class_name, walk
+from qupath_hccmil.project.native.rois import read_roi
 from qupath_hccmil.project.sameness import same_results
 from qupath_hccmil.project.slides import locate_slide
 from tests.conftest import qupath_dirs

@@ -13,7 +13,7 @@ from shapely.geometry import MultiPolygon, Point, Polygon, box
 
 from qupath_hccmil.errors import WriteError
 from qupath_hccmil.project import names
-from qupath_hccmil.project.geojson import write_geojson
+from qupath_hccmil.project.export.geojson import write_geojson
 from qupath_hccmil.project.model import (
     Annotation,
     ImageEntry,

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qupath_hccmil.errors import UnsupportedDataError
-from qupath_hccmil.project.javaclasses import ClassBook, hash_order, list_items, map_items
-from qupath_hccmil.project.javanodes import (
+from qupath_hccmil.project.native.javaclasses import ClassBook, hash_order, list_items, map_items
+from qupath_hccmil.project.native.javanodes import (
     END,
     RESET,
     SIZES,
@@ -28,8 +28,8 @@ from qupath_hccmil.project.javanodes import (
     encode,
     payload,
 )
-from qupath_hccmil.project.javastream import HEADER, load, parse, serialise
-from qupath_hccmil.project.newdata import NewAnnotation, new_data
+from qupath_hccmil.project.native.javastream import HEADER, load, parse, serialise
+from qupath_hccmil.project.native.newdata import NewAnnotation, new_data
 from tests.project.shapes import HOLED
 
 # what Java 17 writes for: writeUTF("Data"); writeObject(new int[]{1, 2}); writeObject("a");

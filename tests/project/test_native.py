@@ -18,18 +18,19 @@ from qupath_hccmil.errors import (
     UnsupportedDataError,
     WriteError,
 )
-from qupath_hccmil.project import measurements, names
+from qupath_hccmil.project import names
 from qupath_hccmil.project.create import NewAnnotation, NewImage, create_project
-from qupath_hccmil.project.javaclasses import ClassBook, field
-from qupath_hccmil.project.javanodes import JavaObject, JavaString, ObjectArray
 from qupath_hccmil.project.model import ImageResults, ImageState, TileObjects, WorkflowStep
-from qupath_hccmil.project.native import NativeProject
-from qupath_hccmil.project.pathobjects import ANNOTATION, TILE, PathObject, walk
-from qupath_hccmil.project.qpdata import QpData
-from qupath_hccmil.project.restore import restore
-from qupath_hccmil.project.results import name_pool
-from qupath_hccmil.project.rois import geometry_node
+from qupath_hccmil.project.native import measurements
+from qupath_hccmil.project.native.engine import NativeProject
+from qupath_hccmil.project.native.javaclasses import ClassBook, field
+from qupath_hccmil.project.native.javanodes import JavaObject, JavaString, ObjectArray
+from qupath_hccmil.project.native.pathobjects import ANNOTATION, TILE, PathObject, walk
+from qupath_hccmil.project.native.qpdata import QpData
+from qupath_hccmil.project.native.results import name_pool
+from qupath_hccmil.project.native.rois import geometry_node
 from qupath_hccmil.project.tileids import tile_ids
+from qupath_hccmil.project.writing.restore import restore
 from tests.project.shapes import HOLED, PLAIN, TWO
 
 REAL = ("qupath-0_5_1", "qupath-0_6_0", "qupath-0_7_0")

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.project.model import ImageEntry, Server
-from qupath_hccmil.project.patients import (
+from qupath_hccmil.project.export.patients import (
     PatientRule,
     patient_by_key,
     patient_by_table,
     sigmoid,
 )
+from qupath_hccmil.project.model import ImageEntry, Server
 
 
 def image(name: str = "a.svs", **metadata: str) -> ImageEntry:

@@ -15,7 +15,7 @@ from PIL import Image
 from qupath_hccmil.project import names
 from qupath_hccmil.project.create import VERSIONS, NewAnnotation, NewImage, create_project
 from qupath_hccmil.project.model import ImageResults, ImageState, TileObjects, WorkflowStep
-from qupath_hccmil.project.native import NativeProject
+from qupath_hccmil.project.native.engine import NativeProject
 from qupath_hccmil.project.tileids import tile_ids
 from tests.conftest import qupath_dirs
 from tests.project.shapes import HOLED, PLAIN, TWO

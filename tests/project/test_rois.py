@@ -7,9 +7,9 @@ import pytest
 import shapely
 
 from qupath_hccmil.errors import UnsupportedDataError
-from qupath_hccmil.project.javaclasses import ClassBook
-from qupath_hccmil.project.javanodes import ClassDesc, JavaObject, JavaString, ObjectArray
-from qupath_hccmil.project.rois import (
+from qupath_hccmil.project.native.javaclasses import ClassBook
+from qupath_hccmil.project.native.javanodes import ClassDesc, JavaObject, JavaString, ObjectArray
+from qupath_hccmil.project.native.rois import (
     ellipse,
     geometry_node,
     nonzero_area,

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from qupath_hccmil.errors import ConflictError, ProjectError, WriteError
-from qupath_hccmil.project.lock import LOCK_NAME, ProjectLock
-from qupath_hccmil.project.restore import backups, restore
-from qupath_hccmil.project.safety import BACKUPS, KEPT_RUNS, Replacement, WriteRun, stamp
+from qupath_hccmil.project.writing.lock import LOCK_NAME, ProjectLock
+from qupath_hccmil.project.writing.restore import backups, restore
+from qupath_hccmil.project.writing.safety import BACKUPS, KEPT_RUNS, Replacement, WriteRun, stamp
 
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 NOBODY = 65534

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from qupath_hccmil.errors import DataError, WriteError
-from qupath_hccmil.project.columns import BY_NAME, columns_of
-from qupath_hccmil.project.table_files import write_table
-from qupath_hccmil.project.tables import Batch, Table
+from qupath_hccmil.project.export.columns import BY_NAME, columns_of
+from qupath_hccmil.project.export.table_files import write_table
+from qupath_hccmil.project.export.tables import Batch, Table
 
 
 def batch(**values: object) -> Batch:

@@ -11,19 +11,19 @@ from shapely.geometry import box
 from qupath_hccmil.errors import DataError, HccMilError
 from qupath_hccmil.project import names
 from qupath_hccmil.project.create import NewAnnotation, NewImage, create_project
-from qupath_hccmil.project.fingerprint import annotation_fingerprint
-from qupath_hccmil.project.model import ImageResults, ImageState, TileObjects
-from qupath_hccmil.project.native import NativeProject
-from qupath_hccmil.project.patients import PatientRule
-from qupath_hccmil.project.selection import tumour_annotations
-from qupath_hccmil.project.table_files import write_table
-from qupath_hccmil.project.tables import (
+from qupath_hccmil.project.export.patients import PatientRule
+from qupath_hccmil.project.export.table_files import write_table
+from qupath_hccmil.project.export.tables import (
     Table,
     annotation_table,
     image_table,
     patient_table,
     tile_table,
 )
+from qupath_hccmil.project.fingerprint import annotation_fingerprint
+from qupath_hccmil.project.model import ImageResults, ImageState, TileObjects
+from qupath_hccmil.project.native.engine import NativeProject
+from qupath_hccmil.project.selection import tumour_annotations
 from qupath_hccmil.project.tileids import tile_ids
 
 WEIGHTS = "ab" * 32

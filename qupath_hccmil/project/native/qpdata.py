@@ -7,17 +7,17 @@ import re
 from typing import Any
 
 from qupath_hccmil.errors import UnsupportedDataError
-from qupath_hccmil.project.collection import no_collection
-from qupath_hccmil.project.javaclasses import (
+from qupath_hccmil.project.native.collection import no_collection
+from qupath_hccmil.project.native.javaclasses import (
     class_name,
     enum_name,
     field,
     map_items,
     text,
 )
-from qupath_hccmil.project.javanodes import JavaObject, Part, payload
-from qupath_hccmil.project.javastream import JavaStream, load, serialise
-from qupath_hccmil.project.pathobjects import walk
+from qupath_hccmil.project.native.javanodes import JavaObject, Part, payload
+from qupath_hccmil.project.native.javastream import JavaStream, load, serialise
+from qupath_hccmil.project.native.pathobjects import walk
 
 HEADER = "Data file version "
 WRITABLE = re.compile(r"v?0\.[567]\.")

@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 
 from qupath_hccmil.errors import WriteError
-from qupath_hccmil.project import measurements as lists
-from qupath_hccmil.project.collection import no_collection
-from qupath_hccmil.project.javaclasses import (
+from qupath_hccmil.project.model import Annotation, ImageResults, TileObjects, WorkflowStep
+from qupath_hccmil.project.names import is_ours
+from qupath_hccmil.project.native import measurements as lists
+from qupath_hccmil.project.native.collection import no_collection
+from qupath_hccmil.project.native.javaclasses import (
     ClassBook,
     class_name,
     hash_order,
 )
-from qupath_hccmil.project.javanodes import (
+from qupath_hccmil.project.native.javanodes import (
     JavaObject,
     JavaString,
     Part,
 )
-from qupath_hccmil.project.model import Annotation, ImageResults, TileObjects, WorkflowStep
-from qupath_hccmil.project.names import is_ours
-from qupath_hccmil.project.pathobjects import (
+from qupath_hccmil.project.native.pathobjects import (
     ANNOTATION,
     DETECTIONS,
     NULL_CLASS,
@@ -33,14 +33,14 @@ from qupath_hccmil.project.pathobjects import (
     full_class_name,
     walk,
 )
-from qupath_hccmil.project.qpdata import (
+from qupath_hccmil.project.native.qpdata import (
     QpData,
     step_name,
     step_parameters,
     step_script,
 )
-from qupath_hccmil.project.rois import read_roi
-from qupath_hccmil.project.tilenodes import TileMaker, read_tiles
+from qupath_hccmil.project.native.rois import read_roi
+from qupath_hccmil.project.native.tilenodes import TileMaker, read_tiles
 
 # parameter of our step that names objects whose measurement list was there and empty: without
 # it, a list that is empty when ours are gone is one that we made

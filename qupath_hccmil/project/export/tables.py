@@ -1,7 +1,7 @@
 """Scores of a project as tables: by image, annotation, tile and patient.
 
 A table is read image by image, so that its size is not held in memory; see
-:mod:`qupath_hccmil.project.columns` for what each column means.
+:mod:`qupath_hccmil.project.export.columns` for what each column means.
 """
 
 from __future__ import annotations
@@ -18,9 +18,15 @@ from numpy.typing import NDArray
 
 from qupath_hccmil.errors import DataError, HccMilError
 from qupath_hccmil.project import names
-from qupath_hccmil.project.columns import Column, Level, columns_of
+from qupath_hccmil.project.export.columns import Column, Level, columns_of
+from qupath_hccmil.project.export.patients import (
+    Join,
+    PatientOf,
+    PatientRule,
+    patient_by_key,
+    sigmoid,
+)
 from qupath_hccmil.project.model import Annotation, ImageEntry, ImageState, Project, TileObjects
-from qupath_hccmil.project.patients import Join, PatientOf, PatientRule, patient_by_key, sigmoid
 from qupath_hccmil.project.selection import TUMOUR_CLASSES
 from qupath_hccmil.project.staleness import is_stale
 from qupath_hccmil.project.tileids import tile_ids

@@ -11,8 +11,9 @@ from typing import Any
 
 from shapely.geometry.base import BaseGeometry
 
-from qupath_hccmil.project.javaclasses import ClassBook
-from qupath_hccmil.project.javanodes import (
+from qupath_hccmil.project.names import CLASS_COLOURS
+from qupath_hccmil.project.native.javaclasses import ClassBook
+from qupath_hccmil.project.native.javanodes import (
     END,
     JavaEnum,
     JavaObject,
@@ -21,10 +22,9 @@ from qupath_hccmil.project.javanodes import (
     block,
     encode,
 )
-from qupath_hccmil.project.javastream import serialise
-from qupath_hccmil.project.names import CLASS_COLOURS
-from qupath_hccmil.project.pathobjects import OBJECT_ID
-from qupath_hccmil.project.rois import geometry_node
+from qupath_hccmil.project.native.javastream import serialise
+from qupath_hccmil.project.native.pathobjects import OBJECT_ID
+from qupath_hccmil.project.native.rois import geometry_node
 
 DATA_VERSION = 3
 IMAGE_TYPE = "BRIGHTFIELD_H_E"

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from qupath_hccmil.errors import UnsupportedDataError
-from qupath_hccmil.project.collection import no_collection
-from qupath_hccmil.project.javanodes import (
+from qupath_hccmil.project.native.collection import no_collection
+from qupath_hccmil.project.native.javanodes import (
     BLOCK_DATA,
     CONTENTS,
     END,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import ConflictError, ProjectError
-from qupath_hccmil.project.files import copy_file, inside, stamp
-from qupath_hccmil.project.safety import BACKUPS, Replacement, WriteRun, runs
+from qupath_hccmil.project.writing.files import copy_file, inside, stamp
+from qupath_hccmil.project.writing.safety import BACKUPS, Replacement, WriteRun, runs
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 from qupath_hccmil.errors import ProjectError, UnsupportedDataError, WriteError
 from qupath_hccmil.project.folder import DataChange, ImageContent, ProjectFolder, for_data
 from qupath_hccmil.project.model import EngineName, ImageResults
-from qupath_hccmil.project.qpdata import QpData
-from qupath_hccmil.project.results import add_results, counts, read_data, remove_results
+from qupath_hccmil.project.native.qpdata import QpData
+from qupath_hccmil.project.native.results import add_results, counts, read_data, remove_results
 from qupath_hccmil.project.sameness import same_results
 
 

@@ -1,7 +1,7 @@
 """The paquo engine: an image's objects through the classes of the user's own QuPath.
 
 paquo finds and starts QuPath. Its project object is not used: loading one makes folders, and
-saving one writes in place (see :mod:`~qupath_hccmil.project.javadata`).
+saving one writes in place (see :mod:`~qupath_hccmil.project.paquo.javadata`).
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ from pathlib import Path
 
 from qupath_hccmil.errors import HccMilError, WriteError
 from qupath_hccmil.project.folder import DataChange, ImageContent, ProjectFolder, for_data
-from qupath_hccmil.project.javadata import read_data, require_writable, write_data
-from qupath_hccmil.project.javaobjects import (
+from qupath_hccmil.project.model import EngineName, ImageResults
+from qupath_hccmil.project.paquo.javadata import read_data, require_writable, write_data
+from qupath_hccmil.project.paquo.javaobjects import (
     annotations_of,
     descendants,
     our_tiles,
     read_annotation,
     user_content,
 )
-from qupath_hccmil.project.javaresults import (
+from qupath_hccmil.project.paquo.javaresults import (
     add_results,
     census,
     has_results,
     read_results,
     remove_results,
 )
-from qupath_hccmil.project.jvm import start_qupath
-from qupath_hccmil.project.model import EngineName, ImageResults
+from qupath_hccmil.project.paquo.jvm import start_qupath
 from qupath_hccmil.project.sameness import same_results
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from qupath_hccmil.project.javabulk import (
+from qupath_hccmil.project.model import TileObjects
+from qupath_hccmil.project.names import CLASS_COLOURS
+from qupath_hccmil.project.paquo.javabulk import (
     MEASUREMENTS,
     PATH_CLASS,
     PATH_OBJECT,
@@ -22,9 +24,7 @@ from qupath_hccmil.project.javabulk import (
     static,
     then,
 )
-from qupath_hccmil.project.jvm import java
-from qupath_hccmil.project.model import TileObjects
-from qupath_hccmil.project.names import CLASS_COLOURS
+from qupath_hccmil.project.paquo.jvm import java
 from qupath_hccmil.project.qpproj import opaque
 from qupath_hccmil.project.tileids import tile_id_bytes
 

@@ -7,14 +7,14 @@ import uuid
 from collections.abc import Iterator, Sequence
 
 from qupath_hccmil.errors import UnsupportedDataError
-from qupath_hccmil.project.javaclasses import (
+from qupath_hccmil.project.native.javaclasses import (
     block_int,
     class_name,
     field,
     integer_value,
     text,
 )
-from qupath_hccmil.project.javanodes import JavaObject, ObjectArray, Part, block
+from qupath_hccmil.project.native.javanodes import JavaObject, ObjectArray, Part, block
 
 METADATA = "MetadataMap"
 OBJECT_ID = "Object ID"

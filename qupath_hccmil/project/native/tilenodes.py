@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qupath_hccmil.errors import UnsupportedDataError, WriteError
-from qupath_hccmil.project import measurements as lists
-from qupath_hccmil.project.javaclasses import class_name, integer_value
-from qupath_hccmil.project.javanodes import (
+from qupath_hccmil.project.model import TileObjects
+from qupath_hccmil.project.names import CLASS_COLOURS, is_ours
+from qupath_hccmil.project.native import measurements as lists
+from qupath_hccmil.project.native.javaclasses import class_name, integer_value
+from qupath_hccmil.project.native.javanodes import (
     END,
     JavaObject,
     JavaString,
@@ -19,10 +21,13 @@ from qupath_hccmil.project.javanodes import (
     Part,
     block,
 )
-from qupath_hccmil.project.model import TileObjects
-from qupath_hccmil.project.names import CLASS_COLOURS, is_ours
-from qupath_hccmil.project.pathobjects import METADATA, OBJECT_ID, PathObject, full_class_name
-from qupath_hccmil.project.rois import read_roi, rectangle_bounds, rectangle_node
+from qupath_hccmil.project.native.pathobjects import (
+    METADATA,
+    OBJECT_ID,
+    PathObject,
+    full_class_name,
+)
+from qupath_hccmil.project.native.rois import read_roi, rectangle_bounds, rectangle_node
 from qupath_hccmil.project.tileids import tile_ids
 
 DEFAULT_COLOUR = 0x404040

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from qupath_hccmil.errors import UnsupportedDataError
-from qupath_hccmil.project.javaclasses import ClassBook, class_name, field, integer_value
-from qupath_hccmil.project.javanodes import (
+from qupath_hccmil.project.native.javaclasses import ClassBook, class_name, field, integer_value
+from qupath_hccmil.project.native.javanodes import (
     JavaObject,
     ObjectArray,
     Part,

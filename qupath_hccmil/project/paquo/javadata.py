@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import UnsupportedDataError
-from qupath_hccmil.project.jvm import java, version_number
+from qupath_hccmil.project.paquo.jvm import java, version_number
 
 HEADER = "Data file version 3"
 END = "EOF"

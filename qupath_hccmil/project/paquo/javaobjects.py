@@ -11,7 +11,9 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from qupath_hccmil.project.javabulk import (
+from qupath_hccmil.project.model import Annotation, TileObjects
+from qupath_hccmil.project.names import is_ours
+from qupath_hccmil.project.paquo.javabulk import (
     MEASUREMENTS,
     OBJECT,
     PATH_CLASS,
@@ -32,9 +34,7 @@ from qupath_hccmil.project.javabulk import (
     then,
     where,
 )
-from qupath_hccmil.project.jvm import java
-from qupath_hccmil.project.model import Annotation, TileObjects
-from qupath_hccmil.project.names import is_ours
+from qupath_hccmil.project.paquo.jvm import java
 
 _TILE = "qupath.lib.objects.PathTileObject"
 _BOUNDS = ("getBoundsX", "getBoundsY", "getBoundsWidth", "getBoundsHeight")

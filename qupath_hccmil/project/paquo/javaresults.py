@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import WriteError
-from qupath_hccmil.project.javabulk import (
+from qupath_hccmil.project.model import ImageResults, WorkflowStep
+from qupath_hccmil.project.names import is_ours
+from qupath_hccmil.project.native.results import EMPTY_LISTS
+from qupath_hccmil.project.paquo.javabulk import (
     OBJECT,
     PATH_OBJECT,
     counts,
@@ -17,8 +20,8 @@ from qupath_hccmil.project.javabulk import (
     predicate,
     where,
 )
-from qupath_hccmil.project.javadata import JavaData
-from qupath_hccmil.project.javaobjects import (
+from qupath_hccmil.project.paquo.javadata import JavaData
+from qupath_hccmil.project.paquo.javaobjects import (
     add_measurements,
     annotations_of,
     class_counts,
@@ -29,11 +32,8 @@ from qupath_hccmil.project.javaobjects import (
     remove_ours,
     with_our_measurements,
 )
-from qupath_hccmil.project.javatiles import add_tiles
-from qupath_hccmil.project.jvm import java
-from qupath_hccmil.project.model import ImageResults, WorkflowStep
-from qupath_hccmil.project.names import is_ours
-from qupath_hccmil.project.results import EMPTY_LISTS
+from qupath_hccmil.project.paquo.javatiles import add_tiles
+from qupath_hccmil.project.paquo.jvm import java
 
 
 def read_results(data: JavaData) -> ImageResults:

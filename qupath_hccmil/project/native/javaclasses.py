@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from qupath_hccmil.errors import UnsupportedDataError
-from qupath_hccmil.project.javanodes import (
+from qupath_hccmil.project.native.javanodes import (
     CONTENTS,
     END,
     ITEM,

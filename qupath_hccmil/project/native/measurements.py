@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qupath_hccmil.errors import UnsupportedDataError
-from qupath_hccmil.project.javaclasses import (
+from qupath_hccmil.project.native.javaclasses import (
     ClassBook,
     class_name,
     field,
@@ -22,7 +22,7 @@ from qupath_hccmil.project.javaclasses import (
     text,
     written,
 )
-from qupath_hccmil.project.javanodes import (
+from qupath_hccmil.project.native.javanodes import (
     JavaObject,
     JavaString,
     Part,

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from qupath_hccmil.errors import ConflictError, WriteError
-from qupath_hccmil.project.files import (
+from qupath_hccmil.project.writing.files import (
     copy_file,
     inside,
     read_json,
@@ -31,7 +31,7 @@ from qupath_hccmil.project.files import (
     sync_folder,
     write_json,
 )
-from qupath_hccmil.project.lock import ProjectLock
+from qupath_hccmil.project.writing.lock import ProjectLock
 
 __all__ = ["BACKUPS", "Replacement", "WriteRun", "stamp"]
 

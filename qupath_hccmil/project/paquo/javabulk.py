@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qupath_hccmil.project.jvm import java
+from qupath_hccmil.project.paquo.jvm import java
 
 PATH_OBJECT = "qupath.lib.objects.PathObject"
 ROI = "qupath.lib.roi.interfaces.ROI"

@@ -1,0 +1,1 @@
+"""Scores leave the project: tables by level, and GeoJSON for QuPath."""
