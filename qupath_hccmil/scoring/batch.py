@@ -56,7 +56,7 @@ class Outcome:
     background, blurred : int
         Tiles left out for that reason.
     seconds : float
-        Wall clock, reading to written.
+        Wall clock from the first tile to written, without loading the networks.
     reason : str
         Why it failed.
     notes : list of str
@@ -143,7 +143,7 @@ def score_project(
     for entry in choose_images(project, options.images):
         start = time.perf_counter()
         try:
-            outcome = job.image(entry, start)
+            outcome = job.image(entry)
         except ModelError:
             raise
         except (HccMilError, OSError) as error:
@@ -164,7 +164,7 @@ class _Job:
     progress: Progress
     _classes_added: bool = False
 
-    def image(self, entry: ImageEntry, start: float) -> Outcome:
+    def image(self, entry: ImageEntry) -> Outcome:
         state = self.project.read(entry)
         self._check_type(state)
         annotations = tumour_annotations(state, self.settings.annotation_classes)
@@ -176,10 +176,7 @@ class _Job:
         with open_source(entry, path) as slide:
             plan = plan_tiles(slide, annotations, entry, self.settings)
             self.progress.start(entry.name, plan.expected)
-            notes = [
-                f"annotation {label} is too small for a tile and has no score"
-                for label in plan.empty_annotations
-            ]
+            notes = [f"{label}: too small for a tile, so no score" for label in plan.without_tiles]
             if self.options.dry_run:
                 return Outcome(
                     entry.name,
@@ -190,7 +187,10 @@ class _Job:
                     mpp_source=plan.resolution.source,
                     notes=notes,
                 )
-            score = score_slide(slide, plan, self.models.scorer(), self.progress.advance)
+            # Loading the networks is the run's time, not this image's.
+            scorer = self.models.scorer()
+            start = time.perf_counter()
+            score = score_slide(slide, plan, scorer, self.progress.advance)
             self._write(state, annotations, score)
             if self.options.maps is not None:
                 self._draw(entry, slide, annotations, score)

@@ -72,20 +72,28 @@ class Scored:
     verdicts: NDArray[np.int8]
 
 
+def chunks_of(n_tiles: int) -> Iterator[NDArray[np.int64]]:
+    """Rows 0 to `n_tiles` - 1, cut into chunks."""
+    return (np.arange(start, min(start + CHUNK, n_tiles)) for start in range(0, n_tiles, CHUNK))
+
+
 def read_ahead(
-    load: Callable[[NDArray[np.int64]], Chunk], n_tiles: int, *, readers: int = READERS
+    load: Callable[[NDArray[np.int64]], Chunk],
+    jobs: Iterator[NDArray[np.int64]],
+    *,
+    readers: int = READERS,
 ) -> Iterator[Chunk]:
-    """Chunks of tiles 0 to `n_tiles` - 1 in order, loaded ahead by threads.
+    """Chunks in the order of `jobs`, loaded ahead by threads.
 
     Parameters
     ----------
     load : callable
         Row numbers to a chunk; runs in a reader thread.
-    n_tiles : int
+    jobs : iterator of (n,) int64
+        Row numbers of each chunk, see :func:`chunks_of`.
     readers : int
         Threads. At most ``readers * LOOKAHEAD`` chunks wait at any time.
     """
-    jobs = (np.arange(start, min(start + CHUNK, n_tiles)) for start in range(0, n_tiles, CHUNK))
     # The readers are the threads; OpenCV starting its own inside them would fight the networks.
     cv2.setNumThreads(1)
     waiting: deque[Future[Chunk]] = deque()

@@ -11,17 +11,15 @@ from numpy.typing import NDArray
 from qupath_hccmil.errors import AnnotationError
 from qupath_hccmil.mil.aggregation import contributions, risk, slide_logit
 from qupath_hccmil.project.model import Annotation, ImageEntry
-from qupath_hccmil.scoring.pipeline import Chunk, TileVerdict, read_ahead, run
+from qupath_hccmil.scoring.pipeline import Chunk, TileVerdict, chunks_of, read_ahead, run
 from qupath_hccmil.scoring.scorer import Scorer
 from qupath_hccmil.scoring.settings import ScoreSettings
+from qupath_hccmil.scoring.tile_reader import TileReader
 from qupath_hccmil.slide.geometry import TileGeometry
 from qupath_hccmil.slide.grid import tile_grid, unique_tiles
 from qupath_hccmil.slide.reader import Slide
 from qupath_hccmil.slide.resolution import Resolution, resolve_mpp
-from qupath_hccmil.stain.vahadane import Normalizer, StainFit, fit
-
-# Pooled for the slide's one stain fit: enough to hold its range of staining.
-STAIN_TILES = 64
+from qupath_hccmil.stain.vahadane import Normalizer, StainFit
 
 
 @dataclass(frozen=True)
@@ -37,15 +35,20 @@ class TilePlan:
         Annotation UUID to the rows of its tiles; a tile may belong to several annotations.
     wanted : int or None
         Stop after so many kept tiles.
-    empty_annotations : list of str
-        Names (or UUIDs) of annotations that hold no tile.
+    labels : dict of str to str
+        Annotation UUID to its name, or the UUID where it has none.
     """
 
     resolution: Resolution
     bounds: NDArray[np.float64]
     members: dict[str, NDArray[np.int64]]
     wanted: int | None
-    empty_annotations: list[str]
+    labels: dict[str, str]
+
+    @property
+    def without_tiles(self) -> list[str]:
+        """Labels of annotations that hold no tile."""
+        return [self.labels[key] for key, rows in self.members.items() if not len(rows)]
 
     @property
     def expected(self) -> int:
@@ -164,11 +167,7 @@ def plan_tiles(
             for annotation, mine in zip(annotations, rows, strict=True)
         },
         wanted=settings.max_tiles,
-        empty_annotations=[
-            annotation.name or annotation.id
-            for annotation, mine in zip(annotations, rows, strict=True)
-            if not len(mine)
-        ],
+        labels={annotation.id: annotation.name or annotation.id for annotation in annotations},
     )
 
 
@@ -197,7 +196,7 @@ def score_slide(
         No tile is left after the tissue rule, or there is too little tissue for a stain fit.
     """
     reader = TileReader(slide, plan.bounds, scorer, plan.resolution.mpp)
-    stain = fit_stain(reader)
+    stain = reader.fit_stain()
     normalizer = Normalizer(stain, scorer.stain_target)
 
     def load(rows: NDArray[np.int64]) -> Chunk:
@@ -205,7 +204,7 @@ def score_slide(
         return Chunk(rows, verdicts, normalizer.transform(rgb[verdicts == TileVerdict.KEPT]))
 
     scored = run(
-        read_ahead(load, len(plan.bounds)),
+        read_ahead(load, chunks_of(len(plan.bounds))),
         scorer.runtime,
         len(plan.bounds),
         wanted=plan.wanted,
@@ -220,56 +219,6 @@ def score_slide(
     return _aggregate(
         plan, scorer, scored.logits, scored.nuclei_fraction, kept, stain, scored.verdicts
     )
-
-
-class TileReader:
-    """Reads tiles by row and judges them; may be called from several threads."""
-
-    def __init__(
-        self,
-        slide: Slide,
-        bounds: NDArray[np.float64],
-        scorer: Scorer,
-        mpp: float,
-    ) -> None:
-        self._slide = slide
-        self.bounds = bounds
-        self._side = scorer.geometry.tile_px
-        self._rule = scorer.tissue_rule
-        self._mpp = mpp
-        self.name = slide.path.name
-
-    def read(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
-        """Pixels and verdicts.
-
-        Returns
-        -------
-        rgb : (n, 224, 224, 3) uint8
-        verdicts : (n,) int8
-            :class:`TileVerdict`.
-        """
-        side = self._side
-        rgb = np.empty((len(rows), side, side, 3), np.uint8)
-        for i, row in enumerate(rows):
-            x, y, width, height = self.bounds[row].tolist()
-            rgb[i] = self._slide.read_tile(x, y, width, height, side)
-        return rgb, self._verdicts(rgb)
-
-    def _verdicts(self, rgb: NDArray[np.uint8]) -> NDArray[np.int8]:
-        background, blurred = self._rule.judge(rgb, self._mpp)
-        verdicts = np.full(len(rgb), TileVerdict.KEPT, np.int8)
-        verdicts[blurred] = TileVerdict.BLURRED
-        verdicts[background] = TileVerdict.BACKGROUND
-        return verdicts
-
-
-def fit_stain(reader: TileReader) -> StainFit:
-    """Fit the slide's stain on tissue pixels pooled over tiles spread evenly through it."""
-    n_tiles = len(reader.bounds)
-    rows = np.unique(np.linspace(0, n_tiles - 1, min(STAIN_TILES, n_tiles)).astype(np.int64))
-    rgb, verdicts = reader.read(rows)
-    kept = rgb[verdicts == TileVerdict.KEPT]
-    return fit(kept if len(kept) else rgb, name=reader.name)
 
 
 def _aggregate(
@@ -298,7 +247,7 @@ def _aggregate(
         if len(mine):
             annotations[annotation] = _annotation_score(tiles, mine, scorer)
         elif len(rows):
-            notes.append(f"annotation {annotation} has no tile with tissue in focus and no score")
+            notes.append(f"{plan.labels[annotation]}: no tile with tissue in focus, so no score")
     logit = float(slide_logit(tiles.logit, scorer.p))
     slide_risk = float(risk(logit))
     return SlideScore(

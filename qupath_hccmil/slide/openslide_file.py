@@ -11,6 +11,7 @@ from PIL import Image
 
 from qupath_hccmil.errors import SlideError
 from qupath_hccmil.slide.base import PyramidSlide
+from qupath_hccmil.slide.jpeg_tiles import jpeg_tiles
 
 _BOUNDS = tuple(f"openslide.bounds-{name}" for name in ("x", "y", "width", "height"))
 _MPP = (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
@@ -42,13 +43,22 @@ class OpenSlideFile(PyramidSlide):
         self.path = path
         self.levels = tuple(self._file.level_downsamples)
         self.mpp = _mpp(properties)
+        vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "")
+        self._direct = jpeg_tiles(path, vendor, self._file.level_dimensions)
 
     def close(self) -> None:
         """Let go of the file."""
+        if self._direct is not None:
+            self._direct.close()
         self._file.close()
 
     def _block(self, level: int, left: int, top: int, width: int, height: int) -> Image.Image:
         downsample = self.levels[level]
+        # Between whole downsamples OpenSlide moves pixels by fractions.
+        if self._direct is not None and downsample == round(downsample):
+            pixels = self._direct.read(level, left, top, width, height)
+            if pixels is not None:
+                return Image.fromarray(pixels)
         corner = (self._left + round(left * downsample), self._top + round(top * downsample))
         try:
             rgba = self._file.read_region(corner, level, (width, height))
