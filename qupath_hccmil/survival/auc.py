@@ -88,8 +88,8 @@ def auc_over_time(
         gap.insert(2, "time", np.asarray(times, float))
         compared.append(gap)
     columns = ["marker", "reference", "time", "difference", "se", "lower", "upper", "z", "p"]
-    differences = pd.concat(compared, ignore_index=True) if compared else pd.DataFrame(
-        columns=columns
+    differences = (
+        pd.concat(compared, ignore_index=True) if compared else pd.DataFrame(columns=columns)
     )
     return TimeAuc(pd.concat(rows, ignore_index=True), differences)
 
@@ -219,9 +219,7 @@ def _intervals(
     )
 
 
-def _band_factor(
-    influence: np.ndarray, confidence: float, simulations: int, seed: int
-) -> float:
+def _band_factor(influence: np.ndarray, confidence: float, simulations: int, seed: int) -> float:
     """How many standard errors hold the curve at all times at once."""
     spread = influence.std(axis=0)
     known = np.isfinite(spread) & (spread > 0)

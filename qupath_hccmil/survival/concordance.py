@@ -82,7 +82,7 @@ def _count_in_prefix(
     lower = np.zeros(len(value))
     equal = np.zeros(len(value))
     top = int(rank.max(initial=0)) + 2
-    for level in range(max(int(len(rank)).bit_length(), 1)):
+    for level in range(max(len(rank).bit_length(), 1)):
         asked = np.flatnonzero((prefix >> level) & 1)
         if not len(asked):
             continue

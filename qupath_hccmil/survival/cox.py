@@ -1,24 +1,22 @@
 """Cox regression: univariable, multivariable, and the gain of adding the score.
 
-lifelines fits, with Efron's ties. Where a group has no events the likelihood has no maximum, and
-Firth's penalty takes over (or the user asks for it).
+Ties by Efron. Where a group has no events the likelihood has no maximum, and Firth's penalty takes
+over (or the user asks for it).
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from lifelines import CoxPHFitter
-from lifelines.exceptions import ConvergenceError
 from scipy import stats
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.survival.firth import fit_firth
-from qupath_hccmil.survival.outcome import EVENT, TIME, complete, outcome
+from qupath_hccmil.survival.firth import firth_coefficients, fit_firth
+from qupath_hccmil.survival.outcome import complete, outcome
+from qupath_hccmil.survival.partial_likelihood import RiskSets
 from qupath_hccmil.survival.variables import Variable, design, present_levels
 
 EFRON = "Efron"
@@ -28,8 +26,6 @@ COLUMNS = [
     "variable", "label", "level", "reference", "step", "patients", "events", "coefficient", "se",
     "hazard_ratio", "lower", "upper", "z", "p", "method",
 ]  # fmt: skip
-RUNAWAY = 20.0  # a log hazard ratio per SD, or its error, that only a flat likelihood gives
-_EXACT = {"precision": 1e-13}
 
 
 @dataclass(frozen=True)
@@ -184,6 +180,30 @@ def gain_of(
     return LikelihoodRatio(statistic, degrees, p, len(rows), larger.events, note)
 
 
+def refit(time: np.ndarray, event: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Coefficients alone, for bootstrap samples; Firth's where the likelihood has no maximum.
+
+    Parameters
+    ----------
+    time : (n,) float64
+    event : (n,) bool
+    columns : (n, p) float64
+        A column that is constant in the sample gets the coefficient 0.
+
+    Returns
+    -------
+    (p,) float64
+    """
+    varies = columns.std(axis=0) > 0
+    beta = np.zeros(columns.shape[1])
+    if varies.any():
+        found = RiskSets(time, event, columns[:, varies]).maximise()
+        if found is None:
+            found = firth_coefficients(time, event, columns[:, varies])
+        beta[varies] = found
+    return beta
+
+
 @dataclass(frozen=True)
 class _Numbers:
     coefficients: np.ndarray
@@ -202,15 +222,15 @@ def _estimate(
 ) -> _Numbers:
     if penalty == "firth":
         return _firth(time, event, columns, confidence)
-    try:
-        return _efron(time, event, columns, confidence)
-    except (ConvergenceError, np.linalg.LinAlgError) as error:
-        if penalty == "auto":
-            return _firth(time, event, columns, confidence)
-        raise DataError(
-            "the Cox model does not converge: a group has no events or a variable tells the "
-            "outcome apart; use the Firth penalty"
-        ) from error
+    found = _efron(time, event, columns.to_numpy(float), confidence)
+    if found is not None:
+        return found
+    if penalty == "auto":
+        return _firth(time, event, columns, confidence)
+    raise DataError(
+        "the Cox model has no maximum: a group has no events or a variable tells the outcome "
+        "apart; use the Firth penalty"
+    )
 
 
 def _level_without_events(
@@ -225,24 +245,16 @@ def _level_without_events(
 
 
 def _efron(
-    time: np.ndarray, event: np.ndarray, columns: pd.DataFrame, confidence: float
-) -> _Numbers:
-    # lifelines stops by the size of a step, so the columns come to it with one spread.
-    spread = columns.std(ddof=0)
-    table = (columns / spread).assign(**{TIME: time, EVENT: event.astype(int)})
-    with warnings.catch_warnings():
-        # Its warnings guess at separation before the fit; the fit itself is checked below.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        model = CoxPHFitter(alpha=1 - confidence).fit(
-            table, TIME, EVENT, fit_options=_EXACT
-        )
-    beta = model.params_.to_numpy(float) / spread.to_numpy()
-    error = model.standard_errors_.to_numpy(float) / spread.to_numpy()
-    if not (np.abs([model.params_, model.standard_errors_]) < RUNAWAY).all():
-        raise ConvergenceError("the likelihood has no maximum")
+    time: np.ndarray, event: np.ndarray, columns: np.ndarray, confidence: float
+) -> _Numbers | None:
+    sets = RiskSets(time, event, columns)
+    beta = sets.maximise()
+    if beta is None:
+        return None
+    best = sets.moments(beta)
+    error = np.sqrt(np.diag(np.linalg.inv(best.variances.sum(axis=0))))
     critical = stats.norm.ppf(0.5 + confidence / 2)
     z = beta / error
-    ratio = model.log_likelihood_ratio_test().test_statistic
     return _Numbers(
         beta,
         error,
@@ -250,8 +262,8 @@ def _efron(
         beta + critical * error,
         z,
         2 * stats.norm.sf(np.abs(z)),
-        float(model.log_likelihood_),
-        float(model.log_likelihood_ - ratio / 2),
+        best.log_likelihood,
+        sets.moments(np.zeros_like(beta)).log_likelihood,
         EFRON,
     )
 

@@ -96,7 +96,7 @@ def at_horizons(
                 rows.append({**row, "at_risk": 0, "survival": np.nan, "note": note})
                 continue
             at = curve.iloc[int(np.searchsorted(times, horizon, side="right")) - 1]
-            at_risk = int((_times_of(frame, by, name) >= horizon).sum())
+            at_risk = int((_times_of(frame, by, str(name)) >= horizon).sum())
             values = {key: float(at[key]) for key in ("survival", "lower", "upper")}
             rows.append({**row, "at_risk": at_risk, **values, "note": ""})
     columns = ["group", "time", "at_risk", "survival", "lower", "upper", "note"]
@@ -139,7 +139,7 @@ def follow_up(frame: pd.DataFrame, *, confidence: float = 0.95) -> dict[str, flo
 
 
 def log_rank(frame: pd.DataFrame, by: str, *, strata: str | None = None) -> LogRank:
-    """The log-rank test (Mantel 1966), stratified when ``strata`` names a column.
+    """Compare groups by the log-rank test (Mantel 1966), stratified when ``strata`` names a column.
 
     Parameters
     ----------

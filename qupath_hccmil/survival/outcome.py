@@ -54,7 +54,7 @@ def need(frame: pd.DataFrame, columns: Iterable[str]) -> None:
 
 
 def numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
-    """A column as float64, refused when a value is missing or infinite."""
+    """Take a column as float64, refused when a value is missing or infinite."""
     need(frame, [column])
     values = pd.to_numeric(frame[column], errors="coerce").to_numpy(float)
     if not np.isfinite(values).all():
@@ -64,7 +64,7 @@ def numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
 
 
 def complete(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
-    """The rows that have a value in every column."""
+    """Keep the rows that have a value in every column."""
     columns = list(columns)
     need(frame, columns)
     return frame.dropna(subset=columns)

@@ -46,17 +46,23 @@ def restricted_means(
     for name, group in groups_of(frame, by):
         mean, error = _area(curves(group), tau, name)
         rows.append((name, len(group), tau, mean, error, *_around(mean, error, critical)))
-    means = pd.DataFrame(
-        rows, columns=["group", "patients", "tau", "rmst", "se", "lower", "upper"]
-    )
+    means = pd.DataFrame(rows, columns=["group", "patients", "tau", "rmst", "se", "lower", "upper"])
     first, compared = means.iloc[0], []
     for _, row in means.iloc[1:].iterrows():
         gap = row["rmst"] - first["rmst"]
         error = float(np.hypot(row["se"], first["se"]))
         z = gap / error if error > 0 else np.nan
         compared.append(
-            (row["group"], first["group"], tau, gap, error, *_around(gap, error, critical), z)
-            + (2 * float(stats.norm.sf(abs(z))),)
+            (
+                row["group"],
+                first["group"],
+                tau,
+                gap,
+                error,
+                *_around(gap, error, critical),
+                z,
+                2 * float(stats.norm.sf(abs(z))),
+            )
         )
     names = ["group", "reference", "tau", "difference", "se", "lower", "upper", "z", "p"]
     return RestrictedMeans(means, pd.DataFrame(compared, columns=names))
@@ -77,9 +83,7 @@ def _area(curve: pd.DataFrame, tau: float, name: str) -> tuple[float, float]:
     events = curve["events"].to_numpy(float)[inside]
     left = at_risk - events
     # Where everyone at risk has the event the curve is 0 and the area to the right with it.
-    terms = np.divide(
-        events * right**2, at_risk * left, out=np.zeros_like(right), where=left > 0
-    )
+    terms = np.divide(events * right**2, at_risk * left, out=np.zeros_like(right), where=left > 0)
     return float(pieces.sum()), float(np.sqrt(terms.sum()))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,8 @@ class Variable:
         What the report calls it.
     per : float
         The hazard ratio of a numeric variable is for this step, in the variable's unit.
+    unit : str
+        How the step is written when a number does not say it: ``per SD``, ``per doubling``.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Variable:
     levels: tuple[str, ...] = ()
     label: str = ""
     per: float = 1.0
+    unit: str = ""
 
     @property
     def title(self) -> str:
@@ -49,12 +52,34 @@ class Variable:
     @property
     def step(self) -> str:
         """The step that a numeric variable's hazard ratio is for: ``per 10``."""
-        return f"per {self.per:.3g}"
+        return self.unit or f"per {self.per:.3g}"
 
 
 @dataclass(frozen=True)
 class VariableRequest:
-    """What the user says of a variable; what is absent is recognised from the values."""
+    """What the user says of a variable; what is absent is recognised from the values.
+
+    Attributes
+    ----------
+    name : str
+        Its column.
+    kind : str
+        ``"numeric"``, ``"categorical"`` or empty.
+    levels : tuple of str
+        All categories in their order, the reference first.
+    reference : str
+        The reference alone.
+    label : str
+        What the report calls it.
+    per : float
+        Step of a numeric variable's hazard ratio; 0 for a round number just below its SD.
+    log : bool
+        Use the binary logarithm: the hazard ratio is for a doubling.
+    merge : mapping of str to str
+        Values that are renamed, so that several become one category.
+    missing : tuple of str
+        Values that mean missing.
+    """
 
     name: str
     kind: str = ""
@@ -62,6 +87,7 @@ class VariableRequest:
     reference: str = ""
     label: str = ""
     per: float = 0.0
+    log: bool = False
     merge: Mapping[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
@@ -103,14 +129,14 @@ def recognise(column: pd.Series, request: VariableRequest) -> tuple[Variable, pd
 
 
 def scaled(frame: pd.DataFrame, variable: Variable) -> pd.Series:
-    """A numeric variable in its step (``value / per``)."""
+    """Put a numeric variable in its step (``value / per``)."""
     return frame[variable.name].astype(float) / variable.per
 
 
 def design(
     frame: pd.DataFrame, variables: Sequence[Variable]
 ) -> tuple[pd.DataFrame, list[tuple[Variable, str]]]:
-    """The columns of a Cox model: one a numeric variable, one a level that is not the reference.
+    """Make the columns of a Cox model: one a numeric variable, one a level beside the reference.
 
     Parameters
     ----------
@@ -141,7 +167,7 @@ def design(
 
 
 def present_levels(frame: pd.DataFrame, variables: Sequence[Variable]) -> list[Variable]:
-    """The variables as they are in these rows: levels that nobody has are gone.
+    """Take the variables as they are in these rows: levels that nobody has are gone.
 
     A variable that is constant in these rows is left out.
     """
@@ -160,7 +186,7 @@ def present_levels(frame: pd.DataFrame, variables: Sequence[Variable]) -> list[V
 
 
 def _with_levels(variable: Variable, levels: tuple[str, ...]) -> Variable:
-    return Variable(variable.name, variable.kind, levels, variable.label, variable.per)
+    return replace(variable, levels=levels)
 
 
 def _text(value: object) -> str | None:
@@ -190,8 +216,23 @@ def _numeric(
     values = pd.to_numeric(text, errors="coerce").astype(float)
     if not np.isfinite(values.dropna()).all():
         raise DataError(f"variable {request.name!r} has an infinite value")
-    variable = Variable(request.name, "numeric", (), request.label, request.per or 1.0)
-    return variable, values
+    if request.log:
+        if (values <= 0).any():
+            raise DataError(
+                f"variable {request.name!r}: the logarithm needs values above 0, and "
+                f"{values.min():g} occurs"
+            )
+        return Variable(request.name, "numeric", (), request.label, 1.0, "per doubling"), np.log2(
+            values
+        )
+    step = request.per or _round_step(float(values.std(ddof=0)))
+    return Variable(request.name, "numeric", (), request.label, step), values
+
+
+def _round_step(spread: float) -> float:
+    """The largest 1, 2 or 5 times a power of ten that is not above the spread."""
+    power = 10.0 ** np.floor(np.log10(spread))
+    return float(max(step for step in (1, 2, 5) if step * power <= spread) * power)
 
 
 def _categorical(

@@ -217,13 +217,11 @@ calibration <- function(name, frame, predicted, horizon) {
   slope <- coxph(Surv(time, event) ~ cll, ended)
   put(name, "calibration", horizon, slope = coef(slope), slope_se = sqrt(vcov(slope)[1, 1]))
   knots <- attr(rcspline.eval(frame$cll, nk = 3, inclx = TRUE), "knots")
-  curve <- coxph(Surv(time, event) ~ rcspline.eval(cll, knots = knots, inclx = TRUE), ended, x = TRUE)
-  # Breslow baseline, as predictCox of riskRegression and lifelines have it
-  base <- basehaz(coxph(Surv(time, event) ~ rcspline.eval(cll, knots = knots, inclx = TRUE),
-                        ended, init = coef(curve), ties = "breslow",
-                        control = coxph.control(iter.max = 0)), centered = FALSE)
-  at <- max(base$hazard[base$time <= horizon])
-  smooth <- 1 - exp(-at * exp(as.vector(curve$x %*% coef(curve))))
+  ended <- cbind(ended, s = rcspline.eval(frame$cll, knots = knots, inclx = TRUE))
+  names(ended)[ncol(ended) - 1:0] <- c("s1", "s2")
+  curve <- coxph(Surv(time, event) ~ s1 + s2, ended)
+  smooth <- 1 - as.vector(summary(survfit(curve, newdata = ended), times = horizon,
+                                  extend = TRUE)$surv)
   gap <- abs(smooth - predicted)
   put(name, "calibration", horizon, ici = mean(gap), e50 = median(gap),
       e90 = quantile(gap, 0.9), emax = max(gap))
