@@ -186,9 +186,9 @@ def _decoded(
 ) -> pd.DataFrame:
     table = frame[[TIME, EVENT]].copy()
     for index, variable in enumerate(variables):
-        values = data[f"v{index}"].to_numpy()
+        values: object = data[f"v{index}"].to_numpy()
         if variable.levels:
-            names = [variable.levels[int(code)] for code in np.rint(values)]
+            names = [variable.levels[int(code)] for code in np.rint(data[f"v{index}"])]
             values = pd.Categorical(names, categories=list(variable.levels), ordered=True)
         table[variable.name] = values
     return table

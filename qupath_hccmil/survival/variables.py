@@ -14,6 +14,8 @@ from qupath_hccmil.survival.outcome import complete, need
 
 FEW_CODES = 5  # whole numbers with at most this many values are taken for codes of categories
 MOST_LEVELS = 12
+# Not categories of a disease, so never the reference of their own accord.
+PLACEHOLDER = re.compile(r"\[|unknown|not |n/?a$|missing|other", re.IGNORECASE)
 LOWEST = ("none", "no", "absent", "negative", "normal", "false", "0", "low")
 
 
@@ -222,15 +224,20 @@ def _numeric(
                 f"variable {request.name!r}: the logarithm needs values above 0, and "
                 f"{values.min():g} occurs"
             )
-        return Variable(request.name, "numeric", (), request.label, 1.0, "per doubling"), np.log2(
-            values
-        )
-    step = request.per or _round_step(float(values.std(ddof=0)))
+        doubled = Variable(request.name, "numeric", (), request.label, 1.0, "per doubling")
+        return doubled, pd.Series(np.log2(values), index=values.index)
+    step = request.per or _round_step(_spread(values))
     return Variable(request.name, "numeric", (), request.label, step), values
 
 
+def _spread(values: pd.Series) -> float:
+    # The middle half of a normal distribution is 1.35 SD wide, and outliers do not widen it.
+    low, high = values.quantile([0.25, 0.75])
+    return float((high - low) / 1.35) or float(values.std(ddof=0))
+
+
 def _round_step(spread: float) -> float:
-    """The largest 1, 2 or 5 times a power of ten that is not above the spread."""
+    """Find the largest 1, 2 or 5 times a power of ten that is not above the spread."""
     power = 10.0 ** np.floor(np.log10(spread))
     return float(max(step for step in (1, 2, 5) if step * power <= spread) * power)
 
@@ -282,7 +289,8 @@ def _levels(present: pd.Series, request: VariableRequest) -> tuple[str, ...]:
 def _natural(value: str) -> tuple[int, list[tuple[int, float, str]]]:
     parts = [part for part in re.split(r"(\d+(?:\.\d+)?)", value.lower()) if part]
     key = [(0, float(part), "") if part[0].isdigit() else (1, 0.0, part) for part in parts]
-    return (0 if value.lower() in LOWEST else 1), key
+    place = 0 if value.lower() in LOWEST else 2 if PLACEHOLDER.match(value) else 1
+    return place, key
 
 
 def _some(values: pd.Series) -> str:
