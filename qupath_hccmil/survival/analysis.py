@@ -394,7 +394,11 @@ class _Work:
 
     def _auc(self, found: Performance) -> None:
         last = max(self.horizons)
-        times = np.union1d(clinical_times(self.frame, last), self.horizons)
+        grid = clinical_times(self.frame, last)
+        # A point of the grid just beside a horizon would only show as a kink.
+        apart = np.abs(grid[:, None] - np.asarray(self.horizons)).min(axis=1)
+        near = (grid[1] - grid[0]) / 2 if last > grid[0] else 0.0
+        times = np.union1d(grid[apart > near], self.horizons)
         alone = self._markers(self.frame, {SCORE_NAME: self.frame[SCORE].to_numpy(float)}, times)
         tables, gaps = [alone[0]], []
         for name, variables in self._models():

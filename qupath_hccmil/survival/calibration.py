@@ -34,12 +34,15 @@ class Calibration:
     groups : DataFrame
         ``group, patients, predicted, observed, lower, upper``: fifths by predicted risk.
     horizon : float
+    risks : (n,) float64
+        The predictions.
     """
 
     summary: pd.DataFrame
     curve: pd.DataFrame
     groups: pd.DataFrame
     horizon: float
+    risks: np.ndarray
 
 
 def calibration(
@@ -111,6 +114,7 @@ def calibration(
         curve,
         _by_fifths(frame, risk, horizon, confidence),
         horizon,
+        risk,
     )
 
 
