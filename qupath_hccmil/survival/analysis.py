@@ -510,7 +510,7 @@ class _Work:
         for index, horizon in enumerate(self.horizons):
             table = self.frame.assign(risk__=risks[:, len(grid) + index])
             one = self.attempt(
-                f"Calibration at {horizon:g} {self.cohort.unit}",
+                f"Calibration at {horizon:g} ({self.cohort.unit})",
                 partial(
                     calibration,
                     table,
@@ -524,7 +524,7 @@ class _Work:
             if one is not None:
                 found.calibrations.append(one)
             benefit = self.attempt(
-                f"Decision curve at {horizon:g} {self.cohort.unit}",
+                f"Decision curve at {horizon:g} ({self.cohort.unit})",
                 partial(net_benefit, table, "risk__", horizon, _thresholds(table["risk__"])),
             )
             if benefit is not None:

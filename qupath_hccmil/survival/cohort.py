@@ -279,7 +279,11 @@ def _variables(frame: pd.DataFrame, settings: Settings) -> tuple[tuple[Variable,
                 raise
             notes.append(f"Left out: {error}.")
             continue
-        odd = [level for level in variable.levels if LOOKS_MISSING.match(level)]
+        odd = [
+            level
+            for level in variable.levels
+            if LOOKS_MISSING.match(level) and level not in request.levels
+        ]
         if odd:
             notes.append(
                 f"“{variable.name}” has the value(s) {', '.join(f'“{v}”' for v in odd)}, which "

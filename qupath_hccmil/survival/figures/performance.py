@@ -141,7 +141,7 @@ def decision_figure(benefit: pd.DataFrame, *, title: str) -> Figure:
 @styled
 def score_figure(score: pd.Series, groups: pd.Series, cuts: Sequence[float]) -> Figure:
     """Draw the distribution of the score, coloured by risk group, with the cuts."""
-    figure, axes = canvas(5.2, 2.6)
+    figure, axes = canvas(4.8, 2.6)
     names = [str(name) for name in groups.cat.categories]
     values = [score[groups.astype(str) == name].to_numpy(float) for name in names]
     edges = np.histogram_bin_edges(score.to_numpy(float), bins=30)
@@ -165,7 +165,7 @@ def score_figure(score: pd.Series, groups: pd.Series, cuts: Sequence[float]) -> 
 @styled
 def residuals_figure(points: pd.DataFrame, *, title: str, unit: str) -> Figure:
     """Draw scaled Schoenfeld residuals with a running mean: flat where the effect is constant."""
-    figure, axes = canvas(4.0, 2.8)
+    figure, axes = canvas(4.8, 3.4)
     ordered = points.sort_values("time")
     axes.plot(ordered["time"], ordered["beta"], "o", color=GREY, ms=2.2, alpha=0.5)
     window = max(5, len(ordered) // 5)

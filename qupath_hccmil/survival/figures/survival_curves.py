@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ def kaplan_meier_figure(
     title: str = "",
     until: float | None = None,
     colours: Sequence[str] | None = None,
-    width: float = 5.2,
+    width: float = 4.8,
 ) -> Figure:
     """Draw Kaplan-Meier curves with intervals, censoring marks and numbers at risk.
 
@@ -69,6 +70,7 @@ def kaplan_meier_figure(
         axes.set_title(plain(title, 44))
     if len(names) > 1:
         # Curves that stay high leave their room below.
+        where: Literal["lower left", "upper right"]
         where = "lower left" if curves["survival"].min() > 0.45 else "upper right"
         told = None if p is None else f"Log-rank {pretty_p(p)}"
         legend = axes.legend(loc=where, handlelength=2.2, alignment="left")
@@ -85,7 +87,7 @@ def incidence_figure(
     names = list(dict.fromkeys(table["group"]))
     colours = group_colours(len(names))
     end = float(table["time"].max()) if until is None else until
-    figure, axes = canvas(5.2, 3.4)
+    figure, axes = canvas(4.8, 3.4)
     for index, name in enumerate(names):
         part = table[table["group"] == name]
         _steps(axes, part, "incidence", colours[index], DASHES[index % len(DASHES)], name)
@@ -100,7 +102,7 @@ def incidence_figure(
 def log_log_figure(points: pd.DataFrame, *, unit: str) -> Figure:
     """Draw log(−log S) against time on a log axis: parallel where hazards are proportional."""
     names = list(dict.fromkeys(points["group"]))
-    figure, axes = canvas(5.2, 3.4)
+    figure, axes = canvas(4.8, 3.4)
     for index, (name, colour) in enumerate(zip(names, group_colours(len(names)), strict=True)):
         part = points[points["group"] == name]
         axes.step(

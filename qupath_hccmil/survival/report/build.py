@@ -27,7 +27,7 @@ from qupath_hccmil.survival.report.performance_section import (
     discrimination_section,
     tiles_section,
 )
-from qupath_hccmil.survival.report.wording import number, p_value, span
+from qupath_hccmil.survival.report.wording import moment, number, p_value, span
 
 RESEARCH = "For research use only: not a medical device, not for decisions about patients."
 
@@ -92,7 +92,7 @@ def _facts(analysis: Analysis) -> list[Fact]:
     table = analysis.effects.univariable
     if table is not None:
         for label, title in (
-            ("Risk group", "HR, high against low risk"),
+            ("Risk group", "HR, high v. low risk"),
             (SCORE_NAME, "HR per SD"),
         ):
             rows = table[(table["label"] == label) & ~table["reference"]]
@@ -109,7 +109,7 @@ def _facts(analysis: Analysis) -> list[Fact]:
         row = rows[rows["statistic"] == UNO].iloc[0]
         facts.append(
             Fact(
-                f"Uno's C to {row['tau']:g} {unit}",
+                f"Uno's C to {moment(row['tau'], unit)}",
                 number(row["estimate"], 3),
                 span(row["lower"], row["upper"], 3),
             )
@@ -119,7 +119,7 @@ def _facts(analysis: Analysis) -> list[Fact]:
         row = rows.iloc[len(rows) // 2]
         facts.append(
             Fact(
-                f"AUC at {row['time']:g} {unit}",
+                f"AUC at {moment(row['time'], unit)}",
                 number(row["auc"], 3),
                 span(row["lower"], row["upper"], 3),
             )

@@ -12,6 +12,7 @@ from qupath_hccmil import __version__
 from qupath_hccmil.survival.analysis import Analysis
 from qupath_hccmil.survival.report.blocks import Section, Table, Text
 from qupath_hccmil.survival.report.checklist import tripod
+from qupath_hccmil.survival.report.wording import NONE
 
 PACKAGES = (
     "lifelines", "scikit-survival", "statsmodels", "numpy", "scipy", "pandas", "matplotlib",
@@ -104,6 +105,7 @@ def provenance_section(analysis: Analysis, when: str) -> Section:
     """Show settings, versions, and the hashes of data and models."""
     section = Section("provenance", "Settings, versions and data")
     settings = [(key, _told(value)) for key, value in settings_told(analysis).items()]
+    settings = [(key, value) for key, value in settings if value != NONE]
     section.blocks.append(
         Table(
             "settings",
@@ -149,8 +151,8 @@ def settings_told(analysis: Analysis) -> dict[str, object]:
 
 def _told(value: object) -> str:
     if isinstance(value, list | tuple):
-        return ", ".join(_told(part) for part in value) or "—"
-    return "—" if value in ("", None) else str(value)
+        return ", ".join(_told(part) for part in value) or NONE
+    return NONE if value in ("", None) else str(value)
 
 
 def _version(name: str) -> str:

@@ -15,6 +15,7 @@ from qupath_hccmil.survival.kaplan_meier import LogRank
 from qupath_hccmil.survival.report.blocks import Block, Image, Images, Section, Table, Text
 from qupath_hccmil.survival.report.wording import (
     NONE,
+    moment,
     number,
     p_value,
     percent_span,
@@ -318,7 +319,7 @@ def _restricted(analysis: Analysis) -> list[Block]:
         for _, row in found.means.iterrows()
     ]
     head = ("Group", "Patients", f"Mean in {unit} (95 % interval)")
-    caption = f"Restricted mean survival up to {tau:g} {unit}"
+    caption = f"Restricted mean survival up to {moment(tau, unit)}"
     blocks: list[Block] = [Table("restricted_means", caption, head, means, found.means)]
     gaps = [
         (

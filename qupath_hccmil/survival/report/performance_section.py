@@ -15,6 +15,7 @@ from qupath_hccmil.survival.figures.style import svg
 from qupath_hccmil.survival.figures.survival_curves import incidence_figure
 from qupath_hccmil.survival.report.blocks import Block, Image, Images, Section, Table, Text
 from qupath_hccmil.survival.report.wording import (
+    moment,
     number,
     p_value,
     percent_span,
@@ -135,7 +136,7 @@ def calibration_section(analysis: Analysis) -> Section:
     if found.net_benefit is not None:
         images = []
         for horizon, part in found.net_benefit.groupby("horizon"):
-            title = f"At {horizon:g} {unit}"
+            title = f"At {moment(horizon, unit)}"
             images.append(
                 Image(
                     f"decision_curve_{horizon:g}",
@@ -264,11 +265,11 @@ def _calibrations(analysis: Analysis) -> list[Block]:
         "percentile and largest difference between predicted and smoothed observed risk) are 0 "
         "when calibration is perfect."
     )
-    head = ("", *(f"At {horizon:g} {unit}" for horizon in horizons))
+    head = ("", *(f"At {moment(horizon, unit)}" for horizon in horizons))
     blocks: list[Block] = [Table("calibration", "Calibration", head, rows, data, note)]
     images = []
     for one in found.calibrations:
-        title = f"At {one.horizon:g} {unit}"
+        title = f"At {moment(one.horizon, unit)}"
         told = (
             f"Calibration {title[0].lower()}{title[1:]}: smoothed curve and fifths of patients, "
             "with 95 % intervals."
@@ -284,7 +285,7 @@ def _brier(analysis: Analysis) -> Table:
     assert found is not None
     rows = [
         (
-            f"{row['time']:g} {unit}",
+            f"{moment(row['time'], unit)}",
             with_span(row["brier"], row["lower"], row["upper"], 3),
             number(row["null"], 3),
             with_span(row["scaled"], row["scaled_lower"], row["scaled_upper"], 3),

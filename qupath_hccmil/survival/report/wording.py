@@ -60,6 +60,11 @@ def percent_span(value: float, low: float, high: float) -> str:
     return f"{told} ({100 * low:.1f} to {100 * high:.1f})"
 
 
+def moment(time: float, unit: str) -> str:
+    """Write a time with its unit: 1 year, 3 years."""
+    return f"{time:g} {unit.removesuffix('s') if time == 1 else unit}"
+
+
 def p_value(p: float) -> str:
     """Write a p-value: never 0, never more digits than it has."""
     if math.isnan(p):
