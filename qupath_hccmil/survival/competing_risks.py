@@ -44,7 +44,7 @@ def cumulative_incidence(
     need(frame, [TIME, EVENT])
     unknown = set(frame[EVENT].unique()) - {0, *causes}
     if unknown:
-        raise DataError(f"event code {sorted(unknown)[0]!r} is none of 0, {list(causes)}")
+        raise DataError(f"event code {min(unknown)} is none of 0, {list(causes)}")
     parts = []
     for name, group in groups_of(frame, by):
         time = group[TIME].to_numpy(float)

@@ -331,7 +331,8 @@ def _table(
 def _row(numbers: _Numbers, index: int | None) -> tuple[float, ...]:
     if index is None:
         return 0.0, np.nan, 1.0, np.nan, np.nan, np.nan, np.nan
-    ratio = np.exp([numbers.coefficients[index], numbers.lower[index], numbers.upper[index]])
+    with np.errstate(over="ignore"):  # a step of the variable that is far too wide gives ∞
+        ratio = np.exp([numbers.coefficients[index], numbers.lower[index], numbers.upper[index]])
     return (
         float(numbers.coefficients[index]),
         float(numbers.se[index]),

@@ -78,11 +78,8 @@ def impute(
     table, kept = _coded(frame, variables), present_levels(frame, variables)
     table["event"] = event.astype(float)
     table["hazard"] = _nelson_aalen(time, event)
-    # statsmodels draws from numpy's global generator: it gets this seed and its state back.
-    state = np.random.get_state()
-    np.random.seed(seed)
     try:
-        chain = MICEData(table, k_pmm=min(DONORS, len(table) - 1))
+        chain = MICEData(table, k_pmm=min(DONORS, len(table) - 1), rng=np.random.default_rng(seed))
         tables = []
         for _ in range(count):
             chain.update_all(CYCLES)
@@ -90,8 +87,6 @@ def impute(
     except (ValueError, np.linalg.LinAlgError) as error:
         names = ", ".join(variable.name for variable in kept)
         raise DataError(f"imputation of {names} failed: {error}") from error
-    finally:
-        np.random.set_state(state)
     return tables
 
 

@@ -136,7 +136,7 @@ def _p(test: LogRank) -> str:
 
 def _sign(p: float) -> str:
     told = p_value(p)
-    return told if told.startswith("<") else f"= {told}"
+    return told if told.startswith("<") else f"=\u00a0{told}"
 
 
 def _horizons(analysis: Analysis) -> Table:

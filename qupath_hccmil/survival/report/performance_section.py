@@ -135,7 +135,8 @@ def calibration_section(analysis: Analysis) -> Section:
         section.blocks.append(_brier(analysis))
     if found.net_benefit is not None:
         images = []
-        for horizon, part in found.net_benefit.groupby("horizon"):
+        for horizon in found.net_benefit["horizon"].unique().tolist():
+            part = found.net_benefit[found.net_benefit["horizon"] == horizon]
             title = f"At {moment(horizon, unit)}"
             images.append(
                 Image(

@@ -70,7 +70,7 @@ def p_value(p: float) -> str:
     if math.isnan(p):
         return NONE
     if p < 0.0001:
-        return "< 0.0001"
+        return "<\u00a00.0001"
     if p < 0.001:
         return f"{p:.4f}"
     return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
