@@ -49,6 +49,7 @@ from qupath_hccmil.survival.variables import Variable
 
 USUAL_HORIZONS = (1.0, 3.0, 5.0)  # years
 FEWEST_AT_RISK = 10
+FINE, COARSE, MANY = 25, 12, 20_000  # times of an AUC curve, and patients where it is coarser
 SCORE_NAME = "Risk score"
 CLINICAL_MODEL = "Clinical model"
 Found = TypeVar("Found")
@@ -394,7 +395,8 @@ class _Work:
 
     def _auc(self, found: Performance) -> None:
         last = max(self.horizons)
-        grid = clinical_times(self.frame, last)
+        points = FINE if len(self.frame) < MANY else COARSE
+        grid = clinical_times(self.frame, last, points)
         # A point of the grid just beside a horizon would only show as a kink.
         apart = np.abs(grid[:, None] - np.asarray(self.horizons)).min(axis=1)
         near = (grid[1] - grid[0]) / 2 if last > grid[0] else 0.0

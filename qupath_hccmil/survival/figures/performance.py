@@ -23,6 +23,9 @@ from qupath_hccmil.survival.figures.style import (
 )
 
 
+MOST_DOTS = 1500
+
+
 @styled
 def auc_figure(curve: pd.DataFrame, *, unit: str) -> Figure:
     """Draw AUC over time of every marker, the first with its interval and simultaneous band.
@@ -167,10 +170,11 @@ def residuals_figure(points: pd.DataFrame, *, title: str, unit: str) -> Figure:
     """Draw scaled Schoenfeld residuals with a running mean: flat where the effect is constant."""
     figure, axes = canvas(4.8, 3.4)
     ordered = points.sort_values("time")
-    axes.plot(ordered["time"], ordered["beta"], "o", color=GREY, ms=2.2, alpha=0.5)
     window = max(5, len(ordered) // 5)
     smooth = ordered["beta"].rolling(window, center=True, min_periods=window // 2).mean()
-    axes.plot(ordered["time"], smooth, color=HIGH)
+    shown = slice(None, None, -(-len(ordered) // MOST_DOTS) or 1)
+    axes.plot(ordered["time"][shown], ordered["beta"][shown], "o", color=GREY, ms=2.2, alpha=0.5)
+    axes.plot(ordered["time"][shown], smooth[shown], color=HIGH)
     axes.axhline(float(ordered["beta"].mean()), color=INK, lw=0.9, ls=(0, (2, 2)))
     low, high = ordered["beta"].quantile([0.02, 0.98])
     room = 0.1 * (high - low) if high > low else 1.0

@@ -23,6 +23,8 @@ from qupath_hccmil.survival.figures.style import (
 )
 
 BAND = 0.14
+PIXELS = 1200  # steps that can be told apart across a figure
+MOST_MARKS = 400  # more marks of censoring than that only make a line thick
 
 
 @styled
@@ -59,9 +61,10 @@ def kaplan_meier_figure(
     end = float(curves["time"].max()) if until is None else until
     figure, axes = canvas(width, 3.1 + 0.2 * len(names) + (0.25 if title else 0))
     for index, name in enumerate(names):
-        part = curves[curves["group"] == name]
+        part = _as_seen(curves[curves["group"] == name], end)
         _steps(axes, part, "survival", colours[index], DASHES[index % len(DASHES)], name)
         lost = part[(part["censored"] > 0) & (part["time"] <= end)]
+        lost = lost if len(lost) <= MOST_MARKS else lost.iloc[:0]
         axes.plot(
             lost["time"], lost["survival"], "|", color=colours[index], ms=4, mew=0.7, alpha=0.7
         )
@@ -89,7 +92,7 @@ def incidence_figure(
     end = float(table["time"].max()) if until is None else until
     figure, axes = canvas(4.8, 3.4)
     for index, name in enumerate(names):
-        part = table[table["group"] == name]
+        part = _as_seen(table[table["group"] == name], end)
         _steps(axes, part, "incidence", colours[index], DASHES[index % len(DASHES)], name)
     _percent(axes, end, f"Time ({unit})", "Cumulative incidence")
     axes.set_title(plain(title, 60))
@@ -104,7 +107,7 @@ def log_log_figure(points: pd.DataFrame, *, unit: str) -> Figure:
     names = list(dict.fromkeys(points["group"]))
     figure, axes = canvas(4.8, 3.4)
     for index, (name, colour) in enumerate(zip(names, group_colours(len(names)), strict=True)):
-        part = points[points["group"] == name]
+        part = _as_seen(points[points["group"] == name], float(points["time"].max()))
         axes.step(
             part["time"],
             part["log_minus_log"],
@@ -119,6 +122,14 @@ def log_log_figure(points: pd.DataFrame, *, unit: str) -> Figure:
     axes.set_ylabel("log(−log survival)")
     axes.legend(loc="lower right", handlelength=2.2)
     return figure
+
+
+def _as_seen(part: pd.DataFrame, end: float) -> pd.DataFrame:
+    """Keep the last step in each pixel: a curve of many thousand steps looks the same."""
+    if len(part) <= PIXELS or end <= 0:
+        return part
+    pixel = (part["time"] / end * PIXELS).astype(int)
+    return part[~pixel.duplicated(keep="last")]
 
 
 def _steps(
