@@ -22,7 +22,6 @@ from qupath_hccmil.survival.figures.style import (
     styled,
 )
 
-
 MOST_DOTS = 1500
 
 
