@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.survival.kaplan_meier import at_horizons
-from qupath_hccmil.survival.outcome import numbers
+from qupath_hccmil.survival.kaplan_meier import survival_at
+from qupath_hccmil.survival.outcome import numbers, outcome
 
 THRESHOLDS = tuple(np.round(np.arange(0.01, 0.96, 0.01), 2))
 
@@ -42,7 +42,8 @@ def net_benefit(
         are not followed to the horizon.
     """
     risk = numbers(frame, predicted)
-    everyone = float(at_horizons(frame, [horizon])["survival"].iloc[0])
+    time, event = outcome(frame)
+    everyone = survival_at(time, event, horizon)
     rows = []
     for threshold in thresholds:
         if not 0 < threshold < 1:
@@ -51,7 +52,7 @@ def net_benefit(
         above = risk > threshold
         share, benefit = float(above.mean()), 0.0
         if above.any():
-            free = float(at_horizons(frame[above], [horizon])["survival"].iloc[0])
+            free = survival_at(time[above], event[above], horizon)
             benefit = share * (1 - free) - share * free * odds
         rows.append((threshold, share, benefit, (1 - everyone) - everyone * odds, 0.0))
     return pd.DataFrame(rows, columns=["threshold", "treated", "model", "all", "none"])

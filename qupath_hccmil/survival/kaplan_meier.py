@@ -103,6 +103,18 @@ def at_horizons(
     return pd.DataFrame(rows, columns=columns)
 
 
+def survival_at(time: np.ndarray, event: np.ndarray, horizon: float) -> float:
+    """Survival at one time without an interval, for what asks it of hundreds of subgroups.
+
+    NaN past the last follow-up; lifelines takes 10 ms for a curve, a decision curve needs 50.
+    """
+    if horizon > time.max():
+        return float("nan")
+    at, deaths = np.unique(time[event & (time <= horizon)], return_counts=True)
+    at_risk = len(time) - np.searchsorted(np.sort(time), at, side="left")
+    return float(np.prod(1 - deaths / at_risk))
+
+
 def medians(
     frame: pd.DataFrame, by: str | None = None, *, confidence: float = 0.95
 ) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.kaplan_meier import curves
 from qupath_hccmil.survival.outcome import complete, outcome
 from qupath_hccmil.survival.partial_likelihood import Moments, RiskSets
@@ -39,6 +40,11 @@ def schoenfeld_test(
     -------
     DataFrame
         ``variable, statistic, degrees_of_freedom, p``; the last row is ``GLOBAL``.
+
+    Raises
+    ------
+    DataError
+        There are too few events.
     """
     frame = complete(frame, [variable.name for variable in variables])
     moments, owners = _moments(frame, variables, coefficients)
@@ -48,7 +54,14 @@ def schoenfeld_test(
     mixed = np.einsum("d,dij->ij", transform, moments.variances)
     squared = np.einsum("d,dij->ij", transform**2, moments.variances)
     # What is left of the slopes' information once the effects themselves are estimated.
-    left = squared - mixed @ np.linalg.solve(information, mixed)
+    try:
+        left = squared - mixed @ np.linalg.solve(information, mixed)
+        return _rows(owners, slope, left)
+    except np.linalg.LinAlgError as error:
+        raise DataError(f"{len(moments.times)} event(s) are too few for this test") from error
+
+
+def _rows(owners: list[str], slope: np.ndarray, left: np.ndarray) -> pd.DataFrame:
     rows = []
     for name in [*dict.fromkeys(owners), GLOBAL]:
         part = [i for i, owner in enumerate(owners) if name in (owner, GLOBAL)]
@@ -70,7 +83,7 @@ def scaled_residuals(
     frame = complete(frame, [variable.name for variable in variables])
     moments, _ = _moments(frame, variables, coefficients)
     _, terms = design(frame, present_levels(frame, variables))
-    average = np.linalg.inv(moments.variances.mean(axis=0))
+    average = np.linalg.pinv(moments.variances.mean(axis=0))
     beta = moments.residuals @ average + np.asarray(coefficients, float)
     parts = [
         pd.DataFrame(

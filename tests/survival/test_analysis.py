@@ -18,6 +18,7 @@ from tests.survival.conftest import made_cohort
 from tests.survival.datasets import SCORES
 
 SETTINGS = Settings(time="rfs_days", event="rfs_event", bootstrap=0)
+ONE = {"horizons": (3.0,)}  # what needs no more is quicker with one horizon
 
 
 def both(tmp_path, frame: pd.DataFrame):
@@ -99,6 +100,7 @@ def test_analysis_finds_that_the_score_predicts(tmp_path):
     found = run(tmp_path, made_cohort(200))
     assert found.problems == []
     fit = found.effects.with_score
+    assert fit is not None
     assert fit.table.loc[0, "hazard_ratio"] > 1
     assert found.effects.gain.p < 0.001
     assert found.performance.auc["auc"].iloc[0] > 0.6
@@ -108,7 +110,7 @@ def test_analysis_finds_that_the_score_predicts(tmp_path):
 
 def test_a_reversed_score_is_noticed(tmp_path):
     frame = made_cohort(200).assign(risk_score=lambda f: 1 - f["risk_score"])
-    found = run(tmp_path, frame)
+    found = run(tmp_path, frame, variables=(), **ONE)
     assert found.effects.with_score.table.loc[0, "hazard_ratio"] < 1
     report = write_analysis(found, tmp_path / "out").read_text()
     assert "the score may be reversed" in report.replace("\n", " ")
@@ -128,7 +130,7 @@ def test_competing_deaths_are_analysed(tmp_path):
 
 
 def test_one_risk_group_still_has_an_analysis(tmp_path):
-    found = run(tmp_path, made_cohort(100), threshold=0.999)
+    found = run(tmp_path, made_cohort(100), threshold=0.999, **ONE)
     assert found.effects.with_group is None
     assert found.effects.with_score is not None
     assert [part for part, _ in found.problems] == ["Univariable Cox, Risk group"]
@@ -153,7 +155,7 @@ def test_short_follow_up_uses_the_median_event():
 def test_a_level_without_events_does_not_stop_the_analysis(tmp_path):
     frame = made_cohort(120)
     frame.loc[frame["stage"] == "III", "rfs_event"] = 0
-    found = run(tmp_path, frame)
+    found = run(tmp_path, frame, variables=(VariableRequest("stage"),), **ONE)
     table = found.effects.univariable
     assert (table.loc[table["variable"] == "stage", "method"] == "Firth").all()
     assert "no events" in write_analysis(found, tmp_path / "out").read_text()
@@ -177,10 +179,10 @@ def test_one_patient_is_refused(tmp_path):
         run(tmp_path, made_cohort(1))
 
 
-@pytest.mark.parametrize("patients", [2, 4, 8, 15])
+@pytest.mark.parametrize("patients", [2, 5, 15])
 def test_tiny_cohorts_are_analysed_as_far_as_they_go(tmp_path, patients):
     frame = made_cohort(patients, seed=9).assign(rfs_event=1)
-    found = run(tmp_path, frame, bootstrap=3)
+    found = run(tmp_path, frame, bootstrap=3, variables=())
     write_analysis(found, tmp_path / "out")
     json.loads((tmp_path / "out" / "results.json").read_text())
 
@@ -188,7 +190,8 @@ def test_tiny_cohorts_are_analysed_as_far_as_they_go(tmp_path, patients):
 def test_a_perfect_score_is_analysed(tmp_path):
     frame = made_cohort(80)
     rank = frame["rfs_days"].rank(method="first")
-    found = run(tmp_path, frame.assign(risk_score=1 - rank / 81, rfs_event=1))
+    perfect = frame.assign(risk_score=1 - rank / 81, rfs_event=1)
+    found = run(tmp_path, perfect, variables=(), **ONE)
     assert found.performance.discrimination.table["apparent"].iloc[0] == pytest.approx(1, abs=0.01)
     write_analysis(found, tmp_path / "out")
 
@@ -215,16 +218,16 @@ def test_tcga_gives_the_stage_hazard_ratios_of_its_readme(tcga_file):
 
 
 def test_imputation_stands_beside_complete_cases(tmp_path):
-    found = run(tmp_path, made_cohort(120), imputations=2)
+    found = run(tmp_path, made_cohort(120), imputations=2, **ONE)
     assert found.effects.imputed.patients == 120 > found.effects.with_score.patients
 
 
 def test_a_baseline_of_another_cohort_predicts_here(tmp_path):
-    first = run(tmp_path, made_cohort(150, seed=1))
+    first = run(tmp_path, made_cohort(150, seed=1), variables=())
     write_analysis(first, tmp_path / "first")
     path = str(tmp_path / "first" / "baseline.json")
     second = run(tmp_path, made_cohort(150, seed=2), baseline=path, report_unit="months",
-                 horizons=(12.0, 36.0))  # fmt: skip
+                 horizons=(12.0, 36.0), variables=())  # fmt: skip
     slope = (
         second.performance.calibrations[1]
         .summary.set_index("quantity")

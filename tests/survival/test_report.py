@@ -188,7 +188,8 @@ PROBE = """<script>addEventListener("load", () => {
 const wide = [...document.querySelectorAll("body *")].filter(e => !e.closest(".scroll") &&
   e.getBoundingClientRect().right > innerWidth + 1).length;
 const broken = [...document.images].filter(i => !i.naturalWidth).length;
-document.body.setAttribute("data-probe", `${innerWidth} ${wide} ${broken} ${document.images.length}`);
+const all = document.images.length;
+document.body.setAttribute("data-probe", `${innerWidth} ${wide} ${broken} ${all}`);
 });</script></body>"""
 
 
