@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,7 +118,8 @@ def survival(
         click.echo(f"Risk groups: {cohort.groups.description}")
         for reason, count in cohort.left_out["reason"].value_counts().items():
             click.echo(f"Left out: {count} ({reason})")
-    analysis = analyse(cohort, settings)
+    watched = not silent and sys.stderr.isatty()
+    analysis = analyse(cohort, settings, _tell if watched else None)
     report = write_analysis(analysis, out, report_format)
     if as_json:
         click.echo(
@@ -136,6 +138,10 @@ def survival(
         for part, reason in analysis.problems:
             click.echo(f"Not done: {part}: {reason}")
         click.echo(f"Report: {report}")
+
+
+def _tell(step: str) -> None:
+    click.echo(f"  {step} …", err=True)
 
 
 def _settings(given: Settings | None, options: dict[str, Any]) -> Settings:

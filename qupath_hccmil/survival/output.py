@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.survival.analysis import Analysis
+from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.report.build import build_report
 from qupath_hccmil.survival.report.render import render_html, render_markdown
 from qupath_hccmil.survival.results import results_json

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qupath_hccmil.survival.analysis import Analysis
+from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.report.closing_section import provenance, settings_told
 
 FORMAT = "qupath-hccmil survival results 1"

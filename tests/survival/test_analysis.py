@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.survival.analysis import analyse, choose_horizons
+from qupath_hccmil.survival.analysis import analyse
 from qupath_hccmil.survival.cohort import GROUP, read_cohort
 from qupath_hccmil.survival.output import as_csv, write_analysis
 from qupath_hccmil.survival.results import plain
 from qupath_hccmil.survival.settings import Settings, read_settings
 from qupath_hccmil.survival.variables import VariableRequest
+from qupath_hccmil.survival.work import choose_horizons
 from tests.survival.conftest import made_cohort
 from tests.survival.datasets import SCORES
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from qupath_hccmil import __version__
-from qupath_hccmil.survival.analysis import SCORE_NAME, Analysis
 from qupath_hccmil.survival.discrimination import SCORE, UNO
+from qupath_hccmil.survival.findings import SCORE_NAME, Analysis
 from qupath_hccmil.survival.report.blocks import Fact, Report
 from qupath_hccmil.survival.report.closing_section import (
     checklist_section,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from qupath_hccmil.survival.analysis import Analysis
+from qupath_hccmil.survival.findings import Analysis
 
 AUTHORS = "To be written by the authors."
 

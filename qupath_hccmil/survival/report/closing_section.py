@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 import pandas as pd
 
 from qupath_hccmil import __version__
-from qupath_hccmil.survival.analysis import Analysis
+from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.report.blocks import Section, Table, Text
 from qupath_hccmil.survival.report.checklist import tripod
 from qupath_hccmil.survival.report.wording import NONE

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from qupath_hccmil.survival.analysis import Analysis
 from qupath_hccmil.survival.cohort import GROUP, SCORE
 from qupath_hccmil.survival.figures.performance import score_figure
 from qupath_hccmil.survival.figures.style import svg
+from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.kaplan_meier import OVERALL
 from qupath_hccmil.survival.report.blocks import Image, Images, Section, Table, Text
 from qupath_hccmil.survival.report.wording import number, percent, whole, with_span

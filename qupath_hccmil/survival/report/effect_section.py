@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
-from qupath_hccmil.survival.analysis import Analysis, Stratum
 from qupath_hccmil.survival.cohort import GROUP, SCORE
 from qupath_hccmil.survival.cox import FIRTH, CoxFit
 from qupath_hccmil.survival.figures.forest import forest_figure
 from qupath_hccmil.survival.figures.performance import residuals_figure
 from qupath_hccmil.survival.figures.style import group_colours, svg
 from qupath_hccmil.survival.figures.survival_curves import kaplan_meier_figure, log_log_figure
+from qupath_hccmil.survival.findings import Analysis, Stratum
 from qupath_hccmil.survival.kaplan_meier import LogRank
 from qupath_hccmil.survival.report.blocks import Block, Image, Images, Section, Table, Text
 from qupath_hccmil.survival.report.wording import (

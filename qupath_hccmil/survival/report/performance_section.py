@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from qupath_hccmil.survival.analysis import SCORE_NAME, Analysis
 from qupath_hccmil.survival.discrimination import HARRELL
 from qupath_hccmil.survival.figures.performance import (
     auc_figure,
@@ -13,6 +12,7 @@ from qupath_hccmil.survival.figures.performance import (
 )
 from qupath_hccmil.survival.figures.style import svg
 from qupath_hccmil.survival.figures.survival_curves import incidence_figure
+from qupath_hccmil.survival.findings import SCORE_NAME, Analysis
 from qupath_hccmil.survival.report.blocks import Block, Image, Images, Section, Table, Text
 from qupath_hccmil.survival.report.wording import (
     moment,
