@@ -29,6 +29,8 @@ class Stratum:
     variable: str
     level: str
     curves: pd.DataFrame
+    horizons: pd.DataFrame
+    medians: pd.DataFrame
     test: LogRank
     patients: int
     events: int

@@ -52,8 +52,16 @@ def survival_step(work: Work) -> Survival:
 
 
 def _stratum(work: Work, name: str, level: str, part: pd.DataFrame) -> Stratum:
-    table = curves(part, GROUP, confidence=work.confidence)
-    return Stratum(name, level, table, log_rank(part, GROUP), len(part), int(part[EVENT].sum()))
+    return Stratum(
+        name,
+        level,
+        curves(part, GROUP, confidence=work.confidence),
+        at_horizons(part, work.horizons, GROUP, confidence=work.confidence),
+        medians(part, GROUP, confidence=work.confidence),
+        log_rank(part, GROUP),
+        len(part),
+        int(part[EVENT].sum()),
+    )
 
 
 def _levels_of(frame: pd.DataFrame, variable: Variable) -> tuple[pd.Series, str]:

@@ -94,7 +94,8 @@ def test_every_figure_is_a_vector_and_every_table_a_csv(written):
     tables = {path.stem for path in written.glob("tables/*.csv")}
     assert html.count('<figure class="table') == len(tables)
     assert tables >= {
-        "flow", "left_out", "table_1", "missing", "survival_at_horizons", "medians",
+        "flow", "left_out", "table_1", "missing", "survival_at_horizons",
+        "survival_in_strata", "medians",
         "cox_univariable", "cox_multivariable_score", "cox_imputed", "proportional_hazards",
         "restricted_means", "auc", "auc_differences", "concordance", "calibration", "brier",
         "cumulative_incidence", "cause_specific", "tiles_of_interest", "tripod_ai", "settings",

@@ -54,7 +54,11 @@ def survival_section(analysis: Analysis) -> Section:
                 "median, for these figures only):"
             )
         )
-        section.blocks += [_strata(analysis, endpoint), _stratified(analysis)]
+        section.blocks += [
+            _strata(analysis, endpoint),
+            _strata_table(analysis),
+            _stratified(analysis),
+        ]
     return section
 
 
@@ -195,6 +199,37 @@ def _strata(analysis: Analysis, endpoint: str) -> Images:
         told = _stratum_told(stratum)
         images.append(Image(f"km_stratum_{index + 1}", told, svg(drawn), told))
     return Images(images, "small")
+
+
+def _strata_table(analysis: Analysis) -> Table:
+    unit = analysis.cohort.unit
+    rows: list[tuple[str, ...]] = []
+    parts = []
+    width = 4 + len(analysis.horizons)
+    for stratum in analysis.survival.strata:
+        head = f"{stratum.variable}: {stratum.level} (log-rank {_p(stratum.test)})"
+        rows.append((head, *[""] * (width - 1)))
+        for _, row in stratum.medians.iterrows():
+            at = stratum.horizons[stratum.horizons["group"] == row["group"]]
+            survival = [percent_span(*one) for one in at[["survival", "lower", "upper"]].to_numpy()]
+            told = with_span(row["median"], row["lower"], row["upper"])
+            counts = (whole(row["patients"]), whole(row["events"]))
+            rows.append((f"\u2003{row['group']}", *counts, told, *survival))
+        wide = stratum.horizons.pivot(index="group", columns="time", values="survival")
+        wide.columns = [f"survival_at_{time:g}" for time in wide.columns]
+        table = stratum.medians.merge(wide, left_on="group", right_index=True)
+        parts.append(
+            table.assign(variable=stratum.variable, level=stratum.level, log_rank_p=stratum.test.p)
+        )
+    head_row = ("", "Patients", "Events", f"Median in {unit}")
+    horizons = [f"At {moment(horizon, unit)}" for horizon in analysis.horizons]
+    return Table(
+        "survival_in_strata",
+        "Survival by risk group inside each stratum, with 95 % intervals",
+        (*head_row, *horizons),
+        rows,
+        pd.concat(parts, ignore_index=True),
+    )
 
 
 def _stratum_told(stratum: Stratum) -> str:

@@ -10,7 +10,8 @@ import jinja2
 
 from qupath_hccmil.survival.report.blocks import Image, Images, Report, Table, Text
 
-NUMBER = re.compile(r"^[−<∞—]?\s?[\d.,]+|^[—∞]$|^1 \(reference\)$")
+NUMBER = re.compile(r"^[−<∞—\d]")
+INDENT = "\u2003"
 
 
 def render_html(report: Report) -> str:
@@ -35,7 +36,11 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
     )
     environment.globals.update(kind=_kind)
     environment.filters.update(
-        data_uri=_data_uri, is_heading=_is_heading, is_number=_is_number, cell=_cell
+        data_uri=_data_uri,
+        is_heading=_is_heading,
+        is_number=_is_number,
+        is_indented=_is_indented,
+        cell=_cell,
     )
     return environment
 
@@ -59,6 +64,10 @@ def _is_number(table: Table, column: int) -> bool:
         return False
     cells = [row[column] for row in table.rows if row[column]]
     return bool(cells) and sum(bool(NUMBER.match(cell)) for cell in cells) * 2 > len(cells)
+
+
+def _is_indented(cell: str) -> bool:
+    return str(cell).startswith(INDENT)
 
 
 def _cell(text: str) -> str:
