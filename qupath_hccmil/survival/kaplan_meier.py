@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from lifelines import KaplanMeierFitter
-from lifelines.utils import qth_survival_times
 from scipy import stats
 
 from qupath_hccmil.survival.outcome import EVENT, TIME, complete, need, outcome
 
 OVERALL = "All patients"
+HALF_TOLERANCE = 1.5e-8  # the root of the machine's precision, as R
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,17 @@ def curves(frame: pd.DataFrame, by: str | None = None, *, confidence: float = 0.
     -------
     DataFrame
         ``group, time, at_risk, events, censored, survival, lower, upper``; the first row of a
-        group is time 0. ``at_risk`` counts the patients just before ``time``.
+        group is time 0. ``at_risk`` counts the patients just before ``time``. Where the survival is
+        1 or 0 there is no interval (NaN), as in R.
     """
     parts = []
     for name, group in groups_of(frame, by):
         fit = _fit(group, confidence)
         table = fit.event_table
+        survival = fit.survival_function_.iloc[:, 0].to_numpy(float)
+        # At 1 and at 0 the interval on this scale does not exist; lifelines gives a width of 0.
+        between = (survival > 0) & (survival < 1)
+        bounds = np.where(between[:, None], fit.confidence_interval_.to_numpy(float), np.nan)
         parts.append(
             pd.DataFrame(
                 {
@@ -61,9 +66,9 @@ def curves(frame: pd.DataFrame, by: str | None = None, *, confidence: float = 0.
                     "at_risk": table["at_risk"].to_numpy(int),
                     "events": table["observed"].to_numpy(int),
                     "censored": table["censored"].to_numpy(int),
-                    "survival": fit.survival_function_.iloc[:, 0].to_numpy(float),
-                    "lower": fit.confidence_interval_.iloc[:, 0].to_numpy(float),
-                    "upper": fit.confidence_interval_.iloc[:, 1].to_numpy(float),
+                    "survival": survival,
+                    "lower": bounds[:, 0],
+                    "upper": bounds[:, 1],
                 }
             )
         )
@@ -224,7 +229,12 @@ def _fit(group: pd.DataFrame, confidence: float) -> KaplanMeierFitter:
 
 
 def _first_at_or_below_half(curve: pd.DataFrame, column: str) -> float:
-    # A bound that does not exist at the start of a curve is 1 (nobody has had an event yet).
-    values = curve[column].fillna(1.0).to_numpy()
-    table = pd.DataFrame({column: values}, index=curve["time"].to_numpy())
-    return float(qth_survival_times(0.5, table))
+    # Where the curve rests on one half exactly, the middle of that rest, as R and SAS have it.
+    known = curve[curve[column] < 0.5 + HALF_TOLERANCE]
+    if known.empty:
+        return float("inf")
+    times, values = known["time"].to_numpy(float), known[column].to_numpy(float)
+    lower = np.flatnonzero(values < values[0])
+    if abs(values[0] - 0.5) < HALF_TOLERANCE and len(lower):
+        return float((times[0] + times[lower[0]]) / 2)
+    return float(times[0])

@@ -132,3 +132,14 @@ def test_events_at_time_zero_count():
 def test_a_wrong_outcome_is_named(frame, told):
     with pytest.raises(DataError, match=told):
         curves(frame)
+
+
+def test_the_median_of_a_curve_that_rests_on_one_half_is_the_middle_of_the_rest():
+    frame = pd.DataFrame({"time": [1.0, 2.0, 3.0, 4.0], "event": 1})
+    assert medians(frame)["median"].iloc[0] == 2.5
+
+
+def test_a_curve_at_one_or_zero_has_no_interval():
+    table = curves(pd.DataFrame({"time": [1.0, 2.0, 3.0], "event": [0, 1, 1]}))
+    assert table["survival"].tolist() == pytest.approx([1, 1, 0.5, 0])
+    assert table["lower"].isna().tolist() == [True, True, False, True]
