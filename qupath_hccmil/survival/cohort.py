@@ -315,6 +315,11 @@ def _notes(
             f"The scores come from {len(scored.models)} models ({'; '.join(scored.models)}): "
             "they may not be comparable."
         )
+    if scored.stale:
+        notes.append(
+            f"{scored.stale} row(s) of the scores are stale: outlines were edited since they were "
+            "scored."
+        )
     if frame["event"].sum() < 10:
         notes.append(f"Only {int(frame['event'].sum())} event(s): every estimate is uncertain.")
     if not settings.time_zero:

@@ -19,7 +19,8 @@ from qupath_hccmil.survival.tables_in import (
 RISKS = ("risk_score", "risk", "score", "tile_risk")
 LOGITS = ("risk_logit", "tile_logit")
 TILES = "tiles"
-POWER = 3  # of the generalised mean with sign (Liu et al. 2021)
+POWER = 3.0  # of the generalised mean with sign (Liu et al. 2021), where the table has no p
+TILE = ["entry_id", "tile_id"]
 RULES = ("pool", "max", "mean")
 NO_SCORE = "no score"
 
@@ -44,6 +45,8 @@ class PatientScores:
         The model's, when the table says it.
     models : tuple of str
         Names and weight hashes that the table says.
+    stale : int
+        Rows whose outlines were edited since they were scored, as the table says.
     """
 
     scores: pd.Series
@@ -53,6 +56,7 @@ class PatientScores:
     rows: int
     threshold: float | None
     models: tuple[str, ...]
+    stale: int = 0
 
 
 def read_scores(
@@ -85,7 +89,7 @@ def read_scores(
         A column is not found, a score is no number, or several rows of a patient come without a
         rule.
     """
-    frame = read_table(path)
+    frame = _each_tile_once(read_table(path))
     key = find_patient_column(frame, path, patient)
     name = find_column(frame, path, column, "score") if column else _score_column(frame, path)
     values = as_numbers(frame[name], path, missing)
@@ -100,7 +104,10 @@ def read_scores(
     several = scored["patient"].duplicated().any()
     if several and not rule:
         rule = "pool" if weights is not None and not column else ""
-    scores, told = _one_a_patient(scored, path, rule, bool(several))
+    power = _one_value(frame, path, "p") or POWER
+    scores, told = _one_a_patient(scored, path, rule, bool(several), power)
+    if not several and "rule" in frame.columns:
+        told = "; ".join(sorted(frame["rule"].dropna().unique())) or told
     without = table.loc[~table["patient"].isin(scores.index), "patient"].drop_duplicates()
     return PatientScores(
         scores,
@@ -108,9 +115,15 @@ def read_scores(
         name,
         told,
         len(frame),
-        _threshold(frame, path),
+        _one_value(frame, path, "threshold"),
         _models(frame),
+        int(frame["stale"].isin(["1", "True", "true"]).sum()) if "stale" in frame.columns else 0,
     )
+
+
+def _each_tile_once(frame: pd.DataFrame) -> pd.DataFrame:
+    """Keep a tile once: in two outlines it has two rows in our export, and one score."""
+    return frame.drop_duplicates(TILE) if set(TILE) <= set(frame.columns) else frame
 
 
 def _score_column(frame: pd.DataFrame, path: str | Path) -> str:
@@ -137,7 +150,7 @@ def _pooling(
 
 
 def _one_a_patient(
-    scored: pd.DataFrame, path: str | Path, rule: str, several: bool
+    scored: pd.DataFrame, path: str | Path, rule: str, several: bool, power: float
 ) -> tuple[pd.Series, str]:
     if not several:
         return scored.set_index("patient")["score"].astype(float), "one row a patient"
@@ -148,9 +161,9 @@ def _one_a_patient(
                 f"{path}: pooling needs the columns 'risk_logit' and 'tiles' or 'tile_logit' of "
                 "our export; use --patient-rule max or mean"
             )
-        return groups[["logit", "tiles"]].apply(_pool).rename("score"), (
+        return groups[["logit", "tiles"]].apply(_pool, power).rename("score"), (
             "all tiles of all rows of a patient pooled: generalised mean with sign, "
-            f"p = {POWER}, of the logits weighed by tiles"
+            f"p = {power:g}, of the logits weighed by tiles"
         )
     if rule == "max":
         return groups["score"].max(), "the highest score of a patient's rows"
@@ -164,23 +177,24 @@ def _one_a_patient(
     )
 
 
-def _pool(rows: pd.DataFrame) -> float:
+def _pool(rows: pd.DataFrame, power: float) -> float:
     logit, tiles = rows["logit"].to_numpy(float), rows["tiles"].to_numpy(float)
     known = np.isfinite(logit) & (tiles > 0)
     if not known.any():
         return float("nan")
-    mean = float(np.average(np.sign(logit[known]) * np.abs(logit[known]) ** POWER,
+    mean = float(np.average(np.sign(logit[known]) * np.abs(logit[known]) ** power,
                             weights=tiles[known]))  # fmt: skip
-    pooled = np.sign(mean) * abs(mean) ** (1 / POWER)
+    pooled = np.sign(mean) * abs(mean) ** (1 / power)
     return float(1 / (1 + np.exp(-pooled)))
 
 
-def _threshold(frame: pd.DataFrame, path: str | Path) -> float | None:
-    if "threshold" not in frame.columns:
+def _one_value(frame: pd.DataFrame, path: str | Path, column: str) -> float | None:
+    """Read a setting of the model that must be the same in every row."""
+    if column not in frame.columns:
         return None
-    values = as_numbers(frame["threshold"], path, ()).dropna().unique()
+    values = as_numbers(frame[column], path, ()).dropna().unique()
     if len(values) > 1:
-        raise DataError(f"{path}: scores of models with different thresholds cannot be mixed")
+        raise DataError(f"{path}: scores of models with different {column} cannot be mixed")
     return float(values[0]) if len(values) else None
 
 

@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.survival import risk_groups as risk_groups_module
+from qupath_hccmil.survival import scores as scores_module
 from qupath_hccmil.survival.coding import code_events, recognise_unit
 from qupath_hccmil.survival.risk_groups import HIGH, LOW, risk_groups
 from qupath_hccmil.survival.scores import read_scores
@@ -236,6 +238,31 @@ def test_our_exports_are_pooled_over_tiles_at_any_level(tmp_path):
         assert "pooled" in found.rule
 
 
+def test_a_tile_in_two_outlines_counts_once_and_p_is_the_tables(tmp_path):
+    path = write(
+        tmp_path,
+        "patient,entry_id,tile_id,tile_risk,tile_logit,p\n"
+        "a,1,x,0.9,2,1\na,1,x,0.9,2,1\na,1,y,0.3,-1,1\n",
+    )
+    found = read_scores(path)
+    assert found.scores["a"] == pytest.approx(1 / (1 + np.exp(-0.5)))
+    assert "p = 1" in found.rule
+
+
+def test_a_patient_export_says_its_rule_and_what_is_stale(tmp_path):
+    path = write(
+        tmp_path, "patient,risk,risk_logit,tiles,rule,stale\na,0.2,-1,9,max,True\nb,0.6,1,9,max,\n"
+    )
+    found = read_scores(path)
+    assert (found.rule, found.stale) == ("max", 1)
+
+
+def test_models_with_different_thresholds_do_not_mix(tmp_path):
+    path = write(tmp_path, "patient,risk,threshold\na,0.2,0.5\nb,0.3,0.4\n")
+    with pytest.raises(DataError, match="different threshold cannot be mixed"):
+        read_scores(path)
+
+
 def test_the_table_says_threshold_model_and_who_has_no_score(tmp_path):
     path = write(
         tmp_path,
@@ -342,3 +369,11 @@ def test_a_wrong_toml_is_named(tmp_path, text, told):
 def test_settings_that_cannot_be_are_refused(change, told):
     with pytest.raises(DataError, match=told):
         Settings(**{"time": "t", "event": "e", **change}).check()
+
+
+def test_the_published_numbers_are_those_of_the_model():
+    aggregation = pytest.importorskip(
+        "qupath_hccmil.mil.aggregation", reason="the model's room is not in this tree"
+    )
+    assert aggregation.THRESHOLD == risk_groups_module.PUBLISHED_THRESHOLD
+    assert aggregation.POWER == scores_module.POWER
