@@ -127,7 +127,7 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
     frame[GROUP] = groups.groups
     variables, notes = _variables(frame, settings)
     notes += _notes(frame, scored, groups, settings)
-    kept = ["time", "event", SCORE, GROUP, *(["cause__"] if coding.competing else [])]
+    kept = ["time", "event", SCORE, GROUP, *([CAUSE] if coding.competing else [])]
     return Cohort(
         frame[[*kept, *(variable.name for variable in variables)]].copy(),
         variables,
@@ -247,7 +247,7 @@ def _outcome(
     follow.drop(negative, f"negative time ({settings.time})")
     kept = frame.drop(index=[*no_time, *no_event, *negative])
     kept = kept.assign(time=time.reindex(kept.index), cause__=codes.reindex(kept.index))
-    kept["cause__"] = kept[CAUSE].astype(int)
+    kept[CAUSE] = kept[CAUSE].astype(int)
     kept["event"] = (kept[CAUSE] == 1).astype(int)
     if coding.competing and not (kept[CAUSE] == COMPETING).any():
         coding = EventCoding(coding.censored, coding.events, (), coding.recognised)

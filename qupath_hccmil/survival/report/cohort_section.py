@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from qupath_hccmil.survival.cohort import GROUP, SCORE
+from qupath_hccmil.survival.coding import COMPETING
+from qupath_hccmil.survival.cohort import CAUSE, GROUP, SCORE
 from qupath_hccmil.survival.figures.performance import score_figure
 from qupath_hccmil.survival.figures.style import svg
 from qupath_hccmil.survival.findings import Analysis
@@ -38,7 +39,7 @@ def cohort_section(analysis: Analysis) -> Section:
         ),
     ]
     if cohort.coding.competing:
-        count = int((cohort.frame["cause__"] == 2).sum())
+        count = int((cohort.frame[CAUSE] == COMPETING).sum())
         facts.append(("Competing event", f"{settings.competing_name}: {count} patients"))
     data = pd.DataFrame(facts, columns=["item", "value"])
     section.blocks.append(
