@@ -14,15 +14,21 @@ from tests.survival.frozen import frozen, frozen_at
 HORIZONS = [1.0, 2.0, 4.0]
 
 
+FITTED = [("gbsg2", "gbsg2-fitted"), ("tcga", "tcga")]
+
+
 @pytest.fixture(scope="module")
-def baseline(tcga) -> Baseline:
-    return fit_baseline(tcga, "score", name="TCGA-LIHC", unit="years")
+def baseline(gbsg2) -> Baseline:
+    return fit_baseline(gbsg2, "score", name="GBSG2", unit="years")
 
 
-def test_predicted_risk_is_that_of_r(tcga, baseline):
-    truth = frozen("tcga", "risk")
+@pytest.mark.parametrize(("name", "item"), FITTED)
+def test_predicted_risk_is_that_of_r(frame_of, name, item):
+    frame = frame_of(name)
+    fitted = fit_baseline(frame, "score", name=name, unit="years")
+    truth = frozen(item, "risk")
     for year, column in ((1, "year1"), (2, "year2"), (4, "year4")):
-        risk = 1 - baseline.survival(tcga["score"].to_numpy()[:5], year)
+        risk = 1 - fitted.survival(frame["score"].to_numpy()[:5], year)
         np.testing.assert_allclose(risk, truth[column], atol=1e-9)
 
 
@@ -117,16 +123,20 @@ def test_brier_score_is_that_of_riskregression(gbsg2):
     )
 
 
-def test_integrated_brier_score_is_that_of_riskregression(tcga, baseline):
-    grid = np.linspace(0.05, 4, 80)
-    score = tcga["score"].to_numpy()
-    risk = np.column_stack([1 - baseline.survival(score, at) for at in [*grid, *HORIZONS]])
-    found = brier_scores(tcga, risk, grid.tolist(), HORIZONS, repeats=5)
-    truth = frozen_at("tcga", "brier-cox")
+@pytest.mark.parametrize(("name", "item"), FITTED)
+def test_integrated_brier_score_is_that_of_riskregression(frame_of, name, item):
+    frame = frame_of(name)
+    fitted = fit_baseline(frame, "score", name=name, unit="years")
+    grid, score = np.linspace(0.05, 4, 80), frame["score"].to_numpy()
+    risk = np.column_stack([1 - fitted.survival(score, at) for at in [*grid, *HORIZONS]])
+    found = brier_scores(frame, risk, grid.tolist(), HORIZONS, repeats=5)
+    truth = frozen_at(item, "brier-cox")
     np.testing.assert_allclose(found.table["brier"], truth["brier"], atol=1e-9)
     np.testing.assert_allclose(found.table["scaled"], truth["ipa"], atol=1e-9)
     for ours, theirs in (("brier", "ibs-cox"), ("null", "ibs-Null model")):
-        assert found.integrated[ours] == pytest.approx(frozen("tcga", theirs)["ibs"].iloc[0])
+        assert found.integrated[ours] == pytest.approx(
+            frozen(item, theirs)["ibs"].iloc[0], abs=1e-9
+        )
     assert (found.table["lower"] < found.table["upper"]).all()
 
 

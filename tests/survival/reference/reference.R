@@ -181,25 +181,32 @@ brier <- function(name, frame, risks, times) {
         se = table$se[i], ipa = table$IPA[i])
 }
 brier("gbsg2", gbsg2, cbind(gbsg2$predicted, gbsg2$predicted5), c(3, 5))
-tcga_fit <- coxph(Surv(time, event) ~ score, tcga, x = TRUE)
-grid <- seq(0.05, 4, length.out = 80)
-brier_cox <- Score(list(cox = tcga_fit), formula = Surv(time, event) ~ 1, data = tcga,
-                   times = c(1, 2, 4), metrics = "brier", null.model = TRUE, se.fit = FALSE,
-                   conf.int = FALSE, summary = c("ipa"), cens.model = "km")$Brier$score
-for (i in seq_len(nrow(brier_cox)))
-  put("tcga", paste0("brier-", brier_cox$model[i]), brier_cox$times[i],
-      brier = brier_cox$Brier[i], ipa = brier_cox$IPA[i])
-integrated <- Score(list(cox = tcga_fit), formula = Surv(time, event) ~ 1, data = tcga,
-                    times = grid, metrics = "brier", null.model = TRUE, se.fit = FALSE,
-                    conf.int = FALSE, cens.model = "km")$Brier$score
-for (model in unique(as.character(integrated$model))) {
-  part <- as.data.frame(integrated)[integrated$model == model, ]
-  stopifnot(nrow(part) == length(grid))
-  put("tcga", paste0("ibs-", model), "0.05-4",
-      ibs = sum(diff(part$times) * (head(part$Brier, -1) + tail(part$Brier, -1)) / 2) / (4 - 0.05))
+# predictRisk finds the data by name, so the model's frame is a global one.
+fitted_brier <- function(name) {
+  score_fit <- coxph(Surv(time, event) ~ score, fitted_frame, x = TRUE)
+  grid <- seq(0.05, 4, length.out = 80)
+  at <- function(times)
+    as.data.frame(Score(list(cox = score_fit), formula = Surv(time, event) ~ 1,
+                        data = fitted_frame, times = times, metrics = "brier", null.model = TRUE,
+                        se.fit = FALSE, conf.int = FALSE, summary = "ipa",
+                        cens.model = "km")$Brier$score)
+  single <- at(c(1, 2, 4))
+  for (i in seq_len(nrow(single)))
+    put(name, paste0("brier-", single$model[i]), single$times[i], brier = single$Brier[i],
+        ipa = single$IPA[i])
+  integrated <- at(grid)
+  for (model in unique(as.character(integrated$model))) {
+    part <- integrated[integrated$model == model, ]
+    stopifnot(nrow(part) == length(grid))
+    area <- sum(diff(part$times) * (head(part$Brier, -1) + tail(part$Brier, -1)) / 2)
+    put(name, paste0("ibs-", model), "0.05-4", ibs = area / (4 - 0.05))
+  }
+  risk <- predictRisk(score_fit, newdata = fitted_frame[1:5, ], times = c(1, 2, 4))
+  for (i in 1:5)
+    put(name, "risk", i, year1 = risk[i, 1], year2 = risk[i, 2], year4 = risk[i, 3])
 }
-risk <- predictRisk(tcga_fit, newdata = tcga[1:5, ], times = c(1, 2, 4))
-for (i in 1:5) put("tcga", "risk", i, year1 = risk[i, 1], year2 = risk[i, 2], year4 = risk[i, 3])
+fitted_frame <- tcga; fitted_brier("tcga")
+fitted_frame <- gbsg2; fitted_brier("gbsg2-fitted")
 save_rows("auc_brier.csv")
 
 # --- Calibration and decision curve ---------------------------------------------------------------
