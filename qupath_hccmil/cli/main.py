@@ -27,6 +27,10 @@ COMMANDS = {
         "qupath_hccmil.cli.export:export",
         "Write the scores as CSV, Parquet or GeoJSON.",
     ),
+    "survival": (
+        "qupath_hccmil.cli.survival:survival",
+        "Test the scores against follow-up: statistics, figures, report.",
+    ),
     "project": (
         "qupath_hccmil.cli.project:project",
         "Look at a project, check it, clear our results, restore a backup.",

@@ -1,0 +1,194 @@
+"""``qupath-hccmil survival``: tests scores against follow-up and writes a report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from qupath_hccmil.survival.settings import Settings
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("scores", type=FILE)
+@click.argument("clinical", type=FILE)
+@click.option("--out", type=FILE, required=True, help="Folder for the report and its tables.")
+@click.option("--time", help="Column of the follow-up time.")
+@click.option("--event", help="Column of the event status.")
+@click.option(
+    "--unit",
+    type=click.Choice(["days", "months", "years"]),
+    help="Unit of the time column; else the end of its name says it.",
+)
+@click.option(
+    "--report-unit",
+    type=click.Choice(["days", "months", "years"]),
+    help="Unit of the report and of horizons.  [default: years]",
+)
+@click.option("--config", type=FILE, help="TOML with any setting; options go before it.")
+@click.option("--patient", help="Patient column of the clinical table.")
+@click.option("--score-patient", help="Patient column of the scores.")
+@click.option("--score", help="Score column; higher means higher risk.")
+@click.option(
+    "--patient-rule",
+    type=click.Choice(["pool", "max", "mean"]),
+    help="For several rows of one patient. Our own exports are pooled over tiles.",
+)
+@click.option(
+    "--variable", "variables", multiple=True, help="Prognostic column (repeat; 'none' for none)."
+)
+@click.option("--reference", multiple=True, metavar="COLUMN=LEVEL", help="Reference level.")
+@click.option("--missing", multiple=True, help="Text that means missing (repeat).")
+@click.option("--exclude", multiple=True, metavar="COLUMN=VALUE", help="Patients to leave out.")
+@click.option("--event-value", "event_values", multiple=True, help="Status that is an event.")
+@click.option("--censored-value", "censored_values", multiple=True, help="Status that is censored.")
+@click.option(
+    "--competing-value",
+    "competing_values",
+    multiple=True,
+    help="Status of a competing event, such as death without recurrence.",
+)
+@click.option("--competing-name", help="What the competing event is.")
+@click.option(
+    "--cut",
+    help="Risk groups: model, median, tertiles, quartiles, quantiles=N or a number.  "
+    "[default: model]",
+)
+@click.option("--threshold", type=float, help="The model's threshold; else the scores table's.")
+@click.option("--horizon", "horizons", type=float, multiple=True, help="In the report's unit.")
+@click.option("--endpoint", help="Name of the endpoint, for the report.")
+@click.option("--time-zero", help="What follow-up counts from, for the report.")
+@click.option("--title", help="Title of the report.")
+@click.option("--bootstrap", type=int, help="Samples for intervals; 0 for none.  [default: 500]")
+@click.option("--seed", type=int, help="Of every random draw.  [default: 2021]")
+@click.option("--confidence", type=float, help="Of intervals.  [default: 0.95]")
+@click.option(
+    "--penalty",
+    type=click.Choice(["auto", "none", "firth"]),
+    help="Of Cox models; auto is Firth's where a group has no events.",
+)
+@click.option("--imputations", type=int, help="Imputed tables; 0 for complete cases alone.")
+@click.option("--baseline", help="baseline.json of another cohort, to judge its predictions here.")
+@click.option("--tiles", help="Table of features of high- and low-risk tiles.")
+@click.option(
+    "--format", "report_format", type=click.Choice(["html", "md"]), default="html",
+    show_default=True, help="Of the report.",
+)  # fmt: skip
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+def survival(
+    scores: Path,
+    clinical: Path,
+    out: Path,
+    config: Path | None,
+    report_format: str,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    r"""Test SCORES against the follow-up in CLINICAL and write a report.
+
+    SCORES is an export of this program (any level) or any table with a patient and a score;
+    CLINICAL a table with a row a patient. Both are CSV, Parquet or Excel. Nothing is dropped in
+    silence: the report lists everybody who is left out, and why. For research use only.
+
+    \b
+    Example:
+      qupath-hccmil survival scores.csv clinical.csv --time rfs_days --event rfs_event --out report
+    """
+    from qupath_hccmil.survival.analysis import analyse
+    from qupath_hccmil.survival.cohort import read_cohort
+    from qupath_hccmil.survival.output import write_analysis
+    from qupath_hccmil.survival.settings import read_settings
+
+    given = read_settings(config) if config else None
+    settings = _settings(given, options).check()
+    silent = quiet or as_json
+    cohort = read_cohort(scores, clinical, settings)
+    events = int(cohort.frame["event"].sum())
+    if not silent:
+        click.echo(f"{len(cohort.frame)} patients, {events} events; {cohort.coding.describe()}")
+        click.echo(f"Risk groups: {cohort.groups.description}")
+        for reason, count in cohort.left_out["reason"].value_counts().items():
+            click.echo(f"Left out: {count} ({reason})")
+    watched = not silent and sys.stderr.isatty()
+    analysis = analyse(cohort, settings, _tell if watched else None)
+    report = write_analysis(analysis, out, report_format)
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "report": str(report),
+                    "results": str(out / "results.json"),
+                    "patients": len(cohort.frame),
+                    "events": events,
+                    "left_out": len(cohort.left_out),
+                    "problems": [{"part": p, "reason": r} for p, r in analysis.problems],
+                }
+            )
+        )
+    elif not quiet:
+        for part, reason in analysis.problems:
+            click.echo(f"Not done: {part}: {reason}")
+        click.echo(f"Report: {report}")
+
+
+def _tell(step: str) -> None:
+    click.echo(f"  {step} …", err=True)
+
+
+def _settings(given: Settings | None, options: dict[str, Any]) -> Settings:
+    """Lay the options over the file's settings; an option that is not given changes nothing."""
+    from qupath_hccmil.survival.settings import Settings
+
+    settings = given or Settings()
+    pairs = {key: options.pop(key) for key in ("exclude", "reference")}
+    variables = options.pop("variables")
+    told = {key: value for key, value in options.items() if value not in (None, ())}
+    if told.get("baseline"):
+        told["baseline"] = str(told["baseline"])
+    if pairs["exclude"]:
+        told["exclude"] = tuple(_pair("--exclude", text) for text in pairs["exclude"])
+    settings = replace(settings, **told)
+    return _with_variables(
+        settings, variables, dict(_pair("--reference", t) for t in pairs["reference"])
+    )
+
+
+def _with_variables(
+    settings: Settings, names: tuple[str, ...], references: dict[str, str]
+) -> Settings:
+    from qupath_hccmil.survival.variables import VariableRequest
+
+    requests = settings.variables
+    if names:
+        known = {request.name: request for request in settings.variables or ()}
+        requests = tuple(
+            known.get(name, VariableRequest(name)) for name in names if name.lower() != "none"
+        )
+    if references:
+        have = {request.name for request in requests or ()}
+        unknown = [name for name in references if name not in have]
+        if unknown:
+            raise click.UsageError(
+                f"--reference {unknown[0]}: name the variable too (--variable {unknown[0]})"
+            )
+        requests = tuple(
+            replace(request, reference=references.get(request.name, request.reference))
+            for request in requests or ()
+        )
+    return replace(settings, variables=requests)
+
+
+def _pair(option: str, text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.UsageError(f"{option} takes COLUMN=VALUE, not {text!r}")
+    return name.strip(), value.strip()

@@ -1,0 +1,85 @@
+"""The whole analysis of a cohort: calls every part in order and keeps what each one found.
+
+A part that cannot run on these data (one risk group, no events at a horizon, …) is left out with
+its reason; the report says both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.survival.cohort import GROUP, Cohort
+from qupath_hccmil.survival.findings import Analysis
+from qupath_hccmil.survival.missing_data import count_missing
+from qupath_hccmil.survival.outcome import outcome
+from qupath_hccmil.survival.settings import Settings
+from qupath_hccmil.survival.step_competing import competing_step
+from qupath_hccmil.survival.step_effects import effects_step
+from qupath_hccmil.survival.step_performance import performance_step
+from qupath_hccmil.survival.step_survival import survival_step
+from qupath_hccmil.survival.table_one import events_per_variable, table_one
+from qupath_hccmil.survival.tables_in import read_table
+from qupath_hccmil.survival.tiles_of_interest import compare_counts, count_features
+from qupath_hccmil.survival.work import Work
+
+
+def analyse(
+    cohort: Cohort, settings: Settings, progress: Callable[[str], None] | None = None
+) -> Analysis:
+    """Run every part of the analysis.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    settings : Settings
+    progress : callable
+        Is told the name of each part before it starts.
+
+    Raises
+    ------
+    DataError
+        There is no event, or the baseline or tiles file cannot be used. What only one part cannot
+        do is among ``problems``.
+    """
+    progress = progress or _silent
+    frame = cohort.frame
+    _, event = outcome(frame, at_least=2)
+    if not event.any():
+        raise DataError(
+            f"no event among {len(frame)} patients (column {settings.event!r}): nothing can be "
+            "estimated; check the coding of events"
+        )
+    work = Work(cohort, settings, progress)
+    model = [*cohort.variables, cohort.score_variable]
+    progress("tiles of interest")
+    tiles = None
+    if settings.tiles:
+        tiles = compare_counts(
+            count_features(read_table(settings.tiles)), confidence=settings.confidence
+        )
+    survival = survival_step(work)
+    effects = effects_step(work)
+    performance = performance_step(work)
+    return Analysis(
+        cohort,
+        settings,
+        work.horizons,
+        table_one(frame, model, GROUP),
+        count_missing(frame, cohort.variables),
+        work.attempt("Events per variable", partial(events_per_variable, frame, model)),
+        survival,
+        effects,
+        performance,
+        work.attempt("Competing risks", partial(competing_step, work))
+        if cohort.coding.competing
+        else None,
+        tiles,
+        work.problems,
+    )
+
+
+def _silent(step: str) -> None:
+    """Tell nobody."""
+    del step

@@ -1,0 +1,117 @@
+"""What an analysis finds, part by part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from qupath_hccmil.survival.baseline import Baseline
+from qupath_hccmil.survival.brier import Brier
+from qupath_hccmil.survival.calibration import Calibration
+from qupath_hccmil.survival.cohort import Cohort
+from qupath_hccmil.survival.cox import CoxFit, LikelihoodRatio
+from qupath_hccmil.survival.discrimination import Discrimination
+from qupath_hccmil.survival.kaplan_meier import LogRank
+from qupath_hccmil.survival.missing_data import ImputedCox
+from qupath_hccmil.survival.rmst import RestrictedMeans
+from qupath_hccmil.survival.settings import Settings
+from qupath_hccmil.survival.table_one import EventsPerVariable
+
+SCORE_NAME = "Risk score"
+CLINICAL_MODEL = "Clinical model"
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Kaplan-Meier curves of the risk groups inside one level of a variable."""
+
+    variable: str
+    level: str
+    curves: pd.DataFrame
+    horizons: pd.DataFrame
+    medians: pd.DataFrame
+    test: LogRank
+    patients: int
+    events: int
+
+
+@dataclass
+class Survival:
+    """Kaplan-Meier results: everyone, by risk group, and inside each level of each variable."""
+
+    follow_up: dict[str, float]
+    overall: pd.DataFrame
+    groups: pd.DataFrame
+    horizons: pd.DataFrame
+    medians: pd.DataFrame
+    test: LogRank
+    strata: list[Stratum] = field(default_factory=list)
+    stratified: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+
+@dataclass
+class Effects:
+    """Cox models and the check of their assumption."""
+
+    univariable: pd.DataFrame | None = None
+    with_score: CoxFit | None = None
+    with_group: CoxFit | None = None
+    gain: LikelihoodRatio | None = None
+    proportional: pd.DataFrame | None = None
+    residuals: pd.DataFrame | None = None
+    log_log: pd.DataFrame | None = None
+    restricted: RestrictedMeans | None = None
+    imputed: ImputedCox | None = None
+
+
+@dataclass
+class Performance:
+    """How well the score tells patients apart, and how true its risks are."""
+
+    auc_curve: pd.DataFrame | None = None
+    auc: pd.DataFrame | None = None
+    auc_differences: pd.DataFrame | None = None
+    discrimination: Discrimination | None = None
+    baseline: Baseline | None = None
+    baseline_told: str = ""
+    calibrations: list[Calibration] = field(default_factory=list)
+    brier: Brier | None = None
+    net_benefit: pd.DataFrame | None = None
+
+
+@dataclass
+class Competing:
+    """Cumulative incidence and cause-specific hazards."""
+
+    incidence: pd.DataFrame
+    horizons: pd.DataFrame
+    hazards: pd.DataFrame | None
+
+
+@dataclass
+class Analysis:
+    """Everything that was found on a cohort.
+
+    Attributes
+    ----------
+    cohort : Cohort
+    settings : Settings
+    horizons : tuple of float
+        In the cohort's unit.
+    problems : list of (part, reason)
+        What could not be done.
+    """
+
+    cohort: Cohort
+    settings: Settings
+    horizons: tuple[float, ...]
+    table_one: pd.DataFrame
+    missing: pd.DataFrame
+    events_per_variable: EventsPerVariable | None
+    survival: Survival
+    effects: Effects
+    performance: Performance
+    competing: Competing | None
+    tiles: pd.DataFrame | None
+    problems: list[tuple[str, str]]

@@ -1,0 +1,104 @@
+"""What a report is made of: paragraphs, tables and figures in sections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph; ``kind`` is ``plain``, ``note`` (small) or ``warning``."""
+
+    text: str
+    kind: str = "plain"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as shown and as data.
+
+    Attributes
+    ----------
+    key : str
+        Name of its CSV file, without suffix.
+    caption : str
+    header : sequence of str
+    rows : sequence of sequence of str
+        As shown. A row whose cells after the first are empty is a heading.
+    data : DataFrame
+        As written to CSV, in full precision.
+    note : str
+    wide_text : bool
+        The columns hold text that wraps, not numbers.
+    """
+
+    key: str
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    data: pd.DataFrame
+    note: str = ""
+    wide_text: bool = False
+
+
+@dataclass(frozen=True)
+class Image:
+    """A figure as SVG text, with what it shows in words."""
+
+    key: str
+    caption: str
+    svg: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Images:
+    """Figures side by side where there is room; ``size`` is ``small``, ``medium`` or ``large``."""
+
+    images: Sequence[Image]
+    size: str = "medium"
+
+
+Block = Text | Table | Images
+
+
+@dataclass
+class Section:
+    """A numbered part of the report."""
+
+    key: str
+    title: str
+    blocks: list[Block] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A number that stands at the top: what, how much, and its interval or unit."""
+
+    label: str
+    value: str
+    detail: str = ""
+
+
+@dataclass
+class Report:
+    """Everything that is rendered."""
+
+    title: str
+    subtitle: str
+    facts: list[Fact]
+    warnings: list[str]
+    sections: list[Section]
+    footer: list[str]
+
+    def tables(self) -> list[Table]:
+        """List all tables in order."""
+        return [b for s in self.sections for b in s.blocks if isinstance(b, Table)]
+
+    def images(self) -> list[Image]:
+        """List all figures in order."""
+        groups = [b for s in self.sections for b in s.blocks if isinstance(b, Images)]
+        return [image for group in groups for image in group.images]

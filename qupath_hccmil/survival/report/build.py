@@ -1,0 +1,127 @@
+"""Put the report together from an analysis."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from qupath_hccmil import __version__
+from qupath_hccmil.survival.discrimination import SCORE, UNO
+from qupath_hccmil.survival.findings import SCORE_NAME, Analysis
+from qupath_hccmil.survival.report.blocks import Fact, Report
+from qupath_hccmil.survival.report.closing_section import (
+    checklist_section,
+    limits_section,
+    methods_section,
+    provenance_section,
+)
+from qupath_hccmil.survival.report.cohort_section import cohort_section, groups_section
+from qupath_hccmil.survival.report.effect_section import (
+    assumption_section,
+    cox_section,
+    survival_section,
+)
+from qupath_hccmil.survival.report.performance_section import (
+    auc_section,
+    calibration_section,
+    competing_section,
+    discrimination_section,
+    tiles_section,
+)
+from qupath_hccmil.survival.report.wording import moment, number, p_value, span
+
+RESEARCH = "For research use only: not a medical device, not for decisions about patients."
+
+
+def build_report(analysis: Analysis) -> Report:
+    """Make every section; one without content is left out."""
+    when = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    sections = [
+        cohort_section(analysis),
+        groups_section(analysis),
+        survival_section(analysis),
+        cox_section(analysis),
+        assumption_section(analysis),
+        auc_section(analysis),
+        discrimination_section(analysis),
+        calibration_section(analysis),
+        competing_section(analysis),
+        tiles_section(analysis),
+        limits_section(analysis),
+        methods_section(),
+        checklist_section(analysis),
+        provenance_section(analysis, when),
+    ]
+    cohort, settings = analysis.cohort, analysis.settings
+    subtitle = f"{len(cohort.frame)} patients, {int(cohort.frame['event'].sum())} events"
+    if settings.endpoint:
+        subtitle = f"{settings.endpoint}: {subtitle}"
+    return Report(
+        settings.title,
+        subtitle,
+        _facts(analysis),
+        _warnings(analysis),
+        [section for section in sections if section is not None and section.blocks],
+        [RESEARCH, f"Made by qupath-hccmil {__version__}, {when}."],
+    )
+
+
+def _warnings(analysis: Analysis) -> list[str]:
+    warnings = list(analysis.cohort.notes)
+    reversed_score = analysis.effects.univariable
+    if reversed_score is not None:
+        row = reversed_score[reversed_score["label"] == SCORE_NAME]
+        if len(row) and float(row["upper"].iloc[0]) < 1:
+            warnings.insert(
+                0,
+                "A higher score goes with a lower risk in these patients: the score may be "
+                "reversed, or it does not work here.",
+            )
+    warnings += [f"{part}: {reason}." for part, reason in analysis.problems]
+    return warnings
+
+
+def _facts(analysis: Analysis) -> list[Fact]:
+    follow, unit = analysis.survival.follow_up, analysis.cohort.unit
+    facts = [
+        Fact(
+            "Median follow-up",
+            f"{number(follow['median'], 1)} {unit}",
+            span(follow["lower"], follow["upper"], 1),
+        )
+    ]
+    table = analysis.effects.univariable
+    if table is not None:
+        for label, title in (
+            ("Risk group", "HR, high v. low risk"),
+            (SCORE_NAME, "HR per SD"),
+        ):
+            rows = table[(table["label"] == label) & ~table["reference"]]
+            if len(rows) == 1:
+                row = rows.iloc[0]
+                told = p_value(row["p"])
+                detail = (
+                    f"{span(row['lower'], row['upper'])}; p {told if '<' in told else '= ' + told}"
+                )
+                facts.append(Fact(title, number(row["hazard_ratio"]), detail))
+    found = analysis.performance.discrimination
+    if found is not None:
+        rows = found.table[found.table["model"] == SCORE]
+        row = rows[rows["statistic"] == UNO].iloc[0]
+        facts.append(
+            Fact(
+                f"Uno's C to {moment(row['tau'], unit)}",
+                number(row["estimate"], 3),
+                span(row["lower"], row["upper"], 3),
+            )
+        )
+    if analysis.performance.auc is not None:
+        rows = analysis.performance.auc[analysis.performance.auc["marker"] == SCORE_NAME]
+        row = rows.iloc[len(rows) // 2]
+        facts.append(
+            Fact(
+                f"AUC at {moment(row['time'], unit)}",
+                number(row["auc"], 3),
+                span(row["lower"], row["upper"], 3),
+            )
+        )
+    return facts

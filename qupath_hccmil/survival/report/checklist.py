@@ -1,0 +1,129 @@
+"""The TRIPOD+AI checklist (Collins et al. 2024, BMJ 385:e078378), filled where we know."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from qupath_hccmil.survival.findings import Analysis
+
+AUTHORS = "To be written by the authors."
+
+
+def tripod(analysis: Analysis) -> pd.DataFrame:
+    """List every item with what this analysis can say of it.
+
+    Returns
+    -------
+    DataFrame
+        ``item, section, asks, answer, filled``.
+    """
+    answers = _answers(analysis)
+    rows = [
+        (item, section, asks, answers.get(item, AUTHORS), item in answers)
+        for item, section, asks in ITEMS
+    ]
+    return pd.DataFrame(rows, columns=["item", "section", "asks", "answer", "filled"])
+
+
+ITEMS = (
+    ("1", "Title", "Developing or evaluating, the population, the outcome"),
+    ("2", "Abstract", "See TRIPOD+AI for abstracts"),
+    ("3a", "Background", "Healthcare context and rationale"),
+    ("3b", "Background", "Target population and purpose in the care pathway"),
+    ("3c", "Background", "Known health inequalities"),
+    ("4", "Objectives", "Development, evaluation or both"),
+    ("5a", "Data", "Sources of data"),
+    ("5b", "Data", "Dates of accrual and of the end of follow-up"),
+    ("6a", "Participants", "Setting, number and location of centres"),
+    ("6b", "Participants", "Eligibility"),
+    ("6c", "Participants", "Treatments received"),
+    ("7", "Data preparation", "Pre-processing and quality checks"),
+    ("8a", "Outcome", "Definition, time horizon, how and when assessed"),
+    ("8b", "Outcome", "Who assessed it, if subjective"),
+    ("8c", "Outcome", "Blinding of its assessment"),
+    ("9a", "Predictors", "Choice of initial predictors"),
+    ("9b", "Predictors", "Definition, how and when measured"),
+    ("9c", "Predictors", "Who assessed them, if subjective"),
+    ("10", "Sample size", "How it was arrived at, and that it suffices"),
+    ("11", "Missing data", "How handled"),
+    ("12a", "Analysis", "How data were used and partitioned"),
+    ("12b", "Analysis", "How predictors were handled"),
+    ("12c", "Analysis", "Type of model, how built, internal validation"),
+    ("12d", "Analysis", "Heterogeneity across clusters"),
+    ("12e", "Analysis", "Measures and plots of performance"),
+    ("12f", "Analysis", "Model updating"),
+    ("12g", "Analysis", "How predictions were calculated"),
+    ("13", "Class imbalance", "Methods used and recalibration after them"),
+    ("14", "Fairness", "Approaches to fairness"),
+    ("15", "Model output", "What it is, and thresholds"),
+    ("16", "Training v. evaluation", "Differences between the data sets"),
+    ("17", "Ethics", "Approval and consent"),
+    ("18a", "Open science", "Funding"),
+    ("18b", "Open science", "Conflicts of interest"),
+    ("18c", "Open science", "Protocol"),
+    ("18d", "Open science", "Registration"),
+    ("18e", "Open science", "Availability of data"),
+    ("18f", "Open science", "Availability of code"),
+    ("19", "Public involvement", "Involvement of patients and the public"),
+    ("20a", "Participants", "Flow, outcomes, follow-up"),
+    ("20b", "Participants", "Characteristics, missing values"),
+    ("20c", "Participants", "Comparison with the development data"),
+    ("21", "Development", "Participants and events in each analysis"),
+    ("22", "Specification", "The full model, so that others can predict"),
+    ("23a", "Performance", "Estimates with intervals, also in subgroups"),
+    ("23b", "Performance", "Heterogeneity across clusters"),
+    ("24", "Updating", "Results of model updating"),
+    ("25", "Interpretation", "Results in the light of other studies, fairness"),
+    ("26", "Limitations", "Of the study, and their effect"),
+    ("27a", "Usability", "How poor or missing input is handled in use"),
+    ("27b", "Usability", "Expertise and interaction that users need"),
+    ("27c", "Usability", "Next steps, generalisability"),
+)
+
+
+def _answers(analysis: Analysis) -> dict[str, str]:
+    cohort, settings = analysis.cohort, analysis.settings
+    events = int(cohort.frame["event"].sum())
+    follow = analysis.survival.follow_up
+    files = ", ".join(cohort.hashes)
+    power = analysis.events_per_variable
+    names = ", ".join(variable.title for variable in cohort.variables) or "none"
+    answers = {
+        "4": "Evaluation of a score that was fixed beforehand; models that are fitted here "
+        "(clinical model, baseline) are marked as such.",
+        "5a": f"Files {files}, with SHA-256 below. {AUTHORS}",
+        "7": "Values are used as they are in the files; recognised codings and what was left out "
+        "are listed under “Patients and endpoint”.",
+        "9a": f"The score, and the prognostic variables {names}.",
+        "11": (
+            f"Complete cases, and {settings.imputations} multiply imputed tables."
+            if settings.imputations
+            else "Complete cases; counts are shown."
+        ),
+        "12a": "All patients with score and outcome; the data were not split.",
+        "12b": "Numbers enter linearly, per the step shown; categories by indicators against the "
+        "reference shown.",
+        "12c": "Cox regression, ties by Efron; bootstrap for optimism, cross-fitting for the "
+        "baseline.",
+        "12e": "Harrell's and Uno's C, AUC(t), calibration in the large, slope, curve, ICI, Brier "
+        "score, decision curve.",
+        "12g": f"Predicted risks: by {analysis.performance.baseline_told}.",
+        "15": f"A score; risk groups at {cohort.groups.description}.",
+        "18f": "qupath-hccmil is free software (GPL-3.0-or-later).",
+        "20a": f"See the flow table: {len(cohort.frame)} patients, {events} events, median "
+        f"follow-up {follow['median']:.2f} {cohort.unit}.",
+        "20b": "Table 1 and the table of missing values.",
+        "21": "Each table says its patients and events.",
+        "22": "baseline.json holds the coefficient and the baseline hazard of the score alone; "
+        "the coefficients of the other models are in the CSV files.",
+        "23a": "Given with intervals; subgroups by Kaplan–Meier only.",
+        "26": f"See “Limits”. {AUTHORS}",
+    }
+    if settings.endpoint or settings.time_zero:
+        parts = [settings.endpoint, f"from {settings.time_zero}" if settings.time_zero else ""]
+        answers["8a"] = f"{' '.join(part for part in parts if part)}. {AUTHORS}"
+    if power is not None and power.coefficients:
+        answers["10"] = (
+            f"{power.ratio:.1f} events per coefficient in the multivariable model. {AUTHORS}"
+        )
+    return answers

@@ -1,0 +1,162 @@
+"""Closing sections: methods with references, limits, TRIPOD+AI, settings, versions and hashes."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+
+import pandas as pd
+
+from qupath_hccmil import __version__
+from qupath_hccmil.survival.findings import Analysis
+from qupath_hccmil.survival.report.blocks import Section, Table, Text
+from qupath_hccmil.survival.report.checklist import tripod
+from qupath_hccmil.survival.report.wording import NONE
+
+PACKAGES = (
+    "lifelines", "scikit-survival", "statsmodels", "numpy", "scipy", "pandas", "matplotlib",
+)  # fmt: skip
+METHODS = (
+    ("Survival curves", "Kaplan–Meier; Greenwood's variance on the log(−log) scale; log-rank test "
+     "(Mantel 1966); median follow-up by reverse Kaplan–Meier (Schemper and Smith 1996)."),
+    ("Cox regression", "Partial likelihood, ties by Efron, Wald intervals. Where a category has no "
+     "events: Firth's penalty with profile likelihood (Heinze and Schemper 2001)."),
+    ("Proportional hazards", "Score test with the Kaplan–Meier transform (Grambsch and Therneau "
+     "1994, as R's survival 3); restricted means from the area under the Kaplan–Meier curves."),
+    ("AUC(t)", "Cumulative/dynamic, IPCW; standard errors from the influence function, with the "
+     "estimated weights (Blanche, Dartigues and Jacqmin-Gadda 2013); bands by simulation of the "
+     "Gaussian limit (Lin, Wei and Ying 1994)."),
+    ("Concordance", "Harrell et al. 1996; Uno et al. 2011. Bootstrap by patient; optimism by "
+     "Harrell, Lee and Mark 1996, interval shifted as Noma et al. 2021."),
+    ("Calibration", "McLernon et al. 2023; smoothed curve and ICI by Austin, Harrell and van "
+     "Klaveren 2020."),
+    ("Brier score", "Graf et al. 1999, IPCW."),
+    ("Decision curve", "Vickers et al. 2008."),
+    ("Competing risks", "Aalen and Johansen 1978; cause-specific Cox models."),
+    ("Missing values", "Chained equations with predictive mean matching (White and Royston 2009); "
+     "Rubin's rules with the degrees of freedom of Barnard and Rubin 1999."),
+)  # fmt: skip
+
+
+def methods_section() -> Section:
+    """Say how everything was computed, with sources."""
+    data = pd.DataFrame(METHODS, columns=["part", "method"])
+    section = Section("methods", "Methods")
+    section.blocks += [
+        Table("methods", "Methods", ("Part", "How"), METHODS, data, wide_text=True),
+        Text(
+            "The numbers of this software are tested against R 4.2.2 (survival 3.5-3, "
+            "riskRegression 2022.11.28, cmprsk 2.2-11, mice 3.15.0).",
+            "note",
+        ),
+    ]
+    return section
+
+
+def limits_section(analysis: Analysis) -> Section:
+    """Say what the analysis could not do and what its reader must not conclude."""
+    section = Section("limits", "Limits")
+    section.blocks.append(
+        Text(
+            "For research use only. Nothing here is a medical device, and no number here should "
+            "guide the treatment of a patient.",
+            "warning",
+        )
+    )
+    limits = [
+        "p-values and intervals are not corrected for the number of comparisons.",
+        "A retrospective cohort; associations are not effects of treatment.",
+        "Numbers enter Cox models linearly.",
+    ]
+    if not analysis.settings.baseline:
+        limits.append("Predicted risks were validated on the cohort that their baseline is from.")
+    if analysis.cohort.coding.competing:
+        limits.append("Discrimination and calibration censor the competing event.")
+    section.blocks += [Text(f"• {limit}") for limit in limits]
+    if analysis.problems:
+        data = pd.DataFrame(analysis.problems, columns=["part", "reason"])
+        section.blocks.append(
+            Table(
+                "not_done",
+                "What could not be done, and why",
+                ("Part", "Reason"),
+                analysis.problems,
+                data,
+                wide_text=True,
+            )
+        )
+    return section
+
+
+def checklist_section(analysis: Analysis) -> Section:
+    """Show TRIPOD+AI, filled where the analysis knows."""
+    data = tripod(analysis)
+    rows = [(row["item"], row["section"], row["asks"], row["answer"]) for _, row in data.iterrows()]
+    section = Section("tripod", "TRIPOD+AI checklist")
+    head = ("Item", "Section", "Asks for", "Here")
+    section.blocks.append(
+        Table("tripod_ai", "TRIPOD+AI checklist", head, rows, data, wide_text=True)
+    )
+    return section
+
+
+def provenance_section(analysis: Analysis, when: str) -> Section:
+    """Show settings, versions, and the hashes of data and models."""
+    section = Section("provenance", "Settings, versions and data")
+    settings = [(key, _told(value)) for key, value in settings_told(analysis).items()]
+    settings = [(key, value) for key, value in settings if value != NONE]
+    section.blocks.append(
+        Table(
+            "settings",
+            "Settings",
+            ("Setting", "Value"),
+            settings,
+            pd.DataFrame(settings, columns=["setting", "value"]),
+            wide_text=True,
+        )
+    )
+    rows = list(provenance(analysis, when).items())
+    data = pd.DataFrame(rows, columns=["what", "value"])
+    section.blocks.append(
+        Table("provenance", "Versions and hashes", ("What", "Value"), rows, data, wide_text=True)
+    )
+    return section
+
+
+def provenance(analysis: Analysis, when: str) -> dict[str, str]:
+    """Collect versions and hashes."""
+    found = {
+        "qupath-hccmil": __version__,
+        "Python": platform.python_version(),
+        **{name: _version(name) for name in PACKAGES},
+        "Made": when,
+    }
+    found.update({f"SHA-256 of {name}": value for name, value in analysis.cohort.hashes.items()})
+    models = analysis.cohort.scores.models
+    found["Model of the scores"] = "; ".join(models) or "the scores table does not say"
+    return found
+
+
+def settings_told(analysis: Analysis) -> dict[str, object]:
+    """Collect the settings as used: what was recognised stands where it was left open."""
+    used = asdict(analysis.settings)
+    used["variables"] = [variable.name for variable in analysis.cohort.variables]
+    used["horizons"] = list(analysis.horizons)
+    used["unit"] = analysis.cohort.column_unit
+    used["score"] = analysis.cohort.scores.column
+    used["cuts"] = list(analysis.cohort.groups.cuts)
+    return used
+
+
+def _told(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(_told(part) for part in value) or NONE
+    return NONE if value in ("", None) else str(value)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

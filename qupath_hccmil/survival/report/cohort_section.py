@@ -1,0 +1,189 @@
+"""Sections on who was analysed: flow, endpoint, Table 1, missing values and risk groups."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from qupath_hccmil.survival.coding import COMPETING
+from qupath_hccmil.survival.cohort import CAUSE, GROUP, SCORE
+from qupath_hccmil.survival.figures.performance import score_figure
+from qupath_hccmil.survival.figures.style import svg
+from qupath_hccmil.survival.findings import Analysis
+from qupath_hccmil.survival.kaplan_meier import OVERALL
+from qupath_hccmil.survival.report.blocks import Image, Images, Section, Table, Text
+from qupath_hccmil.survival.report.wording import number, percent, whole, with_span
+from qupath_hccmil.survival.table_one import ENOUGH, MISSING
+
+MOST_LISTED = 60
+
+
+def cohort_section(analysis: Analysis) -> Section:
+    """Who was analysed, who was not and why, and what the endpoint is."""
+    cohort, settings = analysis.cohort, analysis.settings
+    section = Section("cohort", "Patients and endpoint")
+    section.blocks += [_flow(analysis), _left_out(analysis)]
+    follow = analysis.survival.follow_up
+    unit = cohort.unit
+    events = int(cohort.frame["event"].sum())
+    facts = [
+        ("Endpoint", settings.endpoint or f"not named (column {settings.event})"),
+        ("Time zero", settings.time_zero or "not stated"),
+        ("Time", f"column “{settings.time}” in {cohort.column_unit}, reported in {unit}"),
+        ("Event", f"column “{settings.event}”: {cohort.coding.describe()}"),
+        ("Score", f"column “{cohort.scores.column}”; {cohort.scores.rule}"),
+        ("Events", f"{events} in {len(cohort.frame)} patients"),
+        (
+            "Median follow-up (reverse Kaplan–Meier)",
+            f"{with_span(follow['median'], follow['lower'], follow['upper'])} {unit}; "
+            f"longest {number(follow['longest'])}",
+        ),
+    ]
+    if cohort.coding.competing:
+        count = int((cohort.frame[CAUSE] == COMPETING).sum())
+        facts.append(("Competing event", f"{settings.competing_name}: {count} patients"))
+    data = pd.DataFrame(facts, columns=["item", "value"])
+    section.blocks.append(
+        Table("endpoint", "Endpoint and score", ("", ""), facts, data, wide_text=True)
+    )
+    section.blocks += [_table_one(analysis), *_missing(analysis), *_power(analysis)]
+    return section
+
+
+def groups_section(analysis: Analysis) -> Section:
+    """How patients were cut into risk groups."""
+    cohort = analysis.cohort
+    section = Section("groups", "Risk groups")
+    section.blocks.append(
+        Text(
+            f"Groups were cut at {cohort.groups.description}; a score above a cut is in the higher "
+            "group."
+        )
+    )
+    if cohort.groups.from_data:
+        section.blocks.append(
+            Text(
+                "The cut was chosen on these patients, so every comparison of the groups is "
+                "optimistic. A cut that was fixed beforehand is honest.",
+                "warning",
+            )
+        )
+    if cohort.frame[GROUP].nunique() < 2:
+        section.blocks.append(
+            Text(
+                "All patients fall into one group, so groups cannot be compared. The score itself "
+                "is analysed as a continuous variable.",
+                "warning",
+            )
+        )
+    drawn = svg(score_figure(cohort.frame[SCORE], cohort.frame[GROUP], cohort.groups.cuts))
+    counts = cohort.frame.groupby(GROUP, observed=True)["event"].agg(["size", "sum"])
+    told = "; ".join(
+        f"{name}: {row['size']} patients, {row['sum']} events" for name, row in counts.iterrows()
+    )
+    caption = f"Distribution of the score. {told}."
+    section.blocks.append(Images([Image("score", caption, drawn, caption)]))
+    return section
+
+
+def _flow(analysis: Analysis) -> Table:
+    data = analysis.cohort.flow
+    rows = [(row["step"], whole(row["patients"])) for _, row in data.iterrows()]
+    return Table("flow", "Flow of patients", ("Step", "Patients"), rows, data)
+
+
+def _left_out(analysis: Analysis) -> Table | Text:
+    data = analysis.cohort.left_out
+    if data.empty:
+        return Text("Nobody was left out.", "note")
+    rows = []
+    for reason, part in data.groupby("reason", sort=False):
+        names = [str(name) for name in part["patient"]]
+        told = ", ".join(names[:MOST_LISTED])
+        if len(names) > MOST_LISTED:
+            told += f" … and {len(names) - MOST_LISTED} more (all are in the CSV file)"
+        rows.append((str(reason), whole(len(part)), told))
+    return Table(
+        "left_out",
+        "Left out, and why",
+        ("Reason", "Patients", "Who"),
+        rows,
+        data,
+        wide_text=True,
+    )
+
+
+def _table_one(analysis: Analysis) -> Table:
+    data = analysis.table_one
+    groups = [str(name) for name in analysis.cohort.frame[GROUP].cat.categories]
+    sizes = {OVERALL: len(analysis.cohort.frame)}
+    counts = analysis.cohort.frame[GROUP].value_counts()
+    sizes.update({name: int(counts[name]) for name in groups})
+    shown = [OVERALL, *groups]
+    rows: list[tuple[str, ...]] = [("Patients", *(whole(sizes[name]) for name in shown))]
+    for _, part in data.groupby("variable", sort=False):
+        label = str(part["label"].iloc[0])
+        levels = list(dict.fromkeys(part["level"]))
+        if levels[0] == "":
+            rows.append((f"{label}, median (quartiles)", *_cells(part, "", shown)))
+        else:
+            rows.append((label, *[""] * len(shown)))
+        for level in levels:
+            if level:
+                rows.append((f"\u2003{level}", *_cells(part, level, shown)))
+    return Table("table_1", "Table 1: patients by risk group", ("", *shown), rows, data)
+
+
+def _cells(part: pd.DataFrame, level: str, shown: list[str]) -> list[str]:
+    found = part[part["level"] == level].set_index("group")
+    cells = []
+    for name in shown:
+        row = found.loc[name]
+        if level == "":
+            middle, low, high = (_short(row[key]) for key in ("median", "q1", "q3"))
+            cells.append(f"{middle} ({low} to {high})")
+        else:
+            cells.append(f"{whole(row['count'])} ({percent(row['share'], 0)})")
+    return cells
+
+
+def _short(value: float) -> str:
+    return number(value, 0 if abs(value) >= 20 else 1 if abs(value) >= 2 else 2)
+
+
+def _missing(analysis: Analysis) -> list[Table | Text]:
+    data = analysis.missing
+    if data.empty or not data["missing"].any():
+        return [Text("No variable has a missing value.", "note")] if len(data) else []
+    rows = [
+        (row["label"], whole(row["missing"]), percent(row["share"]))
+        for _, row in data.iterrows()
+        if row["missing"]
+    ]
+    how = (
+        f"Models use complete cases; {analysis.settings.imputations} imputed tables are pooled "
+        "beside them."
+        if analysis.settings.imputations
+        else "Models use complete cases: each says how many patients it has. Multiple imputation "
+        "is an option (--imputations)."
+    )
+    head = ("Variable", MISSING, "Share")
+    return [Table("missing", "Missing values", head, rows, data, note=how)]
+
+
+def _power(analysis: Analysis) -> list[Text]:
+    found = analysis.events_per_variable
+    if found is None or not found.coefficients:
+        return []
+    told = (
+        f"The multivariable model has {found.events} events for {found.coefficients} coefficients: "
+        f"{found.ratio:.1f} events per coefficient."
+    )
+    if found.enough:
+        return [Text(told)]
+    return [
+        Text(
+            f"{told} Under {ENOUGH} is too few: its estimates are unstable and flatter the model. "
+            "Use fewer variables or merge levels.",
+            "warning",
+        )
+    ]

@@ -1,0 +1,120 @@
+"""Risk groups: the model's fixed threshold, or a cut on the data, told to be optimistic."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from qupath_hccmil.errors import DataError
+
+PUBLISHED_THRESHOLD = 0.4457  # Liu et al. 2021; a model's own threshold goes first
+LOW, HIGH = "Low risk", "High risk"
+MODEL = "model"
+NAMED = {"median": 2, "tertiles": 3, "quartiles": 4, "quintiles": 5}
+
+
+@dataclass(frozen=True)
+class RiskGroups:
+    """Groups of patients by score.
+
+    Attributes
+    ----------
+    groups : Series
+        Ordered categories, the lowest risk first; only groups that have patients.
+    cuts : tuple of float
+        A score above a cut is in the higher group.
+    from_data : bool
+        The cuts were chosen on these patients, so what is shown of them is optimistic.
+    description : str
+    """
+
+    groups: pd.Series
+    cuts: tuple[float, ...]
+    from_data: bool
+    description: str
+
+
+def risk_groups(
+    score: pd.Series, cut: str = MODEL, *, threshold: float = PUBLISHED_THRESHOLD
+) -> RiskGroups:
+    """Cut scores into groups.
+
+    Parameters
+    ----------
+    score : Series
+        One a patient; higher is higher risk.
+    cut : str
+        ``"model"`` (the model's threshold), ``"median"``, ``"tertiles"``, ``"quartiles"``,
+        ``"quintiles"``, ``"quantiles=N"``, or a number.
+    threshold : float
+        The model's; used by ``"model"``.
+
+    Raises
+    ------
+    DataError
+        An unknown cut, a model's threshold on scores outside [0, 1], or too few different scores.
+    """
+    values = score.to_numpy(float)
+    cut = cut.strip().lower()
+    if cut == MODEL:
+        if (values < 0).any() or (values > 1).any():
+            raise DataError(
+                f"the model's threshold {threshold:g} is for risks in [0, 1], and these scores go "
+                f"from {values.min():g} to {values.max():g}: cut by median, quantiles or a number"
+            )
+        return _two(score, threshold, False, f"the model's fixed threshold, {threshold:g}")
+    number = _number(cut)
+    if number is not None:
+        return _two(score, number, False, f"the given value, {number:g}")
+    count = _count(cut)
+    edges = np.unique(np.quantile(values, np.arange(1, count) / count))
+    if count == 2:
+        return _two(score, float(edges[0]), True, f"the median of these patients, {edges[0]:.4g}")
+    labels = _quantile_labels(len(edges) + 1)
+    place = np.searchsorted(edges, values, side="left")
+    if len(np.unique(place)) < count:
+        raise DataError(f"too few different scores for {count} groups: ask for fewer")
+    named = pd.Series([labels[group] for group in place], index=score.index)
+    groups = named.astype(pd.CategoricalDtype(labels, ordered=True))
+    told = ", ".join(f"{edge:.4g}" for edge in edges)
+    return RiskGroups(
+        groups, tuple(edges.tolist()), True, f"{count} quantiles of these patients, {told}"
+    )
+
+
+def _two(score: pd.Series, cut: float, from_data: bool, description: str) -> RiskGroups:
+    labels = pd.Series(np.where(score.to_numpy(float) > cut, HIGH, LOW), index=score.index)
+    present = [name for name in (LOW, HIGH) if (labels == name).any()]
+    groups = labels.astype(pd.CategoricalDtype(present, ordered=True))
+    return RiskGroups(groups, (cut,), from_data, description)
+
+
+def _number(cut: str) -> float | None:
+    try:
+        value = float(cut.removeprefix("value="))
+    except ValueError:
+        return None
+    if not np.isfinite(value):
+        raise DataError(f"cut {cut!r} is no finite number")
+    return value
+
+
+def _count(cut: str) -> int:
+    match = re.fullmatch(r"quantiles=(\d+)", cut)
+    count = int(match.group(1)) if match else NAMED.get(cut, 0)
+    if not 2 <= count <= 10:
+        raise DataError(
+            f"cut {cut!r} is none of model, median, tertiles, quartiles, quintiles, "
+            "quantiles=2…10, or a number"
+        )
+    return count
+
+
+def _quantile_labels(count: int) -> list[str]:
+    return [
+        f"Q{i + 1}" + (" (lowest)" if i == 0 else " (highest)" if i == count - 1 else "")
+        for i in range(count)
+    ]

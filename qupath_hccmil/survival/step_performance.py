@@ -1,0 +1,200 @@
+"""AUC over time, concordance, and the predicted risks with their calibration and usefulness."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from qupath_hccmil.survival.auc import auc_over_time, clinical_times
+from qupath_hccmil.survival.baseline import cross_fitted, fit_baseline, read_baseline
+from qupath_hccmil.survival.brier import brier_scores
+from qupath_hccmil.survival.calibration import calibration
+from qupath_hccmil.survival.coding import DAYS
+from qupath_hccmil.survival.cohort import SCORE
+from qupath_hccmil.survival.cox import fit_cox
+from qupath_hccmil.survival.decision_curve import net_benefit
+from qupath_hccmil.survival.discrimination import Discrimination, discrimination
+from qupath_hccmil.survival.findings import (
+    CLINICAL_MODEL,
+    SCORE_NAME,
+    Performance,
+)
+from qupath_hccmil.survival.outcome import EVENT, TIME, complete, outcome
+from qupath_hccmil.survival.variables import Variable
+from qupath_hccmil.survival.work import Work
+
+FINE, COARSE, MANY = 25, 12, 20_000  # times of an AUC curve, and patients where it is coarser
+
+
+def performance_step(work: Work) -> Performance:
+    """Measure how well the score tells patients apart and how true its risks are."""
+    found = Performance()
+    work.attempt("AUC over time", lambda: _auc(work, found))
+    found.discrimination = work.attempt("Discrimination", partial(_discrimination, work))
+    risks = _risks(work, found)
+    if risks is not None:
+        grid, predicted = risks
+        _calibrate(work, found, grid, predicted)
+    return found
+
+
+def _auc(work: Work, found: Performance) -> None:
+    last = max(work.horizons)
+    points = FINE if len(work.frame) < MANY else COARSE
+    grid = clinical_times(work.frame, last, points)
+    # A point of the grid just beside a horizon would only show as a kink.
+    apart = np.abs(grid[:, None] - np.asarray(work.horizons)).min(axis=1)
+    near = (grid[1] - grid[0]) / 2 if last > grid[0] else 0.0
+    times = np.union1d(grid[apart > near], work.horizons)
+    alone = _markers(work, work.frame, {SCORE_NAME: work.frame[SCORE].to_numpy(float)}, times)
+    tables, gaps = [alone[0]], []
+    for name, variables in _models(work):
+        rows = complete(work.frame, [variable.name for variable in variables])
+        fit = work.attempt(
+            f"AUC over time of {name}",
+            partial(fit_cox, rows, variables, penalty=work.settings.penalty),
+        )
+        if fit is None:
+            continue
+        markers = {
+            SCORE_NAME: rows[SCORE].to_numpy(float),
+            name: fit.linear_predictor(rows),
+        }
+        table, gap = _markers(work, rows, markers, times)
+        same = table[table["marker"] == SCORE_NAME].set_index("time")
+        tables.append(table[table["marker"] == name].assign(patients=len(rows)))
+        gaps.append(
+            gap.assign(patients=len(rows), score_auc=gap["time"].map(same["auc"]).to_numpy(float))
+        )
+    tables[0] = tables[0].assign(patients=len(work.frame))
+    curve = pd.concat(tables, ignore_index=True)
+    found.auc_curve = curve
+    found.auc = curve[curve["time"].isin(work.horizons)].reset_index(drop=True)
+    if gaps:
+        every = pd.concat(gaps, ignore_index=True)
+        found.auc_differences = every[every["time"].isin(work.horizons)].reset_index(drop=True)
+
+
+def _models(work: Work) -> list[tuple[str, list[Variable]]]:
+    models = [(variable.title, [variable]) for variable in work.clinical]
+    if len(work.clinical) > 1:
+        models.append((CLINICAL_MODEL, work.clinical))
+    return models
+
+
+def _markers(
+    work: Work, rows: pd.DataFrame, markers: dict[str, np.ndarray], times: np.ndarray
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    table = pd.DataFrame({TIME: rows[TIME], EVENT: rows[EVENT]}).assign(
+        **{f"m{index}": values for index, values in enumerate(markers.values())}
+    )
+    names = dict(zip((f"m{index}" for index in range(len(markers))), markers, strict=True))
+    found = auc_over_time(
+        table,
+        list(names),
+        times.tolist(),
+        confidence=work.confidence,
+        seed=work.settings.seed,
+    )
+    gap = found.differences.replace({"marker": names, "reference": names})
+    return found.table.replace({"marker": names}), gap
+
+
+def _discrimination(work: Work) -> Discrimination:
+    return discrimination(
+        work.frame,
+        SCORE,
+        work.clinical,
+        max(work.horizons),
+        repeats=work.settings.bootstrap,
+        seed=work.settings.seed,
+        confidence=work.confidence,
+    )
+
+
+def _risks(work: Work, found: Performance) -> tuple[np.ndarray, np.ndarray] | None:
+    time, event = outcome(work.frame)
+    last = max(work.horizons)
+    first = min(float(np.quantile(time[event], 0.1)), last / 2)
+    grid = np.unique(np.linspace(first, last, 40))
+    every = [*grid.tolist(), *work.horizons]
+    value = work.frame[SCORE].to_numpy(float)
+    if work.settings.baseline:
+        found.baseline = read_baseline(work.settings.baseline)
+        scale = DAYS[work.cohort.unit] / DAYS[found.baseline.unit]
+        given = found.baseline
+        found.baseline_told = f"the baseline fitted on “{given.name}” ({given.patients} patients)"
+        survival = work.attempt(
+            "Predicted risks",
+            lambda: np.column_stack([given.survival(value, at * scale) for at in every]),
+        )
+    else:
+        found.baseline = work.attempt(
+            "Baseline",
+            lambda: fit_baseline(work.frame, SCORE, name=_data_name(work), unit=work.cohort.unit),
+        )
+        found.baseline_told = (
+            "a Cox baseline fitted on these patients, each predicted by the baseline of the "
+            "other nine tenths (10-fold cross-fitting)"
+        )
+        survival = work.attempt(
+            "Predicted risks",
+            lambda: cross_fitted(work.frame, SCORE, every, seed=work.settings.seed),
+        )
+    if survival is None:
+        return None
+    return grid, np.clip(1 - survival, 1e-9, 1 - 1e-9)
+
+
+def _data_name(work: Work) -> str:
+    files = ", ".join(work.cohort.hashes)
+    return f"{len(work.frame)} patients of {files}"
+
+
+def _calibrate(work: Work, found: Performance, grid: np.ndarray, risks: np.ndarray) -> None:
+    settings = work.settings
+    curves_of_benefit = []
+    for index, horizon in enumerate(work.horizons):
+        table = work.frame.assign(risk__=risks[:, len(grid) + index])
+        one = work.attempt(
+            f"Calibration at {horizon:g} ({work.cohort.unit})",
+            partial(
+                calibration,
+                table,
+                "risk__",
+                horizon,
+                repeats=settings.bootstrap,
+                seed=settings.seed,
+                confidence=work.confidence,
+            ),
+        )
+        if one is not None:
+            found.calibrations.append(one)
+        benefit = work.attempt(
+            f"Decision curve at {horizon:g} ({work.cohort.unit})",
+            partial(net_benefit, table, "risk__", horizon, _thresholds(table["risk__"])),
+        )
+        if benefit is not None:
+            curves_of_benefit.append(benefit.assign(horizon=horizon))
+    if curves_of_benefit:
+        found.net_benefit = pd.concat(curves_of_benefit, ignore_index=True)
+    found.brier = work.attempt(
+        "Brier score",
+        lambda: brier_scores(
+            work.frame,
+            risks,
+            grid.tolist(),
+            work.horizons,
+            repeats=settings.bootstrap,
+            seed=settings.seed,
+            confidence=work.confidence,
+        ),
+    )
+
+
+def _thresholds(risk: pd.Series) -> list[float]:
+    """Thresholds from 0.02 to the highest risk that anybody has."""
+    top = min(0.98, float(risk.quantile(0.995)))
+    return [round(value, 2) for value in np.arange(0.02, max(top, 0.04) + 0.01, 0.02)]

@@ -1,0 +1,89 @@
+"""``qupath-hccmil survival`` as users call it."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from qupath_hccmil.cli.survival import survival
+from qupath_hccmil.errors import DataError
+from tests.survival.conftest import made_cohort
+
+COLUMNS = ["--time", "rfs_days", "--event", "rfs_event", "--bootstrap", "0"]
+QUICK = [*COLUMNS, "--variable", "none", "--horizon", "3"]
+
+
+@pytest.fixture
+def tables(tmp_path):
+    frame = made_cohort()
+    scores, clinical = tmp_path / "scores.csv", tmp_path / "clinical.xlsx"
+    frame[["patient", "risk_score"]].to_csv(scores, index=False)
+    frame.drop(columns="risk_score").to_excel(clinical, index=False)
+    return str(scores), str(clinical)
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(survival, arguments, catch_exceptions=False)
+
+
+def test_the_command_of_the_readme_makes_a_report(tables, tmp_path):
+    out = tmp_path / "report"
+    done = run(*tables, *COLUMNS, "--out", str(out))
+    assert done.exit_code == 0
+    assert "120 patients" in done.output
+    assert "“1” = event, “0” = censored (recognised from the values)" in done.output
+    assert done.output.splitlines()[-1] == f"Report: {out / 'report.html'}"
+    for name in ("report.html", "results.json", "baseline.json", "tables/table_1.csv"):
+        assert (out / name).stat().st_size
+
+
+def test_json_and_quiet(tables, tmp_path):
+    out = tmp_path / "report"
+    done = run(*tables, *QUICK, "--out", str(out), "--json", "--format", "md")
+    content = json.loads(done.output)
+    assert content["patients"] == 120
+    assert content["report"] == str(out / "report.md")
+    assert run(*tables, *QUICK, "--out", str(out), "--quiet").output == ""
+    settings = json.loads((out / "results.json").read_text())["settings"]
+    assert settings["variables"] == []
+
+
+def test_options_go_before_the_file(tables, tmp_path):
+    config = tmp_path / "s.toml"
+    config.write_text(
+        'time = "rfs_days"\nevent = "rfs_event"\nbootstrap = 0\ncut = "median"\n'
+        '[variables.stage]\nlabel = "Stage"\n[variables.age]\n'
+    )
+    out = tmp_path / "report"
+    done = run(
+        *tables, "--config", str(config), "--out", str(out), "--cut", "0.6", "--variable", "stage",
+        "--reference", "stage=II", "--horizon", "2", "--quiet",
+    )  # fmt: skip
+    assert done.exit_code == 0
+    content = json.loads((out / "results.json").read_text())
+    assert content["settings"]["cuts"] == [0.6]
+    assert content["settings"]["variables"] == ["stage"]
+    assert content["horizons"] == [2.0]
+    first = next(r for r in content["effects"]["univariable"] if r["variable"] == "stage")
+    assert (first["label"], first["level"], first["reference"]) == ("Stage", "II", True)
+
+
+def test_bad_input_is_one_clear_error(tables, tmp_path):
+    with pytest.raises(DataError, match="no column 'nope' for the time"):
+        run(*tables, "--time", "nope", "--event", "rfs_event", "--out", str(tmp_path / "o"))
+    with pytest.raises(DataError, match="name the columns of time and event"):
+        run(*tables, "--out", str(tmp_path / "o"))
+    assert not (tmp_path / "o").exists()
+
+
+def test_bad_usage_is_exit_code_2(tables, tmp_path):
+    assert run(*tables).exit_code == 2
+    assert run(*tables, *COLUMNS, "--out", "o", "--exclude", "stage").exit_code == 2
+    wrong = run(*tables, *COLUMNS, "--out", "o", "--variable", "age", "--reference", "stage=I")
+    assert wrong.exit_code == 2
+
+
+def test_help_names_what_matters():
+    text = run("--help").output
+    for name in ("--time", "--event", "--out", "--patient-rule", "--competing-value", "research"):
+        assert name in text

@@ -1,0 +1,269 @@
+"""The cohort and the whole analysis: everybody accounted for, and no crash on odd cohorts."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.survival.analysis import analyse
+from qupath_hccmil.survival.cohort import GROUP, read_cohort
+from qupath_hccmil.survival.output import as_csv, write_analysis
+from qupath_hccmil.survival.results import plain
+from qupath_hccmil.survival.settings import Settings, read_settings
+from qupath_hccmil.survival.variables import VariableRequest
+from qupath_hccmil.survival.work import choose_horizons
+from tests.survival.conftest import made_cohort
+from tests.survival.datasets import SCORES
+
+SETTINGS = Settings(time="rfs_days", event="rfs_event", bootstrap=0)
+ONE = {"horizons": (3.0,)}  # what needs no more is quicker with one horizon
+
+
+def both(tmp_path, frame: pd.DataFrame):
+    scores, clinical = tmp_path / "s.csv", tmp_path / "c.csv"
+    frame[["patient", "risk_score"]].to_csv(scores, index=False)
+    frame.drop(columns="risk_score").to_csv(clinical, index=False)
+    return scores, clinical
+
+
+def run(tmp_path, frame: pd.DataFrame, **changes):
+    settings = replace(SETTINGS, **changes)
+    return analyse(read_cohort(*both(tmp_path, frame), settings), settings)
+
+
+def test_everybody_is_accounted_for(tmp_path):
+    frame = made_cohort(30)
+    clinical = frame.drop(columns="risk_score")
+    clinical.loc[1, "rfs_days"] = np.nan
+    clinical.loc[2, "rfs_event"] = np.nan
+    clinical.loc[3, "rfs_days"] = -5
+    clinical["arm"] = ["x" if i == 4 else "y" for i in range(30)]
+    differing = clinical.iloc[[5]].assign(stage="IV")
+    clinical = pd.concat([clinical, clinical.iloc[[6]], differing])
+    scores = frame[["patient", "risk_score"]].drop(index=[7])
+    scores.loc[8, "risk_score"] = np.nan
+    scores = pd.concat([scores, pd.DataFrame({"patient": ["stranger"], "risk_score": [0.5]})])
+    clinical.to_csv(tmp_path / "c.csv", index=False)
+    scores.to_csv(tmp_path / "s.csv", index=False)
+    settings = replace(SETTINGS, exclude=(("arm", "x"),), variables=())
+    cohort = read_cohort(tmp_path / "s.csv", tmp_path / "c.csv", settings)
+    why = cohort.left_out.set_index("patient")["reason"].to_dict()
+    assert why == {
+        "P001": "no time (rfs_days)",
+        "P002": "no event status (rfs_event)",
+        "P003": "negative time (rfs_days)",
+        "P004": "excluded: arm is 'x'",
+        "P005": "several rows that differ: none is used",
+        "P006": "identical row a second time (one is kept)",
+        "P007": "no row in the scores table",
+        "P008": "the scores table has no value for them",
+        "stranger": "scored, but not in the clinical table",
+    }
+    assert cohort.flow["patients"].tolist() == [29, 27, 26, 23]
+    assert len(cohort.frame) == 23
+
+
+def test_times_are_converted_and_stay_tied(tmp_path):
+    frame = made_cohort(40).assign(rfs_days=[365.25, 730.5] * 20)
+    cohort = read_cohort(*both(tmp_path, frame), SETTINGS)
+    assert sorted(cohort.frame["time"].unique()) == [1.0, 2.0]
+    months = read_cohort(*both(tmp_path, frame), replace(SETTINGS, report_unit="months"))
+    assert sorted(months.frame["time"].unique()) == pytest.approx([12, 24])
+
+
+def test_no_patient_in_both_tables_shows_some_of_each(tmp_path):
+    frame = made_cohort(5)
+    scores, clinical = both(tmp_path, frame)
+    clinical.write_text(clinical.read_text().replace("P00", "Q00"))
+    with pytest.raises(DataError, match=r"no patient is in both tables.*P000.*Q000"):
+        read_cohort(scores, clinical, SETTINGS)
+
+
+def test_variables_are_recognised_by_name_and_told(tmp_path):
+    cohort = read_cohort(*both(tmp_path, made_cohort()), SETTINGS)
+    assert [variable.name for variable in cohort.variables] == ["stage", "age"]
+    assert any("Columns with the name of a prognostic variable" in note for note in cohort.notes)
+
+
+def test_values_that_look_missing_are_used_and_told(tmp_path):
+    frame = made_cohort().replace({"stage": {"III": "[Not Available]"}})
+    cohort = read_cohort(*both(tmp_path, frame), SETTINGS)
+    assert cohort.variables[0].levels == ("I", "II", "[Not Available]")
+    assert any("[Not Available]" in note for note in cohort.notes)
+    told = read_cohort(*both(tmp_path, frame), replace(SETTINGS, missing=("[Not Available]",)))
+    assert told.variables[0].levels == ("I", "II")
+
+
+def test_analysis_finds_that_the_score_predicts(tmp_path):
+    found = run(tmp_path, made_cohort(200))
+    assert found.problems == []
+    fit = found.effects.with_score
+    assert fit is not None
+    assert fit.table.loc[0, "hazard_ratio"] > 1
+    assert found.effects.gain.p < 0.001
+    assert found.performance.auc["auc"].iloc[0] > 0.6
+    assert found.horizons == (1.0, 3.0, 5.0)
+    assert found.survival.test.p < 0.01
+
+
+def test_a_reversed_score_is_noticed(tmp_path):
+    frame = made_cohort(200).assign(risk_score=lambda f: 1 - f["risk_score"])
+    found = run(tmp_path, frame, variables=(), **ONE)
+    assert found.effects.with_score.table.loc[0, "hazard_ratio"] < 1
+    report = write_analysis(found, tmp_path / "out").read_text()
+    assert "the score may be reversed" in report.replace("\n", " ")
+
+
+def test_competing_deaths_are_analysed(tmp_path):
+    frame = made_cohort(150)
+    died = (frame["rfs_event"] == 0) & (np.arange(150) % 3 == 0)
+    frame["rfs_event"] = frame["rfs_event"].where(~died, 2)
+    found = run(tmp_path, frame, competing_values=("2",))
+    assert found.cohort.frame["event"].sum() == (frame["rfs_event"] == 1).sum()
+    at = found.competing.horizons
+    assert set(at["cause"]) == {"Event", "Death without recurrence"}
+    assert found.competing.hazards is not None
+    with pytest.raises(DataError, match="event code '2' is not recognised"):
+        run(tmp_path, frame)
+
+
+def test_one_risk_group_still_has_an_analysis(tmp_path):
+    found = run(tmp_path, made_cohort(100), threshold=0.999, **ONE)
+    assert found.effects.with_group is None
+    assert found.effects.with_score is not None
+    assert [part for part, _ in found.problems] == ["Univariable Cox, Risk group"]
+    text = write_analysis(found, tmp_path / "out").read_text()
+    assert "All patients fall into one group" in text
+
+
+def test_a_horizon_past_follow_up_is_left_out_and_told(tmp_path):
+    found = run(tmp_path, made_cohort(100), horizons=(2.0, 50.0))
+    assert found.horizons == (2.0,)
+    assert found.problems[0][0] == "Horizon 50 years"
+    assert "past the last follow-up" in found.problems[0][1]
+
+
+def test_short_follow_up_uses_the_median_event():
+    frame = pd.DataFrame({"time": [0.1, 0.2, 0.3], "event": 1})
+    horizons, problems = choose_horizons(frame, (), "years")
+    assert horizons == (0.2,)
+    assert "median time to an event" in problems[0][1]
+
+
+def test_a_level_without_events_does_not_stop_the_analysis(tmp_path):
+    frame = made_cohort(120)
+    frame.loc[frame["stage"] == "III", "rfs_event"] = 0
+    found = run(tmp_path, frame, variables=(VariableRequest("stage"),), **ONE)
+    table = found.effects.univariable
+    assert (table.loc[table["variable"] == "stage", "method"] == "Firth").all()
+    assert "no events" in write_analysis(found, tmp_path / "out").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"rfs_event": 0}, "no event among 30 patients"),
+        ({"risk_score": 0.4}, "has the score 0.4"),
+        ({"rfs_days": np.nan}, "no patient is left"),
+    ],
+)
+def test_a_cohort_without_information_is_refused(tmp_path, change, told):
+    with pytest.raises(DataError, match=told):
+        run(tmp_path, made_cohort(30).assign(**change))
+
+
+def test_one_patient_is_refused(tmp_path):
+    with pytest.raises(DataError, match="1 patient"):
+        run(tmp_path, made_cohort(1))
+
+
+@pytest.mark.parametrize("patients", [2, 5, 15])
+def test_tiny_cohorts_are_analysed_as_far_as_they_go(tmp_path, patients):
+    frame = made_cohort(patients, seed=9).assign(rfs_event=1)
+    found = run(tmp_path, frame, bootstrap=3, variables=())
+    write_analysis(found, tmp_path / "out")
+    json.loads((tmp_path / "out" / "results.json").read_text())
+
+
+def test_a_perfect_score_is_analysed(tmp_path):
+    frame = made_cohort(80)
+    rank = frame["rfs_days"].rank(method="first")
+    perfect = frame.assign(risk_score=1 - rank / 81, rfs_event=1)
+    found = run(tmp_path, perfect, variables=(), **ONE)
+    assert found.performance.discrimination.table["apparent"].iloc[0] == pytest.approx(1, abs=0.01)
+    write_analysis(found, tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_patients(tmp_path):
+    frame = made_cohort(100_000).assign(patient=[f"P{i}" for i in range(100_000)])
+    found = run(tmp_path, frame)
+    assert found.problems == []
+    report = write_analysis(found, tmp_path / "out")
+    assert report.stat().st_size < 8_000_000
+
+
+def test_tcga_gives_the_stage_hazard_ratios_of_its_readme(tcga_file):
+    config = read_settings(SCORES.parent / "tcga_lihc.toml")
+    settings = replace(config, bootstrap=0, exclude=())
+    found = analyse(read_cohort(SCORES, tcga_file, settings), settings)
+    table = found.effects.univariable
+    stage = table[table["variable"] == "ajcc_stage"].set_index("level")
+    assert stage["patients"].sum() == 352
+    assert stage.loc["II", "hazard_ratio"] == pytest.approx(1.82, abs=0.02)
+    assert stage.loc["III–IV", "hazard_ratio"] == pytest.approx(2.57, abs=0.03)
+    assert found.cohort.frame[GROUP].nunique() == 2
+
+
+def test_imputation_stands_beside_complete_cases(tmp_path):
+    found = run(tmp_path, made_cohort(120), imputations=2, **ONE)
+    assert found.effects.imputed.patients == 120 > found.effects.with_score.patients
+
+
+def test_a_baseline_of_another_cohort_predicts_here(tmp_path):
+    first = run(tmp_path, made_cohort(150, seed=1), variables=())
+    write_analysis(first, tmp_path / "first")
+    path = str(tmp_path / "first" / "baseline.json")
+    second = run(tmp_path, made_cohort(150, seed=2), baseline=path, report_unit="months",
+                 horizons=(12.0, 36.0), variables=())  # fmt: skip
+    slope = (
+        second.performance.calibrations[1]
+        .summary.set_index("quantity")
+        .loc["Calibration slope", "estimate"]
+    )
+    assert 0.3 < slope < 3
+    assert "150 patients" in second.performance.baseline_told
+    write_analysis(second, tmp_path / "second")
+    assert not (tmp_path / "second" / "baseline.json").exists()
+
+
+def test_results_are_strict_json_with_every_part(tmp_path):
+    found = run(tmp_path, made_cohort(100))
+    write_analysis(found, tmp_path / "out")
+    content = json.loads(
+        (tmp_path / "out" / "results.json").read_text(), parse_constant=lambda name: 1 / 0
+    )
+    assert content["cohort"]["patients"] == 100
+    assert content["settings"]["horizons"] == [1.0, 3.0, 5.0]
+    found_ratio = content["effects"]["with_score"]["table"][0]["hazard_ratio"]
+    assert found_ratio == found.effects.with_score.table.loc[0, "hazard_ratio"]
+    assert set(content["provenance"]) >= {"SHA-256 of s.csv", "numpy", "qupath-hccmil"}
+
+
+def test_json_writes_what_has_no_number():
+    assert plain({"a": np.nan, "b": np.inf, "c": np.float64(2), "d": (None, True)}) == {
+        "a": None, "b": "inf", "c": 2.0, "d": [None, True]
+    }  # fmt: skip
+
+
+def test_a_formula_in_a_table_is_defused():
+    table = pd.DataFrame({"patient": ["=1+1", "@x", "ok"], "n": [-1.0, 2.0, 3.0]})
+    assert as_csv(table).splitlines() == ["patient,n", "'=1+1,-1.0", "'@x,2.0", "ok,3.0"]
+
+
+def test_named_variables_must_be_usable(tmp_path):
+    with pytest.raises(DataError, match="no column 'nope' for the variable"):
+        run(tmp_path, made_cohort(30), variables=(VariableRequest("nope"),))
