@@ -308,8 +308,9 @@ def _fingerprint(
     labels: Mapping[str, int],
     settings: MilSettings,
 ) -> str:
+    # More epochs go on from fewer: nothing that came before depends on their number.
     content = {
-        "settings": asdict(settings),
+        "settings": {k: v for k, v in asdict(settings).items() if k != "epochs"},
         "training": [(bag.patient, len(bag), labels[bag.patient]) for bag in training],
         "validation": [(bag.patient, len(bag), labels[bag.patient]) for bag in validation],
     }
