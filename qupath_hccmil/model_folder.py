@@ -223,6 +223,8 @@ def save_model_folder(
     try:
         beside.chmod(0o755)
         save_file({name: tensor.contiguous() for name, tensor in weights.items()}, beside / WEIGHTS)
+        # safetensors writes for the owner alone; a model may be everybody's.
+        (beside / WEIGHTS).chmod(0o644)
         config = replace(config, weights_sha256=file_sha256(beside / WEIGHTS))
         content = config.to_json()
         _check_schema(content, path / CONFIG)

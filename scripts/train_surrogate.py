@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("nuclei", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=5)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     pools = make_pools(arguments.data, arguments.nuclei, arguments.out)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -114,23 +114,48 @@ def load_source(
     DataError
         Nothing could be used.
     """
+    unused: list[str] = []
+    samples = list(iterate_source(source, unused, prepare))
+    share = source.weight / len(samples)
+    return [replace(sample, weight=share) for sample in samples], unused
+
+
+def iterate_source(
+    source: Source,
+    unused: list[str],
+    prepare: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
+) -> Iterator[Sample]:
+    """Read the images of a source one by one, as :func:`load_source` does for all.
+
+    Parameters
+    ----------
+    source : Source
+    unused : list of str
+        Gets a line for each file that couldn't be used.
+    prepare : callable, optional
+
+    Raises
+    ------
+    DataError
+        At the end, where nothing could be used.
+    """
     prepare = prepare or white_background
-    pairs, unused = find_pairs(source.images, source.masks)
-    samples = []
+    pairs, alone = find_pairs(source.images, source.masks)
+    unused += alone
+    count = 0
     for pair in pairs:
         try:
             rgb, labels = read_pair(pair)
-            mpp = source.mpp or mpp_from_nuclei(labels)
         except DataError as error:
             unused.append(str(error))
             continue
+        mpp = source.mpp or mpp_from_nuclei(labels)
         rgb, mask, mpp = _bounded(prepare(rgb), labels > 0, mpp)
         group = source.groups.get(pair.name, pair.name)
-        samples.append(Sample(pair.name, group, rgb, mask, mpp, source.weight))
-    if not samples:
-        raise DataError(f"{source.images}: no usable image ({unused[0]})")
-    share = source.weight / len(samples)
-    return [Sample(s.name, s.group, s.rgb, s.mask, s.mpp, share) for s in samples], unused
+        yield Sample(pair.name, group, rgb, mask, mpp, source.weight)
+        count += 1
+    if not count:
+        raise DataError(f"{source.images}: no usable image ({unused[-1]})")
 
 
 def white_background(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

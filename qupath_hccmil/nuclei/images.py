@@ -6,12 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from qupath_hccmil.errors import DataError
 
 SUFFIXES = (".png", ".tif", ".tiff", ".webp", ".jpg", ".jpeg", ".bmp")
+# What Pillow and tifffile raise for files that are damaged or something else.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    tifffile.TiffFileError,
+    Image.DecompressionBombError,
+)
 
 
 @dataclass(frozen=True)
@@ -147,8 +156,27 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 def _open(path: Path) -> Image.Image:
     try:
-        image = Image.open(path)
+        image = _decode(path)
         image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        tifffile.TiffFileError,
+        Image.DecompressionBombError,
+    ) as error:
         raise DataError(f"{path}: not a readable image ({error})") from error
     return image
+
+
+def _decode(path: Path) -> Image.Image:
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        # Pillow knows no TIFF of 16 bits a colour.
+        if path.suffix.lower() not in (".tif", ".tiff"):
+            raise
+        pixels = tifffile.imread(path)
+        if pixels.dtype != np.uint16 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
+            raise
+        return Image.fromarray((pixels // 257).astype(np.uint8))

@@ -21,6 +21,7 @@ from qupath_hccmil.model_folder import (
 )
 from qupath_hccmil.nuclei.data import (
     Source,
+    iterate_source,
     load_source,
     read_groups,
     split_groups,
@@ -180,11 +181,13 @@ def evaluate_nuclei(
             fallbacks.append(str(error))
             return white_background(rgb)
 
-    samples, notes = load_source(Source(images, masks, mpp, table), prepare)
+    notes: list[str] = []
+    samples = iterate_source(Source(images, masks, mpp, table), notes, prepare)
+    predict = torch_predictor(load_nuclei_network(folder))
+    scores = evaluate(samples, predict, folder.config.geometry)
     if fallbacks:
         notes.append(f"{len(fallbacks)} image(s) only luminosity-standardised: {fallbacks[0]}")
-    predict = torch_predictor(load_nuclei_network(folder))
-    return evaluate(samples, predict, folder.config.geometry), notes
+    return scores, notes
 
 
 def _reference(folder: ModelFolder) -> StainFit:

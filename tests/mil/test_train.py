@@ -132,6 +132,14 @@ def test_refuses_a_split_that_cannot_be_trained_on(tmp_path):
         train(network(), TRAINING, VALIDATION, TRAINING_LABELS, tmp_path, SETTINGS)
 
 
+def test_more_epochs_go_on_from_fewer(tmp_path):
+    start = network()
+    train(start, TRAINING[:2], VALIDATION, LABELS, tmp_path, replace(SETTINGS, epochs=1))
+    more = train(network(), TRAINING[:2], VALIDATION, LABELS, tmp_path, SETTINGS)
+    at_once = train(network(), TRAINING[:2], VALIDATION, LABELS, tmp_path / "once", SETTINGS)
+    assert more.log == at_once.log
+
+
 def test_does_not_go_on_from_another_training(tmp_path):
     short = replace(SETTINGS, epochs=1)
     train(network(), TRAINING[:2], VALIDATION, LABELS, tmp_path, short)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from qupath_hccmil.errors import DataError
@@ -37,6 +38,11 @@ def test_scales_16_bit_images_from_their_full_range(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "a.png")[0, :, 1], [0, 128, 255])
 
 
+def test_reads_tiff_of_16_bits_a_colour(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", RGB.astype(np.uint16) * 257, photometric="rgb")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), RGB)
+
+
 def test_masks_keep_instance_labels_above_255(tmp_path):
     labels = np.array([[0, 1, 300]], dtype=np.uint16)
     Image.fromarray(labels).save(tmp_path / "a.png")
@@ -66,8 +72,10 @@ def test_bad_input_is_one_line(tmp_path):
     with pytest.raises(DataError, match="not a folder"):
         find_pairs(tmp_path / "none", tmp_path)
     (tmp_path / "text.png").write_text("not an image")
-    with pytest.raises(DataError, match=r"text\.png: not a readable image"):
-        read_image(tmp_path / "text.png")
+    (tmp_path / "words.tif").write_text("not an image")
+    for name in ("text.png", "words.tif"):
+        with pytest.raises(DataError, match=f"{name}: not a readable image"):
+            read_image(tmp_path / name)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no image has a mask"):
         find_pairs(tmp_path, tmp_path / "empty")
