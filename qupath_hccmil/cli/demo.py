@@ -48,12 +48,10 @@ def demo(folder: Path, slide: Path | None, drawn: bool, engine: EngineChoice, qu
         write_record(results, summary(project, settings, outcomes, models.facts), project)
     if any(outcome.status == "failed" for outcome in outcomes):
         return exit_codes.SOME_FAILED
-    if models.facts and models.facts["surrogate"]:
-        say("The risk model is a surrogate trained on simulated labels: the numbers mean nothing.")
     say("")
     for name in sorted(path.name for path in results.glob("*.png")):
         say(f"Look at:        {results / name}")
     say(f"Open in QuPath: {made.project}")
     say(f"Tables:         {results}")
-    say(summary_line(outcomes))
+    say(summary_line(outcomes, models.facts))
     return exit_codes.DONE

@@ -107,6 +107,6 @@ def _run(
     if as_json:
         click.echo(json.dumps(record, indent=2))
     elif not quiet:
-        click.echo(summary_line(outcomes))
+        click.echo(summary_line(outcomes, models.facts))
     failed = any(outcome.status == "failed" for outcome in outcomes)
     return exit_codes.SOME_FAILED if failed else exit_codes.DONE

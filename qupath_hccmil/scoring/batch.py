@@ -21,6 +21,7 @@ from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.scoring.settings import ScoreSettings
 from qupath_hccmil.scoring.slide_score import SlideScore, plan_tiles, score_slide
 from qupath_hccmil.scoring.source import open_source
+from qupath_hccmil.scoring.wording import RESEARCH_USE, SURROGATE
 from qupath_hccmil.slide.reader import Slide
 
 Status = Literal["scored", "planned", "up to date", "failed"]
@@ -263,4 +264,5 @@ class _Job:
                 f"{entry.name}: risk {score.risk:.3f} ({score.group}), "
                 f"{len(score.tiles)} tiles, model {scorer.name}"
             ),
+            note=RESEARCH_USE + (f" {SURROGATE}" if scorer.surrogate else ""),
         )

@@ -18,8 +18,7 @@ from qupath_hccmil.project.model import Project
 from qupath_hccmil.project.writing.output import finished_file
 from qupath_hccmil.scoring.batch import Outcome
 from qupath_hccmil.scoring.settings import ScoreSettings
-
-RESEARCH_USE = "For research use only; not for diagnosis or treatment."
+from qupath_hccmil.scoring.wording import RESEARCH_USE, SURROGATE
 
 _VERSIONS = ("numpy", "opencv-python", "openslide-bin", "openvino", "pillow", "shapely", "torch")
 
@@ -72,14 +71,17 @@ def summary(
     }
 
 
-def summary_line(outcomes: Sequence[Outcome]) -> str:
-    """How many images came to what, in one line."""
+def summary_line(outcomes: Sequence[Outcome], model: dict[str, Any] | None) -> str:
+    """How many images came to what, and what the numbers are not, in one line."""
     counts = {
         status: sum(outcome.status == status for outcome in outcomes)
         for status in ("scored", "planned", "up to date", "failed")
     }
     parts = [f"{count} {status}" for status, count in counts.items() if count]
-    return f"{', '.join(parts)}. {RESEARCH_USE}"
+    said = [f"{', '.join(parts)}.", RESEARCH_USE]
+    if model is not None and model["surrogate"]:
+        said.append(SURROGATE)
+    return " ".join(said)
 
 
 def write_record(folder: Path, record: dict[str, Any], project: Project) -> None:

@@ -28,6 +28,7 @@ def draw_risk_map(
     outlines: Sequence[BaseGeometry],
     threshold: float,
     title: str,
+    note: str,
 ) -> None:
     """Write a PNG of the slide beside the same view under its tile risks.
 
@@ -50,6 +51,8 @@ def draw_risk_map(
     threshold : float
         Risk above which a slide is of the high-risk group: the middle of the colour scale.
     title : str
+    note : str
+        Below the pictures: what a reader must not forget.
     """
     scale = thumbnail.shape[1] / width
     aspect = thumbnail.shape[0] / thumbnail.shape[1]
@@ -75,7 +78,7 @@ def draw_risk_map(
     bar.set_label(f"tile risk (white: threshold {threshold:.4f})")
     _draw_scale_bar(plain, thumbnail, mpp / scale)
     figure.suptitle(title, fontsize=11)
-    figure.supxlabel("For research use only", fontsize=8, color="0.4")
+    figure.supxlabel(note, fontsize=8, color="0.4")
     figure.savefig(path, format="png")
 
 
