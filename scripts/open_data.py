@@ -44,6 +44,12 @@ IMAGENET = DataUse(
     "https://github.com/google-coral/test_data",
     "initialisation",
 )
+CMU1 = DataUse(
+    "CMU-1-Small-Region (OpenSlide test data)",
+    "CC0",
+    "https://openslide.cs.cmu.edu/download/openslide-testdata/Aperio/",
+    "stain reference",
+)
 
 
 def nuinsseg(data: Path) -> Source:

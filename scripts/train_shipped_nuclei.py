@@ -15,6 +15,7 @@ from typing import Any
 
 from open_data import (
     CHOOSING,
+    CMU1,
     DSB2018,
     NUINSSEG,
     NUINSSEG_MPP,
@@ -93,7 +94,7 @@ def main() -> None:
         version="1",
         architecture={"name": "unet", "base": settings.base, "depth": settings.depth},
         stain_reference=default_reference().to_dict(),
-        data=(NUINSSEG, DSB2018),
+        data=(NUINSSEG, DSB2018, CMU1),
         training={
             **asdict(settings),
             "best_epoch": result.epoch,

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from open_data import CHOOSING, IMAGENET, NUINSSEG, TEST, of_groups, stain_normalised
+from open_data import CHOOSING, CMU1, IMAGENET, NUINSSEG, TEST, of_groups, stain_normalised
 from scipy.stats import spearmanr
 
 from qupath_hccmil.mil.bags import StoredBag, chunks, write_bag
@@ -233,7 +233,7 @@ def main() -> None:
         version="1",
         architecture={"name": "mobilenet_v2"},
         stain_reference=default_reference().to_dict(),
-        data=(NUINSSEG, IMAGENET),
+        data=(NUINSSEG, IMAGENET, CMU1),
         training={
             **asdict(settings),
             "best_epoch": result.epoch,
