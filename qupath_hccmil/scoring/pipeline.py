@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from qupath_hccmil.scoring.runtime import Runtime
+    from qupath_hccmil.scoring.runtime import Runtime, TileOutputs
 
 
 # A job is long enough to drown the queue's overhead, short enough to keep memory small.
@@ -149,6 +149,7 @@ def run(
         if wanted is not None and kept >= wanted:
             break
     batches.flush()
+    runtime.wait()
     return Scored(logits, nuclei, verdicts)
 
 
@@ -176,7 +177,11 @@ class _Batches:
     def flush(self) -> None:
         if not self._rows or self._buffer is None:
             return
-        outputs = self._runtime(self._buffer[: len(self._rows)])
-        self._logits[self._rows] = outputs.logits
-        self._nuclei[self._rows] = outputs.nuclei_fraction
+        rows = np.array(self._rows)
+
+        def done(outputs: TileOutputs) -> None:
+            self._logits[rows] = outputs.logits
+            self._nuclei[rows] = outputs.nuclei_fraction
+
+        self._runtime.submit(self._buffer[: len(rows)], done)
         self._rows.clear()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -36,6 +37,9 @@ class TileOutputs:
     nuclei_fraction: NDArray[np.float64]
 
 
+Done = Callable[[TileOutputs], None]
+
+
 class Runtime(Protocol):
     """Networks ready to run.
 
@@ -47,8 +51,16 @@ class Runtime(Protocol):
     device: str
     batch: int
 
-    def __call__(self, rgb: NDArray[np.uint8]) -> TileOutputs:
-        """Score up to `batch` tiles, (n, h, w, 3) uint8 stain-normalised RGB."""
+    def submit(self, rgb: NDArray[np.uint8], done: Done) -> None:
+        """Score up to `batch` tiles, (n, h, w, 3) uint8 stain-normalised RGB.
+
+        May return before they are scored, then `done` is called from another thread; `rgb` is
+        the caller's again at once.
+        """
+        ...
+
+    def wait(self) -> None:
+        """Wait until all that was submitted is done."""
         ...
 
 
@@ -125,17 +137,26 @@ class _OpenVino:
         graph = openvino.convert_model(_traced(network))
         graph.reshape([batch, tile_px, tile_px, 3])
         # The default may drop to bf16 where the CPU has it; scores must not depend on that.
-        self._compiled = openvino.Core().compile_model(
+        # Streams share nothing, so a reader that takes a core holds up one of them only.
+        compiled = openvino.Core().compile_model(
             graph,
             "CPU",
-            {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"},
+            {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"},
         )
+        self._queue = openvino.AsyncInferQueue(compiled)
+        self._queue.set_callback(_finish)
 
-    def __call__(self, rgb: NDArray[np.uint8]) -> TileOutputs:
-        outputs = self._compiled(_padded(rgb, self.batch))
-        return TileOutputs(
-            outputs[0][: len(rgb)].astype(np.float64), outputs[1][: len(rgb)].astype(np.float64)
-        )
+    def submit(self, rgb: NDArray[np.uint8], done: Done) -> None:
+        self._queue.start_async([_padded(rgb, self.batch)], (len(rgb), done))
+
+    def wait(self) -> None:
+        self._queue.wait_all()
+
+
+def _finish(request: Any, about: tuple[int, Done]) -> None:
+    n, done = about
+    logits, nuclei = (request.get_output_tensor(i).data[:n].astype(np.float64) for i in (0, 1))
+    done(TileOutputs(logits, nuclei))
 
 
 def _traced(network: nn.Module) -> torch.jit.ScriptModule:
@@ -161,14 +182,20 @@ class _Torch:
         # bf16 is 20 times slower on a CPU without it (DESIGN §6).
         self._autocast = device != "cpu"
 
-    def __call__(self, rgb: NDArray[np.uint8]) -> TileOutputs:
+    def submit(self, rgb: NDArray[np.uint8], done: Done) -> None:
         tiles = torch.from_numpy(_padded(rgb, self.batch)).to(self.device)
         with (
             torch.inference_mode(),
             torch.autocast(self.device, dtype=torch.float16, enabled=self._autocast),
         ):
             logits, nuclei = self._network(tiles)
-        return TileOutputs(
-            logits[: len(rgb)].cpu().numpy().astype(np.float64),
-            nuclei[: len(rgb)].cpu().numpy().astype(np.float64),
+        n = len(rgb)
+        done(
+            TileOutputs(
+                logits[:n].cpu().numpy().astype(np.float64),
+                nuclei[:n].cpu().numpy().astype(np.float64),
+            )
         )
+
+    def wait(self) -> None:
+        """Nothing is under way: :meth:`submit` returns when it is done."""
