@@ -174,12 +174,21 @@ def _in_process(*arguments: str) -> int:
 
 
 def _score_and_tell_peak(slide: str, n_tiles: str) -> None:
-    import resource
-
     from qupath_hccmil.scoring.scorer import ScorerSource
 
     score_tiles(Path(slide), int(n_tiles), ScorerSource().scorer())
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    print(_peak_resident())
+
+
+def _peak_resident() -> int:
+    """Bytes. Linux counts the parent's peak into a child's ru_maxrss, but not into VmHWM."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = (row for row in status.read_text().splitlines() if row.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def write_back(folder: Path, n_tiles: int = 100_000) -> Iterator[Row]:
