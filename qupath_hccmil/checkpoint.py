@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from qupath_hccmil.errors import ModelError
+from qupath_hccmil.errors import DataError, ModelError
 
 _STATE_KEY = "state"
 
@@ -80,3 +80,84 @@ def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tens
     return {
         name[start:]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")
     }
+
+
+class TrainingState:
+    """What a training must keep to go on after a kill as if nothing had happened.
+
+    Parameters
+    ----------
+    networks : mapping of str to nn.Module
+        By name; the one that is judged is called `judged`.
+    judged : str
+    optimizer : torch.optim.Optimizer
+    settings : mapping
+        For people who look into the file.
+    fingerprint : str
+        Of settings and data: a checkpoint of others is refused.
+    """
+
+    def __init__(
+        self,
+        networks: Mapping[str, nn.Module],
+        judged: str,
+        optimizer: torch.optim.Optimizer,
+        settings: Mapping[str, Any],
+        fingerprint: str,
+    ) -> None:
+        self._networks = dict(networks)
+        self._judged = judged
+        self._settings = dict(settings)
+        self.optimizer = optimizer
+        self.fingerprint = fingerprint
+        self.epoch, self.best_epoch = 0, 0
+        self.best: dict[str, Tensor] = {}
+        self.log: list[dict[str, float]] = []
+
+    def keep(self, row: dict[str, float], figure: str, *, higher: bool) -> None:
+        """Log an epoch, and keep the judged network where its figure is the best so far."""
+        sign = 1.0 if higher else -1.0
+        best = max((sign * before[figure] for before in self.log), default=-float("inf"))
+        self.log.append(row)
+        if sign * row[figure] > best:
+            self.best_epoch = self.epoch
+            judged = self._networks[self._judged].state_dict()
+            self.best = {name: tensor.clone() for name, tensor in judged.items()}
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint."""
+        tensors = {
+            **with_prefix("best", self.best),
+            **with_prefix("optimizer", optimizer_tensors(self.optimizer)),
+        }
+        for name, network in self._networks.items():
+            tensors |= with_prefix(name, network.state_dict())
+        state = {
+            "settings": self._settings,
+            "fingerprint": self.fingerprint,
+            "epoch": self.epoch,
+            "best_epoch": self.best_epoch,
+            "log": self.log,
+        }
+        save_checkpoint(path, tensors, state)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises
+        ------
+        DataError
+            It is from a training with other settings or data.
+        """
+        tensors, state = load_checkpoint(path)
+        if state.get("fingerprint") != self.fingerprint:
+            raise DataError(
+                f"{path}: from a training with other settings or data; "
+                "use the same, another --out, or remove it"
+            )
+        for name, network in self._networks.items():
+            network.load_state_dict(without_prefix(name, tensors))
+        self.best = without_prefix("best", tensors)
+        restore_optimizer(self.optimizer, without_prefix("optimizer", tensors))
+        self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
+        self.log = state["log"]

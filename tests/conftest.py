@@ -13,7 +13,7 @@ def data_dir() -> Path:
     """Real slides, projects and training images (see DESIGN §8)."""
     for candidate in (os.environ.get("HCCMIL_TEST_DATA"), ROOT.parent / "shared" / "data"):
         if candidate and Path(candidate).is_dir():
-            return Path(candidate)
+            return Path(candidate).resolve()
     pytest.skip("no real data: set HCCMIL_TEST_DATA or place it at ../shared/data")
 
 

@@ -11,17 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from qupath_hccmil.checkpoint import (
-    load_checkpoint,
-    optimizer_tensors,
-    restore_optimizer,
-    save_checkpoint,
-    with_prefix,
-    without_prefix,
-)
+from qupath_hccmil.checkpoint import TrainingState
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.mil.aggregation import POWER, THRESHOLD
 from qupath_hccmil.mil.bags import Bag, chunks, draw
@@ -152,7 +144,7 @@ def train(
             **_validate(network, validation, labels, settings),
             "learning_rate": settings.learning_rate * _halvings(settings, run.epoch - 1),
         }
-        run.keep(row)
+        run.keep(row, "cross_entropy", higher=False)
         run.save(out / CHECKPOINT)
         write_log(out, run.log, _CURVES)
         if progress:
@@ -182,15 +174,14 @@ def split_patients(
     return sorted(labels.keys() - validation), sorted(validation)
 
 
-class _Run:
-    """Everything that a checkpoint must hold."""
+class _Run(TrainingState):
+    """A training under way."""
 
     def __init__(self, network: TileNetwork, settings: MilSettings, fingerprint: str) -> None:
-        self.network, self.settings, self.fingerprint = network, settings, fingerprint
-        self.optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
-        self.epoch, self.best_epoch = 0, 0
-        self.best: dict[str, Tensor] = {}
-        self.log: list[dict[str, float]] = []
+        self.network, self.settings = network, settings
+        optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+        networks = {"network": network}
+        super().__init__(networks, "network", optimizer, asdict(settings), fingerprint)
 
     def train_epoch(
         self, bags: Sequence[Bag], labels: Mapping[str, int], progress: Progress | None
@@ -228,42 +219,6 @@ class _Run:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), s.clip)
         self.optimizer.step()
         return float(loss.detach())
-
-    def keep(self, row: dict[str, float]) -> None:
-        """Log an epoch, and keep its weights where they are the best so far."""
-        best = min((r["cross_entropy"] for r in self.log), default=float("inf"))
-        self.log.append(row)
-        if row["cross_entropy"] < best:
-            self.best_epoch = self.epoch
-            self.best = {k: v.clone() for k, v in self.network.state_dict().items()}
-
-    def save(self, path: Path) -> None:
-        tensors = {
-            **with_prefix("network", self.network.state_dict()),
-            **with_prefix("best", self.best),
-            **with_prefix("optimizer", optimizer_tensors(self.optimizer)),
-        }
-        state = {
-            "settings": asdict(self.settings),
-            "fingerprint": self.fingerprint,
-            "epoch": self.epoch,
-            "best_epoch": self.best_epoch,
-            "log": self.log,
-        }
-        save_checkpoint(path, tensors, state)
-
-    def load(self, path: Path) -> None:
-        tensors, state = load_checkpoint(path)
-        if state.get("fingerprint") != self.fingerprint:
-            raise DataError(
-                f"{path}: from a training with other settings or patients; "
-                "use the same, another --out, or remove it"
-            )
-        self.network.load_state_dict(without_prefix("network", tensors))
-        self.best = without_prefix("best", tensors)
-        restore_optimizer(self.optimizer, without_prefix("optimizer", tensors))
-        self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
-        self.log = state["log"]
 
 
 def _validate(

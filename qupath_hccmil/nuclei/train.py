@@ -11,17 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from qupath_hccmil.checkpoint import (
-    load_checkpoint,
-    optimizer_tensors,
-    restore_optimizer,
-    save_checkpoint,
-    with_prefix,
-    without_prefix,
-)
-from qupath_hccmil.errors import DataError
+from qupath_hccmil.checkpoint import TrainingState
 from qupath_hccmil.nuclei.data import Sample, draw_batch
 from qupath_hccmil.nuclei.evaluate import evaluate, torch_predictor
 from qupath_hccmil.nuclei.loss import dice_loss
@@ -135,7 +126,7 @@ def train(
             "precision": scores.precision,
             "recall": scores.recall,
         }
-        run.keep(row)
+        run.keep(row, "dice_pooled", higher=True)
         run.save(out / CHECKPOINT)
         write_log(out, run.log, _CURVES)
         if progress:
@@ -153,23 +144,22 @@ def one_cycle(step: int, steps: int, peak: float, warm_up: float = 0.15) -> floa
     return peak * (0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * share))))
 
 
-class _Run:
-    """Everything that a checkpoint must hold."""
+class _Run(TrainingState):
+    """A training under way."""
 
     def __init__(self, settings: NucleiSettings, fingerprint: str) -> None:
         torch.manual_seed(settings.seed)
-        self.settings, self.fingerprint = settings, fingerprint
+        self.settings = settings
         self.model = UNet(settings.base, settings.depth)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = UNet(settings.base, settings.depth)
         self.average.load_state_dict(self.model.state_dict())
         self.average.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.AdamW(
+        optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self.epoch, self.best_epoch = 0, 0
-        self.best: dict[str, Tensor] = {}
-        self.log: list[dict[str, float]] = []
+        networks = {"model": self.model, "average": self.average}
+        super().__init__(networks, "average", optimizer, asdict(settings), fingerprint)
 
     def train_epoch(self, samples: Sequence[Sample], progress: Progress | None) -> float:
         """One epoch; returns its mean loss."""
@@ -208,44 +198,6 @@ class _Run:
                 tensor.lerp_(now[name], 1 - decay)
             else:
                 tensor.copy_(now[name])
-
-    def keep(self, row: dict[str, float]) -> None:
-        """Log an epoch, and keep its weights where they are the best so far."""
-        best = max((r["dice_pooled"] for r in self.log), default=-1.0)
-        self.log.append(row)
-        if row["dice_pooled"] > best:
-            self.best_epoch = self.epoch
-            self.best = {k: v.clone() for k, v in self.average.state_dict().items()}
-
-    def save(self, path: Path) -> None:
-        tensors = {
-            **with_prefix("model", self.model.state_dict()),
-            **with_prefix("average", self.average.state_dict()),
-            **with_prefix("best", self.best),
-            **with_prefix("optimizer", optimizer_tensors(self.optimizer)),
-        }
-        state = {
-            "settings": asdict(self.settings),
-            "fingerprint": self.fingerprint,
-            "epoch": self.epoch,
-            "best_epoch": self.best_epoch,
-            "log": self.log,
-        }
-        save_checkpoint(path, tensors, state)
-
-    def load(self, path: Path) -> None:
-        tensors, state = load_checkpoint(path)
-        if state.get("fingerprint") != self.fingerprint:
-            raise DataError(
-                f"{path}: from a training with other settings or images; "
-                "use the same, another --out, or remove it"
-            )
-        self.model.load_state_dict(without_prefix("model", tensors))
-        self.average.load_state_dict(without_prefix("average", tensors))
-        self.best = without_prefix("best", tensors)
-        restore_optimizer(self.optimizer, without_prefix("optimizer", tensors))
-        self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
-        self.log = state["log"]
 
 
 def _fingerprint(

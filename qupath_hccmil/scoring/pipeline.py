@@ -7,7 +7,7 @@ bounded by the number of readers, so memory does not grow with the number of til
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntEnum
@@ -82,7 +82,7 @@ def read_ahead(
     jobs: Iterator[NDArray[np.int64]],
     *,
     readers: int = READERS,
-) -> Iterator[Chunk]:
+) -> Generator[Chunk, None, None]:
     """Chunks in the order of `jobs`, loaded ahead by threads.
 
     Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -120,27 +121,41 @@ class ScorerSource:
             The weights do not fit, or the device or runtime is not available here.
         """
         if self._scorer is None:
-            self._scorer = self._load()
+            self._scorer = _load(self._risk.path, self._nuclei.path, self._hashes, *self._where)
         return self._scorer
 
-    def _load(self) -> Scorer:
-        config = self._risk.config
-        assert config.risk is not None, "the schema asks for it in a mil model"
-        network = ScoringNetwork(load_nuclei_network(self._nuclei), load_tile_network(self._risk))
-        runtime, device = self._where
-        return Scorer(
-            name=config.name,
-            weights_sha256=config.weights_sha256,
-            surrogate=config.risk.surrogate,
-            nuclei_name=self._nuclei.config.name,
-            nuclei_sha256=self._nuclei.config.weights_sha256,
-            geometry=config.geometry,
-            tissue_rule=TissueRule(),
-            stain_target=_stain_target(self._risk),
-            p=config.risk.p,
-            threshold=config.risk.threshold,
-            runtime=load_runtime(network, config.geometry.tile_px, runtime=runtime, device=device),
-        )
+    @property
+    def _hashes(self) -> tuple[str, str]:
+        return self._risk.config.weights_sha256, self._nuclei.config.weights_sha256
+
+
+@lru_cache(maxsize=1)
+def _load(
+    risk: Path,
+    nuclei: Path,
+    hashes: tuple[str, str],  # noqa: ARG001 - a folder whose weights changed is another one
+    runtime: RuntimeName,
+    device: DeviceName,
+) -> Scorer:
+    """Load networks; who scores several projects in one process loads them once."""
+    risk_folder = load_model_folder(risk, "mil")
+    nuclei_folder = load_model_folder(nuclei, "nuclei")
+    config = risk_folder.config
+    assert config.risk is not None, "the schema asks for it in a mil model"
+    network = ScoringNetwork(load_nuclei_network(nuclei_folder), load_tile_network(risk_folder))
+    return Scorer(
+        name=config.name,
+        weights_sha256=config.weights_sha256,
+        surrogate=config.risk.surrogate,
+        nuclei_name=nuclei_folder.config.name,
+        nuclei_sha256=nuclei_folder.config.weights_sha256,
+        geometry=config.geometry,
+        tissue_rule=TissueRule(),
+        stain_target=_stain_target(risk_folder),
+        p=config.risk.p,
+        threshold=config.risk.threshold,
+        runtime=load_runtime(network, config.geometry.tile_px, runtime=runtime, device=device),
+    )
 
 
 def _nuclei_folder(risk_folder: ModelFolder) -> ModelFolder:

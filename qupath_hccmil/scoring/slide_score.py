@@ -193,7 +193,7 @@ def score_slide(
     SlideError
         A tile cannot be read.
     AnnotationError
-        No tile is left after the tissue rule, or there is too little tissue for a stain fit.
+        No tile shows tissue in focus.
     """
     reader = TileReader(slide, plan.bounds, scorer, plan.resolution.mpp)
     stain = reader.fit_stain()
@@ -211,11 +211,6 @@ def score_slide(
         progress=progress,
     )
     kept = np.flatnonzero(scored.verdicts == TileVerdict.KEPT)
-    if not len(kept):
-        raise AnnotationError(
-            f"{slide.path}: all {len(plan.bounds)} tiles in the tumour annotations are background "
-            "or out of focus; check the outlines"
-        )
     return _aggregate(
         plan, scorer, scored.logits, scored.nuclei_fraction, kept, stain, scored.verdicts
     )

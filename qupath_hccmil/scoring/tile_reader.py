@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from qupath_hccmil.errors import AnnotationError
 from qupath_hccmil.scoring.pipeline import Chunk, TileVerdict, chunks_of, read_ahead
 from qupath_hccmil.scoring.scorer import Scorer
 from qupath_hccmil.slide.reader import Slide
@@ -61,22 +62,32 @@ class TileReader:
 
         Raises
         ------
+        AnnotationError
+            No tile shows tissue in focus.
         SlideError
             There is too little tissue.
         """
-        n_tiles = len(self._bounds)
-        spread = np.linspace(0, n_tiles - 1, min(STAIN_TILES, n_tiles))
-        sample = np.unique(spread.astype(np.int64))
+        order = _spread(len(self._bounds))
 
         def load(places: NDArray[np.int64]) -> Chunk:
-            rgb, verdicts = self.read(sample[places])
-            return Chunk(places, verdicts, rgb)
+            rgb, verdicts = self.read(order[places])
+            return Chunk(order[places], verdicts, rgb)
 
-        chunks = list(read_ahead(load, chunks_of(len(sample))))
-        rgb = np.concatenate([chunk.rgb for chunk in chunks])
-        kept = np.concatenate([chunk.verdicts for chunk in chunks]) == TileVerdict.KEPT
-        self._sample = dict(zip(sample.tolist(), rgb, strict=True))
-        tissue = rgb[kept] if kept.any() else rgb
+        sample: dict[int, NDArray[np.uint8]] = {}
+        chunks = read_ahead(load, chunks_of(len(order)))
+        for chunk in chunks:
+            kept = chunk.verdicts == TileVerdict.KEPT
+            sample |= dict(zip(chunk.rows[kept].tolist(), chunk.rgb[kept], strict=True))
+            if len(sample) >= STAIN_TILES:
+                break
+        chunks.close()
+        if not sample:
+            raise AnnotationError(
+                f"{self._slide.path}: all {len(order)} tiles in the tumour annotations are "
+                "background or out of focus; check the outlines"
+            )
+        self._sample = sample
+        tissue = np.stack([sample[row] for row in sorted(sample)])
         return fit(tissue[:, ::STAIN_STRIDE, ::STAIN_STRIDE], name=self._slide.path.name)
 
     def _pixels(self, row: int) -> NDArray[np.uint8]:
@@ -89,3 +100,8 @@ class TileReader:
         verdicts[blurred] = TileVerdict.BLURRED
         verdicts[background] = TileVerdict.BACKGROUND
         return verdicts
+
+
+def _spread(n: int) -> NDArray[np.int64]:
+    """Rows 0 to n - 1 in an order whose every beginning is spread evenly (golden ratio)."""
+    return np.argsort(np.arange(n) * 0.6180339887498949 % 1, kind="stable")

@@ -60,7 +60,7 @@ def test_a_killed_training_ends_like_an_uninterrupted_one(tmp_path, killed_at):
 def test_does_not_go_on_from_another_training(tmp_path):
     short = replace(SETTINGS, epochs=1, steps=1)
     train(TRAINING, VALIDATION, tmp_path, short)
-    with pytest.raises(DataError, match="other settings or images"):
+    with pytest.raises(DataError, match="other settings or data"):
         train(TRAINING, VALIDATION, tmp_path, replace(short, seed=1))
 
 
