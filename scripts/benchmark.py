@@ -83,7 +83,7 @@ def score_tiles(slide_path: Path, n_tiles: int, scorer: object) -> float:
     with open_slide(slide_path) as slide:
         outline = Annotation("a", "Tumor", None, box(0, 0, slide.width, slide.height), "rectangle")
         start = time.perf_counter()
-        plan = plan_tiles(slide, [outline], entry, ScoreSettings())
+        plan = plan_tiles(slide, [outline], entry, ScoreSettings(), scorer.geometry)
         score = score_slide(slide, plan, scorer)
         seconds = time.perf_counter() - start
     assert len(score.tiles) > 0.9 * n_tiles, f"only {len(score.tiles)} of {n_tiles} tiles kept"

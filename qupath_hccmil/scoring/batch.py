@@ -175,7 +175,7 @@ class _Job:
             entry, self.project.path, self.project.previous_uri, self.options.slides
         )
         with open_source(entry, path) as slide:
-            plan = plan_tiles(slide, annotations, entry, self.settings)
+            plan = plan_tiles(slide, annotations, entry, self.settings, self.models.geometry)
             self.progress.start(entry.name, plan.expected)
             notes = [f"{label}: too small for a tile, so no score" for label in plan.without_tiles]
             if self.options.dry_run:
@@ -223,7 +223,7 @@ class _Job:
         return metadata.get(names.META_FINGERPRINT) == annotation_fingerprint(
             annotations
         ) and metadata.get(names.META_SETTINGS) == self.settings.fingerprint(
-            self.models.weights_sha256
+            self.models.weights_sha256, state.entry.server
         )
 
     def _write(

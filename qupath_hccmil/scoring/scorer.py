@@ -103,6 +103,11 @@ class ScorerSource:
         self._scorer: Scorer | None = None
 
     @property
+    def geometry(self) -> TileGeometry:
+        """Of the tiles that both models see."""
+        return self._risk.config.geometry
+
+    @property
     def weights_sha256(self) -> str:
         """Of the risk model; it names its nuclei model in turn."""
         return self._risk.config.weights_sha256

@@ -6,6 +6,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
+from qupath_hccmil import __version__
+from qupath_hccmil.project.model import Server
 from qupath_hccmil.project.selection import TUMOUR_CLASSES
 
 
@@ -33,7 +35,18 @@ class ScoreSettings:
     max_tiles: int | None = None
     seed: int = 0
 
-    def fingerprint(self, weights_sha256: str) -> str:
-        """SHA-256 of the settings and the model: the same value gives the same scores."""
-        text = json.dumps({**asdict(self), "weights": weights_sha256}, sort_keys=True)
+    def fingerprint(self, weights_sha256: str, server: Server) -> str:
+        """SHA-256 of all but the outlines and the pixels that scores follow from.
+
+        That is the settings, the model, this program's version, and how QuPath shows the slide:
+        a pixel size that was corrected there makes the scores stale.
+        """
+        content = {
+            **asdict(self),
+            "weights": weights_sha256,
+            "version": __version__,
+            "calibration": (server.pixel_width, server.pixel_height),
+            "views": [asdict(view) for view in server.views],
+        }
+        text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -117,6 +117,7 @@ def plan_tiles(
     annotations: Sequence[Annotation],
     entry: ImageEntry,
     settings: ScoreSettings,
+    geometry: TileGeometry,
 ) -> TilePlan:
     """Lay the tile grid over tumour outlines.
 
@@ -129,6 +130,8 @@ def plan_tiles(
     entry : ImageEntry
         Its pixel calibration comes before the slide's own.
     settings : ScoreSettings
+    geometry : TileGeometry
+        The model's.
 
     Raises
     ------
@@ -139,7 +142,6 @@ def plan_tiles(
     """
     calibration = (entry.server.pixel_width, entry.server.pixel_height)
     resolution = resolve_mpp(settings.mpp, calibration, slide.mpp, name=entry.name)
-    geometry = TileGeometry()
     grids = tile_grid(
         [a.geometry for a in annotations if a.geometry is not None],
         geometry.tile_um / resolution.mpp_x,
