@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,10 +25,10 @@ from qupath_hccmil.project.qpproj import (
     read_project,
     summary,
     with_classes,
-    with_our_metadata,
 )
-from qupath_hccmil.project.writing.files import stamp, stamp_bytes
-from qupath_hccmil.project.writing.safety import Replacement, WriteRun
+from qupath_hccmil.project.writing.files import in_plain_words, stamp
+from qupath_hccmil.project.writing.recovery import recover_before_reading
+from qupath_hccmil.project.writing.safety import ListChange, Replacement, WriteRun
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,9 @@ class ProjectFolder(ABC):
     engine: EngineName
 
     def __init__(self, path: Path) -> None:
-        self.path = project_file(path)
+        with in_plain_words(path):
+            self.path = project_file(path)
+            recover_before_reading(self.path.parent.resolve())
         self._file = read_project(self.path)
         self._run = WriteRun(self.path.parent)
         self.qupath_version = self._file.version
@@ -129,10 +131,15 @@ class ProjectFolder(ABC):
             The data file is damaged, or holds what is not understood.
         """
         path = self._data_path(entry)
+        with in_plain_words(path):
+            return self._read(entry, path)
+
+    def _read(self, entry: ImageEntry, path: Path) -> ImageState:
         # before the content: who changes the file in between is noticed when we write
         fingerprint = _stamp(path)
         metadata = {key: value for key, value in entry.metadata.items() if is_ours(key)}
         if not fingerprint:
+            _require_nothing_lost(path, self.path)
             return ImageState(entry, "UNSET", [], 0, ImageResults(metadata=metadata), "")
         content = self._content(path)
         found = content.results
@@ -144,6 +151,23 @@ class ProjectFolder(ABC):
             results=ImageResults(found.annotations, found.tiles, found.root, metadata, found.step),
             stamp=fingerprint,
         )
+
+    def begin(self, wait: float = 0.0) -> None:
+        """Become the project's one writer until :meth:`close`; :meth:`write` does so too.
+
+        Parameters
+        ----------
+        wait : float
+            Seconds to wait for another run of ours that is at work on it.
+
+        Raises
+        ------
+        WriteError
+            Another run is at work, or the project cannot be written.
+        """
+        if self._run.begin(wait):
+            # what was waited for, or left half done, may have changed it
+            self._file = read_project(self.path)
 
     def write(self, entry: ImageEntry, results: ImageResults, stamp: str) -> None:
         """Replace our results in an image: verified, atomic, with a backup of what was there.
@@ -169,14 +193,13 @@ class ProjectFolder(ABC):
         WriteError
             Nothing was changed.
         """
-        self._run.begin()
-        files = self._data_files(entry, results, stamp)
-        content = _bytes(self.path)
-        changed = with_our_metadata(content, entry.id, results.metadata)
-        if changed != content:
-            files.append(Replacement.of_bytes(self.path, changed, stamp_bytes(content), _readable))
-        self._run.replace(files)
-        self._file = read_project(self.path)
+        with in_plain_words(self.path):
+            self.begin()
+            files = self._data_files(entry, results, stamp)
+            self._run.replace(files, ListChange(self.path, {entry.id: results.metadata}))
+        # not read again: what is written is written, even if the drive goes now
+        images = tuple(_with_ours(each, entry.id, results) for each in self._file.images)
+        self._file = replace(self._file, images=images)
 
     def add_classes(self, colours: Mapping[str, int]) -> None:
         """Add classes to the project's class list, by union; `colours` are packed RGB."""
@@ -245,6 +268,14 @@ def for_data(results: ImageResults) -> bool:
     return bool(results.annotations or results.tiles or results.root or results.step)
 
 
+def _with_ours(image: ImageEntry, wanted: str, results: ImageResults) -> ImageEntry:
+    """Return an entry, the wanted one with our metadata of these results."""
+    if image.id != wanted:
+        return image
+    theirs = {key: value for key, value in image.metadata.items() if not is_ours(key)}
+    return replace(image, metadata={**theirs, **results.metadata})
+
+
 def _refuse_without_data(entry: ImageEntry, results: ImageResults) -> None:
     if for_data(results):
         raise WriteError(
@@ -267,5 +298,21 @@ def _bytes(path: Path) -> bytes:
         raise ProjectError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _readable(beside: Path) -> None:
-    read_project(beside)
+def _require_nothing_lost(path: Path, project: Path) -> None:
+    """Tell an image that was never saved from one whose data are just not there.
+
+    Raises
+    ------
+    ProjectError
+        The whole project has gone, such as with a network drive.
+    ConflictError
+        QuPath has put the data aside to save new ones.
+    """
+    if not project.exists():
+        raise ProjectError(f"{project}: is no longer there; is its drive still connected?")
+    aside = path.with_name(f"{path.name}.bkp")
+    if aside.exists() and not path.exists():
+        raise ConflictError(
+            f"{path}: is being saved by QuPath, or QuPath was stopped while it saved (then open "
+            f"the image in QuPath: it takes {aside.name}); run again"
+        )

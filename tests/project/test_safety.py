@@ -25,7 +25,7 @@ NOBODY = 65534
 def project(tmp_path: Path) -> Path:
     folder = tmp_path / "projet été"
     (folder / "data" / "1").mkdir(parents=True)
-    (folder / "project.qpproj").write_bytes(b"project 0")
+    (folder / "project.qpproj").write_bytes(listed(0))
     (folder / "data" / "1" / "data.qpdata").write_bytes(b"data 0")
     return folder
 
@@ -43,13 +43,18 @@ def put(path: Path, content: bytes, **more: object) -> Replacement:
     return Replacement.of_bytes(path, content, stamp(path), **more)
 
 
+def listed(number: int) -> bytes:
+    """A project's list without images, in a state of its own."""
+    return b'{"version": "0.6.0", "images": [], "lastID": %d}' % number
+
+
 def write(folder: Path, number: int, run: WriteRun) -> None:
     """All three files of an image; the summary is new the first time."""
     run.replace(
         [
             put(folder / "data" / "1" / "data.qpdata", b"data %d" % number),
             put(folder / "data" / "1" / "summary.json", b"summary %d" % number),
-            put(folder / "project.qpproj", b"project %d" % number),
+            put(folder / "project.qpproj", listed(number)),
         ]
     )
 
@@ -67,7 +72,7 @@ def test_replaces_all_and_restores_byte_for_byte(project: Path) -> None:
         write(project, 1, run)
         write(project, 2, run)
     assert set(tree(project)) == {*before, "data/1/summary.json"}
-    assert tree(project)["project.qpproj"] == b"project 2"
+    assert tree(project)["project.qpproj"] == listed(2)
     (backup,) = backups(project)
     assert (backup.run, backup.kind, backup.undone) == (run.id, "write", False)
     assert (project / BACKUPS / run.id / "data/1/data.qpdata").read_bytes() == b"data 0"
@@ -139,7 +144,7 @@ def test_a_run_that_changes_nothing_leaves_no_trace(project: Path) -> None:
         write(project, 0, run)
         (project / "data/1/summary.json").unlink()
     with WriteRun(project) as run:
-        run.replace([put(project / "project.qpproj", b"project 0")])
+        run.replace([put(project / "project.qpproj", listed(0))])
     assert tree(project) == before
     assert len(backups(project)) == 1
 
@@ -249,7 +254,7 @@ def open_project() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as top:
         folder = Path(top) / "project"
         (folder / "data" / "1").mkdir(parents=True)
-        (folder / "project.qpproj").write_bytes(b"project 0")
+        (folder / "project.qpproj").write_bytes(listed(0))
         (folder / "data" / "1" / "data.qpdata").write_bytes(b"data 0")
         Path(top).chmod(0o755)
         if AS_ROOT:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
-import shutil
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from qupath_hccmil.errors import WriteError
+from qupath_hccmil.errors import ProjectError, WriteError
 
 CHUNK = 1 << 20
+
+UNSUPPORTED = frozenset(
+    {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EBADF}
+)
+"""What a file system answers that does not know a call; a disk that fails answers otherwise."""
 
 
 def stamp(path: Path) -> str:
@@ -55,7 +62,7 @@ def inside(folder: Path, path: Path | str) -> Path:
 def flush(file: BinaryIO) -> None:
     """Bring what was written to the disk, not just to the system's cache."""
     file.flush()
-    os.fsync(file.fileno())
+    _sync(file.fileno())
 
 
 def sync_file(path: Path) -> None:
@@ -70,11 +77,33 @@ def sync_folder(folder: Path) -> None:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        # some network file systems refuse to sync a folder; the rename itself is done by then
-        with contextlib.suppress(OSError):
-            os.fsync(handle)
+        _sync(handle)
     finally:
         os.close(handle)
+
+
+def _sync(handle: int) -> None:
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # some network file systems know no such thing, least of all for folders; a disk that
+        # fails says something else
+        if error.errno not in UNSUPPORTED:
+            raise
+
+
+def same_rights(source: Path, target: Path) -> None:
+    """Give a file the mode of another, and its group where we may: colleagues share projects."""
+    there = source.stat()
+    try:
+        if hasattr(os, "chown"):
+            with contextlib.suppress(PermissionError):
+                os.chown(target, -1, there.st_gid)
+        target.chmod(stat.S_IMODE(there.st_mode))
+    except OSError as error:
+        # shares of Windows have no modes
+        if error.errno not in UNSUPPORTED:
+            raise
 
 
 def copy_file(source: Path, target: Path) -> str:
@@ -86,7 +115,7 @@ def copy_file(source: Path, target: Path) -> str:
             digest.update(chunk)
             writer.write(chunk)
         flush(writer)
-    shutil.copymode(source, target)
+    same_rights(source, target)
     return digest.hexdigest()
 
 
@@ -96,13 +125,57 @@ def write_json(path: Path, content: Any) -> None:
     with beside.open("wb") as file:
         file.write(json.dumps(content, indent=1).encode("ascii"))
         flush(file)
-    os.replace(beside, path)
-    sync_folder(path.parent)
+    move(beside, path)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a file over another, or to a free name, and bring that to the disk."""
+    os.replace(source, target)
+    sync_folder(target.parent)
 
 
 def read_json(path: Path) -> Any | None:
-    """Read a JSON file of ours; None where it is absent or damaged."""
+    """Read a JSON file of ours; None where it is absent or damaged.
+
+    Raises
+    ------
+    OSError
+        It is there and cannot be read.
+    """
     try:
         return json.loads(path.read_text("ascii"))
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return None
+
+
+def there(path: Path) -> bool:
+    """Whether there is such a file or folder.
+
+    Raises
+    ------
+    OSError
+        The disk does not tell: that is no "no", which some Pythons make of it.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def in_plain_words(path: Path) -> Iterator[None]:
+    """What the disk says while a project is read, as an error of ours: one line, with the file.
+
+    Raises
+    ------
+    ProjectError
+        In place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ProjectError(
+            f"{error.filename or path}: cannot be read ({error.strerror or error}); is its drive "
+            "connected, and may you read it?"
+        ) from error

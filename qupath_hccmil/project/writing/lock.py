@@ -1,21 +1,31 @@
-"""One writer a project: a lock file that names its holder; a dead one's is released."""
+"""One writer a project: a lock file that names its holder; a dead one's is released.
+
+No two processes hold the lock at once, whatever their order: the file appears with its content, by
+a hard link where there are any, else by exclusive creation; and a dead holder's file is removed by
+the one process that holds the lock on that removal (a lock of the same kind, named after the dead
+holder's token), after it has read the file again.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
-import socket
+import time
 import uuid
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from qupath_hccmil.errors import WriteError
+from qupath_hccmil.project.writing.holder import described, is_gone, this_process
 
 LOCK_NAME = "hccmil.lock"
 TRIES = 5
+LOOK_AGAIN = 0.2
+"""Seconds between two looks at a lock that is waited for."""
+
+_log = logging.getLogger(__name__)
 
 
 class ProjectLock:
@@ -25,8 +35,8 @@ class ProjectLock:
     died on this machine is recognised. A lock of another machine is never broken.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / LOCK_NAME
+    def __init__(self, folder: Path, name: str = LOCK_NAME) -> None:
+        self.path = folder / name
         self._token = ""
 
     @property
@@ -34,8 +44,13 @@ class ProjectLock:
         """Whether this object holds the lock."""
         return bool(self._token)
 
-    def acquire(self) -> None:
+    def acquire(self, wait: float = 0.0) -> None:
         """Take the lock.
+
+        Parameters
+        ----------
+        wait : float
+            Seconds to wait for a holder that lives; who it is is told in one line.
 
         Raises
         ------
@@ -44,19 +59,28 @@ class ProjectLock:
         """
         if self.held:
             return
-        token = uuid.uuid4().hex
-        try:
-            for _ in range(TRIES):
-                if self._create(token):
-                    self._token = token
-                    return
-                self._remove_if_dead()
-        except OSError as error:
-            raise WriteError(
-                f"{self.path.parent}: cannot be written ({error.strerror}); "
-                "the project is as it was"
-            ) from error
-        raise WriteError(f"{self.path}: other runs hold this project; try again when they are done")
+        until = time.monotonic() + wait
+        told = False
+        while not self._try():
+            holder = self._holder()
+            if not holder:
+                # given back since; who is next is a matter of luck
+                time.sleep(0.01)
+                continue
+            if time.monotonic() >= until:
+                raise WriteError(
+                    f"{self.path}: {described(holder)} is writing this project; wait for it "
+                    "(--wait SECONDS), or delete the file if no qupath-hccmil is at work on it"
+                )
+            if not told:
+                _log.warning(
+                    "%s: %s is writing this project; waiting up to %g s",
+                    self.path.parent,
+                    described(holder),
+                    wait,
+                )
+                told = True
+            time.sleep(min(LOOK_AGAIN, max(0.0, until - time.monotonic())))
 
     def release(self) -> None:
         """Give the lock back; without effect where it is not held."""
@@ -66,54 +90,108 @@ class ProjectLock:
                 self.path.unlink()
         self._token = ""
 
+    def _try(self) -> bool:
+        """Take the lock if nobody holds it, or nobody who lives."""
+        token = uuid.uuid4().hex
+        try:
+            for _ in range(TRIES):
+                if self._create(token):
+                    self._token = token
+                    self._sweep()
+                    return True
+                if not self._remove_if_dead():
+                    return False
+        except OSError as error:
+            raise WriteError(
+                f"{self.path.parent}: cannot be written ({error.strerror}); "
+                "the project is as it was"
+            ) from error
+        return False
+
     def _create(self, token: str) -> bool:
-        holder = {"host": socket.gethostname(), **_process(os.getpid()), "token": token}
+        content = json.dumps({**this_process(), "token": token})
         beside = self.path.with_name(f".{LOCK_NAME}.{token}")
         try:
-            beside.write_text(json.dumps(holder), "ascii")
+            beside.write_text(content, "ascii")
             try:
-                # a link appears with its content, so nobody ever sees an empty lock
                 os.link(beside, self.path)
             except FileExistsError:
                 return False
             except OSError:
-                return _create_exclusively(self.path, json.dumps(holder))
+                if not beside.exists():
+                    # a holder swept it away, see _sweep
+                    return False
+                return _create_exclusively(self.path, content)
         finally:
             beside.unlink(missing_ok=True)
         return True
 
-    def _remove_if_dead(self) -> None:
-        holder = _read(self.path)
+    def _holder(self) -> dict[str, Any]:
+        """Who holds the lock; empty where it is free by now.
+
+        Raises
+        ------
+        WriteError
+            The file does not say.
+        """
+        for _ in range(TRIES):
+            holder = _read(self.path)
+            if holder or not self.path.exists():
+                return holder
+            # where there are no hard links the file is empty for a moment
+            time.sleep(0.05)
+        raise WriteError(
+            f"{self.path}: cannot tell who holds this project; "
+            "delete the file if no qupath-hccmil is at work on it"
+        )
+
+    def _remove_if_dead(self) -> bool:
+        """Remove the file of a holder that is dead; False where it may live."""
+        holder = self._holder()
         if not holder:
-            if self.path.exists():
-                raise WriteError(
-                    f"{self.path}: cannot tell who holds this project; "
-                    "delete the file if no qupath-hccmil is at work on it"
-                )
-            return
-        if _alive(holder):
-            raise WriteError(
-                f"{self.path}: process {holder.get('pid')} on {holder.get('host')} is writing "
-                "this project; wait until it is done, or delete the file if it is not running"
-            )
-        aside = self.path.with_name(f".{LOCK_NAME}.{uuid.uuid4().hex}")
+            return True
+        if not is_gone(holder):
+            return False
+        token = str(holder.get("token"))[:64]
+        if not token.isalnum():
+            return False
+        removal = ProjectLock(self.path.parent, f".{LOCK_NAME}.{token}.removal")
+        if not removal._try():
+            return True
         try:
-            os.rename(self.path, aside)
-        except FileNotFoundError:
+            # with this held nobody else removes the file of that token, and its owner is dead
+            if _read(self.path).get("token") == holder["token"]:
+                self.path.unlink(missing_ok=True)
+        finally:
+            removal.release()
+        return True
+
+    def _sweep(self) -> None:
+        """Remove what processes left that died while they took the lock.
+
+        Another that is just taking it notices: it finds its file gone, or the token changed.
+        """
+        if self.path.name != LOCK_NAME:
             return
-        if _read(aside).get("token") != holder.get("token"):
-            # a third process was faster and this is its fresh lock: give it back
+        for left in self.path.parent.glob(f".{LOCK_NAME}.*"):
             with contextlib.suppress(OSError):
-                os.link(aside, self.path)
-        aside.unlink(missing_ok=True)
+                left.unlink()
 
 
 def _create_exclusively(path: Path, content: str) -> bool:
+    """Create the file where there are no hard links."""
     try:
-        with path.open("x", encoding="ascii") as file:
-            file.write(content)
+        file = path.open("x", encoding="ascii")
     except FileExistsError:
         return False
+    try:
+        with file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 
@@ -123,21 +201,3 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return holder if isinstance(holder, dict) else {}
-
-
-def _process(pid: int) -> dict[str, float | int]:
-    return {"pid": pid, "started": psutil.Process(pid).create_time()}
-
-
-def _alive(holder: dict[str, Any]) -> bool:
-    """Whether the holder may be at work: another host's always may."""
-    if holder.get("host") != socket.gethostname():
-        return True
-    try:
-        now = _process(int(holder["pid"]))
-    except psutil.NoSuchProcess:
-        return False
-    except (psutil.Error, KeyError, TypeError, ValueError):
-        return True
-    # process numbers are used again: the start tells whether it is the same process
-    return abs(now["started"] - float(holder.get("started", now["started"]))) < 1.0
