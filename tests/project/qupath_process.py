@@ -88,7 +88,8 @@ def put_into_our_tile(data_file: Path) -> int:
     tiles = our_tiles(annotation.getChildObjects())
     others = [child for child in annotation.getChildObjects() if not tiles.contains(child)]
     tiles[tiles.size() - 1].addChildObjects(java("java.util.ArrayList")(others))
-    write_data(data_file, data)
+    with data_file.open("wb") as file:
+        write_data(file, data)
     return len(others)
 
 

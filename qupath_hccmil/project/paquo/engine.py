@@ -74,7 +74,8 @@ class PaquoProject(ProjectFolder):
         add_results(data, results, path)
 
         def write(beside: Path) -> None:
-            write_data(beside, data)
+            with beside.open("wb") as file:
+                write_data(file, data)
 
         def verify(beside: Path) -> None:
             try:

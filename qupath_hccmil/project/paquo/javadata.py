@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from qupath_hccmil.errors import UnsupportedDataError
 from qupath_hccmil.project.paquo.jvm import java, version_number
@@ -98,25 +98,64 @@ def read_data(path: Path) -> JavaData:
     return data
 
 
-def write_data(path: Path, data: JavaData) -> None:
-    """Write a data file in the way of QuPath.
+def write_data(file: BinaryIO, data: JavaData) -> None:
+    """Write a data file in the way of QuPath; Java gives the bytes, and Python writes them.
+
+    Parameters
+    ----------
+    file : binary file
+        Open for writing.
+    data : JavaData
 
     Raises
     ------
     OSError
         The disk refused.
     """
-    files = java("java.nio.file.Files")
+    import jpype
+
+    sink = _Sink(file)
+    channel = jpype.JProxy("java.nio.channels.WritableByteChannel", inst=sink)
+    raw = java("java.nio.channels.Channels").newOutputStream(channel)
+    buffered = java("java.io.BufferedOutputStream")(raw, 1 << 20)
     try:
-        raw = files.newOutputStream(_path(path))
-        buffered = java("java.io.BufferedOutputStream")(raw, 1 << 20)
         with contextlib.closing(java("java.io.ObjectOutputStream")(buffered)) as stream:
             stream.writeUTF(data.header)
             for each in data.objects:
                 stream.writeObject(each)
             stream.writeObject(END)
-    except java("java.io.IOException") as error:
-        raise OSError(0, _reason(error), str(path)) from error
+    except java("java.lang.Throwable"):
+        if sink.failure is None:
+            raise
+    if sink.failure is not None:
+        raise sink.failure
+
+
+class _Sink:
+    """A Java channel into a Python file; what the file raises goes past Java."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.failure: OSError | None = None
+
+    def write(self, buffer: Any) -> int:
+        """Take all that is left in a buffer of Java."""
+        size = int(buffer.remaining())
+        piece = java("byte[]")(size)
+        buffer.get(piece)
+        if self.failure is None:
+            try:
+                self._file.write(memoryview(piece).cast("B"))
+            except OSError as error:
+                self.failure = error
+        return size
+
+    def isOpen(self) -> bool:  # noqa: N802 - Java's name
+        """Whether the channel can be written."""
+        return True
+
+    def close(self) -> None:
+        """Leave the file open: it is flushed and closed by who opened it."""
 
 
 def require_writable(path: Path, data: JavaData) -> None:
