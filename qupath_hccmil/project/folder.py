@@ -26,7 +26,7 @@ from qupath_hccmil.project.qpproj import (
     summary,
     with_classes,
 )
-from qupath_hccmil.project.writing.files import in_plain_words, stamp
+from qupath_hccmil.project.writing.files import in_plain_words, stamp, there
 from qupath_hccmil.project.writing.recovery import recover_before_reading
 from qupath_hccmil.project.writing.safety import ListChange, Replacement, WriteRun
 
@@ -306,12 +306,14 @@ def _require_nothing_lost(path: Path, project: Path) -> None:
     ProjectError
         The whole project has gone, such as with a network drive.
     ConflictError
-        QuPath has put the data aside to save new ones.
+        QuPath has put the data aside to save new ones, or the disk is in two minds.
     """
-    if not project.exists():
+    if not there(project):
         raise ProjectError(f"{project}: is no longer there; is its drive still connected?")
+    if there(path):
+        raise ConflictError(f"{path}: was not there a moment ago, and is again; run again")
     aside = path.with_name(f"{path.name}.bkp")
-    if aside.exists() and not path.exists():
+    if there(aside):
         raise ConflictError(
             f"{path}: is being saved by QuPath, or QuPath was stopped while it saved (then open "
             f"the image in QuPath: it takes {aside.name}); run again"

@@ -81,6 +81,27 @@ def shown(path: Path) -> dict[str, object]:
     }
 
 
+def opened(path: Path) -> list[dict[str, Any]]:
+    """Which run's results QuPath's own classes find in each image, and in the project's list."""
+    from paquo.projects import QuPathProject
+
+    found = []
+    project = QuPathProject(path / "project.qpproj", "r").java_object
+    for entry in project.getImageList():
+        hierarchy = entry.readHierarchy()
+        risk = hierarchy.getRootObject().getMeasurements().get("HCC-MIL: Slide risk score")
+        listed = entry.getMetadataMap().get("HCC-MIL risk score")
+        found.append(
+            {
+                "image": "-" if risk is None else str(float(risk)),
+                "list": "-" if listed is None else str(listed),
+                "annotations": int(hierarchy.getAnnotationObjects().size()),
+                "tiles": int(hierarchy.getTileObjects().size()),
+            }
+        )
+    return found
+
+
 def put_into_our_tile(data_file: Path) -> int:
     """Move the first annotation's other children into its last tile, as a user can in QuPath."""
     data = read_data(data_file)
@@ -117,6 +138,7 @@ TASKS = {
         project_classes,
         entry_metadata,
         shown,
+        opened,
         put_into_our_tile,
         used_memory_while,
     )

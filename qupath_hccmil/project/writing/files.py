@@ -30,13 +30,24 @@ def stamp(path: Path) -> str:
     OSError
         The file is there and cannot be read.
     """
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as source:
-            while chunk := source.read(CHUNK):
-                digest.update(chunk)
+        return stamp_of(path)
     except FileNotFoundError:
         return ""
+
+
+def stamp_of(path: Path) -> str:
+    """Fingerprint of a file that must be there.
+
+    Raises
+    ------
+    OSError
+        It is not, or cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as source:
+        while chunk := source.read(CHUNK):
+            digest.update(chunk)
     return digest.hexdigest()
 
 

@@ -43,6 +43,9 @@ class Step:
         Name of the new file until it is renamed, in the same folder; gone afterwards.
     before, after : str
         Stamps; "" for no file.
+    deletes : bool
+        Whether there shall be no file. A disk that fails may say of any file that it is not
+        there, so no stamp says it.
     old : str
         Where the run's folder keeps the file as it was.
     """
@@ -50,6 +53,7 @@ class Step:
     path: str
     beside: str
     before: str
+    deletes: bool
     after: str = ""
     old: str = ""
 

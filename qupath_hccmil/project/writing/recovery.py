@@ -136,7 +136,7 @@ def _may_go_on(folder: Path, step: Step) -> bool:
     """Whether an image's first file was replaced already, or still is the one to replace."""
     target = inside(folder, step.path)
     now = stamp(target)
-    if not step.after:
+    if step.deletes:
         return now in (step.before, "")
     beside = inside(folder, target.with_name(step.beside))
     if not there(beside):
@@ -148,14 +148,14 @@ def _put_in_place(folder: Path, step: Step) -> bool:
     """Replace a file if that is still to do; False where somebody else's is kept instead."""
     target = inside(folder, step.path)
     beside = inside(folder, target.with_name(step.beside))
-    if step.after and not there(beside):
+    if not step.deletes and not there(beside):
         return True
     now = stamp(target)
     if now == step.after:
         return True
     if now != step.before:
         return False
-    if step.after:
+    if not step.deletes:
         move(beside, target)
     else:
         target.unlink()

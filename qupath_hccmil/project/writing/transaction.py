@@ -41,6 +41,7 @@ from qupath_hccmil.project.writing.files import (
     same_rights,
     stamp,
     stamp_bytes,
+    stamp_of,
     sync_file,
     sync_folder,
     there,
@@ -154,7 +155,7 @@ class Transaction:
     def _planned(self, file: Replacement) -> Step:
         path = inside(self.folder, file.path).relative_to(self.folder)
         _require_writable(self.folder / path)
-        return Step(path.as_posix(), _beside(file.path.name), file.expected)
+        return Step(path.as_posix(), _beside(file.path.name), file.expected, file.write is None)
 
     def _planned_list(self, change: ListChange) -> ListStep:
         path = inside(self.folder, change.path).relative_to(self.folder)
@@ -191,7 +192,7 @@ class Transaction:
             same_rights(target, beside)
         if file.verify is not None:
             file.verify(beside)
-        step.after = stamp(beside)
+        step.after = stamp_of(beside)
 
     def _keep_old(self, step: Step) -> bool:
         """Copy what will be replaced; False where the new file equals the old one."""
@@ -279,7 +280,7 @@ class Transaction:
         # the content was compared a moment ago; this is one look at the folder
         if signature(target) != self._seen[step.path]:
             raise conflict(target)
-        if step.after:
+        if not step.deletes:
             move(target.with_name(step.beside), target)
         else:
             target.unlink()

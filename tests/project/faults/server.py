@@ -1,7 +1,7 @@
 """Writes a project again and again while its calls fail or it is killed, and looks at the result.
 
 Usage: LD_PRELOAD=project_faults.so python server.py TOP ENGINE, then a pickled (transition, faults)
-at a time on standard input. Prints a JSON line a fault: what is wrong, which is nothing.
+at a time on standard input. Answers with a pickled list: of each fault, what is wrong after it.
 """
 
 import json
@@ -82,8 +82,15 @@ class Scene:
         """Let one fault happen to the write, and look."""
         self.set_up()
         outcome = (self._killed if fault.mode == shim.KILL else self._failed)(fault)
-        wrong = self._wrong(outcome, fault)
-        return {"fault": str(fault), "outcome": outcome, "wrong": wrong}
+        if fault.keep:
+            shutil.copytree(self.folder, fault.keep)
+        found = shown(self.folder)
+        return {
+            "fault": str(fault),
+            "outcome": outcome,
+            "shown": found,
+            "wrong": self._wrong(outcome, fault, *found),
+        }
 
     def _killed(self, fault: Fault) -> str:
         child = os.fork()
@@ -113,20 +120,19 @@ class Scene:
         shim.disarm()
         return "done"
 
-    def _wrong(self, outcome: str, fault: Fault) -> list[str]:
+    def _wrong(self, outcome: str, fault: Fault, in_image: str, in_list: str) -> list[str]:
         """What a user would complain about."""
         wrong = [] if outcome.startswith(("died", "done", "refused")) else [outcome]
         if "\n" in outcome:
             wrong.append("more than one line")
-        wrong += self._wrong_at_once(outcome, fault)
+        wrong += self._wrong_at_once(outcome, fault, in_image, in_list)
         self._lock_is_of_the_dead()
-        wrong += self._wrong_after_a_look(outcome, fault)
+        wrong += self._wrong_after_a_look()
         wrong += self._wrong_after_the_next_run()
         return wrong
 
-    def _wrong_at_once(self, outcome: str, fault: Fault) -> list[str]:
+    def _wrong_at_once(self, outcome: str, fault: Fault, in_image: str, in_list: str) -> list[str]:
         """What QuPath would find, opened right now."""
-        in_image, in_list = shown(self.folder)
         old, new = self.before[1][0], self.after[1][0]
         wrong = []
         if in_image not in (old, new):
@@ -139,7 +145,7 @@ class Scene:
                 wrong.append(f"after {outcome!r}: {self._changed(expected[0])}")
         return wrong + self._not_ours()
 
-    def _wrong_after_a_look(self, outcome: str, fault: Fault) -> list[str]:
+    def _wrong_after_a_look(self) -> list[str]:
         """What is there after a command of ours that only reads."""
         with NativeProject(self.folder) as project:
             project.read(project.images[0])
@@ -149,7 +155,10 @@ class Scene:
         return []
 
     def _wrong_after_the_next_run(self) -> list[str]:
-        score(NativeProject, self.folder, 0.9)
+        try:
+            score(NativeProject, self.folder, 0.9)
+        except Exception as error:
+            return ["the next run fails: " + "".join(traceback.format_exception(error))]
         wrong = []
         if shown(self.folder) != ("0.9", "0.9"):
             wrong.append(f"the next run shows {shown(self.folder)}")
@@ -204,9 +213,8 @@ def main(top: Path, engine_name: str) -> None:
             answers = [{"count": scene.count(task)}]
         else:
             answers = [scene.happens(fault) for fault in task]
-        for answer in answers:
-            print(json.dumps(answer))
-        print("end", flush=True)
+        pickle.dump(answers, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

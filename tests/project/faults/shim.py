@@ -38,12 +38,15 @@ class Fault:
         Name, such as ``ENOSPC``.
     writes : bool
         Count only calls that change something.
+    keep : str
+        Folder for a copy of the project as the fault leaves it; empty for none.
     """
 
     at: int = -1
     mode: int = COUNT
     error: str = "EIO"
     writes: bool = False
+    keep: str = ""
 
     def __str__(self) -> str:
         kind = ("count", "kill", "fail", "gone", "short")[self.mode]
