@@ -44,6 +44,13 @@ slides: Callable[[F], F] = click.option(
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder in which slides that have moved are looked for by file name.",
 )
+wait: Callable[[F], F] = click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="Wait so long for another run that writes the project; default: say who it is and stop.",
+)
 images: Callable[[F], F] = click.option(
     "--image", "images", multiple=True, metavar="NAME", help="Name or glob; repeatable."
 )

@@ -93,8 +93,11 @@ def check(
 @options.project
 @options.engine
 @options.images
+@options.wait
 @options.quiet
-def clear(project: Path, engine: EngineChoice, images: tuple[str, ...], quiet: bool) -> int:
+def clear(
+    project: Path, engine: EngineChoice, images: tuple[str, ...], wait: float, quiet: bool
+) -> int:
     """Remove our results from PROJECT: tiles, measurements, metadata and workflow step."""
     from qupath_hccmil.errors import HccMilError
     from qupath_hccmil.project.engine import open_project
@@ -103,7 +106,9 @@ def clear(project: Path, engine: EngineChoice, images: tuple[str, ...], quiet: b
 
     failed = False
     with open_project(project, engine) as opened:
-        for entry in choose_images(opened, images):
+        entries = choose_images(opened, images)
+        opened.begin(wait)
+        for entry in entries:
             try:
                 state = opened.read(entry)
                 if state.results:
@@ -122,12 +127,16 @@ def clear(project: Path, engine: EngineChoice, images: tuple[str, ...], quiet: b
 @options.project
 @click.argument("run", required=False)
 @click.option("--list", "list_only", is_flag=True, help="List the backups and do nothing.")
-@click.option("--force", is_flag=True, help="Even where a file was changed since by others.")
+@click.option("--force", is_flag=True, help="Even where an image was changed since by others.")
+@options.wait
 @options.quiet
-def restore(project: Path, run: str | None, list_only: bool, force: bool, quiet: bool) -> None:
+def restore(
+    project: Path, run: str | None, list_only: bool, force: bool, wait: float, quiet: bool
+) -> None:
     """Bring PROJECT back to its state before RUN (default: before our last run), byte for byte.
 
-    Later runs of ours are taken back with it.
+    Later runs of ours are taken back with it. An image that was changed since by another program
+    is named, and nothing is brought back unless forced.
     """
     from qupath_hccmil.project.writing.restore import backups
     from qupath_hccmil.project.writing.restore import restore as bring_back
@@ -138,7 +147,7 @@ def restore(project: Path, run: str | None, list_only: bool, force: bool, quiet:
             state = " (taken back)" if backup.undone else ""
             click.echo(f"{backup.run}  {backup.kind}  {len(backup.files)} files{state}")
         return
-    files = bring_back(folder, run, force=force)
+    files = bring_back(folder, run, force=force, wait=wait)
     if not quiet:
         click.echo("\n".join(f"brought back {path}" for path in files) or "nothing to bring back")
 
@@ -172,7 +181,7 @@ def _lines(status: ImageStatus) -> list[str]:
         f"other objects: {status.objects}",
     ]
     if status.scored:
-        stale = "; STALE: outlines were edited since, score again" if status.stale else ""
+        stale = f"; STALE: {_stale(status)}" if status.stale else ""
         lines.append(
             f"scored: risk {status.risk:.4f} ({status.group} risk), {status.tiles} tiles, "
             f"model {status.model}, {status.time}{stale}"
@@ -180,3 +189,15 @@ def _lines(status: ImageStatus) -> list[str]:
     else:
         lines.append("not scored")
     return lines + [f"problem: {problem}" for problem in status.problems]
+
+
+def _stale(status: ImageStatus) -> str:
+    """What became of the outlines since, and what to do."""
+    told = [
+        f"{len(labels)} {word} ({', '.join(labels)})"
+        for word, labels in (("edited", status.edited), ("added", status.added))
+        if labels
+    ]
+    told += [f"{status.deleted} deleted"] if status.deleted else []
+    since = f"outlines since: {', '.join(told)}" if told else "outlines were edited since"
+    return f"{since}; score --resume scores those again"

@@ -35,10 +35,15 @@ if TYPE_CHECKING:
 @options.device
 @options.runtime
 @options.slides
-@click.option("--resume", is_flag=True, help="Leave images whose results are up to date.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Leave what is up to date: whole images, and outlines that were not edited since.",
+)
 @click.option("--force", is_flag=True, help="Score images too that are not held for H&E.")
 @click.option("--dry-run", is_flag=True, help="Say what would be scored; write nothing.")
 @click.option("--out", type=options.PathType, help="Folder for tables, risk maps and run.json.")
+@options.wait
 @options.quiet
 @options.as_json
 def score(**arguments: Any) -> int:
@@ -72,6 +77,7 @@ def _run(
     force: bool,
     dry_run: bool,
     out: Path | None,
+    wait: float,
     quiet: bool,
     as_json: bool,
     runtime: Any,
@@ -97,6 +103,7 @@ def _run(
             dry_run=dry_run,
             slides=slides,
             maps=out,
+            wait=wait,
             reproduce=reproduce(settings, model),
         )
         with ScoringDisplay(quiet=quiet, lines=not as_json) as display:

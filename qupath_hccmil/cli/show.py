@@ -26,9 +26,10 @@ def outcome_line(outcome: Outcome) -> str:
         return f"{outcome.image}: up to date, {annotations}"
     if outcome.status == "planned":
         return f"{outcome.image}: would score up to {tiles} in {annotations}"
-    rate = outcome.tiles / outcome.seconds if outcome.seconds else 0.0
+    rate = (outcome.tiles - outcome.reused) / outcome.seconds if outcome.seconds else 0.0
+    kept = f" ({outcome.reused} kept)" if outcome.reused else ""
     return (
-        f"{outcome.image}: risk {outcome.risk:.4f} ({outcome.group} risk), {tiles} in "
+        f"{outcome.image}: risk {outcome.risk:.4f} ({outcome.group} risk), {tiles}{kept} in "
         f"{annotations}, {outcome.seconds:.1f} s ({rate:.0f} tiles/s)"
     )
 

@@ -27,6 +27,17 @@ def annotation_fingerprint(annotations: Iterable[Annotation]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
+def outline_fingerprints(annotations: Iterable[Annotation]) -> dict[str, str]:
+    """Fingerprint of each outline by itself: annotation UUID to 16 hexadecimal digits.
+
+    They tell which outline was edited; :func:`annotation_fingerprint` tells that any was.
+    """
+    return {
+        annotation.id: hashlib.sha256(_line(annotation).encode()).hexdigest()[:16]
+        for annotation in annotations
+    }
+
+
 def _line(annotation: Annotation) -> str:
     geometry = annotation.geometry
     outline = "none"

@@ -229,6 +229,16 @@ class Project(Protocol):
         """All images, in the project's order."""
         ...
 
+    def begin(self, wait: float = 0.0) -> None:
+        """Become the project's one writer until :meth:`close`; waits so many seconds for others.
+
+        Raises
+        ------
+        WriteError
+            Another run is at work, or the project cannot be written.
+        """
+        ...
+
     def read(self, entry: ImageEntry) -> ImageState:
         """Objects of an image."""
         ...

@@ -11,6 +11,15 @@ ANNOTATION_LOGIT = f"{PREFIX}: Risk logit"
 ANNOTATION_TILES = f"{PREFIX}: Tiles"
 ANNOTATION_HIGH_FRACTION = f"{PREFIX}: High-risk tile fraction"
 ANNOTATION_NUCLEI_FRACTION = f"{PREFIX}: Nuclei fraction"
+ANNOTATION_VALUES = frozenset(
+    {
+        ANNOTATION_RISK,
+        ANNOTATION_LOGIT,
+        ANNOTATION_TILES,
+        ANNOTATION_HIGH_FRACTION,
+        ANNOTATION_NUCLEI_FRACTION,
+    }
+)
 
 TILE_RISK = f"{PREFIX}: Tile risk"
 TILE_LOGIT = f"{PREFIX}: Tile logit"
@@ -40,6 +49,10 @@ META_SETTINGS = f"{PREFIX} settings sha256"
 META_FINGERPRINT = f"{PREFIX} annotation fingerprint"
 
 STEP_NAME = f"{PREFIX} risk scoring"
+
+# parameters of that step which are read again
+STEP_STAIN = "stain"
+STEP_OUTLINES = "outlines"
 
 
 def is_ours(name: str | None) -> bool:

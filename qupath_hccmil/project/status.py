@@ -12,7 +12,7 @@ from qupath_hccmil.project import names
 from qupath_hccmil.project.model import ImageEntry, Project
 from qupath_hccmil.project.selection import TUMOUR_CLASSES
 from qupath_hccmil.project.slides import locate_slide
-from qupath_hccmil.project.staleness import is_stale
+from qupath_hccmil.project.staleness import contradicts_itself, is_stale, outline_changes
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,10 @@ class ImageStatus:
     scored : bool
     stale : bool
         Whether a tumour outline was edited, added or deleted since it was scored.
+    edited, added : list of str
+        Names of those outlines, or their UUIDs; empty where nothing was noted of each outline.
+    deleted : int
+        Outlines that were scored and are gone.
     problems : list of str
         One line each; empty for a sound image.
     """
@@ -41,6 +45,9 @@ class ImageStatus:
     objects: int = 0
     scored: bool = False
     stale: bool = False
+    edited: list[str] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
+    deleted: int = 0
     tiles: int = 0
     risk: float | None = None
     group: str | None = None
@@ -74,6 +81,13 @@ def _status(
     except HccMilError as error:
         return ImageStatus(entry.name, slide, problems=[*problems, str(error)])
     metadata = state.results.metadata
+    if contradicts_itself(state):
+        problems.append(
+            f"{entry.name}: the image shows another score than the project's list, as when QuPath "
+            "saved one of them after us; score it again"
+        )
+    labels = {each.id: each.name or each.id for each in state.annotations}
+    changes = outline_changes(state, classes)
     counts = Counter(annotation.class_name or "unclassified" for annotation in state.annotations)
     return ImageStatus(
         name=entry.name,
@@ -83,6 +97,9 @@ def _status(
         objects=state.object_count,
         scored=names.META_RISK in metadata,
         stale=is_stale(state, classes),
+        edited=[labels[key] for key in changes.edited] if changes else [],
+        added=[labels[key] for key in changes.added] if changes else [],
+        deleted=len(changes.deleted) if changes else 0,
         tiles=sum(len(tiles) for tiles in state.results.tiles.values()),
         risk=_number(metadata.get(names.META_RISK)),
         group=metadata.get(names.META_GROUP),

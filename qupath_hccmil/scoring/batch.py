@@ -14,7 +14,9 @@ from qupath_hccmil.project.fingerprint import annotation_fingerprint
 from qupath_hccmil.project.model import Annotation, ImageEntry, ImageState, Project
 from qupath_hccmil.project.selection import choose_images, tumour_annotations
 from qupath_hccmil.project.slides import locate_slide
+from qupath_hccmil.project.staleness import OutlineChanges, contradicts_itself, outline_changes
 from qupath_hccmil.project.writing.output import file_name
+from qupath_hccmil.scoring.kept import KeptScores, kept_scores
 from qupath_hccmil.scoring.results import image_results
 from qupath_hccmil.scoring.riskmap import draw_risk_map
 from qupath_hccmil.scoring.scorer import ScorerSource
@@ -58,6 +60,8 @@ class Outcome:
         Tiles left out for that reason.
     seconds : float
         Wall clock from the first tile to written, without loading the networks.
+    reused : int
+        Scored tiles whose values are those of an earlier run.
     reason : str
         Why it failed.
     notes : list of str
@@ -76,6 +80,7 @@ class Outcome:
     mpp: float | None = None
     mpp_source: str | None = None
     seconds: float = 0.0
+    reused: int = 0
     reason: str = ""
     notes: list[str] = field(default_factory=list)
 
@@ -89,7 +94,8 @@ class BatchOptions:
     images : tuple of str
         Names or glob patterns; empty takes all.
     resume : bool
-        Leave images whose results are of the same model, settings and outlines.
+        Leave images whose results are of the same model, settings and outlines; where some
+        outlines were edited, added or deleted, score just those.
     force : bool
         Score images that QuPath does not hold for H&E too.
     dry_run : bool
@@ -98,6 +104,8 @@ class BatchOptions:
         Folder in which slides that have moved are looked for by file name.
     maps : Path or None
         Folder for a PNG of each risk map.
+    wait : float
+        Seconds to wait for another run that writes the project.
     reproduce : tuple of str
         Command-line options that give the same scores, for the workflow step.
     """
@@ -108,6 +116,7 @@ class BatchOptions:
     dry_run: bool = False
     slides: Path | None = None
     maps: Path | None = None
+    wait: float = 0.0
     reproduce: tuple[str, ...] = ()
 
 
@@ -139,9 +148,15 @@ def score_project(
     ------
     ModelError
         The networks cannot be loaded: no image could be scored.
+    WriteError
+        Another run is at work on the project, or it cannot be written.
     """
     job = _Job(project, models, settings, options, progress)
-    for entry in choose_images(project, options.images):
+    entries = choose_images(project, options.images)
+    if not options.dry_run:
+        # before hours of work, not at the first result
+        project.begin(options.wait)
+    for entry in entries:
         start = time.perf_counter()
         try:
             outcome = job.image(entry)
@@ -169,8 +184,10 @@ class _Job:
         state = self.project.read(entry)
         self._check_type(state)
         annotations = tumour_annotations(state, self.settings.annotation_classes)
-        if self.options.resume and self._is_current(state, annotations):
+        changes = self._changes(state) if self.options.resume else None
+        if changes is not None and self._is_current(state, annotations):
             return Outcome(entry.name, "up to date", annotations=len(annotations))
+        kept = self._kept(state, changes)
         path = locate_slide(
             entry, self.project.path, self.project.previous_uri, self.options.slides
         )
@@ -178,6 +195,8 @@ class _Job:
             plan = plan_tiles(slide, annotations, entry, self.settings, self.models.geometry)
             self.progress.start(entry.name, plan.expected)
             notes = [f"{label}: too small for a tile, so no score" for label in plan.without_tiles]
+            if kept is not None and changes is not None:
+                notes.append(_told(changes, kept))
             if self.options.dry_run:
                 return Outcome(
                     entry.name,
@@ -191,7 +210,7 @@ class _Job:
             # Loading the networks is the run's time, not this image's.
             scorer = self.models.scorer()
             start = time.perf_counter()
-            score = score_slide(slide, plan, scorer, self.progress.advance)
+            score = score_slide(slide, plan, scorer, self.progress.advance, kept)
             self._write(state, annotations, score)
             if self.options.maps is not None:
                 self._draw(entry, slide, annotations, score)
@@ -208,6 +227,7 @@ class _Job:
             mpp=score.resolution.mpp,
             mpp_source=score.resolution.source,
             seconds=time.perf_counter() - start,
+            reused=score.reused,
             notes=notes + score.notes,
         )
 
@@ -218,13 +238,22 @@ class _Job:
                 "set the image type in QuPath or use --force"
             )
 
+    def _changes(self, state: ImageState) -> OutlineChanges | None:
+        """What became of the outlines since; None where the image is to be scored as a whole."""
+        settings = self.settings.fingerprint(self.models.weights_sha256, state.entry.server)
+        if state.results.metadata.get(names.META_SETTINGS) != settings or contradicts_itself(state):
+            return None
+        return outline_changes(state, self.settings.annotation_classes)
+
     def _is_current(self, state: ImageState, annotations: Sequence[Annotation]) -> bool:
-        metadata = state.results.metadata
-        return metadata.get(names.META_FINGERPRINT) == annotation_fingerprint(
-            annotations
-        ) and metadata.get(names.META_SETTINGS) == self.settings.fingerprint(
-            self.models.weights_sha256, state.entry.server
-        )
+        stored = state.results.metadata.get(names.META_FINGERPRINT)
+        return stored == annotation_fingerprint(annotations)
+
+    def _kept(self, state: ImageState, changes: OutlineChanges | None) -> KeptScores | None:
+        # a random choice of tiles is one over all outlines, so another where they are others
+        if changes is None or self.settings.max_tiles is not None:
+            return None
+        return kept_scores(state, changes)
 
     def _write(
         self, state: ImageState, annotations: Sequence[Annotation], score: SlideScore
@@ -266,3 +295,20 @@ class _Job:
             ),
             note=RESEARCH_USE + (f" {SURROGATE}" if scorer.surrogate else ""),
         )
+
+
+def _told(changes: OutlineChanges, kept: KeptScores) -> str:
+    """Which outlines are scored and which are kept, in one line."""
+    counts = [
+        f"{len(each)} {word}"
+        for word, each in (
+            ("edited", changes.edited),
+            ("added", changes.added),
+            ("deleted", changes.deleted),
+        )
+        if each
+    ]
+    return (
+        f"outlines since the last run: {', '.join(counts) or 'tiles changed'}; the scores of "
+        f"{len(kept.outlines)} are kept, with the slide's stain"
+    )

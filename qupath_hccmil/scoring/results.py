@@ -10,7 +10,7 @@ import numpy as np
 
 from qupath_hccmil import __version__
 from qupath_hccmil.project import names
-from qupath_hccmil.project.fingerprint import annotation_fingerprint
+from qupath_hccmil.project.fingerprint import annotation_fingerprint, outline_fingerprints
 from qupath_hccmil.project.model import Annotation, ImageEntry, ImageResults, TileObjects
 from qupath_hccmil.scoring.scorer import Scorer
 from qupath_hccmil.scoring.settings import ScoreSettings
@@ -63,15 +63,22 @@ def image_results(
             names.SLIDE_TILES: float(len(score.tiles)),
         },
         metadata=metadata,
-        step=scoring_step(entry.name, reproduce, _step_parameters(score, scorer)),
+        step=scoring_step(entry.name, reproduce, _step_parameters(annotations, score, scorer)),
     )
 
 
-def _step_parameters(score: SlideScore, scorer: Scorer) -> dict[str, str]:
+def _step_parameters(
+    annotations: Sequence[Annotation], score: SlideScore, scorer: Scorer
+) -> dict[str, str]:
+    outlines = {
+        key: (fingerprint, *score.left_out[key])
+        for key, fingerprint in outline_fingerprints(annotations).items()
+    }
     return {key: str(value) for key, value in scorer.facts.items()} | {
         "mpp": repr(score.resolution.mpp),
         "mpp_source": score.resolution.source,
-        "stain": json.dumps(score.stain.to_dict()),
+        names.STEP_STAIN: json.dumps(score.stain.to_dict()),
+        names.STEP_OUTLINES: json.dumps(outlines),
         "background_tiles": str(score.background),
         "blurred_tiles": str(score.blurred),
     }

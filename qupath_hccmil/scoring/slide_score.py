@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from qupath_hccmil.errors import AnnotationError
 from qupath_hccmil.mil.aggregation import contributions, risk, slide_logit
+from qupath_hccmil.project import names
 from qupath_hccmil.project.model import Annotation, ImageEntry
+from qupath_hccmil.scoring.kept import KeptOutline, KeptScores, TakenOver, taken_over
 from qupath_hccmil.scoring.pipeline import Chunk, TileVerdict, chunks_of, read_ahead, run
 from qupath_hccmil.scoring.scorer import Scorer
 from qupath_hccmil.scoring.settings import ScoreSettings
@@ -98,7 +100,18 @@ class AnnotationScore:
 
 @dataclass(frozen=True)
 class SlideScore:
-    """One slide: every tile counts once, however many annotations hold it."""
+    """One slide: every tile counts once, however many annotations hold it.
+
+    Attributes
+    ----------
+    background, blurred : int
+        Tiles left out for that reason. Of outlines whose scores are kept from an earlier run those
+        that it noted for each outline are added up.
+    left_out : dict of str to (int, int)
+        The same by annotation UUID.
+    reused : int
+        Tiles whose values are those of an earlier run.
+    """
 
     risk: float
     logit: float
@@ -109,6 +122,8 @@ class SlideScore:
     background: int
     blurred: int
     stain: StainFit
+    left_out: dict[str, tuple[int, int]] = field(default_factory=dict)
+    reused: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -178,6 +193,7 @@ def score_slide(
     plan: TilePlan,
     scorer: Scorer,
     progress: Callable[[int], None] = lambda n: None,
+    kept: KeptScores | None = None,
 ) -> SlideScore:
     """Score the planned tiles of a slide.
 
@@ -189,6 +205,8 @@ def score_slide(
         Networks and their numbers.
     progress : callable
         Told how many more tiles are dealt with.
+    kept : KeptScores or None
+        Outlines whose scores are taken over; the others' tiles alone are read.
 
     Raises
     ------
@@ -197,54 +215,74 @@ def score_slide(
     AnnotationError
         No tile shows tissue in focus.
     """
-    reader = TileReader(slide, plan.bounds, scorer, plan.resolution.mpp)
-    stain = reader.fit_stain()
+    known = taken_over(plan.bounds, plan.members, kept)
+    rows = known.to_read
+    if kept is not None:
+        progress(len(plan.bounds) - len(rows))
+    reader = TileReader(slide, plan.bounds[rows], scorer, plan.resolution.mpp)
+    stain = reader.fit_stain() if kept is None else kept.stain
     normalizer = Normalizer(stain, scorer.stain_target)
 
-    def load(rows: NDArray[np.int64]) -> Chunk:
-        rgb, verdicts = reader.read(rows)
-        return Chunk(rows, verdicts, normalizer.transform(rgb[verdicts == TileVerdict.KEPT]))
+    def load(places: NDArray[np.int64]) -> Chunk:
+        rgb, verdicts = reader.read(places)
+        return Chunk(places, verdicts, normalizer.transform(rgb[verdicts == TileVerdict.KEPT]))
 
-    scored = run(
-        read_ahead(load, chunks_of(len(plan.bounds))),
-        scorer.runtime,
-        len(plan.bounds),
-        wanted=plan.wanted,
-        progress=progress,
-    )
-    kept = np.flatnonzero(scored.verdicts == TileVerdict.KEPT)
-    return _aggregate(
-        plan, scorer, scored.logits, scored.nuclei_fraction, kept, stain, scored.verdicts
-    )
+    if len(rows):
+        found = run(
+            read_ahead(load, chunks_of(len(rows))),
+            scorer.runtime,
+            len(rows),
+            wanted=plan.wanted,
+            progress=progress,
+        )
+        known.scored.logits[rows] = found.logits
+        known.scored.nuclei_fraction[rows] = found.nuclei_fraction
+        known.scored.verdicts[rows] = found.verdicts
+    return _aggregate(plan, scorer, known, kept, stain)
 
 
 def _aggregate(
     plan: TilePlan,
     scorer: Scorer,
-    logits: NDArray[np.float64],
-    nuclei: NDArray[np.float64],
-    kept: NDArray[np.int64],
+    known: TakenOver,
+    kept: KeptScores | None,
     stain: StainFit,
-    verdicts: NDArray[np.int8],
 ) -> SlideScore:
+    logits, verdicts = known.scored.logits, known.scored.verdicts
+    rows_kept = np.flatnonzero(verdicts == TileVerdict.KEPT)
+    if not len(rows_kept):
+        raise AnnotationError("all tiles in the tumour annotations are background or out of focus")
     place = np.full(len(plan.bounds), -1)
-    place[kept] = np.arange(len(kept))
+    place[rows_kept] = np.arange(len(rows_kept))
     tiles = TileScores(
-        bounds=plan.bounds[kept],
-        logit=logits[kept],
-        risk=risk(logits[kept]),
-        contribution=contributions(logits[kept], scorer.p),
-        nuclei_fraction=nuclei[kept],
+        bounds=plan.bounds[rows_kept],
+        logit=logits[rows_kept],
+        risk=risk(logits[rows_kept]),
+        contribution=contributions(logits[rows_kept], scorer.p),
+        nuclei_fraction=known.scored.nuclei_fraction[rows_kept],
     )
+    outlines = {} if kept is None else {key: kept.outlines[key] for key in known.members}
     annotations: dict[str, AnnotationScore] = {}
+    left_out: dict[str, tuple[int, int]] = {}
     notes = []
     for annotation, rows in plan.members.items():
+        if annotation in outlines:
+            outline = outlines[annotation]
+            left_out[annotation] = (outline.noted.background, outline.noted.blurred)
+            if len(outline.bounds):
+                mine = place[known.members[annotation]]
+                annotations[annotation] = _as_it_was(outline, mine)
+            continue
         mine = place[rows]
         mine = mine[mine >= 0]
+        left_out[annotation] = _left_out(verdicts[rows])
         if len(mine):
             annotations[annotation] = _annotation_score(tiles, mine, scorer)
         elif len(rows):
             notes.append(f"{plan.labels[annotation]}: no tile with tissue in focus, so no score")
+    background, blurred = np.sum(
+        [_left_out(verdicts), *(left_out[key] for key in outlines)], axis=0
+    ).tolist()
     logit = float(slide_logit(tiles.logit, scorer.p))
     slide_risk = float(risk(logit))
     return SlideScore(
@@ -254,10 +292,30 @@ def _aggregate(
         resolution=plan.resolution,
         tiles=tiles,
         annotations=annotations,
-        background=int(np.sum(verdicts == TileVerdict.BACKGROUND)),
-        blurred=int(np.sum(verdicts == TileVerdict.BLURRED)),
+        background=background,
+        blurred=blurred,
         stain=stain,
+        left_out=left_out,
+        reused=known.reused,
         notes=notes,
+    )
+
+
+def _left_out(verdicts: NDArray[np.int8]) -> tuple[int, int]:
+    """Numbers of background and of blurred tiles."""
+    return (
+        int(np.sum(verdicts == TileVerdict.BACKGROUND)),
+        int(np.sum(verdicts == TileVerdict.BLURRED)),
+    )
+
+
+def _as_it_was(outline: KeptOutline, rows: NDArray[np.int64]) -> AnnotationScore:
+    return AnnotationScore(
+        risk=outline.values[names.ANNOTATION_RISK],
+        logit=outline.values[names.ANNOTATION_LOGIT],
+        high_fraction=outline.values[names.ANNOTATION_HIGH_FRACTION],
+        nuclei_fraction=outline.values[names.ANNOTATION_NUCLEI_FRACTION],
+        rows=rows,
     )
 
 

@@ -85,6 +85,7 @@ def opened(path: Path) -> list[dict[str, Any]]:
     """Which run's results QuPath's own classes find in each image, and in the project's list."""
     from paquo.projects import QuPathProject
 
+    start_qupath()
     found = []
     project = QuPathProject(path / "project.qpproj", "r").java_object
     for entry in project.getImageList():
@@ -114,6 +115,27 @@ def put_into_our_tile(data_file: Path) -> int:
     return len(others)
 
 
+def edit_outlines(data_file: Path, second: tuple[float, ...], added: tuple[float, ...]) -> None:
+    """Draw the second annotation anew, delete the third, add one; x, y, right, bottom in px."""
+    start_qupath()
+    data = read_data(data_file)
+    annotations = annotations_of(descendants(data.root))
+    annotations[1].setROI(_rectangle(second))
+    data.root.removeChildObject(annotations[2])
+    new = java("qupath.lib.objects.PathObjects").createAnnotationObject(
+        _rectangle(added), annotations[0].getPathClass()
+    )
+    data.root.addChildObject(new)
+    with data_file.open("wb") as file:
+        write_data(file, data)
+
+
+def _rectangle(bounds: tuple[float, ...]) -> Any:
+    x, y, right, bottom = bounds
+    plane = java("qupath.lib.regions.ImagePlane").getDefaultPlane()
+    return java("qupath.lib.roi.ROIs").createRectangleROI(x, y, right - x, bottom - y, plane)
+
+
 def used_memory_while(path: Path, results: ImageResults, at: list[int]) -> list[int]:
     """Score one image after the other; Java's memory in use, in bytes, at some of them."""
     used = []
@@ -139,6 +161,7 @@ TASKS = {
         entry_metadata,
         shown,
         opened,
+        edit_outlines,
         put_into_our_tile,
         used_memory_while,
     )

@@ -164,21 +164,18 @@ def test_the_disk_fails_while_qupath_writes(paquo: Server, mode: int) -> None:
 
 @pytest.mark.qupath
 def test_qupath_opens_what_a_kill_leaves(native: Server, qupath: Any, tmp_path: Path) -> None:
-    """One place for each thing that can be seen: old, old without list, new without list, new."""
+    """The places around the renames: old, old without list, new without list, new."""
     last = calls(native, "score again", writes=True)
-    places = {
-        tuple(answer["shown"]): at
-        for at, answer in enumerate(
-            native("score again", [Fault(n, shim.KILL, writes=True) for n in range(last + 1)])
-        )
-    }
-    assert set(places) == {("0.2", "0.2"), ("0.2", "-"), ("0.7", "-"), ("0.7", "0.7")}
-    for number, ((in_image, in_list), at) in enumerate(places.items()):
-        left = tmp_path / str(number) / "project"
-        native("score again", [Fault(at, shim.KILL, writes=True, keep=str(left))])
-        (state,) = qupath("opened", left)
-        assert (state["image"], state["list"]) == (in_image, in_list)
-        assert (state["annotations"], state["tiles"]) == (1, 2)
+    seen = set()
+    for at in range(last // 2, last, 3):
+        left = tmp_path / str(at) / "project"
+        (answer,) = native("score again", [Fault(at, shim.KILL, writes=True, keep=str(left))])
+        if tuple(answer["shown"]) not in seen:
+            (state,) = qupath("opened", left)
+            assert (state["image"], state["list"]) == tuple(answer["shown"])
+            assert (state["annotations"], state["tiles"]) == (1, 2)
+            seen.add(tuple(answer["shown"]))
+    assert seen == {("0.2", "0.2"), ("0.2", "-"), ("0.7", "-"), ("0.7", "0.7")}
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="no strace")

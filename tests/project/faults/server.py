@@ -203,12 +203,15 @@ def main(top: Path, engine_name: str) -> None:
         from qupath_hccmil.project.paquo.engine import PaquoProject
 
         engine = PaquoProject
+    scenes: dict[str, Scene] = {}
     while True:
         try:
             name, task = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
-        scene = Scene(top, name, engine)
+        if name not in scenes:
+            scenes[name] = Scene(top / name, name, engine)
+        scene = scenes[name]
         if isinstance(task, bool):
             answers = [{"count": scene.count(task)}]
         else:
