@@ -1,5 +1,7 @@
 """A process with a QuPath in it: reads tasks from standard input, writes answers to its output."""
 
+import contextlib
+import io
 import pickle
 import resource
 import sys
@@ -136,6 +138,17 @@ def _rectangle(bounds: tuple[float, ...]) -> Any:
     return java("qupath.lib.roi.ROIs").createRectangleROI(x, y, right - x, bottom - y, plane)
 
 
+def command(arguments: list[str]) -> str:
+    """Run a command line of ours in this process; what it prints."""
+    from qupath_hccmil.cli.main import run
+
+    start_qupath()
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        run(arguments)
+    return printed.getvalue()
+
+
 def used_memory_while(path: Path, results: ImageResults, at: list[int]) -> list[int]:
     """Score one image after the other; Java's memory in use, in bytes, at some of them."""
     used = []
@@ -162,6 +175,7 @@ TASKS = {
         shown,
         opened,
         edit_outlines,
+        command,
         put_into_our_tile,
         used_memory_while,
     )

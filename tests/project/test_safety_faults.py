@@ -115,7 +115,7 @@ def calls(server: Ask, transition: str, *, writes: bool = False) -> int:
 @pytest.mark.parametrize("transition", TRANSITIONS)
 def test_killed_at_any_call_an_image_is_old_or_new(native: Server, transition: str) -> None:
     last = calls(native, transition, writes=True)
-    step = 1 if EVERY or transition == "score again" else 9
+    step = 1 if EVERY or transition == "score again" else 13
     answers = native(
         transition, [Fault(at, shim.KILL, writes=True) for at in range(0, last + 1, step)]
     )
@@ -130,11 +130,11 @@ def test_killed_at_any_call_an_image_is_old_or_new(native: Server, transition: s
 @pytest.mark.parametrize("transition", TRANSITIONS)
 def test_a_call_that_fails_leaves_the_project_as_it_was(native: Server, transition: str) -> None:
     last = calls(native, transition)
-    step = 1 if EVERY else 83
+    step = 1 if EVERY else 149
     faults = [
         Fault(at, shim.FAIL, error)
         for number, error in enumerate(shim.ERRORS)
-        for at in range(1 if EVERY else 7 + 13 * number, last + 1, step)
+        for at in range(1 if EVERY else 7 + 25 * number, last + 1, step)
     ]
     ended = check(native(transition, faults))
     assert ended["refused"] > len(faults) // 4
@@ -143,13 +143,13 @@ def test_a_call_that_fails_leaves_the_project_as_it_was(native: Server, transiti
 @pytest.mark.parametrize("error", ["ESTALE", "EIO", "ENOSPC", "EROFS"])
 def test_a_drive_that_vanishes_does_no_harm(native: Server, error: str) -> None:
     last = calls(native, "score again")
-    faults = [Fault(at, shim.GONE, error) for at in range(1, last + 1, 1 if EVERY else 59)]
+    faults = [Fault(at, shim.GONE, error) for at in range(1, last + 1, 1 if EVERY else 97)]
     check(native("score again", faults))
 
 
 def test_a_write_that_is_cut_short_goes_on(native: Server) -> None:
     last = calls(native, "score again")
-    faults = [Fault(at, shim.SHORT) for at in range(1, last + 1, 1 if EVERY else 59)]
+    faults = [Fault(at, shim.SHORT) for at in range(1, last + 1, 1 if EVERY else 97)]
     assert check(native("score again", faults))["done"] == len(faults)
 
 
@@ -158,7 +158,7 @@ def test_a_write_that_is_cut_short_goes_on(native: Server) -> None:
 def test_the_disk_fails_while_qupath_writes(paquo: Server, mode: int) -> None:
     """A process that loses the disk for good leaves what one leaves that is killed."""
     last = calls(paquo, "score again")
-    faults = [Fault(at, mode, shim.ERRORS[at % 4]) for at in range(5, last + 1, 1 if EVERY else 83)]
+    faults = [Fault(at, mode, shim.ERRORS[at % 4]) for at in range(5, last + 1, 1 if EVERY else 97)]
     check(paquo("score again", faults))
 
 

@@ -65,12 +65,21 @@ def discard(folder: Path, journal: Journal, manifest: Mapping[str, Any]) -> None
     for name in kept:
         if name and name not in manifest["files"]:
             inside(home, name).unlink(missing_ok=True)
+            _remove_empty(inside(home, name).parent, home)
     shutil.rmtree(home / UNDO, ignore_errors=True)
     (home / NEXT_MANIFEST).unlink(missing_ok=True)
     for name in reversed(journal.created):
         with contextlib.suppress(OSError):
             inside(folder, name).rmdir()
     journal.forget()
+
+
+def _remove_empty(folder: Path, top: Path) -> None:
+    """Remove a folder and those above it, below `top`, as far as they are empty."""
+    with contextlib.suppress(OSError):
+        while folder != top.resolve():
+            folder.rmdir()
+            folder = folder.parent
 
 
 def _temporary(folder: Path, journal: Journal) -> Iterable[Path]:
