@@ -1,6 +1,7 @@
 """``score --resume`` after outlines were edited, added or deleted: those alone are scored again."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ from qupath_hccmil.project import names
 from qupath_hccmil.project.create import NewAnnotation, NewImage, create_project
 from qupath_hccmil.project.model import ImageState
 from qupath_hccmil.project.native.engine import NativeProject
+from qupath_hccmil.scoring import batch
 from tests.conftest import qupath_dirs
 from tests.project.conftest import QuPathProcess
 
@@ -203,6 +205,48 @@ def test_a_list_that_contradicts_its_image_is_told_and_scored_again(
     assert cli("project", "check", folder, *NATIVE).code == 3
     assert resume(cli, folder)["status"] == "scored"
     assert cli("project", "check", folder, *NATIVE).out == "sound\n"
+
+
+def test_an_image_saved_while_it_was_scored_is_done_again_on_resume(
+    cli: Any, outlines: Outlines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = outlines([FIRST])
+    data = folder / "data" / "1" / "data.qpdata"
+    saved = data.read_bytes()
+    outlines([SECOND])
+    real = batch.score_slide
+
+    def meanwhile(*arguments: Any) -> Any:
+        data.write_bytes(saved)
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch, "score_slide", meanwhile)
+        ran = cli("score", folder, *NATIVE)
+    assert ran.code == 3
+    assert "Slide: FAILED" in ran.err
+    assert "was changed by another program" in ran.err
+    assert data.read_bytes() == saved
+    assert resume(cli, folder)["status"] == "scored"
+    (bounds,) = {tuple(part.bounds[0]) for part in state_of(folder).results.tiles.values()}
+    assert bounds[:2] == (SIDE, SIDE)
+
+
+def test_a_project_that_another_run_writes_is_not_scored(cli: Any, outlines: Outlines) -> None:
+    """It is told before hours of work, and waited for as long as asked."""
+    folder = outlines([FIRST])
+    with NativeProject(folder) as other:
+        other.begin()
+        for command in (
+            ("score", folder, *NATIVE),
+            ("project", "clear", folder, *NATIVE),
+            ("score", folder, *NATIVE, "--wait", 0.2),
+        ):
+            ran = cli(*command)
+            assert ran.code == 1
+            assert f"process {os.getpid()} on" in ran.err.splitlines()[-1]
+        assert cli("score", folder, *NATIVE, "--dry-run").code == 0
+        assert cli("project", "info", folder, *NATIVE).code == 0
 
 
 @pytest.fixture

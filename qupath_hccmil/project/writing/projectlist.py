@@ -36,11 +36,14 @@ class ListChange:
         Entry id to our metadata; all other keys stay.
     content : bytes or None
         The whole file where it is known to be that with these metadata; None splices them.
+    made_from : str
+        Stamp of the list that `content` may replace; these metadata are spliced into any other.
     """
 
     path: Path
     metadata: Metadata
     content: bytes | None = None
+    made_from: str = ""
 
 
 def our_metadata(path: Path) -> dict[str, dict[str, str]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from qupath_hccmil.errors import ConflictError, ProjectError
-from qupath_hccmil.project.qpproj import read_project
+from qupath_hccmil.project.qpproj import CLASSES, read_project
 from qupath_hccmil.project.writing.backups import BACKUPS, runs
 from qupath_hccmil.project.writing.files import (
     copy_file,
@@ -71,7 +72,7 @@ def restore(
 
     Later runs are taken back with it. What the restore replaces is itself kept as a backup. Where
     QuPath saved the project's list since, our metadata alone are brought back in it: images that
-    were added since stay.
+    were added since stay, and so does a class list that was changed since.
 
     Parameters
     ----------
@@ -108,10 +109,14 @@ def restore(
             path: _History(writer.folder, path, undone)
             for path in dict.fromkeys(path for each in undone for path in each["files"])
         }
+        classes = histories.pop(CLASSES.as_posix(), None)
         lists = [each for path, each in histories.items() if path.endswith(LIST_SUFFIX)]
         others = [each for path, each in histories.items() if not path.endswith(LIST_SUFFIX)]
         if not force:
             _refuse_changed(writer.folder, others)
+        if classes is not None and classes.is_ours():
+            # a class list that was changed since is the user's; our two classes in it do no harm
+            others.append(classes)
         files = [replacement for each in others if (replacement := each.replacement())]
         changes = [change for each in lists if (change := each.list_change())]
         # a project has one list; a second .qpproj in the folder is another project's
@@ -131,6 +136,11 @@ class _History:
     def target(self) -> Path:
         return inside(self.folder, self.path)
 
+    @cached_property
+    def now(self) -> str:
+        """Stamp of the file, looked at once: what changes after that is a conflict."""
+        return stamp(self.target)
+
     @property
     def _mine(self) -> list[tuple[str, dict[str, Any]]]:
         return [
@@ -146,36 +156,36 @@ class _History:
     def is_ours(self) -> bool:
         """Whether nobody but our runs changed the file, from the first of them until now."""
         mine = [file for _, file in self._mine]
-        befores = [file["before"] for file in mine[1:]] + [stamp(self.target)]
+        befores = [file["before"] for file in mine[1:]] + [self.now]
         afters = [file["after"] for file in mine]
         return afters == befores and not any(file["shared"] for file in mine)
 
     def replacement(self) -> Replacement | None:
         """How the file goes back; None where it is already as it was."""
         run, first = self._mine[0]
-        now = stamp(self.target)
-        if now == first["before"]:
+        if self.now == first["before"]:
             return None
         if not first["before"]:
-            return Replacement(self.target, None, now)
+            return Replacement(self.target, None, self.now)
         source = self.source(run)
 
         def write(beside: Path) -> None:
             if copy_file(source, beside) != first["before"]:
                 raise _damaged(source)
 
-        return Replacement(self.target, write, now)
+        return Replacement(self.target, write, self.now)
 
     def list_change(self) -> ListChange | None:
         """How the project's list goes back: as a whole, or our metadata in it."""
         run, first = self._mine[0]
-        if stamp(self.target) == first["before"]:
+        if self.now == first["before"]:
             return None
         content = self._kept(run, first["before"])
         metadata = our_metadata(self.target)
         if self.is_ours():
             then = our_metadata(self.source(run))
-            return ListChange(self.target, {key: then.get(key, {}) for key in metadata}, content)
+            back = {key: then.get(key, {}) for key in metadata}
+            return ListChange(self.target, back, content, self.now)
         # an image that came later has its first backup in a later run
         was: dict[str, dict[str, str]] = {}
         for later, file in reversed(self._mine):

@@ -226,7 +226,9 @@ class Transaction:
         step.before = stamp_bytes(content)
         step.new_metadata = {entry: dict(ours) for entry, ours in change.metadata.items()}
         step.old_metadata = {entry: known.get(entry, {}) for entry in change.metadata}
-        after = spliced(content, step.new_metadata) if change.content is None else change.content
+        after = change.content
+        if after is None or step.before != change.made_from:
+            after = spliced(content, step.new_metadata)
         step.after = stamp_bytes(after)
         if after == content:
             return False
@@ -310,6 +312,9 @@ class Transaction:
         # what cannot be deleted now is swept away by the next run
         with contextlib.suppress(OSError):
             self._journal.turn_back()
+            if self.manifest["files"]:
+                # the new one may have been in place already
+                write_json(self.home / MANIFEST, self.manifest)
             discard(self.folder, self._journal, self.manifest)
 
 
