@@ -98,7 +98,8 @@ def torch_tile_predictor(network: nn.Module) -> TilePredictor:
         network.eval()
         with torch.inference_mode():
             device = next(network.parameters()).device
-            logits = network(torch.from_numpy(tiles).to(device).float().div(255))
+            x = torch.from_numpy(tiles).to(device).float().div(255)
+            logits = network(x.contiguous(memory_format=torch.channels_last))
             return np.asarray(logits.cpu().numpy(), dtype=np.float64)
 
     return predict
