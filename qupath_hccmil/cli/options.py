@@ -88,6 +88,34 @@ def images_and_masks(command: F) -> F:
     return click.argument("images", type=Existing)(masks(command))
 
 
+_TILING = (
+    click.option(
+        "--mpp",
+        type=click.FloatRange(min=0, min_open=True),
+        help="µm per pixel: of images, or over what QuPath and the file say of a slide.",
+    ),
+    click.option(
+        "--tiles-per-patient",
+        type=click.IntRange(min=1),
+        default=100,
+        show_default=True,
+        help="Random tiles prepared of each patient.",
+    ),
+    engine,
+    images,
+    annotation_classes,
+    slides,
+    click.option("--patient-key", help="Metadata key of a QuPath project that names the patient."),
+)
+
+
+def tiling(command: F) -> F:
+    """How tiles are taken from a project, slides or images."""
+    for option in reversed(_TILING):
+        command = option(command)
+    return command
+
+
 def clinical_columns(command: F) -> F:
     """Which columns of a clinical table hold what; empty ones are recognised."""
     for option in reversed(_CLINICAL):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,47 @@ from qupath_hccmil.model_folder import (
     save_model_folder,
 )
 from qupath_hccmil.stain.reference import default_reference
-from qupath_hccmil.training.bag_source import Tiling, find_bags
+from qupath_hccmil.training.bag_source import Prepared, Tiling, find_bags
 from qupath_hccmil.training.clinical import ClinicalColumns, read_clinical
+from qupath_hccmil.training.left_out import LeftOut, counted
 from qupath_hccmil.training.mil_card import model_card
 
 MODEL, BAGS = "model", "bags"
 LABEL = "1 = good outcome; the risk rises with recurrence"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Who is trained on, and who and what isn't and why.
+
+    Attributes
+    ----------
+    kind : str
+        What the tiles come from.
+    said : list of str
+        What was recognised in the table.
+    cohort : Cohort
+        Of the whole table.
+    used : dict of str to int
+        Patient to label of those that are trained on.
+    left_out : list of LeftOut
+    """
+
+    kind: str
+    said: list[str]
+    cohort: Cohort
+    used: dict[str, int]
+    left_out: list[LeftOut]
+
+    def lines(self) -> list[str]:
+        """Tell it to the user, every reason counted."""
+        good = sum(self.used.values())
+        return [
+            *self.said,
+            f"Table: {self.cohort.summary()}",
+            *(f"Left out: {line}" for line in counted(self.left_out)),
+            f"Trained on, from {self.kind}: {good} good, {len(self.used) - good} poor",
+        ]
 
 
 @dataclass(frozen=True)
@@ -57,20 +92,16 @@ class MilModel:
     Attributes
     ----------
     folder : ModelFolder
-    cohort : Cohort
-        Who was trained on, and who not and why.
+    choices : Choices
     held_out : RiskScores
         On the patients that chose the epoch, the threshold and the temperature.
     cross_validation : CrossValidation or None
-    notes : list of str
-        What couldn't be used, and what else a user should know.
     """
 
     folder: ModelFolder
-    cohort: Cohort
+    choices: Choices
     held_out: RiskScores
     cross_validation: CrossValidation | None
-    notes: list[str]
 
 
 def train_mil(
@@ -88,6 +119,8 @@ def train_mil(
     settings: MilSettings | None = None,
     device: DeviceName = "auto",
     name: str = "hcc-risk",
+    prepared: Prepared | None = None,
+    chosen: Callable[[Choices], None] | None = None,
     progress: Progress | None = None,
 ) -> MilModel:
     """Train a risk model from what a user has and the outcomes of patients.
@@ -118,6 +151,10 @@ def train_mil(
     settings : MilSettings, optional
     device : {"auto", "cpu", "cuda", "mps"}
     name : str
+    prepared : callable, optional
+        Told of each patient whose tiles are prepared.
+    chosen : callable, optional
+        Told who is trained on, before that begins.
     progress : callable, optional
 
     Returns
@@ -135,12 +172,17 @@ def train_mil(
     start = start or default_model_dir("mil")
     network = _starting_network(start, settings.seed)
     config = _config(name, source, settings, nuclei_folder)
-    found = find_bags(source, out / BAGS, tiling or Tiling(), nuclei_folder, config)
-    cohort, notes = table.cohort, [*table.said, *found.notes]
+    cohort = table.cohort
+    found = find_bags(
+        source, out / BAGS, table, cohort.labels.keys(), tiling or Tiling(), nuclei_folder, config,
+        device=where, progress=prepared,
+    )  # fmt: skip
     used = {patient: label for patient, label in cohort.labels.items() if patient in found.bags}
-    notes += [f"{patient}: no images" for patient in sorted(cohort.labels.keys() - used)]
     if not used:
         raise DataError(f"{clinical}: none of its patients is in {source}")
+    choices = Choices(found.kind, table.said, cohort, used, found.left_out)
+    if chosen:
+        chosen(choices)
     validated = None
     if folds:
         validated = cross_validate(
@@ -165,9 +207,10 @@ def train_mil(
     scores = judge([with_temperature(s, decision) for s in plain], used, decision.threshold)
     config = _trained(config, settings, result.epoch, decision, rule)
     config = replace(config, metrics=_metrics(scores, validated))
-    card = model_card(config, cohort.summary(), scores, validated)
+    good = sum(used.values())
+    card = model_card(config, f"{good} good, {len(used) - good} poor", scores, validated)
     folder = save_model_folder(out / MODEL, config, _weights(result.network), card)
-    return MilModel(folder, cohort, scores, validated, notes)
+    return MilModel(folder, choices, scores, validated)
 
 
 def _config(name: str, source: Path, settings: MilSettings, nuclei: ModelFolder) -> ModelConfig:
