@@ -103,6 +103,11 @@ class ScorerSource:
         self._scorer: Scorer | None = None
 
     @property
+    def folders(self) -> tuple[ModelFolder, ModelFolder]:
+        """Of the risk model and its nuclei model."""
+        return self._risk, self._nuclei
+
+    @property
     def geometry(self) -> TileGeometry:
         """Of the tiles that both models see."""
         return self._risk.config.geometry
