@@ -181,7 +181,6 @@ def _from_bags(
     folder = load_model_folder(model or default_model_dir("mil"), "mil")
     nuclei_folder = load_model_folder(nuclei or default_model_dir("nuclei"), "nuclei")
     where = training_device(device)
-    network = load_tile_network(folder).to(where)
     risk = _risk(folder.config.risk)
     wanted = table.cohort.labels.keys() | table.cohort.follow_up.keys()
     with tempfile.TemporaryDirectory() as beside:
@@ -190,7 +189,7 @@ def _from_bags(
             device=where, progress=prepared,
         )  # fmt: skip
         notes += [str(one) for one in found.left_out]
-        predict = torch_tile_predictor(network)
+        predict = torch_tile_predictor(load_tile_network(folder).to(where))
         scores = [
             score_bag(bag, predict, risk.p) for name, bag in found.bags.items() if name in wanted
         ]
