@@ -272,7 +272,7 @@ def training_epoch(patients: int = 552, tiles: int = 104) -> Iterator[Row]:
     from qupath_hccmil.model_folder import default_model_dir, load_model_folder
 
     network = load_tile_network(load_model_folder(default_model_dir("mil"), "mil"))
-    bags = [_RandomBag(f"p{number}", tiles) for number in range(5)]
+    bags = [_RandomBag(f"p{number}", tiles) for number in range(3)]
     labels = {bag.patient: number % 2 for number, bag in enumerate(bags)}
     judging = [_RandomBag(f"v{number}", 1) for number in range(2)]
     labels |= {bag.patient: number for number, bag in enumerate(judging)}

@@ -124,7 +124,8 @@ def mil(source: Path, clinical: Path, out: Path, quiet: bool, **given: Any) -> N
     poor a recurrence within 1.6 years; and slides, unless the slides' names or the project's
     metadata say the patient.
 
-    OUT gets the prepared bags, checkpoint, log.csv, curve.png and model folder. Run the same line
+    OUT gets the prepared bags, checkpoint, log.csv, curve.png, left_out.csv and the model folder,
+    with --folds also predictions.csv of patients held out. Run the same line
     again to go on with a training that was interrupted. For research use only.
     """
     from qupath_hccmil.mil.decision import DecisionRule
@@ -157,7 +158,9 @@ def mil(source: Path, clinical: Path, out: Path, quiet: bool, **given: Any) -> N
 
 def _show_choices(choices: Choices) -> None:
     for one in choices.left_out:
-        click.echo(f"note: {one}")
+        # What needs no explanation is counted below, and all of it is in left_out.csv.
+        if one.detail:
+            click.echo(f"note: {one}")
     for line in choices.lines():
         click.echo(line)
 

@@ -148,8 +148,24 @@ def write_bag(
         There are no tiles, or not `count`.
     """
     beside = path.with_name(path.name + ".part")
+    try:
+        total = _write_tiles(beside, batches, side, heat_map)
+        if total != count and count is not None:
+            raise DataError(f"{path.name}: {total} tiles where {count} were announced")
+        if not total:
+            raise DataError(f"{path.name}: no tiles for this patient")
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return StoredBag(path)
+
+
+def _write_tiles(
+    path: Path, batches: Iterable[NDArray[np.uint8]], side: int, heat_map: HeatMap
+) -> int:
+    """Write tiles as they come, and their number when it is known."""
     total = 0
-    with beside.open("wb") as file:
+    with path.open("wb") as file:
         start = _write_header(file, 0, side)
         for batch in batches:
             file.write(with_heat(batch, heat_map(batch)).tobytes())
@@ -159,12 +175,7 @@ def write_bag(
             raise AssertionError("numpy leaves room for the number of tiles in a header")
         file.flush()
         os.fsync(file.fileno())
-    if total != count and count is not None:
-        raise DataError(f"{path.name}: {total} tiles where {count} were announced")
-    if not total:
-        raise DataError(f"{path.name}: no tiles for this patient")
-    os.replace(beside, path)
-    return StoredBag(path)
+    return total
 
 
 def _write_header(file: BinaryIO, count: int, side: int) -> int:

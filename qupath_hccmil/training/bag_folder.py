@@ -7,6 +7,7 @@ preparation that was killed goes on with the patient it was at.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -53,7 +54,7 @@ class BagFolder:
             )
 
     def bag(self, patient: str, sources: Any, prepare: Callable[[Path], StoredBag]) -> StoredBag:
-        """Give a patient's bag, prepared now unless it is there and made of the same.
+        """Give a patient's bag, prepared now unless it is there, whole and made of the same.
 
         Parameters
         ----------
@@ -66,13 +67,15 @@ class BagFolder:
         Raises
         ------
         DataError
-            The bag is damaged, or can't be prepared.
+            It can't be prepared.
         """
         path = self._folder / bag_file(patient)
         record = path.with_name(path.name + ".json")
         wanted = json.loads(json.dumps(sources))
         if path.exists() and record.exists() and _read(record) == wanted:
-            return StoredBag(path)
+            # A damaged one is made anew: all that it is made of is here.
+            with contextlib.suppress(DataError):
+                return StoredBag(path)
         # The record is there before the bag, so that a bag is never of another record.
         path.unlink(missing_ok=True)
         _write(record, wanted)

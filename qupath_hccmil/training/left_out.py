@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
 from typing import Literal
 
 
@@ -39,3 +41,11 @@ def counted(left_out: Iterable[LeftOut]) -> list[str]:
         f"{number} {what}{'s' if number > 1 else ''}: {reason}"
         for (what, reason), number in sorted(counts.items())
     ]
+
+
+def write_left_out(path: Path, left_out: Iterable[LeftOut]) -> None:
+    """Write everything that isn't used as CSV, a row each."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([field.name for field in fields(LeftOut)])
+        writer.writerows(astuple(one) for one in left_out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from qupath_hccmil.errors import DataError
+from qupath_hccmil.errors import DataError, ModelError
 from qupath_hccmil.mil.bags import Bag
 from qupath_hccmil.mil.cohort import Cohort
 from qupath_hccmil.mil.crossval import (
@@ -41,13 +42,14 @@ from qupath_hccmil.model_folder import (
     load_model_folder,
     save_model_folder,
 )
+from qupath_hccmil.project.writing.output import make_folder
 from qupath_hccmil.stain.reference import default_reference
 from qupath_hccmil.training.bag_source import Prepared, Tiling, find_bags
 from qupath_hccmil.training.clinical import ClinicalColumns, read_clinical
-from qupath_hccmil.training.left_out import LeftOut, counted
+from qupath_hccmil.training.left_out import LeftOut, counted, write_left_out
 from qupath_hccmil.training.mil_card import model_card
 
-MODEL, BAGS = "model", "bags"
+MODEL, BAGS, LEFT_OUT = "model", "bags", "left_out.csv"
 LABEL = "1 = good outcome; the risk rises with recurrence"
 
 
@@ -132,8 +134,9 @@ def train_mil(
     clinical : Path
         Table of labels or follow-up; see :func:`read_clinical`.
     out : Path
-        Gets the prepared bags, the checkpoint, ``log.csv``, ``curve.png`` and the model folder
-        ``model``; with folds also a folder for each, and ``predictions.csv``.
+        Gets the prepared bags, the checkpoint, ``log.csv``, ``curve.png``, ``left_out.csv`` and
+        the model folder ``model``; with folds also a folder for each, and ``predictions.csv``. A
+        nuclei model that doesn't ship is copied there, where scoring looks for it.
     columns : ClinicalColumns, optional
     tiling : Tiling, optional
     start : Path, optional
@@ -166,6 +169,7 @@ def train_mil(
     DataError, ModelError
     """
     settings, rule = settings or MilSettings(), rule or DecisionRule()
+    make_folder(out)
     where = training_device(device)
     table = read_clinical(clinical, columns)
     nuclei_folder = load_model_folder(nuclei or default_model_dir("nuclei"), "nuclei")
@@ -181,6 +185,9 @@ def train_mil(
     if not used:
         raise DataError(f"{clinical}: none of its patients is in {source}")
     choices = Choices(found.kind, table.said, cohort, used, found.left_out)
+    excluded = [LeftOut("patient", p, reason) for p, reason in cohort.excluded.items()]
+    write_left_out(out / LEFT_OUT, [*excluded, *found.left_out])
+    _keep_nuclei_model(out, nuclei_folder)
     if chosen:
         chosen(choices)
     validated = None
@@ -206,7 +213,11 @@ def train_mil(
     decision = _decision(plain, validated, used, rule, settings)
     scores = judge([with_temperature(s, decision) for s in plain], used, decision.threshold)
     config = _trained(config, settings, result.epoch, decision, rule)
-    config = replace(config, metrics=_metrics(scores, validated))
+    config = replace(
+        config,
+        metrics=_metrics(scores, validated),
+        training={**config.training, "start": start.name},
+    )
     good = sum(used.values())
     card = model_card(config, f"{good} good, {len(used) - good} poor", scores, validated)
     folder = save_model_folder(out / MODEL, config, _weights(result.network), card)
@@ -223,6 +234,21 @@ def _config(name: str, source: Path, settings: MilSettings, nuclei: ModelFolder)
         data=(DataUse(source.name, "the user's own", source.name, "slides and outcomes"),),
         risk=RiskConfig(settings.p, settings.threshold, LABEL, False, nuclei.reference),
     )
+
+
+def _keep_nuclei_model(out: Path, nuclei: ModelFolder) -> None:
+    """Put a nuclei model beside the risk model, unless it is one that ships."""
+    name = nuclei.config.name
+    try:
+        if load_model_folder(default_model_dir(name), "nuclei").reference == nuclei.reference:
+            return
+    except ModelError:
+        pass
+    kept = out / name
+    if not kept.exists():
+        shutil.copytree(nuclei.path, kept)
+    elif load_model_folder(kept, "nuclei").reference != nuclei.reference:
+        raise ModelError(f"{kept}: is another nuclei model of that name; use another --out")
 
 
 def _starting_network(start: Path, seed: int) -> TileNetwork:

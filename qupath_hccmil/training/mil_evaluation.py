@@ -27,6 +27,8 @@ from qupath_hccmil.mil.evaluate import (
 from qupath_hccmil.mil.metrics import Estimate, bootstrap
 from qupath_hccmil.mil.network import load_tile_network
 from qupath_hccmil.model_folder import RiskConfig, default_model_dir, load_model_folder
+from qupath_hccmil.project.writing.output import make_folder
+from qupath_hccmil.scoring.wording import SURROGATE
 from qupath_hccmil.survival.concordance import concordance
 from qupath_hccmil.survival.scores import read_scores
 from qupath_hccmil.training.bag_source import Prepared, Tiling, find_bags
@@ -149,7 +151,7 @@ def evaluate_mil(
 
 def write_evaluation(out: Path, evaluation: MilEvaluation) -> None:
     """Write the scores and the calibration as tables, its figure, and all figures as JSON."""
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     cohort, t = evaluation.cohort, evaluation.threshold
     names = {1: "good", 0: "poor"}
     rows = []
@@ -182,6 +184,8 @@ def _from_bags(
     nuclei_folder = load_model_folder(nuclei or default_model_dir("nuclei"), "nuclei")
     where = training_device(device)
     risk = _risk(folder.config.risk)
+    if risk.surrogate:
+        notes.append(f"{folder.config.name}: {SURROGATE}")
     wanted = table.cohort.labels.keys() | table.cohort.follow_up.keys()
     with tempfile.TemporaryDirectory() as beside:
         found = find_bags(

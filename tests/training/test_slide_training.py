@@ -16,6 +16,7 @@ from qupath_hccmil.mil.bags import StoredBag
 from qupath_hccmil.mil.decision import DecisionRule
 from qupath_hccmil.mil.train import MilSettings
 from qupath_hccmil.model_folder import load_model_folder
+from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.training.bag_source import Tiling
 from qupath_hccmil.training.clinical import ClinicalColumns
 from qupath_hccmil.training.mil import train_mil
@@ -59,8 +60,23 @@ def test_says_who_is_trained_on_and_who_is_not_and_why(trained):
         "Left out: 1 slide: not found",
         "Trained on, from QuPath project: 3 good, 2 poor",
     ]
+    rows = (trained[0] / "left_out.csv").read_text().splitlines()
+    assert rows[:2] == [
+        "what,name,reason,detail",
+        "patient,p8,followed for less than 4 years,",
+    ]
+    assert len(rows) == 1 + 2 + 6
     details = [str(one) for one in model.choices.left_out]
     assert any(d.startswith("slide p5-7.tif: no tumour outline (no annotations;") for d in details)
+
+
+def test_the_model_scores_with_its_nuclei_model_beside_it(trained, models):
+    out, model = trained
+    risk, nuclei = ScorerSource(out / "model").folders
+    assert risk.config == model.folder.config
+    assert nuclei.path == out / "nuclei"
+    assert model.folder.config.training["start"] == "start"
+    assert "started from start" in (out / "model" / "README.md").read_text()
 
 
 def test_tiles_are_random_bounded_and_of_all_slides_of_a_patient(trained):
@@ -114,6 +130,12 @@ def test_prepared_tiles_are_reused_and_an_edited_outline_is_noticed(
     train_mil(source, table, out, tiling=NATIVE, settings=SETTINGS, **arguments)
     changed = {p.name for p in before if p.stat().st_mtime_ns != before[p]}
     assert changed == {"p3.npy", "p3.npy.json"}
+    # A damaged bag is made anew where its slides are at hand.
+    bag = out / "bags" / "p4.npy"
+    whole = bag.read_bytes()
+    bag.write_bytes(whole[:-1])
+    train_mil(source, table, out, tiling=NATIVE, settings=SETTINGS, **arguments)
+    assert bag.read_bytes() == whole
 
 
 def test_a_damaged_bag_is_one_clear_line(trained, models, drawn_cohort, tmp_path):
