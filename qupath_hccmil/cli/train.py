@@ -96,7 +96,7 @@ def nuclei(
     help="What makes an epoch better on held-out patients; default: cross_entropy.",
 )
 @click.option("--tiles", type=click.IntRange(min=1), help="Random tiles an epoch; default 100.")
-@click.option("--clip", type=click.FloatRange(min=0, min_open=True), help="Of the gradient's norm.")
+@options.method
 @click.option("--folds", type=click.IntRange(min=2), help="Cross-validate in so many folds too.")
 @click.option(
     "--held-out",
@@ -143,8 +143,7 @@ def mil(source: Path, clinical: Path, out: Path, quiet: bool, **given: Any) -> N
         folds=given["folds"] or 0,
         rule=DecisionRule(given["derive_threshold"], given["fit_temperature"]),
         settings=_mil_settings(
-            **{name: given[name] for name in ("epochs", "patience", "chosen_by", "tiles", "clip")},
-            seed=given["seed"],
+            **{name: given[name] for name in _SETTINGS},
         ),
         device=given["device"],
         name=given["name"],
@@ -154,6 +153,12 @@ def mil(source: Path, clinical: Path, out: Path, quiet: bool, **given: Any) -> N
     )
     if not quiet:
         _show_model(model)
+
+
+_SETTINGS = (
+    "p", "threshold", "alpha", "penalised", "learning_rate", "halve_every", "clip", "epochs",
+    "patience", "chosen_by", "tiles", "seed",
+)  # fmt: skip
 
 
 def _show_choices(choices: Choices) -> None:
