@@ -59,6 +59,8 @@ class RiskConfig:
         The label was simulated, not observed in patients.
     nuclei_model : ModelReference
         The heat map that the tile network was trained with.
+    temperature : float
+        T of the calibration: ``r = sigmoid(S/T)``. Tile logits are divided by it.
     """
 
     p: float
@@ -66,6 +68,7 @@ class RiskConfig:
     label: str
     surrogate: bool
     nuclei_model: ModelReference
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,13 @@ class ModelFolder:
     def reference(self) -> ModelReference:
         """Name and hash."""
         return ModelReference(self.config.name, self.config.weights_sha256)
+
+    @property
+    def identity(self) -> str:
+        """All that scores follow from: the weights, and what turns logits into a risk."""
+        risk = self.config.risk
+        numbers = "" if risk is None else f" p={risk.p} t={risk.threshold} T={risk.temperature}"
+        return self.config.weights_sha256 + numbers
 
     def weights(self) -> dict[str, Tensor]:
         """Read the state dict."""

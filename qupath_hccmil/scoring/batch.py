@@ -240,7 +240,7 @@ class _Job:
 
     def _changes(self, state: ImageState) -> OutlineChanges | None:
         """What became of the outlines since; None where the image is to be scored as a whole."""
-        settings = self.settings.fingerprint(self.models.weights_sha256, state.entry.server)
+        settings = self.settings.fingerprint(self.models.identity, state.entry.server)
         if state.results.metadata.get(names.META_SETTINGS) != settings or contradicts_itself(state):
             return None
         return outline_changes(state, self.settings.annotation_classes)
