@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import tifffile
 from fixture_objects import Builder
+from qupath_jvm import numbers, openslide, start, white_image
 
 WIDTH, HEIGHT, PIXEL = 1024, 768, 0.5
 OPENSLIDE = "qupath.lib.images.servers.openslide.OpenslideServerBuilder"
@@ -61,19 +62,6 @@ def draw_slide(path: Path) -> Path:
     return path
 
 
-def start(qupath: Path) -> str:
-    """Start the Java of a QuPath; its version."""
-    import jpype
-
-    jars = sorted(qupath.glob("lib/app/*.jar"))
-    jvm = next((qupath / "lib" / "runtime").rglob("libjvm.so"))
-    jpype.startJVM(str(jvm), "-Djava.awt.headless=true", classpath=[str(jar) for jar in jars])
-    levels = jpype.JClass("ch.qos.logback.classic.Level")
-    jpype.JClass("org.slf4j.LoggerFactory").getLogger("ROOT").setLevel(levels.ERROR)
-    version = jpype.JClass("qupath.lib.common.GeneralTools").getVersion()
-    return str(version) if version else (qupath / "lib" / "app" / "VERSION").read_text()
-
-
 class FixtureProject:
     """A project that is being made."""
 
@@ -82,25 +70,15 @@ class FixtureProject:
 
         self.java = JClass
         self.slide = slide
-        self.objects = Builder(tuple(int(part) for part in version.split(".")[:2]))
+        self.objects = Builder(numbers(version))
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         image = JClass("java.awt.image.BufferedImage")
         self.project = JClass("qupath.lib.projects.Projects").createProject(
             JClass("java.io.File")(str(folder)), image.class_
         )
-        self._rgb = image(WIDTH, HEIGHT, image.TYPE_INT_RGB)
-        self._openslide = self._provider()
-        # QuPath 0.3 and 0.4 write servers into JSON only once this class has started
-        JClass("qupath.lib.images.servers.ImageServers")
-
-    def _provider(self) -> Any:
-        try:
-            loader = self.java("qupath.lib.images.servers.openslide.jna.OpenSlideLoader")
-            loader.tryToLoad()
-            return self.java(OPENSLIDE)
-        except TypeError:
-            return None
+        self._rgb = white_image(WIDTH, HEIGHT)
+        self._openslide = openslide()
 
     def metadata(self, size_z: int = 1, size_t: int = 1) -> Any:
         """What QuPath knows of the slide, with planes that it does not have."""
@@ -171,7 +149,7 @@ class FixtureProject:
             self.objects.fix_ids(hierarchy.getRootObject(), name)
             entry.saveImageData(data)
             if self._openslide is not None and "tissue" in str(server.getPath()):
-                entry.setThumbnail(_thumbnail(self.java))
+                entry.setThumbnail(white_image(32, 24))
         return entry
 
     def save(self) -> None:
@@ -200,11 +178,6 @@ class _StandIn:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._plain, name)
-
-
-def _thumbnail(java: Any) -> Any:
-    image = java("java.awt.image.BufferedImage")
-    return image(32, 24, image.TYPE_INT_RGB)
 
 
 def make_project(qupath: Path, slide: Path, projects: Path) -> Path:

@@ -1,0 +1,59 @@
+"""What a real QuPath finds in data files, and the same without our results."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from qupath_hccmil.project.names import is_ours
+from tests.conftest import ROOT
+
+SCRIPT = ROOT / "scripts" / "qupath_content.py"
+
+
+def contents(qupath: Path, files: Iterable[Path], out: Path) -> dict[Path, dict[str, Any]]:
+    """Read data files with a QuPath in a process of its own."""
+    command = [sys.executable, SCRIPT, "--qupath", qupath, "--out", out, *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return {Path(path): found for path, found in json.loads(out.read_text("utf-8")).items()}
+
+
+def without_ours(content: dict[str, Any]) -> dict[str, Any]:
+    """Return what is the user's of it."""
+    if "error" in content:
+        return content
+    objects = [each for each in content["objects"] if not _is_our_tile(each)]
+    ours = [each["parent"] for each in content["objects"] if _is_our_tile(each)]
+    return {
+        **content,
+        "history": list(_user_steps(content["history"])),
+        "objects": [
+            {
+                **each,
+                "children": each["children"] - ours.count(each["id"]),
+                "measurements": [one for one in each["measurements"] if not is_ours(one[0])],
+            }
+            for each in objects
+        ],
+    }
+
+
+def _user_steps(history: list[Any]) -> Iterator[Any]:
+    """Steps but ours; QuPath 0.6 and newer repeat the stains as they read, unless they are last."""
+    before = None
+    for step in history:
+        if not is_ours(step[0]) and step != before:
+            yield step
+            before = step
+
+
+def our_tiles(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return our tiles in it."""
+    return [each for each in content.get("objects", ()) if _is_our_tile(each)]
+
+
+def _is_our_tile(each: dict[str, Any]) -> bool:
+    return each["kind"] == "PathTileObject" and bool(each["class"]) and is_ours(each["class"][0])
