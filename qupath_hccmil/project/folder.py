@@ -45,12 +45,15 @@ class ImageContent:
         Objects of the user that are no annotations.
     results : ImageResults
         Ours, without the metadata.
+    read_only : str
+        Why the file is never written; empty where it may be.
     """
 
     image_type: str
     annotations: list[Annotation]
     other_objects: int
     results: ImageResults
+    read_only: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,7 @@ class ProjectFolder(ABC):
             object_count=content.other_objects,
             results=ImageResults(found.annotations, found.tiles, found.root, metadata, found.step),
             stamp=fingerprint,
+            read_only=content.read_only,
         )
 
     def write(self, entry: ImageEntry, results: ImageResults, stamp: str) -> None:
@@ -165,7 +169,7 @@ class ProjectFolder(ABC):
         ConflictError
             The data file is no longer the one that was read.
         UnsupportedDataError
-            The data file is of another QuPath than 0.5 to 0.7.
+            The data file is of another QuPath than 0.4 to 0.7.
         WriteError
             Nothing was changed.
         """

@@ -194,6 +194,8 @@ class ImageState:
     stamp : str
         Fingerprint of the data file at reading; :meth:`Project.write` refuses when it changed.
         The empty string stands for no data file.
+    read_only : str
+        Why the data file is never written; empty where it may be.
     """
 
     entry: ImageEntry
@@ -202,6 +204,7 @@ class ImageState:
     object_count: int
     results: ImageResults
     stamp: str
+    read_only: str = ""
 
 
 class Project(Protocol):

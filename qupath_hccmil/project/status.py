@@ -73,6 +73,8 @@ def _status(
         state = project.read(entry)
     except HccMilError as error:
         return ImageStatus(entry.name, slide, problems=[*problems, str(error)])
+    if state.read_only:
+        problems.append(f"{entry.name}: {state.read_only}")
     metadata = state.results.metadata
     counts = Counter(annotation.class_name or "unclassified" for annotation in state.annotations)
     return ImageStatus(

@@ -8,7 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from qupath_hccmil.errors import AnnotationError, HccMilError, ModelError
+from qupath_hccmil.errors import (
+    AnnotationError,
+    HccMilError,
+    ModelError,
+    UnsupportedDataError,
+)
 from qupath_hccmil.project import names
 from qupath_hccmil.project.fingerprint import annotation_fingerprint
 from qupath_hccmil.project.model import Annotation, ImageEntry, ImageState, Project
@@ -167,6 +172,8 @@ class _Job:
 
     def image(self, entry: ImageEntry) -> Outcome:
         state = self.project.read(entry)
+        if state.read_only:
+            raise UnsupportedDataError(f"{entry.name}: {state.read_only}")
         self._check_type(state)
         annotations = tumour_annotations(state, self.settings.annotation_classes)
         if self.options.resume and self._is_current(state, annotations):

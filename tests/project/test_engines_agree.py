@@ -240,7 +240,7 @@ def test_data_of_an_unknown_qupath_are_read_and_never_written(engine, real_proje
     before = files(project)
     state = engine("read", project)[0]
     assert len(state.annotations) == 8
-    with pytest.raises(UnsupportedDataError, match=r"QuPath 0\.9\.0.*0\.5 to 0\.7"):
+    with pytest.raises(UnsupportedDataError, match=r"QuPath 0\.9\.0.*0\.4 to 0\.7"):
         engine("write", project, {"1": results_for(state)}, {"1": state.stamp})
     assert files(project) == before
 

@@ -62,6 +62,7 @@ class PaquoProject(ProjectFolder):
             annotations=annotations,
             other_objects=users - len(annotations),
             results=read_results(data),
+            read_only=data.read_only,
         )
 
     def _change(self, path: Path, results: ImageResults) -> DataChange | None:
