@@ -19,7 +19,8 @@ from qupath_hccmil.project.names import is_ours
 
 CLASSES = Path("classifiers", "classes.json")
 
-_DEGREES = {"ROTATE_90": 90, "ROTATE_180": 180, "ROTATE_270": 270}
+_DEGREES = {"ROTATE_NONE": 0, "ROTATE_90": 90, "ROTATE_180": 180, "ROTATE_270": 270}
+_FLIPS = {"NONE": "", **{name: name for name in ("HORIZONTAL", "VERTICAL", "BOTH")}}
 
 
 @dataclass(frozen=True)
@@ -218,12 +219,18 @@ def _server(raw: Mapping[str, Any]) -> Server:
 
 
 def _view(raw: Mapping[str, Any]) -> ServerView:
+    kind = str(raw.get("builderType"))
     region = raw.get("region")
-    return ServerView(
-        kind=str(raw.get("builderType")),
-        region=_box(region) if region else None,
-        degrees=_DEGREES.get(str(raw.get("rotation")), 0),
-    )
+    rotation, flip = str(raw.get("rotation")), str(raw.get("flip"))
+    if kind == "cropped" and region:
+        return ServerView(kind, region=_box(region))
+    if kind == "rotated" and rotation in _DEGREES:
+        return ServerView(kind, degrees=_DEGREES[rotation])
+    if kind == "flipped" and flip in _FLIPS:
+        return ServerView(kind, flip=_FLIPS[flip])
+    if kind in ("cropped", "rotated", "flipped"):
+        return ServerView(f"{kind} ({raw.get('region') or raw.get('rotation') or flip})")
+    return ServerView(kind)
 
 
 def _box(region: Mapping[str, Any]) -> tuple[int, int, int, int]:

@@ -8,16 +8,19 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qupath_hccmil.project.check import difference
 from qupath_hccmil.project.model import ImageResults, ImageState
 from qupath_hccmil.project.sameness import same_results
+from qupath_hccmil.scoring.source import open_source
 from tests.conftest import ROOT, qupath_dirs
 from tests.project.engines import NATIVE, assert_same_state, files, results_for
 from tests.project.qupath_contents import contents, our_tiles, without_ours
 
 PROJECTS = ROOT / "tests" / "data" / "projects"
+SLIDE = ROOT / "tests" / "data" / "slides" / "tissue.tif"
 NAMES = sorted(path.name for path in PROJECTS.iterdir())
 # QuPath stores an identity of objects since 0.4: without one, results have nothing to hold on to
 WITHOUT_IDS = ("qupath-0.2.3", "qupath-0.3.2")
@@ -157,6 +160,24 @@ def test_both_engines_write_the_same(scored, name: str):
     made = [NATIVE("read", scored(kind, name)[0]) for kind in ("paquo", "native")]
     for one, two in zip(*made, strict=True):
         assert_same_state(one, two)
+
+
+@pytest.mark.qupath
+@pytest.mark.parametrize("folder", qupath_dirs(), ids=lambda folder: folder.name)
+def test_pixels_are_those_of_qupaths_own_server(qupaths, tmp_path: Path, folder: Path):
+    name = f"qupath-{folder.name.removeprefix('QuPath-')}"
+    project = Path(shutil.copytree(PROJECTS / name, tmp_path / name))
+    views = [
+        *("unset.tif", "cropped.tif", "rotated 90.tif", "rotated 180.tif", "rotated 270.tif"),
+        *("cropped, rotated, cropped.tif", "pyramid.tif", "flipped horizontal.tif"),
+        *("flipped vertical.tif", "flipped both.tif"),
+    ]
+    theirs = qupaths(folder)("pixels", project, SLIDE, views)
+    assert len(theirs) >= 7
+    entries = {each.entry.name: each.entry for each in NATIVE("read", project)}
+    for view, pixels in theirs.items():
+        with open_source(entries[view], SLIDE) as slide:
+            np.testing.assert_array_equal(slide.thumbnail(10_000), pixels, err_msg=view)
 
 
 @pytest.mark.qupath
