@@ -45,7 +45,11 @@ slides: Callable[[F], F] = click.option(
     help="Folder in which slides that have moved are looked for by file name.",
 )
 images: Callable[[F], F] = click.option(
-    "--image", "images", multiple=True, metavar="NAME", help="Name or glob; repeatable."
+    "--image",
+    "images",
+    multiple=True,
+    metavar="NAME",
+    help="Name, glob, or id: and the entry ID; repeatable.",
 )
 annotation_classes: Callable[[F], F] = click.option(
     "--annotation-class",

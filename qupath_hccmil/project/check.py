@@ -68,7 +68,7 @@ def _differences(before: Path, after: Path) -> Iterator[str]:
 
 def _project(path: Path) -> dict[str, Any]:
     """Return what the ``.qpproj`` says, flat, without our metadata."""
-    content = json.loads(path.read_bytes().decode("utf-8"))
+    content = json.loads(path.read_bytes().decode("utf-8-sig"))
     flat = {key: value for key, value in content.items() if key != "images"}
     for raw in content.get("images", []):
         label = f"image {raw.get('entryID')} {raw.get('imageName')}"
@@ -82,7 +82,7 @@ def _summary(data_file: Path) -> dict[str, Any]:
     """Return what ``summary.json`` says, without what follows from the objects."""
     path = data_file.with_name("summary.json")
     try:
-        content = json.loads(path.read_bytes().decode("utf-8"))
+        content = json.loads(path.read_bytes().decode("utf-8-sig"))
     except (OSError, ValueError):
         return {}
     ours = ("timestamp", "imageType", "hierarchy")
@@ -93,7 +93,7 @@ def _classes(folder: Path) -> dict[str, Any]:
     path = folder / CLASSES
     if not path.exists():
         return {}
-    listed = json.loads(path.read_bytes().decode("utf-8")).get("pathClasses", [])
+    listed = json.loads(path.read_bytes().decode("utf-8-sig")).get("pathClasses", [])
     return {each["name"]: each for each in listed if not is_ours(each["name"])}
 
 

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from qupath_hccmil.errors import ConflictError, ProjectError, WriteError
+from qupath_hccmil.project.inside import require_inside
 from qupath_hccmil.project.model import (
     Annotation,
     EngineName,
@@ -184,7 +185,7 @@ class ProjectFolder(ABC):
 
     def add_classes(self, colours: Mapping[str, int]) -> None:
         """Add classes to the project's class list, by union; `colours` are packed RGB."""
-        path = self.path.parent / CLASSES
+        path = require_inside(self.path.parent / CLASSES, self.path.parent)
         expected = _stamp(path)
         try:
             changed = with_classes(_bytes(path) if expected else b"", colours)
@@ -211,7 +212,8 @@ class ProjectFolder(ABC):
         self.close()
 
     def _data_path(self, entry: ImageEntry) -> Path:
-        return self.path.parent / "data" / entry.id / "data.qpdata"
+        path = self.path.parent / "data" / entry.id / "data.qpdata"
+        return require_inside(path, self.path.parent)
 
     def _data_files(
         self, entry: ImageEntry, results: ImageResults, expected: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -17,7 +17,12 @@ from qupath_hccmil.errors import (
 from qupath_hccmil.project import names
 from qupath_hccmil.project.fingerprint import annotation_fingerprint
 from qupath_hccmil.project.model import Annotation, ImageEntry, ImageState, Project
-from qupath_hccmil.project.selection import choose_images, tumour_annotations
+from qupath_hccmil.project.selection import (
+    choose_images,
+    labels,
+    on_other_planes,
+    tumour_annotations,
+)
 from qupath_hccmil.project.slides import locate_slide
 from qupath_hccmil.project.writing.output import file_name
 from qupath_hccmil.scoring.results import image_results
@@ -146,6 +151,7 @@ def score_project(
         The networks cannot be loaded: no image could be scored.
     """
     job = _Job(project, models, settings, options, progress)
+    called = labels(project.images)
     for entry in choose_images(project, options.images):
         start = time.perf_counter()
         try:
@@ -155,6 +161,7 @@ def score_project(
         except (HccMilError, OSError) as error:
             seconds = time.perf_counter() - start
             outcome = Outcome(entry.name, "failed", reason=str(error), seconds=seconds)
+        outcome = replace(outcome, image=called[entry.id])
         progress.finish(outcome)
         yield outcome
 
@@ -185,6 +192,11 @@ class _Job:
             plan = plan_tiles(slide, annotations, entry, self.settings, self.models.geometry)
             self.progress.start(entry.name, plan.expected)
             notes = [f"{label}: too small for a tile, so no score" for label in plan.without_tiles]
+            notes += [
+                f"{each.name or each.id}: is on plane z {each.z}, t {each.t}, and only the first "
+                "plane is scored"
+                for each in on_other_planes(state, self.settings.annotation_classes)
+            ]
             if self.options.dry_run:
                 return Outcome(
                     entry.name,
