@@ -64,6 +64,8 @@ class Reader:
         )
         hierarchy = data.getHierarchy()
         root = hierarchy.getRootObject()
+        everything = [root, *root.getDescendantObjects(None)]
+        number = {each: at for at, each in enumerate(everything)}
         return {
             "image type": str(data.getImageType().name()),
             "stains": str(data.getColorDeconvolutionStains()),
@@ -73,7 +75,11 @@ class Reader:
                 for step in data.getHistoryWorkflow().getSteps()
             ],
             "TMA": self._grid(hierarchy.getTMAGrid()),
-            "objects": [self._object(each) for each in (root, *root.getDescendantObjects(None))],
+            # a parent by its number: QuPath before 0.4 has no other identity
+            "objects": [
+                {**self._object(each), "parent": number.get(each.getParent())}
+                for each in everything
+            ],
         }
 
     def _forget_classes(self) -> None:
@@ -110,14 +116,12 @@ class Reader:
         return str(each.getID()) if self.version >= (0, 4) else ""
 
     def _object(self, each: Any) -> dict[str, Any]:
-        parent, path_class, roi = each.getParent(), each.getPathClass(), each.getROI()
+        path_class, roi = each.getPathClass(), each.getROI()
         colour = each.getColor() if self.version >= (0, 4) else each.getColorRGB()
         nucleus = getattr(each, "getNucleusROI", lambda: None)()
         return {
             "kind": str(each.getClass().getSimpleName()),
             "id": self._id(each),
-            "parent": None if parent is None else self._id(parent),
-            "children": int(each.nChildObjects()),
             "name": None if each.getName() is None else str(each.getName()),
             "colour": None if colour is None else int(colour),
             "class": self._class_of(path_class),

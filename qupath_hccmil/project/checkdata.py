@@ -40,8 +40,8 @@ def data_difference(before: QpData, after: QpData) -> Iterator[str]:
     for data in (before, after):
         remove_results(data)
     yield from changed(_image(before), _image(after))
-    if not _same_stains(_stains(before), _stains(after)):
-        yield f"stains: {_stains(before)} -> {_stains(after)}"
+    if not _same_stains(stains_of(before), stains_of(after)):
+        yield f"stains: {stains_of(before)} -> {stains_of(after)}"
     yield from changed(_properties(before), _properties(after), "property ")
     steps = [[_step(each) for each in data.steps] for data in (before, after)]
     if steps[0] != steps[1]:
@@ -174,7 +174,8 @@ class _Region:
         return f"{roi.kind} {roi.geometry.wkt[:60]}"
 
 
-def _stains(data: QpData) -> str:
+def stains_of(data: QpData) -> str:
+    """Return the stain vectors as QuPath's text; empty where there are none."""
     for part in data.stream.contents:
         if class_name(part) == STAINS and isinstance(part, JavaObject):
             return next((str(each) for each in part.parts if isinstance(each, JavaString)), "")

@@ -25,18 +25,19 @@ def without_ours(content: dict[str, Any]) -> dict[str, Any]:
     """Return what is the user's of it."""
     if "error" in content:
         return content
-    objects = [each for each in content["objects"] if not _is_our_tile(each)]
-    ours = [each["parent"] for each in content["objects"] if _is_our_tile(each)]
+    kept = [at for at, each in enumerate(content["objects"]) if not _is_our_tile(each)]
+    # parents are numbers, which shift as objects before them go
+    numbers = {None: None, **{at: number for number, at in enumerate(kept)}}
     return {
         **content,
         "history": list(_user_steps(content["history"])),
         "objects": [
             {
                 **each,
-                "children": each["children"] - ours.count(each["id"]),
+                "parent": numbers[each["parent"]],
                 "measurements": [one for one in each["measurements"] if not is_ours(one[0])],
             }
-            for each in objects
+            for each in (content["objects"][at] for at in kept)
         ],
     }
 

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from qupath_hccmil.project.check import difference
+from qupath_hccmil.project.checkdata import stains_of
 from qupath_hccmil.project.model import ImageResults, ImageState
+from qupath_hccmil.project.native.engine import parse
 from qupath_hccmil.project.sameness import same_results
 from qupath_hccmil.scoring.source import open_source
 from tests.conftest import ROOT, qupath_dirs
@@ -140,6 +142,10 @@ def test_only_ours_changes_and_clear_leaves_nothing(
     made, results = scored(kind, name)
     assert len(results) >= 6
     assert difference(original, made) == []
+    for identity in results:
+        files_of = [data_files(each)[identity] for each in (original, made)]
+        # to the last digit, where a difference allows for QuPath's own rounding
+        assert len({stains_of(parse(path)) for path in files_of}) == 1
     project = Path(shutil.copytree(made, tmp_path / name))
     for state in engine("read", project):
         if state.entry.id in results:

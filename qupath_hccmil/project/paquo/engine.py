@@ -27,6 +27,7 @@ from qupath_hccmil.project.paquo.javaresults import (
     remove_results,
 )
 from qupath_hccmil.project.paquo.jvm import start_qupath
+from qupath_hccmil.project.paquo.stains import keep_stains
 from qupath_hccmil.project.sameness import same_results
 
 
@@ -76,6 +77,7 @@ class PaquoProject(ProjectFolder):
 
         def write(beside: Path) -> None:
             write_data(beside, data)
+            keep_stains(path, beside)
 
         def verify(beside: Path) -> None:
             try:
