@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,7 @@ def read_project(path: Path) -> ProjectFile:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise ProjectError(f"{path}: is too large for a project; restore it from a backup")
-        content = json.loads(path.read_bytes().decode("utf-8-sig"))
-        images = tuple(_entry(each) for each in content.get("images", []))
+        version, previous_uri, images = _understood(path.read_bytes())
     except OSError as error:
         raise ProjectError(f"{path}: cannot be read ({error.strerror})") from error
     except _DAMAGES as error:
@@ -102,7 +102,16 @@ def read_project(path: Path) -> ProjectFile:
             f"{path}: two images have the entry ID {twice[0]}, so they would share their data; "
             "remove one in QuPath"
         )
-    return ProjectFile(path, str(content.get("version") or ""), content.get("uri"), images)
+    return ProjectFile(path, version, previous_uri, images)
+
+
+# what is written is read again twice: to verify it, and by who goes on with it
+@lru_cache(maxsize=2)
+def _understood(content: bytes) -> tuple[str, str | None, tuple[ImageEntry, ...]]:
+    """Version, previous URI and images of the bytes of a ``.qpproj``."""
+    found = json.loads(content.decode("utf-8-sig"))
+    images = tuple(_entry(each) for each in found.get("images", []))
+    return str(found.get("version") or ""), found.get("uri"), images
 
 
 def with_our_metadata(content: bytes, entry_id: str, ours: Mapping[str, str]) -> bytes:

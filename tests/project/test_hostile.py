@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from qupath_hccmil.errors import HccMilError, ProjectError
+from qupath_hccmil.project import qpproj
 from qupath_hccmil.project.names import META_GROUP
 from qupath_hccmil.project.native.engine import NativeProject
 from qupath_hccmil.project.qpproj import read_project, summary, with_classes, with_our_metadata
@@ -139,3 +140,26 @@ def test_empty_data_are_refused_and_no_data_are_nothing(project: Path):
     with pytest.raises(HccMilError, match=r"data\.qpdata: "):
         score_one(project)
     assert data.read_bytes() == b""
+
+
+def test_each_image_is_looked_at_once_a_reading_and_once_a_write(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def many(content: dict) -> None:
+        image = content["images"][5]
+        content["images"] = [{**image, "entryID": number} for number in range(1, 31)]
+
+    change(project, many)
+    for number in range(1, 31):
+        shutil.copytree(
+            SOURCE / "data" / TUMOUR, project / "data" / str(number), dirs_exist_ok=True
+        )
+    looked = []
+    entry = qpproj._entry
+    monkeypatch.setattr(qpproj, "_entry", lambda raw: looked.append(raw) or entry(raw))
+    with NativeProject(project) as opened:
+        states = [opened.read(each) for each in opened.images]
+        assert len(looked) == 30
+        for state in states[:3]:
+            opened.write(state.entry, results_for(state), state.stamp)
+        assert len(looked) <= 30 + 3 * 30
