@@ -72,7 +72,7 @@ def _project(path: Path) -> dict[str, Any]:
     flat = {key: value for key, value in content.items() if key != "images"}
     for raw in content.get("images", []):
         label = f"image {raw.get('entryID')} {raw.get('imageName')}"
-        metadata = raw.pop("metadata", {})
+        metadata = raw.pop("metadata", None) or {}
         flat |= {f"{label}: {key}": value for key, value in raw.items()}
         flat |= {f"{label}: {k} (metadata)": v for k, v in metadata.items() if not is_ours(k)}
     return flat

@@ -19,8 +19,8 @@ def require_inside(path: Path, folder: Path) -> Path:
     ProjectError
         It leads out.
     """
-    real, base = os.path.realpath(path), os.path.realpath(folder)
-    if os.path.commonpath([real, base]) != base:
+    real = Path(os.path.realpath(path))
+    if not real.is_relative_to(os.path.realpath(folder)):
         raise ProjectError(
             f"{path}: is a link that leads out of the project, to {real}; put the file itself there"
         )

@@ -193,8 +193,8 @@ class _Job:
             self.progress.start(entry.name, plan.expected)
             notes = [f"{label}: too small for a tile, so no score" for label in plan.without_tiles]
             notes += [
-                f"{each.name or each.id}: is on plane z {each.z}, t {each.t}, and only the first "
-                "plane is scored"
+                f"{' '.join((each.name or each.id).split())}: is on plane z {each.z}, t {each.t}, "
+                "and only the first plane is scored"
                 for each in on_other_planes(state, self.settings.annotation_classes)
             ]
             if self.options.dry_run:
