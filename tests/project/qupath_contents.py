@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.project.names import is_ours
 from tests.conftest import ROOT
 
+_SETS_STAINS = "Set color deconvolution stains"
 SCRIPT = ROOT / "scripts" / "qupath_content.py"
 
 
@@ -30,7 +31,7 @@ def without_ours(content: dict[str, Any]) -> dict[str, Any]:
     numbers = {None: None, **{at: number for number, at in enumerate(kept)}}
     return {
         **content,
-        "history": list(_user_steps(content["history"])),
+        "history": _user_steps(content["history"]),
         "objects": [
             {
                 **each,
@@ -42,13 +43,20 @@ def without_ours(content: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _user_steps(history: list[Any]) -> Iterator[Any]:
-    """Steps but ours; QuPath 0.6 and newer repeat the stains as they read, unless they are last."""
-    before = None
+def _user_steps(history: list[Any]) -> list[Any]:
+    """Steps but ours.
+
+    As QuPath reads it sets the stains, which adds a step, or replaces the last one if that sets
+    them too: ours, as the last, then makes it add one.
+    """
+    steps: list[Any] = []
     for step in history:
-        if not is_ours(step[0]) and step != before:
-            yield step
-            before = step
+        if is_ours(step[0]):
+            continue
+        if steps and steps[-1][0] == step[0] == _SETS_STAINS:
+            steps.pop()
+        steps.append(step)
+    return steps
 
 
 def our_tiles(content: dict[str, Any]) -> list[dict[str, Any]]:
