@@ -52,7 +52,11 @@ wait: Callable[[F], F] = click.option(
     help="Wait so long for another run that writes the project; default: say who it is and stop.",
 )
 images: Callable[[F], F] = click.option(
-    "--image", "images", multiple=True, metavar="NAME", help="Name or glob; repeatable."
+    "--image",
+    "images",
+    multiple=True,
+    metavar="NAME",
+    help="Name, glob, or id: and the entry ID; repeatable.",
 )
 annotation_classes: Callable[[F], F] = click.option(
     "--annotation-class",

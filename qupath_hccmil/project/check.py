@@ -20,8 +20,8 @@ def difference(before: Path, after: Path) -> list[str]:
     """Compare two states of a project in all that is not ours.
 
     Objects (kind, name, UUID, class, colours, lock, parent, order, region, metadata, measurements
-    to the bit, NaN included), history, image type, stains, properties, the project's entries and
-    classes, and every other file in the folder.
+    to the bit, NaN included), TMA grid, history, image type, stains, properties, connections, the
+    project's settings, entries and classes with their order, and every other file in the folder.
 
     Parameters
     ----------
@@ -45,7 +45,13 @@ def _differences(before: Path, after: Path) -> Iterator[str]:
     yield from changed(_project(before), _project(after), "project: ")
     yield from changed(_classes(before.parent), _classes(after.parent), "class ")
     entries = [{entry.id: entry for entry in read_project(path).images} for path in (before, after)]
-    for identity in entries[0].keys() & entries[1].keys():
+    order = [
+        [identity for identity in each if identity in other]
+        for each, other in (entries, entries[::-1])
+    ]
+    if order[0] != order[1]:
+        yield f"order of the images: {', '.join(order[0])} -> {', '.join(order[1])}"
+    for identity in order[0]:
         paths = [path.parent / "data" / identity / "data.qpdata" for path in (before, after)]
         there = [path.exists() for path in paths]
         name = entries[0][identity].name
@@ -55,26 +61,39 @@ def _differences(before: Path, after: Path) -> Iterator[str]:
                 yield from (f"{name}: {line}" for line in data_difference(*data))
         elif any(there):
             yield f"{name}: its data file was {'lost' if there[0] else 'added'}"
+        if told := _summary(paths[0]):
+            yield from changed(told, _summary(paths[1]), f"{name}: summary ")
     yield from changed(_files(before), _files(after), "file ")
 
 
 def _project(path: Path) -> dict[str, Any]:
     """Return what the ``.qpproj`` says, flat, without our metadata."""
-    content = json.loads(path.read_bytes().decode("utf-8"))
+    content = json.loads(path.read_bytes().decode("utf-8-sig"))
     flat = {key: value for key, value in content.items() if key != "images"}
     for raw in content.get("images", []):
         label = f"image {raw.get('entryID')} {raw.get('imageName')}"
-        metadata = raw.pop("metadata", {})
+        metadata = raw.pop("metadata", None) or {}
         flat |= {f"{label}: {key}": value for key, value in raw.items()}
         flat |= {f"{label}: {k} (metadata)": v for k, v in metadata.items() if not is_ours(k)}
     return flat
+
+
+def _summary(data_file: Path) -> dict[str, Any]:
+    """Return what ``summary.json`` says, without what follows from the objects."""
+    path = data_file.with_name("summary.json")
+    try:
+        content = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except (OSError, ValueError):
+        return {}
+    ours = ("timestamp", "imageType", "hierarchy")
+    return {key: value for key, value in content.items() if key not in ours}
 
 
 def _classes(folder: Path) -> dict[str, Any]:
     path = folder / CLASSES
     if not path.exists():
         return {}
-    listed = json.loads(path.read_bytes().decode("utf-8")).get("pathClasses", [])
+    listed = json.loads(path.read_bytes().decode("utf-8-sig")).get("pathClasses", [])
     return {each["name"]: each for each in listed if not is_ours(each["name"])}
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from qupath_hccmil.project.checkparts import plain
 from qupath_hccmil.project.native import measurements
-from qupath_hccmil.project.native.javaclasses import class_name, map_items, text
+from qupath_hccmil.project.native.javaclasses import class_name, field, map_items, text
 from qupath_hccmil.project.native.javanodes import JavaObject, JavaString, Part
 from qupath_hccmil.project.native.javastream import serialise
 from qupath_hccmil.project.native.pathobjects import (
@@ -24,7 +25,6 @@ from qupath_hccmil.project.native.qpdata import (
     STEP,
     QpData,
     step_name,
-    step_parameters,
     step_script,
 )
 from qupath_hccmil.project.native.results import remove_results
@@ -39,17 +39,33 @@ def data_difference(before: QpData, after: QpData) -> Iterator[str]:
     """Differences in all that is not ours; takes our results out of both."""
     for data in (before, after):
         remove_results(data)
-    yield from changed(
-        {"image type": before.image_type, "server": json.loads(before.server_json)},
-        {"image type": after.image_type, "server": json.loads(after.server_json)},
-    )
-    if not _same_stains(_stains(before), _stains(after)):
-        yield f"stains: {_stains(before)} -> {_stains(after)}"
+    yield from changed(_image(before), _image(after))
+    if not _same_stains(stains_of(before), stains_of(after)):
+        yield f"stains: {stains_of(before)} -> {stains_of(after)}"
     yield from changed(_properties(before), _properties(after), "property ")
     steps = [[_step(each) for each in data.steps] for data in (before, after)]
     if steps[0] != steps[1]:
         yield f"history: {_names(steps[0])} -> {_names(steps[1])}"
     yield from _object_differences(_objects(before), _objects(after))
+
+
+def _image(data: QpData) -> dict[str, Any]:
+    """What holds for the image as a whole."""
+    try:
+        server = json.loads(data.server_json)
+    except ValueError:  # QuPath 0.2 has a path there
+        server = data.server_json
+    parts: dict[str, list[Part]] = {}
+    for part in data.stream.contents[2:]:
+        parts.setdefault(class_name(part), []).append(part)
+    grids = [plain(field(part, "tmaGrid")) for part in parts.pop("PathObjectHierarchy")]
+    compared = {"HashMap", "Workflow", STAINS}
+    return {
+        "image type": data.image_type,
+        "server": server,
+        "TMA grid": grids,
+        **{name: list(map(plain, each)) for name, each in parts.items() if name not in compared},
+    }
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -80,20 +96,27 @@ def _traits(view: PathObject, parent: PathObject | None) -> dict[str, Any]:
         "children": [PathObject(child).id for child in view.children],
         "metadata": {key: value for key, value in view.metadata.items() if key != OBJECT_ID},
         # as bits: a NaN is equal to itself then, and nothing else is
-        "measurements": {
-            name: _Bits(value) for name, value in measurements.read(view.measurements).items()
-        },
+        "measurements": [
+            (name, _Bits(value)) for name, value in measurements.read(view.measurements).items()
+        ],
     }
     if parent is not None:
         path_class = view.path_class
         traits |= {
             "locked": view.locked,
             "class": full_class_name(path_class),
-            "class colour": class_colour(path_class) if path_class else None,
+            "class colours": list(_colours(path_class)),
             "region": _Region(view.roi),
             "nucleus and probability": [_Region(each) for each in view.extras],
         }
     return traits
+
+
+def _colours(path_class: Part) -> Iterator[int | None]:
+    """Colours of a class and of those that it is derived from."""
+    while isinstance(path_class, JavaObject) and class_name(path_class) == "PathClass":
+        yield class_colour(path_class)
+        path_class = field(path_class, "parentClass")
 
 
 def _object_differences(
@@ -151,7 +174,8 @@ class _Region:
         return f"{roi.kind} {roi.geometry.wkt[:60]}"
 
 
-def _stains(data: QpData) -> str:
+def stains_of(data: QpData) -> str:
+    """Return the stain vectors as QuPath's text; empty where there are none."""
     for part in data.stream.contents:
         if class_name(part) == STAINS and isinstance(part, JavaObject):
             return next((str(each) for each in part.parts if isinstance(each, JavaString)), "")
@@ -178,19 +202,16 @@ def _close_numbers(before: str, after: str) -> bool:
 
 
 def _properties(data: QpData) -> dict[str, Any]:
-    """Properties of the image: the map behind the hierarchy."""
+    """Properties of the image, connections of objects among them: the map behind the hierarchy."""
     maps = [part for part in data.stream.contents if class_name(part) == "HashMap"]
-    return {
-        str(text(key)): text(value) or serialise([value])
-        for part in maps
-        for key, value in map_items(part)
-    }
+    return {str(text(key)): plain(value) for part in maps for key, value in map_items(part)}
 
 
 def _step(node: Part) -> tuple[str, Any]:
     if class_name(node) == STEP and isinstance(node, JavaObject):
-        return step_name(node), (step_script(node), step_parameters(node))
-    return class_name(node), serialise([node])
+        parameters = [(plain(key), plain(value)) for key, value in map_items(field(node, "map"))]
+        return step_name(node), (step_script(node), parameters)
+    return class_name(node), plain(node)
 
 
 def _names(steps: list[tuple[str, Any]]) -> list[str]:

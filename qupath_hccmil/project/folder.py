@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from qupath_hccmil.errors import ConflictError, ProjectError, WriteError
+from qupath_hccmil.project.inside import require_inside
 from qupath_hccmil.project.model import (
     Annotation,
     EngineName,
@@ -45,12 +46,15 @@ class ImageContent:
         Objects of the user that are no annotations.
     results : ImageResults
         Ours, without the metadata.
+    read_only : str
+        Why the file is never written; empty where it may be.
     """
 
     image_type: str
     annotations: list[Annotation]
     other_objects: int
     results: ImageResults
+    read_only: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,7 @@ class ProjectFolder(ABC):
             object_count=content.other_objects,
             results=ImageResults(found.annotations, found.tiles, found.root, metadata, found.step),
             stamp=fingerprint,
+            read_only=content.read_only,
         )
 
     def begin(self, wait: float = 0.0) -> None:
@@ -189,7 +194,7 @@ class ProjectFolder(ABC):
         ConflictError
             The data file is no longer the one that was read.
         UnsupportedDataError
-            The data file is of another QuPath than 0.5 to 0.7.
+            The data file is of another QuPath than 0.4 to 0.7.
         WriteError
             Nothing was changed.
         """
@@ -203,7 +208,7 @@ class ProjectFolder(ABC):
 
     def add_classes(self, colours: Mapping[str, int]) -> None:
         """Add classes to the project's class list, by union; `colours` are packed RGB."""
-        path = self.path.parent / CLASSES
+        path = require_inside(self.path.parent / CLASSES, self.path.parent)
         expected = _stamp(path)
         try:
             changed = with_classes(_bytes(path) if expected else b"", colours)
@@ -230,7 +235,8 @@ class ProjectFolder(ABC):
         self.close()
 
     def _data_path(self, entry: ImageEntry) -> Path:
-        return self.path.parent / "data" / entry.id / "data.qpdata"
+        path = self.path.parent / "data" / entry.id / "data.qpdata"
+        return require_inside(path, self.path.parent)
 
     def _data_files(
         self, entry: ImageEntry, results: ImageResults, expected: str

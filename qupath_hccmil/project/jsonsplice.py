@@ -29,9 +29,9 @@ def members(text: str, start: int) -> dict[str, Span]:
     return dict(_walk(text, start, "{"))
 
 
-def items(text: str, start: int) -> list[Span]:
-    """Where the items of an array are; `start` is that of its ``[``."""
-    return [span for _, span in _walk(text, start, "[")]
+def items(text: str, start: int) -> Iterator[Span]:
+    """Where the items of an array are, one after the other; `start` is that of its ``[``."""
+    return (span for _, span in _walk(text, start, "["))
 
 
 def _walk(text: str, start: int, opening: str) -> Iterator[tuple[str, Span]]:

@@ -25,16 +25,20 @@ class ServerView:
     Attributes
     ----------
     kind : str
-        QuPath's ``builderType``: ``cropped``, ``rotated``, ``pyramidize`` and others.
+        QuPath's ``builderType``: ``cropped``, ``rotated``, ``flipped``, ``pyramidize`` and others;
+        with what it does, where that is not understood.
     region : (x, y, width, height) of int or None
         Of a crop, level-0 px of what it is cut from.
     degrees : int
         Clockwise, of a rotation.
+    flip : str
+        ``HORIZONTAL``, ``VERTICAL`` or ``BOTH``, of a flip.
     """
 
     kind: str
     region: tuple[int, int, int, int] | None = None
     degrees: int = 0
+    flip: str = ""
 
 
 @dataclass(frozen=True)
@@ -194,6 +198,8 @@ class ImageState:
     stamp : str
         Fingerprint of the data file at reading; :meth:`Project.write` refuses when it changed.
         The empty string stands for no data file.
+    read_only : str
+        Why the data file is never written; empty where it may be.
     """
 
     entry: ImageEntry
@@ -202,6 +208,7 @@ class ImageState:
     object_count: int
     results: ImageResults
     stamp: str
+    read_only: str = ""
 
 
 class Project(Protocol):

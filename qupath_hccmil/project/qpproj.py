@@ -7,8 +7,10 @@ them writable, and writes all of a project to change one entry.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,12 @@ from qupath_hccmil.project.names import is_ours
 
 CLASSES = Path("classifiers", "classes.json")
 
-_DEGREES = {"ROTATE_90": 90, "ROTATE_180": 180, "ROTATE_270": 270}
+_DEGREES = {"ROTATE_NONE": 0, "ROTATE_90": 90, "ROTATE_180": 180, "ROTATE_270": 270}
+# some editors put it in front of a text, and QuPath reads on
+_MARK = "\ufeff"
+# a project of a thousand images has 3 MB
+_MOST_BYTES = 1 << 28
+_FLIPS = {"NONE": "", **{name: name for name in ("HORIZONTAL", "VERTICAL", "BOTH")}}
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,9 @@ class ProjectFile:
     version: str
     previous_uri: str | None
     images: tuple[ImageEntry, ...]
+
+
+_DAMAGES = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 def project_file(path: Path) -> Path:
@@ -76,16 +86,32 @@ def read_project(path: Path) -> ProjectFile:
         It cannot be read, or is not one of QuPath 0.2 or newer.
     """
     try:
-        content = json.loads(path.read_bytes().decode("utf-8"))
-        images = tuple(_entry(each) for each in content.get("images", []))
+        if path.stat().st_size > _MOST_BYTES:
+            raise ProjectError(f"{path}: is too large for a project; restore it from a backup")
+        version, previous_uri, images = _understood(path.read_bytes())
     except OSError as error:
         raise ProjectError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except _DAMAGES as error:
         raise ProjectError(
             f"{path}: is not a project that QuPath 0.2 or newer wrote, or is damaged ({error}); "
             "open and save it in QuPath"
         ) from error
-    return ProjectFile(path, str(content.get("version") or ""), content.get("uri"), images)
+    twice = [identity for identity, n in Counter(each.id for each in images).items() if n > 1]
+    if twice:
+        raise ProjectError(
+            f"{path}: two images have the entry ID {twice[0]}, so they would share their data; "
+            "remove one in QuPath"
+        )
+    return ProjectFile(path, version, previous_uri, images)
+
+
+# what is written is read again twice: to verify it, and by who goes on with it
+@lru_cache(maxsize=2)
+def _understood(content: bytes) -> tuple[str, str | None, tuple[ImageEntry, ...]]:
+    """Version, previous URI and images of the bytes of a ``.qpproj``."""
+    found = json.loads(content.decode("utf-8-sig"))
+    images = tuple(_entry(each) for each in found.get("images", []))
+    return str(found.get("version") or ""), found.get("uri"), images
 
 
 def with_our_metadata(content: bytes, entry_id: str, ours: Mapping[str, str]) -> bytes:
@@ -97,9 +123,10 @@ def with_our_metadata(content: bytes, entry_id: str, ours: Mapping[str, str]) ->
         The entry is not in it.
     """
     text = content.decode("utf-8")
-    for start, _ in items(text, members(text, 0)["images"][0]):
+    top = members(text, len(_MARK) if text.startswith(_MARK) else 0)
+    for start, _ in items(text, top["images"][0]):
         entry = members(text, start)
-        if text[slice(*entry["entryID"])].strip('"') == entry_id:
+        if _entry_id(json.loads(text[slice(*entry["entryID"])])) == entry_id:
             break
     else:
         raise ProjectError(f"image {entry_id} is no longer in the project; open the project again")
@@ -108,9 +135,8 @@ def with_our_metadata(content: bytes, entry_id: str, ours: Mapping[str, str]) ->
         addition = f',\n      "metadata": {_rendered({}, ours)}' if ours else ""
         return (text[:behind] + addition + text[behind:]).encode("utf-8")
     first, end = entry["metadata"]
-    theirs = {
-        key: text[slice(*span)] for key, span in members(text, first).items() if not is_ours(key)
-    }
+    known = {} if text[first:end] == "null" else members(text, first)
+    theirs = {key: text[slice(*span)] for key, span in known.items() if not is_ours(key)}
     return (text[:first] + _rendered(theirs, ours) + text[end:]).encode("utf-8")
 
 
@@ -124,7 +150,10 @@ def with_classes(content: bytes, colours: Mapping[str, int]) -> bytes | None:
     colours : mapping of str to int
         Packed RGB.
     """
-    listed: dict[str, Any] = json.loads(content.decode("utf-8")) if content else {}
+    try:
+        listed: dict[str, Any] = json.loads(content.decode("utf-8-sig")) if content else {}
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
     classes = listed.setdefault("pathClasses", [])
     known = {each.get("name") for each in classes}
     new = [
@@ -160,7 +189,9 @@ def summary(
     """
     try:
         before = json.loads(content.decode("utf-8")) if content else {}
-    except ValueError:
+    except (ValueError, RecursionError):
+        before = {}
+    if not isinstance(before, dict):
         before = {}
     server = {
         "width": entry.server.width,
@@ -179,8 +210,13 @@ def summary(
     return json.dumps(after, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
 
 
+def _entry_id(raw: Any) -> str:
+    """Return what names the folder of an image: nothing but a number may come in."""
+    return str(int(raw))
+
+
 def _entry(raw: Mapping[str, Any]) -> ImageEntry:
-    entry_id = str(int(raw["entryID"]))  # names a folder: nothing but a number may come in
+    entry_id = _entry_id(raw["entryID"])
     return ImageEntry(
         id=entry_id,
         name=str(raw.get("imageName") or f"Image {entry_id}"),
@@ -218,12 +254,18 @@ def _server(raw: Mapping[str, Any]) -> Server:
 
 
 def _view(raw: Mapping[str, Any]) -> ServerView:
+    kind = str(raw.get("builderType"))
     region = raw.get("region")
-    return ServerView(
-        kind=str(raw.get("builderType")),
-        region=_box(region) if region else None,
-        degrees=_DEGREES.get(str(raw.get("rotation")), 0),
-    )
+    rotation, flip = str(raw.get("rotation")), str(raw.get("flip"))
+    if kind == "cropped" and region:
+        return ServerView(kind, region=_box(region))
+    if kind == "rotated" and rotation in _DEGREES:
+        return ServerView(kind, degrees=_DEGREES[rotation])
+    if kind == "flipped" and flip in _FLIPS:
+        return ServerView(kind, flip=_FLIPS[flip])
+    if kind in ("cropped", "rotated", "flipped"):
+        return ServerView(f"{kind} ({raw.get('region') or raw.get('rotation') or flip})")
+    return ServerView(kind)
 
 
 def _box(region: Mapping[str, Any]) -> tuple[int, int, int, int]:

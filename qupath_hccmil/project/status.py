@@ -80,6 +80,8 @@ def _status(
         state = project.read(entry)
     except HccMilError as error:
         return ImageStatus(entry.name, slide, problems=[*problems, str(error)])
+    if state.read_only:
+        problems.append(f"{entry.name}: {state.read_only}")
     metadata = state.results.metadata
     if contradicts_itself(state):
         problems.append(

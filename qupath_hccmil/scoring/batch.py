@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from qupath_hccmil.errors import AnnotationError, HccMilError, ModelError
+from qupath_hccmil.errors import (
+    AnnotationError,
+    HccMilError,
+    ModelError,
+    UnsupportedDataError,
+)
 from qupath_hccmil.project import names
 from qupath_hccmil.project.fingerprint import annotation_fingerprint
 from qupath_hccmil.project.model import Annotation, ImageEntry, ImageState, Project
-from qupath_hccmil.project.selection import choose_images, tumour_annotations
+from qupath_hccmil.project.selection import (
+    choose_images,
+    labels,
+    on_other_planes,
+    tumour_annotations,
+)
 from qupath_hccmil.project.slides import locate_slide
 from qupath_hccmil.project.staleness import OutlineChanges, contradicts_itself, outline_changes
 from qupath_hccmil.project.writing.output import file_name
@@ -156,6 +166,7 @@ def score_project(
     if not options.dry_run:
         # before hours of work, not at the first result
         project.begin(options.wait)
+    called = labels(project.images)
     for entry in entries:
         start = time.perf_counter()
         try:
@@ -165,6 +176,7 @@ def score_project(
         except (HccMilError, OSError) as error:
             seconds = time.perf_counter() - start
             outcome = Outcome(entry.name, "failed", reason=str(error), seconds=seconds)
+        outcome = replace(outcome, image=called[entry.id])
         progress.finish(outcome)
         yield outcome
 
@@ -182,6 +194,8 @@ class _Job:
 
     def image(self, entry: ImageEntry) -> Outcome:
         state = self.project.read(entry)
+        if state.read_only:
+            raise UnsupportedDataError(f"{entry.name}: {state.read_only}")
         self._check_type(state)
         annotations = tumour_annotations(state, self.settings.annotation_classes)
         changes = self._changes(state) if self.options.resume else None
@@ -197,6 +211,11 @@ class _Job:
             notes = [f"{label}: too small for a tile, so no score" for label in plan.without_tiles]
             if kept is not None and changes is not None:
                 notes.append(_told(changes, kept))
+            notes += [
+                f"{' '.join((each.name or each.id).split())}: is on plane z {each.z}, t {each.t}, "
+                "and only the first plane is scored"
+                for each in on_other_planes(state, self.settings.annotation_classes)
+            ]
             if self.options.dry_run:
                 return Outcome(
                     entry.name,

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from qupath_hccmil import __version__
 from qupath_hccmil.errors import HccMilError
 from qupath_hccmil.model_folder import ModelKind
+from qupath_hccmil.scoring.openvino_import import import_openvino
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,7 @@ def _accelerator() -> str:
 
 
 def _openvino() -> str:
-    import openvino
-
+    openvino = import_openvino()
     core = openvino.Core()
     name = core.get_property("CPU", "FULL_DEVICE_NAME")
     return f"{openvino.__version__.split('-')[0]} on {name}"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from qupath_hccmil.errors import ModelError
+from qupath_hccmil.scoring.openvino_import import import_openvino
 
 RuntimeName = Literal["auto", "openvino", "torch"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
@@ -131,8 +132,7 @@ class _OpenVino:
     device = "cpu"
 
     def __init__(self, network: nn.Module, tile_px: int, batch: int) -> None:
-        import openvino
-
+        openvino = import_openvino()
         self.batch = batch
         graph = openvino.convert_model(_traced(network))
         graph.reshape([batch, tile_px, tile_px, 3])

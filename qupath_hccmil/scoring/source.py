@@ -6,6 +6,7 @@ from pathlib import Path
 
 from qupath_hccmil.errors import SlideError
 from qupath_hccmil.project.model import ImageEntry
+from qupath_hccmil.slide.image_file import ImageFile
 from qupath_hccmil.slide.reader import Slide, open_slide
 from qupath_hccmil.slide.view import SlideView
 
@@ -26,8 +27,8 @@ def open_source(entry: ImageEntry, path: Path) -> Slide:
     Raises
     ------
     SlideError
-        The file cannot be opened, its size is not what QuPath knows, or QuPath shows it in a way
-        that is not understood.
+        The file cannot be opened, its size is not what QuPath knows, it has focal planes or time
+        points whose first one is not certain, or QuPath shows it in a way that is not understood.
     """
     server = entry.server
     strange = [view.kind for view in server.views if view.kind not in _VIEWS]
@@ -44,9 +45,10 @@ def open_source(entry: ImageEntry, path: Path) -> Slide:
         path, series=_series(server.args), crop_to_bounds=_NO_CROP not in server.args
     )
     try:
+        _check_planes(entry, slide)
         for view in server.views:
-            if view.region is not None or view.degrees:
-                slide = SlideView(slide, view.region, view.degrees)
+            if view.region is not None or view.degrees or view.flip:
+                slide = SlideView(slide, view.region, view.degrees, view.flip)
         _check_size(entry, slide)
     except BaseException:
         slide.close()
@@ -55,7 +57,7 @@ def open_source(entry: ImageEntry, path: Path) -> Slide:
 
 
 # A generated pyramid changes no level-0 pixel.
-_VIEWS = {"cropped", "rotated", "pyramidize"}
+_VIEWS = {"cropped", "rotated", "flipped", "pyramidize"}
 
 
 def _series(args: tuple[str, ...]) -> int:
@@ -72,4 +74,17 @@ def _check_size(entry: ImageEntry, slide: Slide) -> None:
         raise SlideError(
             f"{slide.path}: is {slide.width} × {slide.height} px, but QuPath knows {entry.name} as "
             f"{server.width} × {server.height} px; find the right slide (--slides DIR)"
+        )
+
+
+def _check_planes(entry: ImageEntry, slide: Slide) -> None:
+    """Refuse a stack of which OpenSlide reads one plane: it need not be the first of QuPath's.
+
+    The first page of an ordinary TIFF is the first plane to both.
+    """
+    planes = entry.server.size_z * entry.server.size_t
+    if planes > 1 and not isinstance(slide, ImageFile):
+        raise SlideError(
+            f"{entry.name}: has {planes} focal planes or time points, and which of them OpenSlide "
+            "reads is not certain; export one plane from QuPath and score that"
         )

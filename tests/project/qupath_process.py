@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from qupath_hccmil.errors import HccMilError
 from qupath_hccmil.project.model import ImageResults, ImageState
 from qupath_hccmil.project.paquo.engine import PaquoProject
@@ -105,6 +107,29 @@ def opened(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def pixels(path: Path, slide: Path, names: list[str]) -> dict[str, np.ndarray]:
+    """Whole images as QuPath's own servers give them, as (h, w, 3) uint8."""
+    start_qupath()
+    from paquo.projects import QuPathProject
+
+    java("qupath.lib.images.servers.openslide.jna.OpenSlideLoader").tryToLoad()
+    found = {}
+    for entry in QuPathProject(path / "project.qpproj", "r").java_object.getImageList():
+        if str(entry.getImageName()) not in names:
+            continue
+        moved = java("java.util.HashMap")()
+        for uri in entry.getURIs():
+            moved.put(uri, java("java.io.File")(str(slide)).toURI())
+        server = entry.getServerBuilder().updateURIs(moved).build()
+        width, height = int(server.getWidth()), int(server.getHeight())
+        image = server.readRegion(1.0, 0, 0, width, height)
+        packed = np.array(image.getRGB(0, 0, width, height, None, 0, width), np.int32)
+        rgba = packed.view(np.uint8).reshape(height, width, 4)
+        found[str(entry.getImageName())] = rgba[..., 2::-1]
+        server.close()
+    return found
+
+
 def put_into_our_tile(data_file: Path) -> int:
     """Move the first annotation's other children into its last tile, as a user can in QuPath."""
     data = read_data(data_file)
@@ -176,6 +201,7 @@ TASKS = {
         opened,
         edit_outlines,
         command,
+        pixels,
         put_into_our_tile,
         used_memory_while,
     )

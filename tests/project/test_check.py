@@ -25,10 +25,11 @@ from qupath_hccmil.project.names import (
 )
 from qupath_hccmil.project.native import measurements
 from qupath_hccmil.project.native.engine import NativeProject, parse
-from qupath_hccmil.project.native.javaclasses import field
-from qupath_hccmil.project.native.javanodes import JavaString
+from qupath_hccmil.project.native.javaclasses import class_name, field, list_items, map_items
+from qupath_hccmil.project.native.javanodes import JavaString, encode
 from qupath_hccmil.project.native.pathobjects import PathObject, walk
 from qupath_hccmil.project.native.qpdata import QpData
+from tests.conftest import ROOT
 from tests.project.conftest import copied
 
 
@@ -200,3 +201,67 @@ def test_a_measurement_that_turns_to_nan_or_back_is_told(data_dir, tmp_path):
 def test_what_is_no_project_is_refused(made, tmp_path):
     with pytest.raises(ProjectError):
         difference(made[0], tmp_path / "none")
+
+
+FIXTURE = ROOT / "tests" / "data" / "projects" / "qupath-0.6.0"
+
+
+@pytest.mark.parametrize(
+    ("image", "old", "new", "told"),
+    [
+        (1, "Müller 🩺", "Muller: 🩺", "Tumor ①.* metadata: "),
+        (1, b"\xff\x12\xab\x34", b"\xff\x12\xab\x35", "Tumor ①.* colour: "),
+        (1, b"\xff\x12\x34\x56", b"\xff\x12\x34\x57", " class colours: "),
+        (1, "Dr. Œuvre", "Dr. Œuvra", "property Reviewed by: Dr. Œuvre 肝 -> Dr. Œuvra 肝"),
+        (1, "minArea", "maxArea", "history: "),
+        (1, "0.62034128", "0.63034128", "stains: "),
+        (1, struct.pack(">d", 12345.678901234), struct.pack(">d", 12345.5), " measurements: "),
+        (2, struct.pack(">ii", 2, 3), struct.pack(">ii", 3, 2), "TMA grid: "),
+        (2, b"\x77\x09\x7f\xf8" + bytes(6) + b"\1", b"\x77\x09\x7f\xf8" + bytes(7), "nucleus and"),
+        (4, struct.pack(">iii", -1, 1, 2), struct.pack(">iii", -1, 1, 1), "z 2 t 1.* region: "),
+        (4, struct.pack(">iid", 1, 0, 300), struct.pack(">iid", 2, 0, 300), "channel 1.* region: "),
+    ],
+)
+def test_each_change_of_what_qupath_stores_is_told(tmp_path, image, old, new, told):
+    after = copied(FIXTURE, tmp_path / "after")
+    path = after / "data" / str(image) / "data.qpdata"
+    before, put = (each.encode() if isinstance(each, str) else each for each in (old, new))
+    # Java writes characters beyond the first plane as two surrogates
+    before, put = (each.replace("🩺".encode(), encode("🩺")) for each in (before, put))
+    content = path.read_bytes()
+    assert before in content
+    path.write_bytes(content.replace(before, put[: len(before)].ljust(len(before))))
+    lines = difference(FIXTURE, after)
+    assert any(re.search(told, line, re.DOTALL) for line in lines), lines
+
+
+def test_a_lost_connection_of_two_cells_is_told(tmp_path):
+    after = copied(FIXTURE, tmp_path / "after")
+    path = after / "data" / "3" / "data.qpdata"
+    data = parse(path)
+    [links] = [
+        value
+        for part in data.stream.contents
+        if class_name(part) == "HashMap"
+        for key, value in map_items(part)
+        if str(key) == "OBJECT_CONNECTIONS"
+    ]
+    [group] = list_items(links.parts[1])
+    connector = map_items(group.parts[1])[1][1]
+    neighbours = next(part for part in connector.parts if class_name(part) == "ArrayList")
+    size = len(list_items(neighbours))
+    assert size > 0
+    measurements._replace_items(neighbours, list_items(neighbours)[:-1])
+    path.write_bytes(data.to_bytes())
+    [line] = difference(FIXTURE, after)
+    assert "connections.tif: property OBJECT_CONNECTIONS: " in line
+
+
+def test_another_order_of_the_images_is_told(tmp_path):
+    after = copied(FIXTURE, tmp_path / "after")
+    path = after / "project.qpproj"
+    content = json.loads(path.read_bytes())
+    content["images"][:2] = content["images"][1::-1]
+    path.write_text(json.dumps(content), "utf-8")
+    [line] = difference(FIXTURE, after)
+    assert line.startswith("order of the images: 1, 2, 3, ")

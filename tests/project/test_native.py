@@ -430,7 +430,7 @@ def test_an_image_that_was_never_opened_has_nothing(project: Path) -> None:
     assert state_of(project).results.metadata == {names.META_GROUP: "low"}
 
 
-@pytest.mark.parametrize("version", ["0.4.4", "0.8.0", "", "1.0.0"])
+@pytest.mark.parametrize("version", ["0.3.2", "0.8.0", "", "1.0.0"])
 def test_other_versions_are_read_and_not_written(project: Path, version: str) -> None:
     def pretend(data: QpData) -> None:
         text = data.server_json.replace('"0.6.0"', f'"{version}"')
@@ -439,7 +439,7 @@ def test_other_versions_are_read_and_not_written(project: Path, version: str) ->
     edit(project, pretend)
     before = files_of(project)
     assert len(state_of(project).annotations) == 3
-    with pytest.raises(UnsupportedDataError, match=r"0\.5 to 0\.7"):
+    with pytest.raises(UnsupportedDataError, match=r"0\.4 to 0\.7"):
         score(project)
     assert files_of(project) == before
 

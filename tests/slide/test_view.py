@@ -47,6 +47,20 @@ def test_views_nest(slide: Slide) -> None:
         assert view.path == slide.path
 
 
+@pytest.mark.parametrize(("flip", "step"), [("HORIZONTAL", (1, -1)), ("VERTICAL", (-1, 1))])
+def test_is_mirrored_after_it_is_turned(slide: Slide, flip: str, step: tuple[int, int]) -> None:
+    # QuPath 0.7's FlippedImageServer gives this, see tests/project/test_fixtures.py
+    expected = np.rot90(PIXELS[30:430, 40:540], -1)[:: step[0], :: step[1]]
+    with SlideView(slide, REGION, 90, flip) as view:
+        np.testing.assert_array_equal(view.thumbnail(10_000), expected)
+        np.testing.assert_array_equal(view.read_tile(17, 29, 224, 224), expected[29:253, 17:241])
+
+
+def test_refuses_other_flips(slide: Slide) -> None:
+    with pytest.raises(ValueError, match="DIAGONAL"):
+        SlideView(slide, flip="DIAGONAL")
+
+
 def test_pixel_size_turns(slide: Slide) -> None:
     slide.mpp = (0.25, 0.5)
     assert SlideView(slide, degrees=180).mpp == (0.25, 0.5)

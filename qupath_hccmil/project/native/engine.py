@@ -34,7 +34,7 @@ class NativeProject(ProjectFolder):
             annotations, others, results = read_data(data)
         except UnsupportedDataError as error:
             raise UnsupportedDataError(f"{path}: {error}") from error
-        return ImageContent(data.image_type, annotations, others, results)
+        return ImageContent(data.image_type, annotations, others, results, data.read_only)
 
     def _change(self, path: Path, results: ImageResults) -> DataChange | None:
         data = parse(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from qupath_hccmil.errors import UnsupportedDataError
@@ -18,9 +17,9 @@ from qupath_hccmil.project.native.javaclasses import (
 from qupath_hccmil.project.native.javanodes import JavaObject, Part, payload
 from qupath_hccmil.project.native.javastream import JavaStream, load, serialise
 from qupath_hccmil.project.native.pathobjects import walk
+from qupath_hccmil.project.versions import why_read_only
 
 HEADER = "Data file version "
-WRITABLE = re.compile(r"v?0\.[567]\.")
 STEP = "DefaultScriptableWorkflowStep"
 
 
@@ -72,21 +71,21 @@ class QpData:
         """Node of the root object."""
         return field(self._hierarchy, "rootObject")
 
+    @property
+    def read_only(self) -> str:
+        """Why the file is never written; empty where it may be."""
+        return why_read_only(self.version, self.qupath_version)
+
     def require_writable(self) -> None:
         """Refuse a file of a QuPath whose format was not tested.
 
         Raises
         ------
         UnsupportedDataError
-            It is not of QuPath 0.5 to 0.7.
+            It is not of QuPath 0.4 to 0.7.
         """
-        version = self.qupath_version
-        if self.version != "3" or not WRITABLE.match(version):
-            raise UnsupportedDataError(
-                f"was written by QuPath {version or 'of an unknown version'} (data file version "
-                f"{self.version}), and only 0.5 to 0.7 can be changed; open and save the image "
-                "in one of them"
-            )
+        if self.read_only:
+            raise UnsupportedDataError(self.read_only)
 
     @property
     def steps(self) -> list[Part]:

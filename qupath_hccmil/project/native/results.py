@@ -191,7 +191,7 @@ def _java_order(counted: Mapping[str, int]) -> dict[str, int]:
 def name_pool(data: QpData) -> lists.NamePool:
     """Return what is shared in the data, so that new objects share it too."""
     # from 0.6 on, closed lists keep their names in an immutable list
-    immutable = not data.qupath_version.removeprefix("v").startswith("0.5.")
+    immutable = not data.qupath_version.removeprefix("v").startswith(("0.4.", "0.5."))
     return lists.NamePool(ClassBook(data.stream.classes), immutable=immutable)
 
 

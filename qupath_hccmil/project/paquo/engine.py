@@ -27,6 +27,7 @@ from qupath_hccmil.project.paquo.javaresults import (
     remove_results,
 )
 from qupath_hccmil.project.paquo.jvm import start_qupath
+from qupath_hccmil.project.paquo.stains import keep_stains
 from qupath_hccmil.project.sameness import same_results
 
 
@@ -62,6 +63,7 @@ class PaquoProject(ProjectFolder):
             annotations=annotations,
             other_objects=users - len(annotations),
             results=read_results(data),
+            read_only=data.read_only,
         )
 
     def _change(self, path: Path, results: ImageResults) -> DataChange | None:
@@ -76,6 +78,7 @@ class PaquoProject(ProjectFolder):
         def write(beside: Path) -> None:
             with beside.open("wb") as file:
                 write_data(file, data)
+            keep_stains(path, beside)
 
         def verify(beside: Path) -> None:
             try:

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from qupath_hccmil.errors import UnsupportedDataError
-from qupath_hccmil.project.paquo.jvm import java, version_number
+from qupath_hccmil.project.paquo.jvm import java
+from qupath_hccmil.project.versions import why_read_only
 
-HEADER = "Data file version 3"
+HEADER = "Data file version "
 END = "EOF"
 _HIERARCHY = "qupath.lib.objects.hierarchy.PathObjectHierarchy"
 _WORKFLOW = "qupath.lib.plugins.workflow.Workflow"
 _IMAGE_TYPE = "qupath.lib.images.ImageData$ImageType"
-WRITABLE = frozenset({(0, 5), (0, 6), (0, 7)})
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,11 @@ class JavaData:
             return str(json.loads(str(self.objects[0])).get("qupathVersion") or "")
         except (ValueError, AttributeError, IndexError):
             return ""
+
+    @property
+    def read_only(self) -> str:
+        """Why the file is never written; empty where it may be."""
+        return why_read_only(self.header.removeprefix(HEADER), self.qupath_version)
 
     def first(self, class_name: str) -> Any:
         """First object of a class; None where there is none."""
@@ -164,13 +169,10 @@ def require_writable(path: Path, data: JavaData) -> None:
     Raises
     ------
     UnsupportedDataError
-        The file is of another QuPath than 0.5, 0.6 or 0.7.
+        The file is of another QuPath than 0.4 to 0.7.
     """
-    if data.header != HEADER or version_number(data.qupath_version) not in WRITABLE:
-        raise UnsupportedDataError(
-            f"{path}: written by QuPath {data.qupath_version or 'of an unknown version'} "
-            f"({data.header}), only 0.5 to 0.7 can be changed; save the image in one of them"
-        )
+    if data.read_only:
+        raise UnsupportedDataError(f"{path}: {data.read_only}")
 
 
 def _objects(stream: Any) -> Iterator[Any]:
