@@ -86,6 +86,7 @@ class ClassDesc(Node):
         "_plan",
         "_short",
         "annotation",
+        "depth",
         "fields",
         "flags",
         "name",
@@ -109,6 +110,7 @@ class ClassDesc(Node):
         self.fields = tuple(fields)
         self.annotation = list(annotation)
         self.parent = parent
+        self.depth: int = parent.depth + 1 if parent else 0
         self._plan: tuple[int, ...] | None = None
         self._short: str | None = None
         self._layout: Layout | None = None
@@ -153,7 +155,7 @@ class ClassDesc(Node):
 class ProxyDesc(Node):
     """The class of a dynamic proxy: the interfaces it implements."""
 
-    __slots__ = ("annotation", "interfaces", "parent")
+    __slots__ = ("annotation", "depth", "interfaces", "parent")
 
     def __init__(
         self,
@@ -164,6 +166,7 @@ class ProxyDesc(Node):
         self.handle = -1
         self.interfaces = tuple(interfaces)
         self.parent = parent
+        self.depth: int = parent.depth + 1 if parent else 0
         self.annotation = list(annotation)
 
     @property
@@ -232,6 +235,11 @@ class JavaClass(Node):
 
 ITEM = -1
 CONTENTS = -2
+# as CONTENTS, where the objects among the parts may stay packed
+PACKABLE = -3
+
+# classes in classes: QuPath's deepest chain has six
+MAX_NESTED_CLASSES = 50
 
 
 def _layout(desc: ClassDesc) -> Layout:
