@@ -303,10 +303,15 @@ class Packer:
         if self._wait:
             self._wait -= 1
             return None
+        shapes = len(self._archive.shapes)
         run = self._find(node, start, end, handles)
-        # a file whose objects are all different is not tried at each of them
-        self._wait = 0 if run else self._next_wait
-        self._next_wait = 1 if run else min(2 * self._next_wait, _LONGEST_WAIT)
+        learned = shapes < len(self._archive.shapes) <= _MOST_SHAPES
+        if run is not None or learned:
+            self._wait, self._next_wait = 0, 1
+        else:
+            # a file whose objects are all different is not tried at each of them
+            self._wait = self._next_wait
+            self._next_wait = min(2 * self._next_wait, _LONGEST_WAIT)
         return run
 
     def _find(self, node: JavaObject, start: int, end: int, handles: list[Node]) -> Run | None:
