@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from qupath_hccmil.project.boundedjson import parse_json
 from qupath_hccmil.project.native import measurements
 from qupath_hccmil.project.native.javaclasses import class_name, map_items, text
 from qupath_hccmil.project.native.javanodes import JavaObject, JavaString, Part
@@ -43,8 +43,8 @@ def data_difference(before: QpData, after: QpData) -> Iterator[str]:
         # no need to look at each of a million cells
         return
     yield from changed(
-        {"image type": before.image_type, "server": json.loads(before.server_json)},
-        {"image type": after.image_type, "server": json.loads(after.server_json)},
+        {"image type": before.image_type, "server": before.server},
+        {"image type": after.image_type, "server": after.server},
     )
     if not _same_stains(_stains(before), _stains(after)):
         yield f"stains: {_stains(before)} -> {_stains(after)}"
@@ -166,7 +166,12 @@ def _same_stains(before: str, after: str) -> bool:
         return True
     if not (before and after):
         return False
-    one, two = json.loads(before), json.loads(after)
+    try:
+        one, two = parse_json(before), parse_json(after)
+    except ValueError:
+        return False
+    if not (isinstance(one, dict) and isinstance(two, dict)):
+        return False
     return bool(one.keys() == two.keys()) and all(
         one[key] == two[key] or _close_numbers(one[key], two[key]) for key in one
     )

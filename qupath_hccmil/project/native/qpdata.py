@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable
 from typing import Any
 
 from qupath_hccmil.errors import UnsupportedDataError
+from qupath_hccmil.project.boundedjson import parse_json
 from qupath_hccmil.project.native.collection import no_collection
 from qupath_hccmil.project.native.javaclasses import (
     class_name,
@@ -56,11 +56,16 @@ class QpData:
     @property
     def qupath_version(self) -> str:
         """QuPath that wrote the file; empty where it doesn't say."""
-        try:
-            content: Any = json.loads(self.server_json)
-        except ValueError:
-            return ""
+        content = self.server
         return str(content.get("qupathVersion") or "") if isinstance(content, dict) else ""
+
+    @property
+    def server(self) -> Any:
+        """What the file says of the image's server; its text where that is no JSON."""
+        try:
+            return parse_json(self.server_json)
+        except ValueError:
+            return self.server_json
 
     @property
     def image_type(self) -> str:
