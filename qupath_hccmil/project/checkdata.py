@@ -180,7 +180,7 @@ def _same_stains(before: str, after: str) -> bool:
 def _close_numbers(before: str, after: str) -> bool:
     try:
         one, two = (np.array(each.split(), dtype=np.float64) for each in (before, after))
-    except ValueError:
+    except (ValueError, AttributeError):
         return False
     return one.shape == two.shape and np.allclose(one, two, rtol=0, atol=_STAIN_TOLERANCE)
 

@@ -7,12 +7,14 @@ them writable, and writes all of a project to change one entry.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import ProjectError
+from qupath_hccmil.project.boundedjson import bounded_int, parse_json
 from qupath_hccmil.project.jsonsplice import items, members
 from qupath_hccmil.project.model import ImageEntry, Server, ServerView
 from qupath_hccmil.project.names import is_ours
@@ -76,16 +78,18 @@ def read_project(path: Path) -> ProjectFile:
         It cannot be read, or is not one of QuPath 0.2 or newer.
     """
     try:
-        content = json.loads(path.read_bytes().decode("utf-8"))
+        content = parse_json(path.read_bytes())
         images = tuple(_entry(each) for each in content.get("images", []))
     except OSError as error:
         raise ProjectError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ProjectError(
             f"{path}: is not a project that QuPath 0.2 or newer wrote, or is damaged ({error}); "
             "open and save it in QuPath"
         ) from error
-    return ProjectFile(path, str(content.get("version") or ""), content.get("uri"), images)
+    uri = content.get("uri")
+    previous = uri if isinstance(uri, str) else None
+    return ProjectFile(path, str(content.get("version") or ""), previous, images)
 
 
 def with_our_metadata(content: bytes, entry_id: str, ours: Mapping[str, str]) -> bytes:
@@ -124,7 +128,7 @@ def with_classes(content: bytes, colours: Mapping[str, int]) -> bytes | None:
     colours : mapping of str to int
         Packed RGB.
     """
-    listed: dict[str, Any] = json.loads(content.decode("utf-8")) if content else {}
+    listed: dict[str, Any] = parse_json(content) if content else {}
     classes = listed.setdefault("pathClasses", [])
     known = {each.get("name") for each in classes}
     new = [
@@ -159,8 +163,10 @@ def summary(
         When the data were written, milliseconds since 1970.
     """
     try:
-        before = json.loads(content.decode("utf-8")) if content else {}
+        before = parse_json(content) if content else {}
     except ValueError:
+        before = {}
+    if not isinstance(before, dict):
         before = {}
     server = {
         "width": entry.server.width,
@@ -180,7 +186,7 @@ def summary(
 
 
 def _entry(raw: Mapping[str, Any]) -> ImageEntry:
-    entry_id = str(int(raw["entryID"]))  # names a folder: nothing but a number may come in
+    entry_id = str(bounded_int(raw["entryID"]))  # names a folder: nothing but a number may come in
     return ImageEntry(
         id=entry_id,
         name=str(raw.get("imageName") or f"Image {entry_id}"),
@@ -197,7 +203,7 @@ def _server(raw: Mapping[str, Any]) -> Server:
         inner = inner["builder"]
     metadata = raw.get("metadata") or inner.get("metadata") or {}
     calibration = metadata.get("pixelCalibration") or {}
-    size = [int(metadata.get(side) or 0) for side in ("width", "height")]
+    size = [bounded_int(metadata.get(side) or 0) for side in ("width", "height")]
     pixel = [_micrometres(calibration.get(side)) for side in ("pixelWidth", "pixelHeight")]
     if not raw.get("metadata"):
         size, pixel = _seen_through(views, size, pixel)
@@ -210,8 +216,8 @@ def _server(raw: Mapping[str, Any]) -> Server:
         height=size[1],
         pixel_width=pixel[0],
         pixel_height=pixel[1],
-        size_z=int(metadata.get("sizeZ") or 1),
-        size_t=int(metadata.get("sizeT") or 1),
+        size_z=bounded_int(metadata.get("sizeZ") or 1),
+        size_t=bounded_int(metadata.get("sizeT") or 1),
         is_rgb=bool(metadata.get("isRGB", True)),
         views=tuple(views),
     )
@@ -227,7 +233,8 @@ def _view(raw: Mapping[str, Any]) -> ServerView:
 
 
 def _box(region: Mapping[str, Any]) -> tuple[int, int, int, int]:
-    return int(region["x"]), int(region["y"]), int(region["width"]), int(region["height"])
+    x, y, width, height = (bounded_int(region[key]) for key in ("x", "y", "width", "height"))
+    return x, y, width, height
 
 
 def _seen_through(
@@ -247,7 +254,7 @@ def _micrometres(length: Mapping[str, Any] | None) -> float | None:
     if not length or length.get("unit") not in ("µm", "μm", "um"):
         return None
     value = float(length["value"])
-    return value if value > 0 else None
+    return value if 0 < value < math.inf else None
 
 
 def _rendered(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
