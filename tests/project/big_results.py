@@ -1,14 +1,23 @@
-"""Results for an image with many cells; run as a program, it tells how much memory they take."""
+"""Results for an image with many cells; run as a program, it tells what they take.
 
+python -m tests.project.big_results (native|paquo|qupath|info) PROJECT TILES prints seconds and the
+peak of memory, in bytes beyond what the process had before, as JSON. `qupath` reads and writes the
+objects by QuPath's classes alone: what it takes without us.
+"""
+
+import contextlib
+import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 
+from qupath_hccmil.project.engine import open_project
 from qupath_hccmil.project.model import ImageResults, TileObjects, WorkflowStep
-from qupath_hccmil.project.native.engine import NativeProject
 
 NAMES = ("Tile risk", "Tile logit", "Tile contribution", "Tile nuclei fraction")
+STATUS = Path("/proc/self/status")
 
 
 def some_results(annotations: list[str], tiles: int, *, missing: bool = False) -> ImageResults:
@@ -34,29 +43,57 @@ def some_results(annotations: list[str], tiles: int, *, missing: bool = False) -
     )
 
 
-def score(folder: Path, tiles: int) -> None:
-    """Read the first image of a project and write results into it."""
-    with NativeProject(folder) as project:
+def score(folder: Path, tiles: int, engine: str) -> None:
+    """Read the first image of a project and write results into it, half the tiles each outline."""
+    with open_project(folder, engine) as project:
         entry = project.images[0]
         state = project.read(entry)
-        results = some_results([each.id for each in state.annotations], tiles)
+        results = some_results([each.id for each in state.annotations], tiles // 2)
         project.write(entry, results, state.stamp)
+
+
+def rewrite(folder: Path) -> None:
+    """Read and write the objects of the first image as QuPath does."""
+    from qupath_hccmil.project.paquo.javadata import read_data, write_data
+
+    data = read_data(folder / "data" / "1" / "data.qpdata")
+    write_data(folder / "rewritten.qpdata", data)
+
+
+def info(folder: Path) -> None:
+    """``qupath-hccmil project info``."""
+    from qupath_hccmil.cli import main
+
+    # the slide is not there, which it tells by its exit code
+    with contextlib.suppress(SystemExit):
+        main(["project", "info", str(folder), "--engine", "native", "--json"])
 
 
 def peak() -> int:
     """Bytes of memory that this process has had at most."""
-    # ru_maxrss would have the parent's peak in it: a child begins as its copy
-    for line in Path("/proc/self/status").read_text().splitlines():
+    # ru_maxrss has the parent's peak in it: a child begins as its copy
+    for line in STATUS.read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     raise RuntimeError("no peak")
 
 
-def main(folder: str, tiles: str) -> None:
-    before = peak()
-    score(Path(folder), int(tiles))
-    print(peak() - before)
+def measure(what: str, folder: Path, tiles: int) -> dict[str, float]:
+    """Do one of the things that this module can do."""
+    if what in ("paquo", "qupath"):
+        from qupath_hccmil.project.paquo.jvm import start_qupath
+
+        start_qupath()
+    before, began = peak(), time.perf_counter()
+    if what == "qupath":
+        rewrite(folder)
+    elif what == "info":
+        info(folder)
+    else:
+        score(folder, tiles, what)
+    return {"seconds": time.perf_counter() - began, "peak": peak() - before}
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    taken = measure(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    print(json.dumps(taken))
