@@ -82,7 +82,7 @@ def big_data(cells: int, annotations: int = 2, server: object = None) -> Iterato
         if isinstance(part, JavaObject) and part.desc.short == "PathObjectHierarchy"
     )
     outline = hierarchy.parts[0].parts[-2]
-    maker = _CellMaker(book, outline)
+    maker = CellMaker(book, outline)
     # the first describes the classes, the last shows where the one before it ends
     few = [maker.cell(points) for points in (12, 12, 20, 28, 12)]
     outline.parts[4:5] = [block(struct.pack(">i", cells)), *few]
@@ -99,7 +99,7 @@ def big_data(cells: int, annotations: int = 2, server: object = None) -> Iterato
     yield whole[starts[-1] :]
 
 
-class _CellMaker:
+class CellMaker:
     """Makes cells that share what QuPath's share."""
 
     def __init__(self, book: ClassBook, outline: JavaObject) -> None:

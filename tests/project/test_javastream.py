@@ -2,6 +2,7 @@
 
 import random
 import struct
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -236,6 +237,46 @@ def _refused_or_same(content: bytes) -> None:
 def test_garbage_is_refused(content: bytes) -> None:
     with pytest.raises(UnsupportedDataError):
         load(content)
+
+
+def _class(name: bytes, flags: int, fields: bytes, parent: bytes) -> bytes:
+    """Describe a class; `parent` is another description, a mention or null."""
+    head = b"\x72" + struct.pack(">H", len(name)) + name + bytes(8) + bytes((flags,))
+    return head + fields + b"\x78" + parent
+
+
+def test_a_long_chain_of_super_classes_is_refused() -> None:
+    """Each mentions the one before: there is no nesting in it, only in what it means."""
+    content = bytearray(HEADER)
+    parent = b"\x70"
+    for number in range(5000):
+        # as a value, then as the super class of the next
+        content += b"\x76" + _class(b"a", 2, b"\0\0", parent)
+        parent = b"\x71" + struct.pack(">I", 0x7E0000 + 2 * number)
+    with pytest.raises(UnsupportedDataError):
+        load(bytes(content))
+
+
+def test_a_count_takes_no_memory_before_its_items_come() -> None:
+    """Arrays in arrays, each of which says that it fills the rest of the file."""
+    size = 200_000
+    first = b"\x75" + _class(b"[La;", 2, b"\0\0", b"\x70") + struct.pack(">i", size)
+    inner = b"\x75\x71\x00\x7e\x00\x00" + struct.pack(">i", size)
+    content = HEADER + first + inner * 20_000 + b"\x70" * size
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnsupportedDataError):
+            load(content)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 40 * len(content)
+
+
+def test_an_array_of_many_nothings_comes_back() -> None:
+    array = ObjectArray(ClassDesc(b"[La;", bytes(8), 2, ()), [None] * 5000)
+    written = serialise([array])
+    assert serialise(load(written).contents) == written
 
 
 def test_blocks_keep_the_header_they_came_with() -> None:
