@@ -18,9 +18,10 @@ from qupath_hccmil.project.model import ImageResults
 from qupath_hccmil.project.native import measurements
 from qupath_hccmil.project.native.engine import NativeProject
 from qupath_hccmil.project.native.javaclasses import class_name
-from qupath_hccmil.project.native.javanodes import JavaObject, JavaString, Part, block
+from qupath_hccmil.project.native.javanodes import RESET, JavaObject, JavaString, Part, block
 from qupath_hccmil.project.native.javastream import load, serialise
 from qupath_hccmil.project.native.packed import Run
+from qupath_hccmil.project.native.packing import PACKING
 from qupath_hccmil.project.native.pathobjects import (
     ANNOTATION,
     PathObject,
@@ -291,6 +292,20 @@ def test_a_wrong_number_of_children_is_refused(content: bytes) -> None:
         )
         with pytest.raises(UnsupportedDataError):
             QpData(changed)
+
+
+def test_handles_begin_anew_behind_a_reset(content: bytes) -> None:
+    """The same objects twice, with a reset between them: each run mentions its own."""
+    hierarchy = next(
+        part for part in load(content).contents if class_name(part) == "PathObjectHierarchy"
+    )
+    twice = serialise([JavaString.of("before"), hierarchy, RESET, hierarchy])
+    stream = load(twice, PACKING)
+    trees = [part.parts[0] for part in stream.contents if isinstance(part, JavaObject)]
+    found = [[serialise([view.node]) for view, _ in walk(tree)] for tree in trees]
+    assert len(found[0]) == CELLS + 3
+    assert found[0] == found[1]
+    assert serialise(stream.contents) == twice
 
 
 def test_real_cells_are_packed_and_come_back(data_dir: Path) -> None:

@@ -51,9 +51,12 @@ class NativeProject(ProjectFolder):
             raise WriteError(f"{path}: {error}") from error
         after = data.digest()
 
+        held = [data]
+
         def write(beside: Path) -> None:
+            # let go of then: the check reads as much again
             with beside.open("wb") as file:
-                data.write(file.write)
+                held.pop().write(file.write)
 
         def verify(beside: Path) -> None:
             if not _is_meant(beside.read_bytes(), after, base, results):

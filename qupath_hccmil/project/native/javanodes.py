@@ -16,6 +16,12 @@ from collections.abc import Sequence
 
 from qupath_hccmil.errors import UnsupportedDataError
 
+FIRST_HANDLE = 0x7E0000
+
+# codes that begin a part
+NULL, REFERENCE, CLASSDESC, OBJECT, STRING, ARRAY, CLASS, BLOCK = range(0x70, 0x78)
+END_BLOCK, RESET_CODE, LONG_BLOCK, EXCEPTION, LONG_STRING, PROXY, ENUM_CODE = range(0x78, 0x7F)
+
 END = b"\x78"
 RESET = b"\x79"
 

@@ -17,17 +17,32 @@ from typing import Any, NamedTuple
 from qupath_hccmil.errors import UnsupportedDataError
 from qupath_hccmil.project.native.collection import no_collection
 from qupath_hccmil.project.native.javanodes import (
+    ARRAY,
+    BLOCK,
     BLOCK_DATA,
+    CLASS,
+    CLASSDESC,
     CONTENTS,
     END,
+    END_BLOCK,
     ENUM,
+    ENUM_CODE,
     EXTERNALIZABLE,
+    FIRST_HANDLE,
     ITEM,
+    LONG_BLOCK,
+    LONG_STRING,
     MAX_NESTED_CLASSES,
+    NULL,
+    OBJECT,
     PACKABLE,
+    PROXY,
+    REFERENCE,
     RESET,
+    RESET_CODE,
     SERIALIZABLE,
     SIZES,
+    STRING,
     WRITE_METHOD,
     ClassDesc,
     Desc,
@@ -42,12 +57,9 @@ from qupath_hccmil.project.native.javanodes import (
     ProxyDesc,
 )
 from qupath_hccmil.project.native.packed import Archive, Packer, Packing, Run
+from qupath_hccmil.project.native.records import Source
 
 HEADER = b"\xac\xed\x00\x05"
-FIRST_HANDLE = 0x7E0000
-
-NULL, REFERENCE, CLASSDESC, OBJECT, STRING, ARRAY, CLASS, BLOCK = range(0x70, 0x78)
-END_BLOCK, RESET_CODE, LONG_BLOCK, EXCEPTION, LONG_STRING, PROXY, ENUM_CODE = range(0x78, 0x7F)
 
 # bytes that are collected before they are handed on
 _CHUNK = 1 << 20
@@ -101,8 +113,7 @@ def parse(data: bytes, packing: Packing | None = None) -> JavaStream:
         raise UnsupportedDataError("is not a Java serialization stream")
     packer = None
     if packing is not None:
-        archive = Archive(data, lambda start, first: _record(archive, start, first))
-        packer = Packer(archive, packing)
+        packer = Packer(Archive(Source(data), _record), packing)
     parser = _Parser(data, packer)
     with no_collection():
         try:
@@ -175,11 +186,13 @@ class _Handles(list[Node]):
         return super().__getitem__(own) if own >= 0 else self._known[index]
 
 
-def _record(archive: Archive, start: int, first: int) -> tuple[JavaObject, list[Node]]:
+def _record(
+    data: bytes, mentioned: dict[int, Node], start: int, first: int
+) -> tuple[JavaObject, list[Node]]:
     """Parse a record that was packed; return its node and all that have handles in it."""
-    parser = _Parser(archive.source.data)
+    parser = _Parser(data)
     parser.position = start
-    parser.handles = own = _Handles(archive.nodes, first)
+    parser.handles = own = _Handles(mentioned, first)
     found: list[Part] = []
     parser.item((ITEM,), found)
     parser.handlers.clear()

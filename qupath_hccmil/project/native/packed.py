@@ -10,9 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from qupath_hccmil.project.native.javanodes import Desc, JavaObject, Node
+from qupath_hccmil.project.native.javanodes import FIRST_HANDLE, Desc, JavaObject, Node
 from qupath_hccmil.project.native.records import (
-    FIRST_HANDLE,
     Field,
     Free,
     Ints,
@@ -32,7 +31,7 @@ _LONGEST_WAIT = 256
 # records whose references are rewritten at a time
 _CHUNK = 1 << 14
 
-Read = Callable[[int, int], tuple[JavaObject, list[Node]]]
+Read = Callable[[bytes, dict[int, Node], int, int], tuple[JavaObject, list[Node]]]
 
 
 class Packing(NamedTuple):
@@ -52,24 +51,31 @@ class Packing(NamedTuple):
 
 
 class Archive:
-    """What the runs of one stream share.
+    """What the runs of one stream share, up to a reset of it.
+
+    Parameters
+    ----------
+    source : Source
+    parse : callable
+        Makes the node of a record: takes all bytes, what records mention, where the record
+        begins and its first handle; returns all that has handles in it, too.
 
     Attributes
     ----------
-    source : Source
     shapes : list of Shape
     nodes : dict of int to Node
         What records mention, by its handle in the stream (counted from 0).
-    read : callable
-        Makes the node of the record at an offset, whose first handle is given; returns all that
-        has handles in it, too.
     """
 
-    def __init__(self, data: bytes, read: Read) -> None:
-        self.source = Source(data)
+    def __init__(self, source: Source, parse: Read) -> None:
+        self.source = source
+        self.parse = parse
         self.shapes: list[Shape] = []
         self.nodes: dict[int, Node] = {}
-        self.read = read
+
+    def read(self, start: int, first: int) -> tuple[JavaObject, list[Node]]:
+        """Return the node of a record, and all that has handles in it."""
+        return self.parse(self.source.data, self.nodes, start, first)
 
 
 class Group(NamedTuple):
@@ -292,7 +298,8 @@ class Packer:
         self._next_wait = 1
 
     def forget(self) -> None:
-        """Forget shapes: their handles mean nothing behind a reset of the stream."""
+        """Begin anew: the handles so far mean nothing behind a reset of the stream."""
+        self._archive = Archive(self._archive.source, self._archive.parse)
         self._by_class.clear()
 
     def run(self, node: JavaObject, start: int, end: int, handles: list[Node]) -> Run | None:

@@ -15,8 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qupath_hccmil.project.native.javanodes import (
+    ARRAY,
     END,
+    FIRST_HANDLE,
     ITEM,
+    NULL,
+    OBJECT,
+    REFERENCE,
+    STRING,
     ClassDesc,
     JavaObject,
     JavaString,
@@ -27,9 +33,6 @@ from qupath_hccmil.project.native.javanodes import (
 
 Ints = NDArray[np.int64]
 Path = tuple[int, ...]
-
-NULL, REFERENCE, OBJECT, STRING, ARRAY = 0x70, 0x71, 0x73, 0x74, 0x75
-FIRST_HANDLE = 0x7E0000
 
 _MAX_DEPTH = 8
 # a primitive field this short is part of the shape: flags and counts
