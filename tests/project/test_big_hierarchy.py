@@ -38,11 +38,14 @@ from qupath_hccmil.project.native.results import (
     remove_results,
 )
 from qupath_hccmil.project.sameness import same_results
-from tests.conftest import ROOT
+from tests.conftest import ROOT, qupath_dirs
 from tests.project.big_image import MEASUREMENTS, big_data, write_big_project
 from tests.project.big_results import STATUS, some_results
+from tests.project.conftest import QuPathProcess
 
 CELLS = 600
+
+QuPaths = Callable[[Path], QuPathProcess]
 
 
 @pytest.fixture(scope="module")
@@ -374,3 +377,36 @@ def test_objects_of_one_kind_share_a_group(content: bytes) -> None:
     assert len(groups) == 1
     assert isinstance(groups[0].example, JavaObject)
     assert class_name(groups[0].example) == "PathCellObject"
+
+
+@pytest.mark.qupath
+def test_paquo_looks_at_no_cell_alone(tmp_path: Path, qupaths: QuPaths) -> None:
+    """Ten times the cells are not a step more in Python."""
+    if not qupath_dirs():
+        pytest.skip("no QuPath: set PAQUO_QUPATH_DIR or install it as /opt/QuPath-*")
+    folders = [write_big_project(tmp_path / str(n), n).parent for n in (100, 1000)]
+    start = qupaths(qupath_dirs()[-1])
+    # with results of ours in it there is more to do
+    start("steps_while_scoring", folders[1:], 10)
+    few, many = start("steps_while_scoring", folders, 10)
+    assert few > 100
+    assert many < 1.02 * few
+
+
+@pytest.mark.qupath
+def test_qupath_finds_all_cells_in_what_was_written(tmp_path: Path, qupath: QuPathProcess) -> None:
+    folder = write_big_project(tmp_path / "p", 2000).parent
+    untouched = qupath("read", folder)[0]
+    assert untouched.object_count == 2000
+    with NativeProject(folder) as project:
+        (entry,) = project.images
+        state = project.read(entry)
+        results = some_results([each.id for each in state.annotations], 40)
+        project.write(entry, results, state.stamp)
+        ours = project.read(entry)
+    theirs = qupath("read", folder)[0]
+    assert theirs.object_count == ours.object_count == 2000
+    assert same_results(theirs.results, ours.results)
+    assert [each.measurements for each in theirs.annotations] == [
+        each.measurements for each in ours.annotations
+    ]
