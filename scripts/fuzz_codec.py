@@ -11,6 +11,7 @@ Prints one JSON line.
 """
 
 import argparse
+import contextlib
 import json
 import mmap
 import os
@@ -159,12 +160,16 @@ def _data_outcome(content: bytes) -> str:
         return "changed by reading"
     counts(data)
     remove_results(data)
-    if data.version != "3":
-        return SAME
+    with contextlib.suppress(HccMilError):
+        data.require_writable()
+        return _scored_outcome(data, [each.id for each in annotations])
+    return SAME
+
+
+def _scored_outcome(data: QpData, annotations: list[str]) -> str:
     base = data.to_bytes()
-    found = list(dict.fromkeys(each.id for each in annotations))
-    if len(found) > 1 and len(found) == len(annotations):
-        add_results(data, some_results(found, 3))
+    if len(annotations) > 1 and len(set(annotations)) == len(annotations):
+        add_results(data, some_results(annotations, 3))
         again = QpData(data.to_bytes())
         remove_results(again)
         if again.to_bytes() != base:

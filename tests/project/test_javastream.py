@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qupath_hccmil.errors import UnsupportedDataError
+from qupath_hccmil.project.native import measurements
 from qupath_hccmil.project.native.javaclasses import ClassBook, hash_order, list_items, map_items
 from qupath_hccmil.project.native.javanodes import (
     END,
@@ -30,6 +31,7 @@ from qupath_hccmil.project.native.javanodes import (
     payload,
 )
 from qupath_hccmil.project.native.javastream import HEADER, load, parse, serialise
+from qupath_hccmil.project.native.measurements import NamePool
 from qupath_hccmil.project.native.newdata import NewAnnotation, new_data
 from tests.project.shapes import HOLED
 
@@ -340,3 +342,23 @@ def test_lists_and_maps_come_back() -> None:
         assert [str(item) for item in list_items(each)] == ["a", "b", "c"]
     for each in contents[3:]:
         assert [str(key) for key, _ in map_items(each)] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 3, 66, -1])
+def test_a_list_that_miscounts_its_items_is_damaged(wrong: int) -> None:
+    node = ClassBook().array_list([JavaString.of("a"), JavaString.of("b")])
+    node.parts[0] = struct.pack(">i", wrong)
+    with pytest.raises(UnsupportedDataError, match="damaged list"):
+        list_items(node)
+
+
+def test_a_list_of_measurements_in_another_form_is_not_changed() -> None:
+    """Java may leave room at its end: when ours are taken out, that could not be made again."""
+    pool = NamePool(ClassBook(), immutable=True)
+    node = pool.general_list({"a": 1.0})
+    inner = node.parts[0]
+    assert isinstance(inner, JavaObject)
+    inner.parts[1] = block(struct.pack(">i", 10))
+    assert measurements.read(node) == {"a": 1.0}
+    with pytest.raises(UnsupportedDataError, match="no QuPath wrote"):
+        pool.add(node, {"b": 2.0})

@@ -227,5 +227,8 @@ def _replace_items(node: Part, items: Sequence[Part]) -> None:
         raise UnsupportedDataError("holds measurements in an unknown list")
     size = struct.pack(">i", len(items))
     start, end = written(node, "java.util.ArrayList")
+    if node.parts[start] != block(node.parts[0] if isinstance(node.parts[0], bytes) else b""):
+        # it could not be made again when ours are taken out
+        raise UnsupportedDataError("holds measurements in a list that no QuPath wrote")
     node.parts[start:end] = [block(size), *items]
     node.parts[0] = size
