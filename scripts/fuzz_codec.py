@@ -11,7 +11,6 @@ Prints one JSON line.
 """
 
 import argparse
-import contextlib
 import json
 import mmap
 import os
@@ -160,21 +159,26 @@ def _data_outcome(content: bytes) -> str:
         return "changed by reading"
     counts(data)
     remove_results(data)
-    with contextlib.suppress(HccMilError):
+    try:
         data.require_writable()
-        return _scored_outcome(data, [each.id for each in annotations])
-    return SAME
-
-
-def _scored_outcome(data: QpData, annotations: list[str]) -> str:
+    except HccMilError:
+        # read only
+        return SAME
     base = data.to_bytes()
-    if len(annotations) > 1 and len(set(annotations)) == len(annotations):
-        add_results(data, some_results(annotations, 3))
-        again = QpData(data.to_bytes())
-        remove_results(again)
-        if again.to_bytes() != base:
-            return "not the same when ours are taken out again"
+    found = [each.id for each in annotations]
+    if len(found) > 1 and len(set(found)) == len(found):
+        add_results(data, some_results(found, 3))
+        return _cleared_outcome(data.to_bytes(), base)
     return SAME
+
+
+def _cleared_outcome(scored: bytes, base: bytes) -> str:
+    try:
+        again = QpData(scored)
+    except HccMilError as error:
+        return f"what we wrote is refused: {error}"
+    remove_results(again)
+    return SAME if again.to_bytes() == base else "not the same when ours are taken out again"
 
 
 def _project_outcome(content: bytes, scratch: Path) -> str:
