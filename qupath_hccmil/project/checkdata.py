@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from qupath_hccmil.project.boundedjson import parse_json
 from qupath_hccmil.project.checkparts import plain
 from qupath_hccmil.project.native import measurements
 from qupath_hccmil.project.native.javaclasses import class_name, field, map_items, text
@@ -39,6 +39,9 @@ def data_difference(before: QpData, after: QpData) -> Iterator[str]:
     """Differences in all that is not ours; takes our results out of both."""
     for data in (before, after):
         remove_results(data)
+    if before.digest() == after.digest():
+        # no need to look at each of a million cells
+        return
     yield from changed(_image(before), _image(after))
     if not _same_stains(stains_of(before), stains_of(after)):
         yield f"stains: {stains_of(before)} -> {stains_of(after)}"
@@ -52,7 +55,7 @@ def data_difference(before: QpData, after: QpData) -> Iterator[str]:
 def _image(data: QpData) -> dict[str, Any]:
     """What holds for the image as a whole."""
     try:
-        server = json.loads(data.server_json)
+        server = parse_json(data.server_json)
     except ValueError:  # QuPath 0.2 has a path there
         server = data.server_json
     parts: dict[str, list[Part]] = {}
@@ -93,7 +96,7 @@ def _traits(view: PathObject, parent: PathObject | None) -> dict[str, Any]:
         "name": view.name,
         "colour": view.colour,
         "parent": parent.id if parent else None,
-        "children": [PathObject(child).id for child in view.children],
+        "children": [PathObject(child).id for child in view.unpack_children()],
         "metadata": {key: value for key, value in view.metadata.items() if key != OBJECT_ID},
         # as bits: a NaN is equal to itself then, and nothing else is
         "measurements": [
@@ -187,7 +190,12 @@ def _same_stains(before: str, after: str) -> bool:
         return True
     if not (before and after):
         return False
-    one, two = json.loads(before), json.loads(after)
+    try:
+        one, two = parse_json(before), parse_json(after)
+    except ValueError:
+        return False
+    if not (isinstance(one, dict) and isinstance(two, dict)):
+        return False
     return bool(one.keys() == two.keys()) and all(
         one[key] == two[key] or _close_numbers(one[key], two[key]) for key in one
     )
@@ -196,7 +204,7 @@ def _same_stains(before: str, after: str) -> bool:
 def _close_numbers(before: str, after: str) -> bool:
     try:
         one, two = (np.array(each.split(), dtype=np.float64) for each in (before, after))
-    except ValueError:
+    except (ValueError, AttributeError):
         return False
     return one.shape == two.shape and np.allclose(one, two, rtol=0, atol=_STAIN_TOLERANCE)
 

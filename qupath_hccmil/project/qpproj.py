@@ -7,6 +7,7 @@ them writable, and writes all of a project to change one entry.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import ProjectError
+from qupath_hccmil.project.boundedjson import bounded_int, parse_json
 from qupath_hccmil.project.jsonsplice import items, members
 from qupath_hccmil.project.model import ImageEntry, Server, ServerView
 from qupath_hccmil.project.names import is_ours
@@ -51,7 +53,7 @@ class ProjectFile:
     images: tuple[ImageEntry, ...]
 
 
-_DAMAGES = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
+_DAMAGES = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
 def project_file(path: Path) -> Path:
@@ -109,7 +111,7 @@ def read_project(path: Path) -> ProjectFile:
 @lru_cache(maxsize=2)
 def _understood(content: bytes) -> tuple[str, str | None, tuple[ImageEntry, ...]]:
     """Version, previous URI and images of the bytes of a ``.qpproj``."""
-    found = json.loads(content.decode("utf-8-sig"))
+    found = parse_json(content)
     images = tuple(_entry(each) for each in found.get("images", []))
     return str(found.get("version") or ""), found.get("uri"), images
 
@@ -126,7 +128,7 @@ def with_our_metadata(content: bytes, entry_id: str, ours: Mapping[str, str]) ->
     top = members(text, len(_MARK) if text.startswith(_MARK) else 0)
     for start, _ in items(text, top["images"][0]):
         entry = members(text, start)
-        if _entry_id(json.loads(text[slice(*entry["entryID"])])) == entry_id:
+        if _entry_id(parse_json(text[slice(*entry["entryID"])])) == entry_id:
             break
     else:
         raise ProjectError(f"image {entry_id} is no longer in the project; open the project again")
@@ -150,10 +152,7 @@ def with_classes(content: bytes, colours: Mapping[str, int]) -> bytes | None:
     colours : mapping of str to int
         Packed RGB.
     """
-    try:
-        listed: dict[str, Any] = json.loads(content.decode("utf-8-sig")) if content else {}
-    except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
+    listed: dict[str, Any] = parse_json(content) if content else {}
     classes = listed.setdefault("pathClasses", [])
     known = {each.get("name") for each in classes}
     new = [
@@ -188,8 +187,8 @@ def summary(
         When the data were written, milliseconds since 1970.
     """
     try:
-        before = json.loads(content.decode("utf-8")) if content else {}
-    except (ValueError, RecursionError):
+        before = parse_json(content) if content else {}
+    except ValueError:
         before = {}
     if not isinstance(before, dict):
         before = {}
@@ -212,7 +211,7 @@ def summary(
 
 def _entry_id(raw: Any) -> str:
     """Return what names the folder of an image: nothing but a number may come in."""
-    return str(int(raw))
+    return str(bounded_int(raw))
 
 
 def _entry(raw: Mapping[str, Any]) -> ImageEntry:
@@ -233,7 +232,7 @@ def _server(raw: Mapping[str, Any]) -> Server:
         inner = inner["builder"]
     metadata = raw.get("metadata") or inner.get("metadata") or {}
     calibration = metadata.get("pixelCalibration") or {}
-    size = [int(metadata.get(side) or 0) for side in ("width", "height")]
+    size = [bounded_int(metadata.get(side) or 0) for side in ("width", "height")]
     pixel = [_micrometres(calibration.get(side)) for side in ("pixelWidth", "pixelHeight")]
     if not raw.get("metadata"):
         size, pixel = _seen_through(views, size, pixel)
@@ -246,8 +245,8 @@ def _server(raw: Mapping[str, Any]) -> Server:
         height=size[1],
         pixel_width=pixel[0],
         pixel_height=pixel[1],
-        size_z=int(metadata.get("sizeZ") or 1),
-        size_t=int(metadata.get("sizeT") or 1),
+        size_z=bounded_int(metadata.get("sizeZ") or 1),
+        size_t=bounded_int(metadata.get("sizeT") or 1),
         is_rgb=bool(metadata.get("isRGB", True)),
         views=tuple(views),
     )
@@ -269,7 +268,8 @@ def _view(raw: Mapping[str, Any]) -> ServerView:
 
 
 def _box(region: Mapping[str, Any]) -> tuple[int, int, int, int]:
-    return int(region["x"]), int(region["y"]), int(region["width"]), int(region["height"])
+    x, y, width, height = (bounded_int(region[key]) for key in ("x", "y", "width", "height"))
+    return x, y, width, height
 
 
 def _seen_through(
@@ -289,7 +289,7 @@ def _micrometres(length: Mapping[str, Any] | None) -> float | None:
     if not length or length.get("unit") not in ("µm", "μm", "um"):
         return None
     value = float(length["value"])
-    return value if value > 0 else None
+    return value if 0 < value < math.inf else None
 
 
 def _rendered(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ from qupath_hccmil.project.paquo.engine import PaquoProject
 from qupath_hccmil.project.paquo.javadata import read_data, write_data
 from qupath_hccmil.project.paquo.javaobjects import annotations_of, descendants, our_tiles
 from qupath_hccmil.project.paquo.jvm import java, start_qupath
+from tests.project.big_results import score
 
 
 def version() -> str:
@@ -187,6 +188,31 @@ def used_memory_while(path: Path, results: ImageResults, at: list[int]) -> list[
     return used
 
 
+def steps_while_scoring(paths: list[Path], tiles: int) -> list[int]:
+    """Lines that Python runs in the paquo engine while it reads and writes each first image."""
+    steps = 0
+
+    def trace(frame: Any, event: str, _: object) -> Any:
+        nonlocal steps
+        if "paquo" not in frame.f_code.co_filename:
+            return None
+        steps += 1
+        return trace
+
+    # what is made once a process is of no image
+    score(paths[0], tiles, "paquo")
+    found = []
+    for path in paths:
+        steps = 0
+        sys.settrace(trace)
+        try:
+            score(path, tiles, "paquo")
+        finally:
+            sys.settrace(None)
+        found.append(steps)
+    return found
+
+
 TASKS = {
     task.__name__: task
     for task in (
@@ -204,6 +230,7 @@ TASKS = {
         pixels,
         put_into_our_tile,
         used_memory_while,
+        steps_while_scoring,
     )
 }
 

@@ -2,6 +2,7 @@
 
 import random
 import struct
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qupath_hccmil.errors import UnsupportedDataError
+from qupath_hccmil.project.native import measurements
 from qupath_hccmil.project.native.javaclasses import ClassBook, hash_order, list_items, map_items
 from qupath_hccmil.project.native.javanodes import (
     END,
@@ -29,6 +31,7 @@ from qupath_hccmil.project.native.javanodes import (
     payload,
 )
 from qupath_hccmil.project.native.javastream import HEADER, load, parse, serialise
+from qupath_hccmil.project.native.measurements import NamePool
 from qupath_hccmil.project.native.newdata import NewAnnotation, new_data
 from tests.project.shapes import HOLED
 
@@ -238,6 +241,46 @@ def test_garbage_is_refused(content: bytes) -> None:
         load(content)
 
 
+def _class(name: bytes, flags: int, fields: bytes, parent: bytes) -> bytes:
+    """Describe a class; `parent` is another description, a mention or null."""
+    head = b"\x72" + struct.pack(">H", len(name)) + name + bytes(8) + bytes((flags,))
+    return head + fields + b"\x78" + parent
+
+
+def test_a_long_chain_of_super_classes_is_refused() -> None:
+    """Each mentions the one before: there is no nesting in it, only in what it means."""
+    content = bytearray(HEADER)
+    parent = b"\x70"
+    for number in range(5000):
+        # as a value, then as the super class of the next
+        content += b"\x76" + _class(b"a", 2, b"\0\0", parent)
+        parent = b"\x71" + struct.pack(">I", 0x7E0000 + 2 * number)
+    with pytest.raises(UnsupportedDataError):
+        load(bytes(content))
+
+
+def test_a_count_takes_no_memory_before_its_items_come() -> None:
+    """Arrays in arrays, each of which says that it fills the rest of the file."""
+    size = 200_000
+    first = b"\x75" + _class(b"[La;", 2, b"\0\0", b"\x70") + struct.pack(">i", size)
+    inner = b"\x75\x71\x00\x7e\x00\x00" + struct.pack(">i", size)
+    content = HEADER + first + inner * 20_000 + b"\x70" * size
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnsupportedDataError):
+            load(content)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 40 * len(content)
+
+
+def test_an_array_of_many_nothings_comes_back() -> None:
+    array = ObjectArray(ClassDesc(b"[La;", bytes(8), 2, ()), [None] * 5000)
+    written = serialise([array])
+    assert serialise(load(written).contents) == written
+
+
 def test_blocks_keep_the_header_they_came_with() -> None:
     """Java writes a short one; another writer's long one is valid too."""
     content = HEADER + b"\x7a\x00\x00\x00\x01a"
@@ -299,3 +342,23 @@ def test_lists_and_maps_come_back() -> None:
         assert [str(item) for item in list_items(each)] == ["a", "b", "c"]
     for each in contents[3:]:
         assert [str(key) for key, _ in map_items(each)] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 3, 66, -1])
+def test_a_list_that_miscounts_its_items_is_damaged(wrong: int) -> None:
+    node = ClassBook().array_list([JavaString.of("a"), JavaString.of("b")])
+    node.parts[0] = struct.pack(">i", wrong)
+    with pytest.raises(UnsupportedDataError, match="damaged list"):
+        list_items(node)
+
+
+def test_a_list_of_measurements_in_another_form_is_not_changed() -> None:
+    """Java may leave room at its end: when ours are taken out, that could not be made again."""
+    pool = NamePool(ClassBook(), immutable=True)
+    node = pool.general_list({"a": 1.0})
+    inner = node.parts[0]
+    assert isinstance(inner, JavaObject)
+    inner.parts[1] = block(struct.pack(">i", 10))
+    assert measurements.read(node) == {"a": 1.0}
+    with pytest.raises(UnsupportedDataError, match="no QuPath wrote"):
+        pool.add(node, {"b": 2.0})

@@ -10,6 +10,7 @@ from qupath_hccmil.project.model import EngineName, ImageResults
 from qupath_hccmil.project.native.qpdata import QpData
 from qupath_hccmil.project.native.results import add_results, counts, read_data, remove_results
 from qupath_hccmil.project.sameness import same_results
+from qupath_hccmil.project.writing.files import stamp_bytes
 
 
 class NativeProject(ProjectFolder):
@@ -42,16 +43,20 @@ class NativeProject(ProjectFolder):
             if not (remove_results(data) or for_data(results)):
                 return None
             data.require_writable()
-            base = data.to_bytes()
+            base = data.digest()
             add_results(data, results)
         except UnsupportedDataError as error:
             raise UnsupportedDataError(f"{path}: {error}") from error
         except WriteError as error:
             raise WriteError(f"{path}: {error}") from error
-        after = data.to_bytes()
+        after = data.digest()
+
+        held = [data]
 
         def write(beside: Path) -> None:
-            beside.write_bytes(after)
+            # let go of then: the check reads as much again
+            with beside.open("wb") as file:
+                held.pop().write(file.write)
 
         def verify(beside: Path) -> None:
             if not _is_meant(beside.read_bytes(), after, base, results):
@@ -80,12 +85,12 @@ def parse(path: Path) -> QpData:
         ) from error
 
 
-def _is_meant(content: bytes, after: bytes, base: bytes, results: ImageResults) -> bool:
+def _is_meant(content: bytes, after: str, base: str, results: ImageResults) -> bool:
     """Whether a written file has the results, and is the user's data without them."""
-    if content != after:
+    if stamp_bytes(content) != after:
         return False
     data = QpData(content)
     if not same_results(read_data(data)[2], results):
         return False
     remove_results(data)
-    return data.to_bytes() == base
+    return data.digest() == base

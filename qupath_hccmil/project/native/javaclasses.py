@@ -353,6 +353,8 @@ def list_items(node: Part) -> list[Part]:
     if isinstance(node, JavaObject):
         if kind in ("ArrayList", "CollSer"):
             start, end = written(node, f"java.util.{kind}")
+            if kind == "ArrayList" and integer_value(node.parts[0]) != end - start - 1:
+                raise UnsupportedDataError("holds a damaged list")
             return node.parts[start + 1 : end]
         if kind == "Arrays$ArrayList":
             array = field(node, "a")

@@ -16,6 +16,12 @@ from collections.abc import Sequence
 
 from qupath_hccmil.errors import UnsupportedDataError
 
+FIRST_HANDLE = 0x7E0000
+
+# codes that begin a part
+NULL, REFERENCE, CLASSDESC, OBJECT, STRING, ARRAY, CLASS, BLOCK = range(0x70, 0x78)
+END_BLOCK, RESET_CODE, LONG_BLOCK, EXCEPTION, LONG_STRING, PROXY, ENUM_CODE = range(0x78, 0x7F)
+
 END = b"\x78"
 RESET = b"\x79"
 
@@ -86,6 +92,7 @@ class ClassDesc(Node):
         "_plan",
         "_short",
         "annotation",
+        "depth",
         "fields",
         "flags",
         "name",
@@ -109,6 +116,7 @@ class ClassDesc(Node):
         self.fields = tuple(fields)
         self.annotation = list(annotation)
         self.parent = parent
+        self.depth: int = parent.depth + 1 if parent else 0
         self._plan: tuple[int, ...] | None = None
         self._short: str | None = None
         self._layout: Layout | None = None
@@ -153,7 +161,7 @@ class ClassDesc(Node):
 class ProxyDesc(Node):
     """The class of a dynamic proxy: the interfaces it implements."""
 
-    __slots__ = ("annotation", "interfaces", "parent")
+    __slots__ = ("annotation", "depth", "interfaces", "parent")
 
     def __init__(
         self,
@@ -164,6 +172,7 @@ class ProxyDesc(Node):
         self.handle = -1
         self.interfaces = tuple(interfaces)
         self.parent = parent
+        self.depth: int = parent.depth + 1 if parent else 0
         self.annotation = list(annotation)
 
     @property
@@ -232,6 +241,11 @@ class JavaClass(Node):
 
 ITEM = -1
 CONTENTS = -2
+# as CONTENTS, where the objects among the parts may stay packed
+PACKABLE = -3
+
+# classes in classes: QuPath's deepest chain has six
+MAX_NESTED_CLASSES = 50
 
 
 def _layout(desc: ClassDesc) -> Layout:

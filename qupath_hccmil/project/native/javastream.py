@@ -4,27 +4,45 @@ Format: Java Object Serialization Specification, chapter 6. What was read and is
 written back byte for byte; :func:`load` refuses bytes for which that does not hold.
 
 Nothing in here recurses with the depth of the data, and no length in the data is believed beyond
-the bytes that are there.
+the bytes that are there. Where the caller says which objects may stay packed, runs of them are
+kept as bytes (see :mod:`~qupath_hccmil.project.native.packed`).
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from qupath_hccmil.errors import UnsupportedDataError
 from qupath_hccmil.project.native.collection import no_collection
 from qupath_hccmil.project.native.javanodes import (
+    ARRAY,
+    BLOCK,
     BLOCK_DATA,
+    CLASS,
+    CLASSDESC,
     CONTENTS,
     END,
+    END_BLOCK,
     ENUM,
+    ENUM_CODE,
     EXTERNALIZABLE,
+    FIRST_HANDLE,
     ITEM,
+    LONG_BLOCK,
+    LONG_STRING,
+    MAX_NESTED_CLASSES,
+    NULL,
+    OBJECT,
+    PACKABLE,
+    PROXY,
+    REFERENCE,
     RESET,
+    RESET_CODE,
     SERIALIZABLE,
     SIZES,
+    STRING,
     WRITE_METHOD,
     ClassDesc,
     Desc,
@@ -38,15 +56,19 @@ from qupath_hccmil.project.native.javanodes import (
     PrimitiveArray,
     ProxyDesc,
 )
+from qupath_hccmil.project.native.packed import Archive, Packer, Packing, Run
+from qupath_hccmil.project.native.records import Source
 
 HEADER = b"\xac\xed\x00\x05"
-FIRST_HANDLE = 0x7E0000
 
-NULL, REFERENCE, CLASSDESC, OBJECT, STRING, ARRAY, CLASS, BLOCK = range(0x70, 0x78)
-END_BLOCK, RESET_CODE, LONG_BLOCK, EXCEPTION, LONG_STRING, PROXY, ENUM_CODE = range(0x78, 0x7F)
+# bytes that are collected before they are handed on
+_CHUNK = 1 << 20
 
-# classes in classes: QuPath's deepest chain has six
-MAX_NESTED_CLASSES = 50
+Bytes = bytes | bytearray | memoryview
+Plan = Sequence[int]
+
+# the plan of an object whose children may be packed
+_PARENT: Plan = (PACKABLE,)
 
 _INT = struct.Struct(">i")
 _UINT = struct.Struct(">I")
@@ -62,30 +84,37 @@ class JavaStream(NamedTuple):
     classes: list[ClassDesc]
 
 
-def load(data: bytes) -> JavaStream:
+def load(data: bytes, packing: Packing | None = None) -> JavaStream:
     """Parse a stream, and make sure that it would be written back byte for byte.
 
     Parameters
     ----------
     data : bytes
         The whole stream.
+    packing : Packing or None
+        Which objects may stay packed; None makes a node of each.
 
     Raises
     ------
     UnsupportedDataError
         It is no such stream, is truncated or damaged, or would not be written back the same.
     """
-    stream = parse(data)
-    if serialise(stream.contents) != data:
-        raise UnsupportedDataError("holds a Java stream that could not be written back the same")
+    stream = parse(data, packing)
+    same = _Same(data)
+    write(stream.contents, same)
+    if same.position != len(data):
+        raise _not_the_same()
     return stream
 
 
-def parse(data: bytes) -> JavaStream:
+def parse(data: bytes, packing: Packing | None = None) -> JavaStream:
     """Parse a stream without the check that :func:`load` adds."""
     if data[:4] != HEADER:
         raise UnsupportedDataError("is not a Java serialization stream")
-    parser = _Parser(data)
+    packer = None
+    if packing is not None:
+        packer = Packer(Archive(Source(data), _record), packing)
+    parser = _Parser(data, packer)
     with no_collection():
         try:
             return JavaStream(parser.contents(), parser.classes)
@@ -99,8 +128,22 @@ def parse(data: bytes) -> JavaStream:
 
 
 def serialise(contents: Sequence[Part]) -> bytes:
-    """Write contents as a stream; handles are given anew, in the order of writing."""
-    writer = _Writer()
+    """Return contents as the bytes of a stream."""
+    out = bytearray()
+    write(contents, out.extend)
+    return bytes(out)
+
+
+def write(contents: Sequence[Part], sink: Callable[[Bytes], object]) -> None:
+    """Write contents as a stream; handles are given anew, in the order of writing.
+
+    Parameters
+    ----------
+    contents : sequence of Part
+    sink : callable
+        Takes the bytes as they come; what it is given is only valid during the call.
+    """
+    writer = _Writer(sink)
     with no_collection():
         try:
             for part in contents:
@@ -108,10 +151,68 @@ def serialise(contents: Sequence[Part]) -> bytes:
                     writer.reset()
                 else:
                     writer.write((part,))
+            writer.flush()
         finally:
             writer.forget()
             writer.writers.clear()
-    return bytes(writer.out)
+
+
+class _Same:
+    """Takes what is written and compares it with what was read."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.position = 0
+
+    def __call__(self, content: Bytes) -> None:
+        if not self.data.startswith(content, self.position):
+            raise _not_the_same()
+        self.position += len(content)
+
+
+def _not_the_same() -> UnsupportedDataError:
+    return UnsupportedDataError("holds a Java stream that could not be written back the same")
+
+
+class _Handles(list[Node]):
+    """Handles of one record: its own, and those that it mentions."""
+
+    def __init__(self, known: dict[int, Node], first: int) -> None:
+        self._known = known
+        self._first = first
+
+    def __getitem__(self, index: Any) -> Any:
+        own = index - self._first
+        return super().__getitem__(own) if own >= 0 else self._known[index]
+
+
+def _record(
+    data: bytes, mentioned: dict[int, Node], start: int, first: int
+) -> tuple[JavaObject, list[Node]]:
+    """Parse a record that was packed; return its node and all that have handles in it."""
+    parser = _Parser(data)
+    parser.position = start
+    parser.handles = own = _Handles(mentioned, first)
+    found: list[Part] = []
+    parser.item((ITEM,), found)
+    parser.handlers.clear()
+    (node,) = found
+    if not isinstance(node, JavaObject):
+        raise KeyError
+    return node, own
+
+
+class _Items(Sequence[int]):
+    """The plan of an array: as many items as it says, and no memory for those that never come."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, step: Any) -> Any:
+        return ITEM
 
 
 class _Parser:
@@ -121,11 +222,14 @@ class _Parser:
     is to come (see `ClassDesc.plan`) and the list to put it in.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, packer: Packer | None = None) -> None:
         self.data = data
         self.position = len(HEADER)
+        self.packer = packer
         self.handles: list[Node] = []
-        self.opened: tuple[tuple[int, ...], list[Part]] | None = None
+        self.opened: tuple[Plan, list[Part]] | None = None
+        # the latest object that may be the first of a run, and where it begins
+        self.latest: tuple[Part, int] = (None, 0)
         self.depth = 0
         self.unfinished: set[int] = set()
         self.classes: list[ClassDesc] = []
@@ -151,15 +255,17 @@ class _Parser:
             if self.data[self.position] == RESET_CODE:
                 self.position += 1
                 self.handles = []
+                if self.packer is not None:
+                    self.packer.forget()
                 found.append(RESET)
             else:
                 self.item((ITEM,), found)
         return found
 
-    def item(self, plan: tuple[int, ...], parts: list[Part]) -> None:
+    def item(self, plan: Plan, parts: list[Part]) -> None:
         """Read what a plan says into a list, with all that is inside it."""
         data, handlers, unpack_uint = self.data, self.handlers, _UINT.unpack_from
-        stack: list[tuple[tuple[int, ...], int, list[Part]]] = []
+        stack: list[tuple[Plan, int, list[Part]]] = []
         step = 0
         while True:
             if step == len(plan):
@@ -185,10 +291,14 @@ class _Parser:
                 index = unpack_uint(data, self.position)[0] - FIRST_HANDLE
                 if index < 0:
                     raise IndexError
-                parts.append(self.handles[index])
+                node = self.handles[index]
+                parts.append(node if node.__class__ is not Run else self.unpacked(index))
                 self.position += 4
                 continue
-            parts.append(handlers[code]())
+            if what == PACKABLE and code == OBJECT:
+                self.child(parts)
+            else:
+                parts.append(handlers[code]())
             if self.opened is not None:
                 stack.append((plan, step, parts))
                 plan, parts = self.opened
@@ -213,7 +323,35 @@ class _Parser:
         index = self.number(_UINT) - FIRST_HANDLE
         if index < 0:
             raise IndexError
+        node = self.handles[index]
+        return node if node.__class__ is not Run else self.unpacked(index)
+
+    def unpacked(self, index: int) -> Node:
+        """Return what has a handle in a run: its record becomes a node of the tree."""
+        run = self.handles[index]
+        if not isinstance(run, Run):
+            raise KeyError
+        number = run.at_handle(index)
+        first = int(run.firsts[number])
+        own = run.unpack(number)
+        self.handles[first : first + len(own)] = own
         return self.handles[index]
+
+    def child(self, parts: list[Part]) -> None:
+        """Read one object, or a run of such as the one before."""
+        begun = self.position - 1
+        node, before = self.latest
+        if self.packer is not None and parts and parts[-1] is node and isinstance(node, JavaObject):
+            run = self.packer.run(node, before, begun, self.handles)
+            if run is not None:
+                parts.append(run)
+                self.handles.extend([run] * run.handles)
+                self.position = int(run.ends[-1])
+                return
+        made = self.object()
+        parts.append(made)
+        if self.opened is not None and self.opened[0] is _PARENT:
+            self.latest = (made, begun)
 
     def object(self) -> JavaObject:
         desc = self.desc()
@@ -223,6 +361,8 @@ class _Parser:
         if desc is None:
             raise KeyError
         self.opened = (desc.plan, parts)
+        if self.packer is not None and self.packer.packing.parents(desc):
+            self.opened = (_PARENT, parts)
         return node
 
     def array(self) -> ObjectArray | PrimitiveArray:
@@ -240,7 +380,7 @@ class _Parser:
         elif kind in "L[" and 0 <= count <= len(self.data) - self.position:
             parts: list[Part] = []
             node = ObjectArray(desc, parts)
-            self.opened = ((ITEM,) * count, parts)
+            self.opened = (_Items(count) if count > 16 else (ITEM,) * count, parts)
         else:
             raise IndexError
         self.handles[index] = node
@@ -339,6 +479,10 @@ class _Parser:
         annotation: list[Part] = []
         self.item((CONTENTS,), annotation)
         parent = self.desc()
+        if parent is not None:
+            node.depth = parent.depth + 1
+        if node.depth > MAX_NESTED_CLASSES:
+            raise KeyError
         self.unfinished.discard(id(node))
         self.depth -= 1
         return annotation, parent
@@ -362,8 +506,9 @@ def _check_class(desc: ClassDesc) -> None:
 class _Writer:
     """Appends to `out`."""
 
-    def __init__(self) -> None:
+    def __init__(self, sink: Callable[[Bytes], object]) -> None:
         self.out = bytearray(HEADER)
+        self.sink = sink
         self.written: list[Node] = []
         self.next = FIRST_HANDLE
         self.writers: dict[type, Callable[..., Sequence[Part]]] = {
@@ -375,21 +520,28 @@ class _Writer:
             JavaClass: self.java_class,
             ClassDesc: self.class_desc,
             ProxyDesc: self.proxy_desc,
+            Run: self.run,
         }
+
+    def flush(self) -> None:
+        """Hand on what was collected."""
+        self.sink(self.out)
+        # a new one: what was handed on may still be looked at
+        self.out = bytearray()
 
     def write(self, parts: Sequence[Part]) -> None:
         """Write parts and all inside them."""
-        out, writers = self.out, self.writers
+        writers = self.writers
         stack: list[Iterator[Part]] = []
         rest = iter(parts)
         while True:
             for part in rest:
                 if type(part) is bytes:
-                    out += part
+                    self.out += part
                 elif part is None:
-                    out.append(NULL)
+                    self.out.append(NULL)
                 elif part.handle >= 0:  # type: ignore[union-attr]
-                    out += _REFERENCE.pack(REFERENCE, part.handle)  # type: ignore[union-attr]
+                    self.out += _REFERENCE.pack(REFERENCE, part.handle)  # type: ignore[union-attr]
                 elif inside := writers[part.__class__](part):
                     stack.append(rest)
                     rest = iter(inside)
@@ -416,7 +568,37 @@ class _Writer:
         self.next += 1
         self.written.append(node)
 
+    def run(self, run: Run) -> Sequence[Part]:
+        for piece in run.pieces():
+            if isinstance(piece, Run):
+                self.packed(piece)
+            else:
+                self.write((piece,))
+        return ()
+
+    def packed(self, run: Run) -> None:
+        """Write records as they are, but for the handles that they mention."""
+        nodes = run.archive.nodes
+        while len(run):
+            mentioned = run.mentioned()
+            # what they mention may have been written by an object that is no longer there: the
+            # first record that does so writes it then
+            unknown = [row for handle, row in mentioned.items() if nodes[handle].handle < 0]
+            count = min(unknown, default=len(run))
+            ready = run.part(slice(0, count))
+            self.flush()
+            handles = {each: nodes[each].handle - FIRST_HANDLE for each in mentioned}
+            moved = any(handles[each] not in (each, -1 - FIRST_HANDLE) for each in handles)
+            for content in ready.rewritten(handles) if moved else ready.stretches():
+                self.sink(content)
+            self.next += ready.handles
+            if count < len(run):
+                self.write((run.copy(count),))
+            run = run.part(slice(count + 1, None))
+
     def object(self, node: JavaObject) -> Sequence[Part]:
+        if len(self.out) > _CHUNK:
+            self.flush()
         self.out.append(OBJECT)
         self.desc(node.desc)
         self.assign(node)
@@ -470,15 +652,14 @@ class _Writer:
             self.write((node,))
 
     def class_desc(self, node: ClassDesc) -> Sequence[Part]:
-        out = self.out
-        out.append(CLASSDESC)
+        self.out.append(CLASSDESC)
         self.text(node.name)
-        out += node.suid
+        self.out += node.suid
         self.assign(node)
-        out.append(node.flags)
-        out += _SHORT.pack(len(node.fields))
+        self.out.append(node.flags)
+        self.out += _SHORT.pack(len(node.fields))
         for letter, name, kind in node.fields:
-            out += letter.encode("ascii")
+            self.out += letter.encode("ascii")
             self.text(name)
             if kind is not None:
                 self.write((kind,))

@@ -23,6 +23,7 @@ from qupath_hccmil.project.native.javaclasses import (
     written,
 )
 from qupath_hccmil.project.native.javanodes import (
+    ClassDesc,
     JavaObject,
     JavaString,
     Part,
@@ -57,6 +58,17 @@ def values(node: JavaObject) -> NDArray[np.float64]:
     """Return the values of a numeric list, in the order of its names."""
     array = _array(node)
     return np.frombuffer(array.data, f">f{array.size}").astype(np.float64)
+
+
+def values_at(node: JavaObject) -> int:
+    """Return which part the values of a numeric list are."""
+    _array(node)
+    return node.desc.layout["values"][0] if isinstance(node.desc, ClassDesc) else -1
+
+
+def value_size(node: JavaObject) -> int:
+    """Return the bytes of one value of a numeric list."""
+    return _array(node).size
 
 
 def _array(node: JavaObject) -> PrimitiveArray:
@@ -215,5 +227,8 @@ def _replace_items(node: Part, items: Sequence[Part]) -> None:
         raise UnsupportedDataError("holds measurements in an unknown list")
     size = struct.pack(">i", len(items))
     start, end = written(node, "java.util.ArrayList")
+    if node.parts[start] != block(node.parts[0] if isinstance(node.parts[0], bytes) else b""):
+        # it could not be made again when ours are taken out
+        raise UnsupportedDataError("holds measurements in a list that no QuPath wrote")
     node.parts[start:end] = [block(size), *items]
     node.parts[0] = size

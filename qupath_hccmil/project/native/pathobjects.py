@@ -5,6 +5,9 @@ from __future__ import annotations
 import struct
 import uuid
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
 
 from qupath_hccmil.errors import UnsupportedDataError
 from qupath_hccmil.project.native.javaclasses import (
@@ -15,6 +18,7 @@ from qupath_hccmil.project.native.javaclasses import (
     text,
 )
 from qupath_hccmil.project.native.javanodes import JavaObject, ObjectArray, Part, block
+from qupath_hccmil.project.native.packed import Run
 
 METADATA = "MetadataMap"
 OBJECT_ID = "Object ID"
@@ -33,6 +37,7 @@ PLURALS = {
 DETECTIONS = frozenset({"PathDetectionObject", "PathCellObject", "PathTileObject"})
 
 
+NAME_AT, METADATA_AT = 0, 2
 _NO_CHILDREN = block(struct.pack(">i", 0))
 
 
@@ -44,7 +49,7 @@ class PathObject:
     probability; then what a subclass adds.
     """
 
-    __slots__ = ("_at", "child_count", "node")
+    __slots__ = ("_at", "_child_parts", "child_count", "node")
 
     def __init__(self, node: Part) -> None:
         if not isinstance(node, JavaObject) or class_name(node) not in PLURALS:
@@ -62,7 +67,8 @@ class PathObject:
         self.child_count = _child_count(parts[at])
         # END behind them, and before it class, region and class probability
         behind = 1 if class_name(node) == "PathRootObject" else 4
-        if not 0 <= self.child_count <= len(parts) - at - 1 - behind:
+        self._child_parts = _parts_of_children(parts, at + 1, self.child_count)
+        if not 0 <= self._child_parts <= len(parts) - at - 1 - behind:
             raise UnsupportedDataError(f"holds a {class_name(node)} with missing children")
 
     @property
@@ -109,27 +115,51 @@ class PathObject:
 
     @property
     def children(self) -> list[Part]:
-        """Children, in order."""
+        """Children, in order; those in a :class:`Run` are not nodes yet."""
         first = self._at + 1
-        return self.node.parts[first : first + self.child_count]
+        found: list[Part] = []
+        for part in self.node.parts[first : first + self._child_parts]:
+            if isinstance(part, Run):
+                found.extend(part.pieces())
+            else:
+                found.append(part)
+        return found
 
     @children.setter
-    def children(self, nodes: Sequence[Part]) -> None:
+    def children(self, parts: Sequence[Part]) -> None:
         first = self._at + 1
-        self.node.parts[first : first + self.child_count] = nodes
-        self.node.parts[self._at] = block(struct.pack(">i", len(nodes)))
-        self.child_count = len(nodes)
+        self.node.parts[first : first + self._child_parts] = parts
+        self.child_count = sum(len(part) if isinstance(part, Run) else 1 for part in parts)
+        self.node.parts[self._at] = block(struct.pack(">i", self.child_count))
+        self._child_parts = len(parts)
+
+    def unpack_children(self) -> list[Part]:
+        """Make a node of each child, for good, and return them."""
+        for part in self.node.parts[self._at + 1 : self._at + 1 + self._child_parts]:
+            if isinstance(part, Run):
+                part.unpack_some(np.arange(len(part)))
+        return self.children
+
+    @property
+    def measurements_at(self) -> int:
+        """Which part the measurement list is."""
+        return self._at - 1
+
+    @property
+    def class_at(self) -> int:
+        """Which part the class is; the region follows it."""
+        return self._behind
 
     @property
     def _behind(self) -> int:
         """Where the class is, behind the children and whether the region is locked."""
-        at = self._at + 1 + self.child_count
+        at = self._at + 1 + self._child_parts
         return at + 1 if class_name(self.node.parts[at]) == "Boolean" else at
 
     @property
     def locked(self) -> bool:
         """Whether the region is locked."""
-        part = self.node.parts[self._at + 1 + self.child_count]
+        part = self.node.parts[self._at + 1 + self._child_parts]
         return isinstance(part, JavaObject) and part.parts[0] == b"\1"
 
     @property
@@ -163,13 +193,62 @@ def _child_count(part: Part) -> int:
     return block_int(part)
 
 
+def _parts_of_children(parts: Sequence[Part], first: int, count: int) -> int:
+    """How many parts the children are: those in a run are one."""
+    if count <= 0 or not any(part.__class__ is Run for part in parts):
+        return count
+    at, left = first, count
+    while left > 0 and at < len(parts):
+        part = parts[at]
+        left -= len(part) if isinstance(part, Run) else 1
+        at += 1
+    return at - first if left == 0 else -1
+
+
 def walk(root: Part) -> Iterator[tuple[PathObject, PathObject | None]]:
-    """Give all objects with their parents, depth first, in QuPath's order; the root first."""
+    """Give all objects with their parents, depth first, in QuPath's order; the root first.
+
+    Each becomes a node of the tree, so that it may be changed; see :func:`walk_packed`.
+    """
     stack: list[tuple[Part, PathObject | None]] = [(root, None)]
     while stack:
         node, parent = stack.pop()
         view = PathObject(node)
         yield view, parent
+        stack.extend((child, view) for child in reversed(view.unpack_children()))
+
+
+class Kin(NamedTuple):
+    """An object, or packed objects that have kind, class and names of measurements in common.
+
+    Attributes
+    ----------
+    view : PathObject
+        The object; of packed ones the first, which must not be changed.
+    parent : PathObject or None
+        None for the root.
+    number : int
+        How many objects it stands for.
+    packed : bool
+    """
+
+    view: PathObject
+    parent: PathObject | None
+    number: int = 1
+    packed: bool = False
+
+
+def walk_packed(root: Part) -> Iterator[Kin]:
+    """Give all objects, packed ones by their groups: depth first, in QuPath's order."""
+    stack: list[tuple[Part, PathObject | None]] = [(root, None)]
+    while stack:
+        part, parent = stack.pop()
+        if isinstance(part, Run):
+            for group in part.groups():
+                yield Kin(PathObject(group.example), parent, len(group.rows), packed=True)
+            continue
+        view = PathObject(part)
+        yield Kin(view, parent)
         stack.extend((child, view) for child in reversed(view.children))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from qupath_hccmil.errors import UnsupportedDataError
+from qupath_hccmil.project.boundedjson import parse_json
 from qupath_hccmil.project.native.collection import no_collection
 from qupath_hccmil.project.native.javaclasses import (
     class_name,
@@ -15,8 +17,9 @@ from qupath_hccmil.project.native.javaclasses import (
     text,
 )
 from qupath_hccmil.project.native.javanodes import JavaObject, Part, payload
-from qupath_hccmil.project.native.javastream import JavaStream, load, serialise
-from qupath_hccmil.project.native.pathobjects import walk
+from qupath_hccmil.project.native.javastream import Bytes, JavaStream, load, serialise, write
+from qupath_hccmil.project.native.packing import PACKING
+from qupath_hccmil.project.native.pathobjects import walk_packed
 from qupath_hccmil.project.versions import why_read_only
 
 HEADER = "Data file version "
@@ -38,7 +41,7 @@ class QpData:
     """
 
     def __init__(self, data: bytes) -> None:
-        self.stream: JavaStream = load(data)
+        self.stream: JavaStream = load(data, PACKING)
         contents = self.stream.contents
         header = payload(contents[0])[2:] if len(contents) > 1 else b""
         if not header.startswith(HEADER.encode()):
@@ -52,11 +55,16 @@ class QpData:
     @property
     def qupath_version(self) -> str:
         """QuPath that wrote the file; empty where it doesn't say."""
-        try:
-            content: Any = json.loads(self.server_json)
-        except ValueError:
-            return ""
+        content = self.server
         return str(content.get("qupathVersion") or "") if isinstance(content, dict) else ""
+
+    @property
+    def server(self) -> Any:
+        """What the file says of the image's server; its text where that is no JSON."""
+        try:
+            return parse_json(self.server_json)
+        except ValueError:
+            return self.server_json
 
     @property
     def image_type(self) -> str:
@@ -108,14 +116,27 @@ class QpData:
         """Return the file."""
         return serialise(self.stream.contents)
 
+    def write(self, sink: Callable[[Bytes], object]) -> None:
+        """Give the file to a function, piece by piece."""
+        write(self.stream.contents, sink)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the file, in hex."""
+        digest = hashlib.sha256()
+        self.write(digest.update)
+        return digest.hexdigest()
+
     @no_collection()
     def _check_tree(self) -> None:
         """Refuse objects that are not understood, and a hierarchy that is no tree."""
         seen: set[int] = set()
-        for view, _ in walk(self.root):
-            if id(view.node) in seen:
+        # packed objects are mentioned nowhere else, or they would not be packed
+        for kin in walk_packed(self.root):
+            if kin.packed:
+                continue
+            if id(kin.view.node) in seen:
                 raise UnsupportedDataError("holds an object that is in two places")
-            seen.add(id(view.node))
+            seen.add(id(kin.view.node))
 
     def _only(self, name: str) -> JavaObject:
         found = [part for part in self.stream.contents if class_name(part) == name]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qupath_hccmil.errors import WriteError
 from qupath_hccmil.project.model import Annotation, ImageResults, TileObjects, WorkflowStep
@@ -23,6 +24,7 @@ from qupath_hccmil.project.native.javanodes import (
     JavaString,
     Part,
 )
+from qupath_hccmil.project.native.packed import Run
 from qupath_hccmil.project.native.pathobjects import (
     ANNOTATION,
     DETECTIONS,
@@ -31,7 +33,7 @@ from qupath_hccmil.project.native.pathobjects import (
     TILE,
     PathObject,
     full_class_name,
-    walk,
+    walk_packed,
 )
 from qupath_hccmil.project.native.qpdata import (
     QpData,
@@ -40,7 +42,7 @@ from qupath_hccmil.project.native.qpdata import (
     step_script,
 )
 from qupath_hccmil.project.native.rois import read_roi
-from qupath_hccmil.project.native.tilenodes import TileMaker, read_tiles
+from qupath_hccmil.project.native.tilenodes import TileMaker, Tiles, read_tiles
 
 # parameter of our step that names objects whose measurement list was there and empty: without
 # it, a list that is empty when ours are gone is one that we made
@@ -76,7 +78,8 @@ def read_data(data: QpData) -> tuple[list[Annotation], int, ImageResults]:
     stack: list[tuple[PathObject, PathObject | None]] = [(PathObject(data.root), None)]
     while stack:
         view, parent = stack.pop()
-        mine, inside = ours.split(view)
+        mine, inside, packed = ours.split(view)
+        others += packed
         if view.kind == ANNOTATION:
             annotations.append(read_annotation(view, parent, len(annotations)))
             if mine:
@@ -107,13 +110,13 @@ def remove_results(data: QpData) -> bool:
     while stack:
         view = stack.pop()
         views.append(view)
-        kept, removed = _without_tiles(view, ours)
-        if removed:
-            view.children = [each.node for each in kept]
-            changed = True
-        stack.extend(reversed(kept))
+        kept, removed, unpacked = _without_tiles(view, ours)
+        if removed or unpacked:
+            view.children = kept
+        changed |= removed
+        stack.extend(PathObject(part) for part in reversed(kept) if not isinstance(part, Run))
     pool = name_pool(data)
-    pool.know_all(view.measurements for view in views)
+    pool.know_all(kin.view.measurements for kin in walk_packed(data.root))
     for view in views:
         node = view.measurements
         if isinstance(node, JavaObject) and ours.mentions(node) and pool.remove(node, is_ours):
@@ -138,7 +141,7 @@ def add_results(data: QpData, results: ImageResults) -> None:
     pool = name_pool(data)
     maker = TileMaker(pool)
     views = {}
-    for view, _ in walk(data.root):
+    for view, _, _, _ in walk_packed(data.root):
         maker.learn(view)
         pool.know_all((view.measurements,))
         if view.kind == ANNOTATION:
@@ -168,14 +171,14 @@ def counts(data: QpData) -> dict[str, Any]:
     annotations: Counter[str] = Counter()
     detections: Counter[str] = Counter()
     names: dict[int, str] = {}
-    for view, _ in walk(data.root):
-        kinds[PLURALS[view.kind]] += 1
+    for view, _, number, _ in walk_packed(data.root):
+        kinds[PLURALS[view.kind]] += number
         target = annotations if view.kind == ANNOTATION else detections
         if view.kind == ANNOTATION or view.kind in DETECTIONS:
             node = view.path_class
             if id(node) not in names:
                 names[id(node)] = full_class_name(node) or NULL_CLASS
-            target[names[id(node)]] += 1
+            target[names[id(node)]] += number
     return {
         "nObjects": sum(kinds.values()),
         "objectTypeCounts": _java_order(kinds),
@@ -204,19 +207,46 @@ class _OurTiles:
         # a node that is known by its id must not be freed, or another could get the id
         self._known: list[Part] = []
 
-    def split(self, view: PathObject) -> tuple[list[PathObject], list[PathObject]]:
-        """Return an object's children: our tiles, and those that are or hold the user's."""
-        mine: list[PathObject] = []
+    def split(self, view: PathObject) -> tuple[list[Tiles], list[PathObject], int]:
+        """Return an object's children: our tiles, those that are or hold the user's, packed ones.
+
+        Of the user's packed objects, only the number.
+        """
+        mine: list[Tiles] = []
         theirs: list[PathObject] = []
-        for node in view.children:
-            child = PathObject(node)
+        packed = 0
+        for part in view.children:
+            if isinstance(part, Run):
+                rows = self.rows(part)
+                packed += len(part) - len(rows)
+                if len(rows):
+                    mine.append(part.part(rows))
+                continue
+            child = PathObject(part)
             is_mine = self.has(child)
             if is_mine:
                 mine.append(child)
             # a tile of ours is a leaf, unless QuPath put something of the user into it
             if not is_mine or child.child_count:
                 theirs.append(child)
-        return mine, theirs
+        return mine, theirs, packed
+
+    def rows(self, run: Run) -> NDArray[np.int64]:
+        """Return which of some packed objects are tiles of ours, in order."""
+        groups = [group.rows for group in run.groups() if self.has(PathObject(group.example))]
+        return np.sort(np.concatenate(groups)) if groups else np.empty(0, np.int64)
+
+    def unpack_mentions(self, run: Run) -> bool:
+        """Make nodes of packed objects of the user that have a measurement of ours; say whether."""
+        mentions = [
+            group
+            for group in run.groups()
+            for view in [PathObject(group.example)]
+            if not self.has(view) and self.mentions(view.measurements)
+        ]
+        for group in mentions:
+            run.unpack_some(group.rows)
+        return bool(mentions)
 
     def has(self, view: PathObject) -> bool:
         """Whether an object is a tile with a class and a measurement of ours."""
@@ -241,19 +271,37 @@ class _OurTiles:
         return self._names[id(shared)]
 
 
-def _without_tiles(view: PathObject, ours: _OurTiles) -> tuple[list[PathObject], bool]:
-    """Return an object's children without our tiles, and whether there were any."""
-    kept: list[PathObject] = []
-    removed = False
-    rest = [PathObject(child) for child in reversed(view.children)]
+def _without_tiles(view: PathObject, ours: _OurTiles) -> tuple[list[Part], bool, bool]:
+    """Return an object's children without our tiles, whether there were any, and what changed.
+
+    The latter is whether packed objects became nodes, because a measurement of ours is in them.
+    """
+    kept: list[Part] = []
+    removed = unpacked = False
+    rest = view.children[::-1]
     while rest:
-        child = rest.pop()
-        if ours.has(child):
+        part = rest.pop()
+        if isinstance(part, Run):
+            unpacked |= ours.unpack_mentions(part)
+            for piece in part.pieces():
+                left = _without_rows(piece, ours) if isinstance(piece, Run) else piece
+                removed |= left is not piece
+                kept += [] if left is None else [left]
+        elif ours.has(child := PathObject(part)):
             removed = True
-            rest.extend(PathObject(inner) for inner in reversed(child.children))
+            rest.extend(reversed(child.children))
         else:
-            kept.append(child)
-    return kept, removed
+            kept.append(part)
+    return kept, removed, unpacked
+
+
+def _without_rows(run: Run, ours: _OurTiles) -> Run | None:
+    """Return a run without our tiles; the same run where it has none."""
+    rows = ours.rows(run)
+    if not len(rows):
+        return run
+    left = np.delete(np.arange(len(run)), rows)
+    return run.part(left) if len(left) else None
 
 
 def _ours(measurements: Mapping[str, float]) -> dict[str, float]:

@@ -163,6 +163,24 @@ def rectangle_bounds(node: JavaObject) -> tuple[float, float, float, float]:
     return x, y, x2 - x, y2 - y
 
 
+def rectangle_columns(data: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return x, y, width, height of many rectangles.
+
+    Parameters
+    ----------
+    data : (n, 44) uint8
+        The fields of each.
+
+    Returns
+    -------
+    (n, 4) float64
+        Level-0 px, not rounded.
+    """
+    # as _RECTANGLE: two planes, x and x2, y and y2, another plane
+    x, x2, y, y2 = data[:, 8:40].copy().view(">f8").astype(np.float64).T
+    return np.column_stack([x, y, x2 - x, y2 - y])
+
+
 def geometry_node(book: ClassBook, geometry: BaseGeometry) -> JavaObject:
     """Make a region from a shapely area: a polygon without holes stays one."""
     plane = struct.pack(">iii", -1, 0, 0)

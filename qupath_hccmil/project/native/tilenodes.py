@@ -21,21 +21,95 @@ from qupath_hccmil.project.native.javanodes import (
     Part,
     block,
 )
+from qupath_hccmil.project.native.packed import Group, Run
 from qupath_hccmil.project.native.pathobjects import (
     METADATA,
     OBJECT_ID,
     PathObject,
     full_class_name,
 )
-from qupath_hccmil.project.native.rois import read_roi, rectangle_bounds, rectangle_node
+from qupath_hccmil.project.native.rois import (
+    RECTANGLE,
+    read_roi,
+    rectangle_bounds,
+    rectangle_columns,
+    rectangle_node,
+)
 from qupath_hccmil.project.tileids import tile_ids
+
+# tiles of ours as they are found: objects, and packed ones
+Tiles = PathObject | Run
 
 DEFAULT_COLOUR = 0x404040
 _NO_PROBABILITY = block(struct.pack(">d", float("nan")))
 _NO_CHILDREN = block(struct.pack(">i", 0))
 
 
-def read_tiles(views: Sequence[PathObject]) -> TileObjects:
+def read_tiles(found: Sequence[Tiles]) -> TileObjects:
+    """Return tiles, packed or not, as columns in their order."""
+    parts: list[TileObjects] = []
+    rest = list(found)[::-1]
+    while rest:
+        views = []
+        while rest and isinstance(rest[-1], PathObject):
+            views.append(rest.pop())
+        if views:
+            parts.append(_read_views([view for view in views if isinstance(view, PathObject)]))
+        if rest and isinstance(run := rest.pop(), Run):
+            parts.append(_read_run(run))
+    return parts[0] if len(parts) == 1 else _joined(parts)
+
+
+def _joined(parts: Sequence[TileObjects]) -> TileObjects:
+    """Return tiles behind one another; what some of them have no value for is NaN there."""
+    names = dict.fromkeys(name for each in parts for name in each.measurements)
+    return TileObjects(
+        bounds=np.concatenate([np.empty((0, 4)), *(each.bounds for each in parts)]),
+        class_names=[name for each in parts for name in each.class_names],
+        measurements={
+            name: np.concatenate(
+                [each.measurements.get(name, np.full(len(each), np.nan)) for each in parts]
+            )
+            for name in names
+        },
+    )
+
+
+def _read_run(run: Run) -> TileObjects:
+    """Return packed tiles as columns."""
+    groups = run.groups()
+    columns = [_read_group(run, group) for group in groups]
+    if any(each is None for each in columns):
+        return _read_views([PathObject(run.copy(number)) for number in range(len(run))])
+    joined = _joined([each for each in columns if each is not None])
+    order = np.argsort(np.concatenate([group.rows for group in groups]), kind="stable")
+    names = np.array(joined.class_names, dtype=object)[order].tolist()
+    measured = {name: values[order] for name, values in joined.measurements.items()}
+    return TileObjects(joined.bounds[order], names, measured)
+
+
+def _read_group(run: Run, group: Group) -> TileObjects | None:
+    """Return tiles of one shape as columns; None where each must be read for itself."""
+    view = PathObject(group.example)
+    node = view.measurements
+    if not isinstance(node, JavaObject) or class_name(node) not in lists.NUMERIC:
+        return None
+    known = lists.names(node)
+    size = lists.value_size(node)
+    bounds = run.values(group, (view.class_at + 1, 0))
+    place = (view.measurements_at, lists.values_at(node))
+    values = run.values(group, place, len(known) * size)
+    if view.roi is None or class_name(view.roi) != RECTANGLE or bounds is None or values is None:
+        return None
+    table = values.view(f">f{size}").astype(np.float64)
+    return TileObjects(
+        bounds=rectangle_columns(bounds),
+        class_names=[full_class_name(view.path_class) or ""] * len(group.rows),
+        measurements={name: table[:, at] for at, name in enumerate(known) if is_ours(name)},
+    )
+
+
+def _read_views(views: Sequence[PathObject]) -> TileObjects:
     """Return tiles as columns."""
     bounds = [rectangle_bounds(view.roi) if view.roi is not None else (0.0,) * 4 for view in views]
     classes: dict[int, str] = {}

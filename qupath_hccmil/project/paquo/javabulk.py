@@ -157,12 +157,19 @@ def distinct(objects: Any, handle: Handle) -> Any:
 
 def hash_code(objects: Any, handle: Handle) -> int:
     """Java's hash code of the list of all values."""
-    return int(objects.stream().map(function(handle)).toList().hashCode())
+    # of the hash codes instead, which is the same: a million outlines are not held at once
+    hashed = then(handle.asType(handle.type().generic()), _hash_of())
+    return int(objects.stream().map(function(hashed)).toList().hashCode())
 
 
 def where(objects: Any, condition: Any) -> Any:
     """Java list of those objects that fulfil a Java ``Predicate``."""
     return objects.stream().filter(condition).toList()
+
+
+@cache
+def _hash_of() -> Handle:
+    return static("java.util.Objects", "hashCode", "int", OBJECT)
 
 
 def text(handle: Handle) -> Handle:

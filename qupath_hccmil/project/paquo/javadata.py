@@ -8,13 +8,13 @@ stream are read and written as they are instead, so all but ours stays as it was
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from qupath_hccmil.errors import UnsupportedDataError
+from qupath_hccmil.project.boundedjson import parse_json
 from qupath_hccmil.project.paquo.jvm import java
 from qupath_hccmil.project.versions import why_read_only
 
@@ -65,7 +65,7 @@ class JavaData:
     def qupath_version(self) -> str:
         """Version of the QuPath that wrote the file; empty where it doesn't say."""
         try:
-            return str(json.loads(str(self.objects[0])).get("qupathVersion") or "")
+            return str(parse_json(str(self.objects[0])).get("qupathVersion") or "")
         except (ValueError, AttributeError, IndexError):
             return ""
 

@@ -169,16 +169,17 @@ def user_content(root: Any) -> tuple[object, ...]:
 
 def _without_tiles(children: Any, tiles: Any) -> Any:
     """Children, in order, with the children of each tile of ours in its place."""
-    ours = java("java.util.HashSet")(where(children, one_of(_itself(), tiles)))
-    if where(ours, _has_children()).isEmpty():
-        return without(children, ours)
-    kept = java("java.util.ArrayList")()
-    for child in children:
-        if ours.contains(child):
-            kept.addAll(_without_tiles(child.getChildObjects(), tiles))
-        else:
-            kept.add(child)
-    return kept
+    kept = java("java.util.ArrayList")(children)
+    while True:
+        ours = where(kept, one_of(_itself(), tiles))
+        full = where(ours, _has_children())
+        # only what is ours is looked at one by one
+        for tile in full:
+            at = kept.indexOf(tile)
+            kept.subList(at, at + 1).clear()
+            kept.addAll(at, tile.getChildObjects())
+        if full.isEmpty():
+            return without(kept, ours)
 
 
 def _mentioning_us(objects: Any, handle: Any) -> Any:
