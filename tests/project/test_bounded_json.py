@@ -36,7 +36,6 @@ PROJECT = json.dumps({"version": "0.6.0", "images": [ENTRY]}, ensure_ascii=False
         PROJECT.replace('"entryID": 1', '"entryID": 1e999'),
         PROJECT.replace('"entryID": 1', '"entryID": "../1"'),
         PROJECT.replace("0.25", "{}"),
-        "\ufeff" + PROJECT,
         "5",
         "",
     ],
