@@ -163,7 +163,7 @@ def described(data: QpData) -> list[tuple[object, ...]]:
     ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_any_tree_is_read_as_it_was_written(rng: random.Random) -> None:
     data = Objects(rng).fill()
@@ -178,7 +178,7 @@ def test_any_tree_is_read_as_it_was_written(rng: random.Random) -> None:
     assert again.to_bytes() == content
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_packed_objects_can_be_moved_and_taken_out(rng: random.Random) -> None:
     """What is mentioned before it is described is described where it is mentioned first."""
@@ -198,7 +198,7 @@ def test_packed_objects_can_be_moved_and_taken_out(rng: random.Random) -> None:
     assert counts(again)["nObjects"] == len(moved)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_any_tree_is_scored_and_cleared_to_the_byte(rng: random.Random) -> None:
     content = Objects(rng).fill().to_bytes()
@@ -212,7 +212,7 @@ def test_any_tree_is_scored_and_cleared_to_the_byte(rng: random.Random) -> None:
     assert scored.to_bytes() == content
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_a_damaged_tree_is_refused_or_comes_back_the_same(rng: random.Random) -> None:
     content = bytearray(Objects(rng).fill().to_bytes())
