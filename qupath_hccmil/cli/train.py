@@ -35,9 +35,15 @@ def train() -> None:
 @options.image_mpp
 @options.groups
 @click.option("--held-out", multiple=True, metavar="GROUP", help="Groups that choose the epoch.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Default: 30.")
+@click.option("--start", type=options.Existing, help="Model folder, or ImageNet safetensors.")
+@click.option(
+    "--design",
+    type=click.Choice(["mobilenet_unet", "unet"]),
+    help="Network to start from random weights, or ImageNet's; default: the model that ships.",
+)
+@click.option("--base", type=click.IntRange(min=4), help="Channels of a unet's first level.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Default: 20.")
 @click.option("--steps", type=click.IntRange(min=1), help="Batches an epoch; default: 120.")
-@click.option("--base", type=click.IntRange(min=4), help="Channels of the first level; default 16.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--name", default="nuclei", show_default=True, help="Of the model.")
 @options.quiet
@@ -48,9 +54,11 @@ def nuclei(
     mpp: float | None,
     groups: Path | None,
     held_out: tuple[str, ...],
+    start: Path | None,
+    design: str | None,
+    base: int | None,
     epochs: int | None,
     steps: int | None,
-    base: int | None,
     seed: int,
     name: str,
     quiet: bool,
@@ -68,7 +76,9 @@ def nuclei(
         mpp=mpp,
         groups=groups,
         held_out=held_out,
-        settings=_nuclei_settings(epochs=epochs, steps=steps, base=base, seed=seed),
+        architecture=_architecture(design, base),
+        start=start,
+        settings=_nuclei_settings(epochs=epochs, steps=steps, seed=seed),
         name=name,
         progress=None if quiet else _show_epoch,
     )
@@ -128,6 +138,14 @@ def mil(
     if not quiet:
         click.echo(f"Patients: {model.cohort.summary()}")
         click.echo(f"{model.folder.path}: held-out AUC {model.held_out.auc.value:.3f}")
+
+
+def _architecture(design: str | None, base: int | None) -> dict[str, Any] | None:
+    if base is not None and design != "unet":
+        raise click.UsageError("--base is for --design unet")
+    if design is None:
+        return None
+    return {"name": design, **({} if base is None else {"base": base})}
 
 
 def _nuclei_settings(**given: Any) -> NucleiSettings:
