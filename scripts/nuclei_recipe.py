@@ -1,0 +1,93 @@
+"""The recipe of the shipped nuclei network: what its training sees, and where it starts.
+
+Its comparison, its cross-validation and its training all take it from here.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from open_data import CHOOSING, TEST, dsb2018, nuinsseg, of_groups, stain_normalised
+from torch import nn
+
+from qupath_hccmil.nuclei.data import Sample, load_source
+from qupath_hccmil.nuclei.evaluate import evaluate, torch_predictor
+from qupath_hccmil.nuclei.train import NucleiSettings
+from qupath_hccmil.training.nuclei import starting_network
+
+# Short enough to compare many; what ships is trained longer.
+SETTINGS = NucleiSettings(epochs=6, steps=100)
+IMAGENET_WEIGHTS = Path("weights", "mobilenet_v2_imagenet.safetensors")
+
+
+@cache
+def luminosity_standardised(data: Path) -> list[Sample]:
+    return load_source(nuinsseg(data))[0]
+
+
+@cache
+def dsb2018_samples(data: Path) -> list[Sample]:
+    return load_source(dsb2018(data))[0]
+
+
+def organ_samples(
+    data: Path, *, without: Iterable[str] = CHOOSING + TEST, normalised: float = 0.5
+) -> list[Sample]:
+    """NuInsSeg but for some organs, as it is and as scoring would show it.
+
+    Parameters
+    ----------
+    data : Path
+    without : iterable of str
+        Organs that are held out.
+    normalised : float
+        Share of stain-normalised images among those drawn.
+    """
+    held_out = set(without)
+    mixed = (
+        (luminosity_standardised(data), 1 - normalised),
+        (stain_normalised(data) if normalised else [], normalised),
+    )
+    return [
+        replace(sample, weight=share * sample.weight)
+        for samples, share in mixed
+        for sample in samples
+        if share and sample.group not in held_out
+    ]
+
+
+def choosing_domains(data: Path) -> dict[str, list[Sample]]:
+    """What choices are made on: organs held out for it, in both colours, and DSB2018."""
+    return {
+        "choosing organs": of_groups(luminosity_standardised(data), CHOOSING),
+        "choosing organs, stain-normalised": of_groups(stain_normalised(data), CHOOSING),
+        "DSB2018": dsb2018_samples(data),
+    }
+
+
+def network(
+    architecture: Mapping[str, Any], data: Path | None, training: Sequence[Sample]
+) -> nn.Module:
+    """Network to start from: random, or with `data`'s ImageNet weights."""
+    weights = None if data is None else data / IMAGENET_WEIGHTS
+    return starting_network(architecture, weights, training, SETTINGS.seed)[0]
+
+
+def figures(samples: Sequence[Sample], model: nn.Module) -> dict[str, Any]:
+    """Dice and its parts, overall and by organ where there are organs."""
+    scores = evaluate(samples, torch_predictor(model))
+    organs = scores.by_group()
+    return {
+        "images": len(samples),
+        "dice_pooled": round(scores.dice_pooled, 4),
+        "dice_mean": round(scores.dice_mean, 4),
+        "precision": round(scores.precision, 4),
+        "recall": round(scores.recall, 4),
+        **(
+            {"organs": {organ: round(value, 4) for organ, value in organs.items()}}
+            if len(organs) < len(samples)
+            else {}
+        ),
+    }
