@@ -12,9 +12,8 @@ import argparse
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,6 @@ from qupath_hccmil.scoring.runtime import BATCH
 from qupath_hccmil.slide.geometry import TileGeometry
 
 ROUNDS = 30
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Variant:
     architecture: Mapping[str, Any]
     imagenet: bool = False
     normalised: float = 0.5
-    settings: Mapping[str, Any] = NOTHING
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 SHIPPED: Mapping[str, Any] = {"name": "mobilenet_unet", "widths": [32, 48, 64]}
