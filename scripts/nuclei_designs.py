@@ -20,7 +20,15 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from nuclei_recipe import SETTINGS, choosing_domains, figures, network, organ_samples
+from nuclei_recipe import (
+    ARCHITECTURE,
+    SETTINGS,
+    choosing_domains,
+    figures,
+    network,
+    organ_samples,
+    scores_of,
+)
 
 from qupath_hccmil.nuclei.data import Sample
 from qupath_hccmil.nuclei.model import build_network
@@ -41,7 +49,6 @@ class Variant:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-SHIPPED: Mapping[str, Any] = {"name": "mobilenet_unet", "widths": [32, 48, 64]}
 DESIGNS = {
     "U-Net, base 8": Variant({"name": "unet", "base": 8}),
     "U-Net, base 16": Variant({"name": "unet", "base": 16}),
@@ -50,15 +57,17 @@ DESIGNS = {
     "U-Net, base 24, half resolution": Variant(
         {"name": "unet", "base": 24, "depth": 3, "half": True}
     ),
-    "MobileNetV2 U-Net, random start": Variant(SHIPPED),
-    "MobileNetV2 U-Net": Variant(SHIPPED, imagenet=True),
-    "MobileNetV2 U-Net, wider": Variant({**SHIPPED, "widths": [48, 64, 96]}, imagenet=True),
+    "MobileNetV2 U-Net, random start": Variant(ARCHITECTURE),
+    "MobileNetV2 U-Net": Variant(ARCHITECTURE, imagenet=True),
+    "MobileNetV2 U-Net, wider": Variant({**ARCHITECTURE, "widths": [48, 64, 96]}, imagenet=True),
 }
 RECIPES = {
-    "Dice loss alone": Variant(SHIPPED, True, settings={"cross_entropy": 0.0}),
-    "Dice and focal loss": Variant(SHIPPED, True, settings={"cross_entropy": 2.0, "focus": 2.0}),
-    "luminosity-standardised images alone": Variant(SHIPPED, True, normalised=0.0),
-    "no averaging of weights": Variant(SHIPPED, True, settings={"average": 0.0}),
+    "Dice loss alone": Variant(ARCHITECTURE, True, settings={"cross_entropy": 0.0}),
+    "Dice and focal loss": Variant(
+        ARCHITECTURE, True, settings={"cross_entropy": 2.0, "focus": 2.0}
+    ),
+    "luminosity-standardised images alone": Variant(ARCHITECTURE, True, normalised=0.0),
+    "no averaging of weights": Variant(ARCHITECTURE, True, settings={"average": 0.0}),
 }
 
 
@@ -78,7 +87,7 @@ def train_variant(
         "parameters": sum(p.numel() for p in result.model.parameters()),
         "minutes": round((time.perf_counter() - before) / 60, 1),
         "settings": asdict(settings),
-        **{name: figures(samples, result.model) for name, samples in domains.items()},
+        **{name: figures(scores_of(samples, result.model)) for name, samples in domains.items()},
     }
     done.write_text(json.dumps(row, indent=1), encoding="utf-8")
     return row

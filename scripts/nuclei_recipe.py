@@ -13,12 +13,13 @@ from open_data import CHOOSING, TEST, dsb2018, nuinsseg, of_groups, stain_normal
 from torch import nn
 
 from qupath_hccmil.nuclei.data import Sample, load_source
-from qupath_hccmil.nuclei.evaluate import evaluate, torch_predictor
+from qupath_hccmil.nuclei.evaluate import NucleiScores, evaluate, torch_predictor
 from qupath_hccmil.nuclei.train import NucleiSettings
 from qupath_hccmil.training.nuclei import starting_network
 
 # Short enough to compare many; what ships is trained longer.
 SETTINGS = NucleiSettings(epochs=6, steps=100)
+ARCHITECTURE: Mapping[str, Any] = {"name": "mobilenet_unet", "widths": [32, 48, 64]}
 IMAGENET_WEIGHTS = Path("weights", "mobilenet_v2_imagenet.safetensors")
 
 
@@ -75,19 +76,20 @@ def network(
     return starting_network(architecture, weights, training, SETTINGS.seed)[0]
 
 
-def figures(samples: Sequence[Sample], model: nn.Module) -> dict[str, Any]:
+def scores_of(samples: Sequence[Sample], model: nn.Module) -> NucleiScores:
+    return evaluate(samples, torch_predictor(model))
+
+
+def figures(scores: NucleiScores) -> dict[str, Any]:
     """Dice and its parts, overall and by organ where there are organs."""
-    scores = evaluate(samples, torch_predictor(model))
     organs = scores.by_group()
-    return {
-        "images": len(samples),
+    row: dict[str, Any] = {
+        "images": len(scores.images),
         "dice_pooled": round(scores.dice_pooled, 4),
         "dice_mean": round(scores.dice_mean, 4),
         "precision": round(scores.precision, 4),
         "recall": round(scores.recall, 4),
-        **(
-            {"organs": {organ: round(value, 4) for organ, value in organs.items()}}
-            if len(organs) < len(samples)
-            else {}
-        ),
     }
+    if len(organs) < len(scores.images):
+        row["organs"] = {organ: round(value, 4) for organ, value in organs.items()}
+    return row
