@@ -34,7 +34,11 @@ def dsb2018_samples(data: Path) -> list[Sample]:
 
 
 def organ_samples(
-    data: Path, *, without: Iterable[str] = CHOOSING + TEST, normalised: float = 0.5
+    data: Path,
+    *,
+    without: Iterable[str] = CHOOSING + TEST,
+    normalised: float = 0.5,
+    dsb2018: bool = False,
 ) -> list[Sample]:
     """NuInsSeg but for some organs, as it is and as scoring would show it.
 
@@ -45,18 +49,21 @@ def organ_samples(
         Organs that are held out.
     normalised : float
         Share of stain-normalised images among those drawn.
+    dsb2018 : bool
+        Add DSB2018, a quarter of what is drawn.
     """
     held_out = set(without)
     mixed = (
         (luminosity_standardised(data), 1 - normalised),
         (stain_normalised(data) if normalised else [], normalised),
     )
-    return [
+    chosen = [
         replace(sample, weight=share * sample.weight)
         for samples, share in mixed
         for sample in samples
         if share and sample.group not in held_out
     ]
+    return chosen + dsb2018_samples(data) if dsb2018 else chosen
 
 
 def choosing_domains(data: Path) -> dict[str, list[Sample]]:
