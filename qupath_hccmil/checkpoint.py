@@ -113,6 +113,8 @@ class TrainingState:
         self.epoch, self.best_epoch = 0, 0
         self.best: dict[str, Tensor] = {}
         self.log: list[dict[str, float]] = []
+        # What a training keeps beyond this, JSON-able.
+        self.extra: dict[str, Any] = {}
 
     def keep(self, row: dict[str, float], figure: str, *, higher: bool) -> None:
         """Log an epoch, and keep the judged network where its figure is the best so far."""
@@ -138,6 +140,7 @@ class TrainingState:
             "epoch": self.epoch,
             "best_epoch": self.best_epoch,
             "log": self.log,
+            "extra": self.extra,
         }
         save_checkpoint(path, tensors, state)
 
@@ -161,3 +164,4 @@ class TrainingState:
         restore_optimizer(self.optimizer, without_prefix("optimizer", tensors))
         self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
         self.log = state["log"]
+        self.extra = state.get("extra", {})

@@ -59,6 +59,8 @@ class RiskConfig:
         The label was simulated, not observed in patients.
     nuclei_model : ModelReference
         The heat map that the tile network was trained with.
+    temperature : float
+        T of the calibration: ``r = sigmoid(S/T)``. Tile logits are divided by it.
     """
 
     p: float
@@ -66,6 +68,7 @@ class RiskConfig:
     label: str
     surrogate: bool
     nuclei_model: ModelReference
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ _RISK = _record(
     surrogate={"type": "boolean"},
     nuclei_model=_record(name=_TEXT, sha256=_SHA256),
 )
+# Models from before there was calibration have none; it is then 1.
+_RISK["properties"]["temperature"] = _POSITIVE
 
 MODEL_SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,7 +21,7 @@ _HERE = "qupath_hccmil.cli.evaluate"
     cls=LazyGroup,
     lazy={
         "nuclei": (f"{_HERE}:nuclei", "Dice of a nuclei model on images and masks."),
-        "mil": (f"{_HERE}:mil", "AUC and accuracy of a risk model on bags and outcomes."),
+        "mil": (f"{_HERE}:mil", "AUC, calibration and C-index of a risk model against outcomes."),
     },
 )
 def evaluate() -> None:
@@ -60,38 +60,74 @@ def nuclei(
 
 
 @click.command()
-@click.argument("bags", type=options.Existing)
-@click.argument("labels", type=options.Existing)
+@click.argument("source", type=options.Existing)
+@click.argument("clinical", type=options.Existing)
+@options.clinical_columns
 @options.image_mpp
-@options.time_unit
 @click.option("--model", type=options.Existing, help="Model folder; default: shipped.")
 @options.nuclei_model
+@click.option(
+    "--bootstrap",
+    "repeats",
+    type=click.IntRange(min=0),
+    default=1000,
+    show_default=True,
+    help="Samples of patients for the intervals; 0 for none.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap.")
+@options.device
+@click.option("--out", type=options.PathType, help="Folder for scores, calibration and its PNG.")
 @options.as_json
 def mil(
-    bags: Path,
-    labels: Path,
+    source: Path,
+    clinical: Path,
     mpp: float | None,
-    time_unit: str,
-    model: Path | None,
-    nuclei: Path | None,
+    out: Path | None,
     as_json: bool,
+    **given: Any,
 ) -> None:
-    """Compare a risk model with the outcomes in LABELS of patients it was not trained on."""
-    from qupath_hccmil.training.mil import evaluate_mil
+    """Compare a risk model with the outcomes in CLINICAL of patients it was not trained on.
 
-    scores, cohort, notes = evaluate_mil(
-        bags, labels, mpp=mpp, time_unit=time_unit, model=model, nuclei=nuclei
+    SOURCE is what `train mil` takes, or a table of scores: an export of this program or any table
+    with a patient and a risk. For research use only.
+    """
+    from qupath_hccmil.cli.train import clinical_columns
+    from qupath_hccmil.training.bag_source import Tiling
+    from qupath_hccmil.training.mil_evaluation import evaluate_mil, write_evaluation
+
+    names = ("model", "nuclei", "repeats", "seed", "device")
+    found = evaluate_mil(
+        source,
+        clinical,
+        columns=clinical_columns(given),
+        tiling=Tiling(mpp=mpp),
+        **{name: given[name] for name in names},
     )
+    if out is not None:
+        write_evaluation(out, found)
     if as_json:
-        content = {**scores.as_dict(), "excluded": dict(cohort.excluded), "notes": notes}
-        click.echo(json.dumps(content, indent=2))
+        click.echo(json.dumps(found.as_dict(), indent=2))
         return
-    for note in notes:
+    for note in found.notes:
         click.echo(f"note: {note}")
-    click.echo(f"Patients: {cohort.summary()}")
-    for name in ("auc", "accuracy", "sensitivity", "specificity"):
-        click.echo(f"{name}: {_with_interval(getattr(scores, name))}")
+    click.echo(f"Patients: {found.cohort.summary()}")
+    click.echo(f"High risk above {found.threshold:.4f}")
+    for name in _FIGURES:
+        click.echo(f"{name.replace('_', ' ')}: {_with_interval(getattr(found.scores, name))}")
+    if found.c_index is not None:
+        click.echo(f"C-index: {_with_interval(found.c_index)}, {found.followed} patients")
+    if out is not None:
+        click.echo(f"{out}: scores.csv, calibration.csv, calibration.png, evaluation.json")
+
+
+_FIGURES = (
+    "auc", "accuracy", "sensitivity", "specificity", "brier", "calibration_slope",
+    "calibration_intercept",
+)  # fmt: skip
 
 
 def _with_interval(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} (95 % interval {estimate.low:.3f}–{estimate.high:.3f})"
+    text = f"{estimate.value:.3f} (95 % interval {estimate.low:.3f}–{estimate.high:.3f})"
+    if estimate.undefined:
+        text += f", {estimate.undefined} bootstrap samples without a value left out"
+    return text

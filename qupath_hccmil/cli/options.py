@@ -62,12 +62,20 @@ groups: Callable[[F], F] = click.option(
     type=Existing,
     help="CSV with the columns image and group: what must stay together (slide, organ, patient).",
 )
-time_unit: Callable[[F], F] = click.option(
-    "--time-unit",
-    type=click.Choice(["years", "months", "days"]),
-    default="years",
-    show_default=True,
-    help="Of the column time.",
+_CLINICAL = (
+    click.option("--patient", help="Column of the patient; else patient, case or the like."),
+    click.option("--slides-column", help="Column of slide names; else slides or slide."),
+    click.option("--label", help="Column of good and poor; else label."),
+    click.option("--time", help="Column of the follow-up time; else time."),
+    click.option("--event", help="Column of the event; else event."),
+    click.option(
+        "--time-unit",
+        type=click.Choice(["years", "months", "days"]),
+        help="Of the time; else the end of its name says it, else years.",
+    ),
+    click.option("--event-value", "event_values", multiple=True, help="Status that is an event."),
+    click.option("--censored-value", "censored_values", multiple=True, help="Status without one."),
+    click.option("--missing", multiple=True, help="Text that means missing (repeat)."),
 )
 nuclei_model: Callable[[F], F] = click.option(
     "--nuclei", type=Existing, help="Folder of a nuclei model; default: shipped."
@@ -78,3 +86,10 @@ def images_and_masks(command: F) -> F:
     """Two folders, paired by file name."""
     masks = click.argument("masks", type=Existing)
     return click.argument("images", type=Existing)(masks(command))
+
+
+def clinical_columns(command: F) -> F:
+    """Which columns of a clinical table hold what; empty ones are recognised."""
+    for option in reversed(_CLINICAL):
+        command = option(command)
+    return command

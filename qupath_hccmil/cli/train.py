@@ -14,6 +14,8 @@ from qupath_hccmil.cli.lazy import LazyGroup
 if TYPE_CHECKING:
     from qupath_hccmil.mil.train import MilSettings
     from qupath_hccmil.nuclei.train import NucleiSettings
+    from qupath_hccmil.training.clinical import ClinicalColumns
+    from qupath_hccmil.training.mil import MilModel
 
 _HERE = "qupath_hccmil.cli.train"
 
@@ -88,56 +90,101 @@ def nuclei(
 
 
 @click.command()
-@click.argument("bags", type=options.Existing)
-@click.argument("labels", type=options.Existing)
+@click.argument("source", type=options.Existing)
+@click.argument("clinical", type=options.Existing)
 @click.option("--out", type=options.PathType, required=True, help="Folder of the training.")
+@options.clinical_columns
 @options.image_mpp
-@options.time_unit
 @click.option("--start", type=options.Existing, help="Model folder, or ImageNet safetensors.")
 @options.nuclei_model
-@click.option("--epochs", type=click.IntRange(min=1), help="Default: 30.")
-@click.option("--tiles", type=click.IntRange(min=1), help="Random tiles a bag; default 100.")
+@click.option("--epochs", type=click.IntRange(min=1), help="At most; default: 30.")
+@click.option("--patience", type=click.IntRange(min=1), help="Epochs without a better; default 10.")
+@click.option(
+    "--chosen-by",
+    type=click.Choice(["cross_entropy", "auc"]),
+    help="What makes an epoch better on held-out patients; default: cross_entropy.",
+)
+@click.option("--tiles", type=click.IntRange(min=1), help="Random tiles an epoch; default 100.")
+@click.option("--clip", type=click.FloatRange(min=0, min_open=True), help="Of the gradient's norm.")
+@click.option("--folds", type=click.IntRange(min=2), help="Cross-validate in so many folds too.")
+@click.option(
+    "--held-out",
+    "share",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of patients that choose the epoch.",
+)
+@click.option("--derive-threshold", is_flag=True, help="By Youden's J, on held-out patients.")
+@click.option("--fit-temperature", is_flag=True, help="Calibrate r = sigmoid(S/T) on them.")
 @click.option("--seed", type=int, default=0, show_default=True)
+@options.device
 @click.option("--name", default="hcc-risk", show_default=True, help="Of the model.")
 @options.quiet
 def mil(
-    bags: Path,
-    labels: Path,
-    out: Path,
-    mpp: float | None,
-    time_unit: str,
-    start: Path | None,
-    nuclei: Path | None,
-    epochs: int | None,
-    tiles: int | None,
-    seed: int,
-    name: str,
-    quiet: bool,
+    source: Path, clinical: Path, out: Path, mpp: float | None, quiet: bool, **given: Any
 ) -> None:
-    """Train the risk model from BAGS (a subfolder of images a patient) and a table of LABELS.
+    """Train the risk model from SOURCE (a subfolder of images a patient) and a CLINICAL table.
 
-    LABELS is a CSV with patient and label (good, poor), or patient, time and event, from which
-    distinct outcomes are taken: good is 4 years or more without recurrence, poor a recurrence
-    within 1.6 years. OUT gets the prepared bags, checkpoint, log.csv, curve.png and model folder.
+    CLINICAL (CSV, Parquet or Excel) has patient and label (good, poor), or patient, time and
+    event, from which distinct outcomes are taken: good is 4 years or more without recurrence,
+    poor a recurrence within 1.6 years. OUT gets the prepared bags, checkpoint, log.csv, curve.png
+    and model folder. Run the same line again to go on with a training that was interrupted.
     """
+    from qupath_hccmil.mil.decision import DecisionRule
+    from qupath_hccmil.training.bag_source import Tiling
     from qupath_hccmil.training.mil import train_mil
 
     model = train_mil(
-        bags,
-        labels,
+        source,
+        clinical,
         out,
-        mpp=mpp,
-        time_unit=time_unit,
-        start=start,
-        nuclei=nuclei,
-        settings=_mil_settings(epochs=epochs, tiles=tiles, seed=seed),
-        name=name,
+        columns=clinical_columns(given),
+        tiling=Tiling(mpp=mpp),
+        start=given["start"],
+        nuclei=given["nuclei"],
+        share=given["share"],
+        folds=given["folds"] or 0,
+        rule=DecisionRule(given["derive_threshold"], given["fit_temperature"]),
+        settings=_mil_settings(
+            **{name: given[name] for name in ("epochs", "patience", "chosen_by", "tiles", "clip")},
+            seed=given["seed"],
+        ),
+        device=given["device"],
+        name=given["name"],
         progress=None if quiet else _show_epoch,
     )
     _finish(model.notes, quiet)
     if not quiet:
-        click.echo(f"Patients: {model.cohort.summary()}")
-        click.echo(f"{model.folder.path}: held-out AUC {model.held_out.auc.value:.3f}")
+        _show_model(model)
+
+
+def _show_model(model: MilModel) -> None:
+    risk = model.folder.config.risk
+    assert risk is not None
+    click.echo(f"Patients: {model.cohort.summary()}")
+    if model.cross_validation is not None:
+        pooled = model.cross_validation.pooled
+        click.echo(f"Out of fold: AUC {pooled.auc.value:.3f}, Brier {pooled.brier.value:.3f}")
+    click.echo(f"Threshold {risk.threshold:.4f}, temperature {risk.temperature:.4g}")
+    click.echo(f"{model.folder.path}: held-out AUC {model.held_out.auc.value:.3f}")
+
+
+def clinical_columns(given: Mapping[str, Any]) -> ClinicalColumns:
+    """Columns as the options of `options.clinical_columns` name them."""
+    from qupath_hccmil.training.clinical import ClinicalColumns
+
+    return ClinicalColumns(
+        patient=given["patient"] or "",
+        slides=given["slides_column"] or "",
+        label=given["label"] or "",
+        time=given["time"] or "",
+        event=given["event"] or "",
+        unit=given["time_unit"] or "",
+        event_values=given["event_values"],
+        censored_values=given["censored_values"],
+        missing=given["missing"],
+    )
 
 
 def _architecture(design: str | None, base: int | None) -> dict[str, Any] | None:
@@ -164,8 +211,9 @@ def _show_epoch(row: Mapping[str, float]) -> None:
     """Print finished epochs; the steps within them are for progress bars."""
     if "step" in row or "bag" in row:
         return
-    values = ", ".join(f"{key} {value:.4g}" for key, value in row.items() if key != "epoch")
-    click.echo(f"epoch {row['epoch']:.0f}: {values}")
+    values = [f"{k} {value:.4g}" for k, value in row.items() if k not in ("epoch", "fold")]
+    fold = f"fold {row['fold']:.0f}, " if "fold" in row else ""
+    click.echo(f"{fold}epoch {row['epoch']:.0f}: {', '.join(values)}")
 
 
 def _finish(notes: list[str], quiet: bool) -> None:

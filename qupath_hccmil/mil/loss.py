@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from qupath_hccmil.mil.aggregation import POWER, THRESHOLD
@@ -52,14 +53,23 @@ def bag_loss(
     return -torch.log1p(-0.5 * (1 - r) / (1 - threshold))
 
 
-def weight_penalty(network: TileNetwork, alpha: float = ALPHA) -> Tensor:
-    """``α Σ w²`` over the weights of the output layer, its bias excepted.
+Penalised = Literal["output layer", "all weights"]
+
+
+def weight_penalty(
+    network: TileNetwork, alpha: float = ALPHA, penalised: Penalised = "output layer"
+) -> Tensor:
+    """``α Σ w²`` over the weights of the output layer, or of every layer; biases never count.
 
     Notes
     -----
     The paper doesn't say which weights count. Over all of MobileNetV2 from ImageNet the sum is
     2·10⁵, against a cross-entropy near 0.7: the penalty would be the loss. The output layer is
-    what the method adds to MobileNetV2.
+    what the method adds to MobileNetV2. Of every layer the convolutions and the output layer
+    count; the scales of batch normalisation don't, as they are no weights of a neuron.
     """
-    weight: Tensor = network.mobilenet.classifier[1].weight
-    return alpha * weight.square().sum()
+    if penalised == "output layer":
+        weight: Tensor = network.mobilenet.classifier[1].weight
+        return alpha * weight.square().sum()
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    return alpha * torch.stack([layer.weight.square().sum() for layer in layers]).sum()

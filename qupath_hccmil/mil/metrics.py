@@ -10,17 +10,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-Metric = Callable[[NDArray[np.bool_], NDArray[Any]], float]
-"""(poor outcome, risk or group) to a figure; NaN where it has no value."""
+Metric = Callable[..., float]
+"""Columns, a value a patient in each, to a figure; NaN where it has no value."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its interval."""
+    """A figure and its interval.
+
+    Attributes
+    ----------
+    value, low, high : float
+        NaN where there is none.
+    undefined : int
+        Bootstrap samples without a value, left out of the interval; of one outcome alone, say.
+    """
 
     value: float
     low: float
     high: float
+    undefined: int = 0
 
 
 def auc(poor: ArrayLike, risk: ArrayLike) -> float:
@@ -52,10 +61,28 @@ def specificity(poor: NDArray[np.bool_], high: NDArray[np.bool_]) -> float:
     return float((~high[~poor]).mean()) if (~poor).any() else float("nan")
 
 
+def brier(poor: NDArray[np.bool_], probability: NDArray[np.float64]) -> float:
+    """Mean square of what the probability of a poor outcome misses (Brier 1950); 0 is perfect."""
+    return float(np.mean((probability - poor) ** 2))
+
+
+def cross_entropy(outcome: NDArray[np.bool_], probability: NDArray[np.float64]) -> float:
+    """Mean ``−log`` of the probability that was given to what came; a logarithm is at least −100.
+
+    Parameters
+    ----------
+    outcome : (n,) bool
+    probability : (n,) float64
+        Of `outcome` being true.
+    """
+    of_outcome = np.where(outcome, probability, 1 - probability)
+    with np.errstate(divide="ignore"):
+        return float(-np.maximum(np.log(of_outcome), -100).mean())
+
+
 def bootstrap(
     metric: Metric,
-    poor: NDArray[np.bool_],
-    called: NDArray[Any],
+    *columns: NDArray[Any],
     repeats: int = 1000,
     seed: int = 0,
     level: float = 0.95,
@@ -65,9 +92,8 @@ def bootstrap(
     Parameters
     ----------
     metric : callable
-    poor : (n,) bool
-    called : (n,) array
-        Risk, or whether it is high: what `metric` takes.
+    columns : (n,) array
+        What `metric` takes; patients are drawn with all their values.
     repeats, seed : int
     level : float
         Of the interval.
@@ -75,15 +101,17 @@ def bootstrap(
     Returns
     -------
     Estimate
-        Resamples in which the figure has no value are left out; the interval is NaN where that
-        leaves none.
+        Samples in which the figure has no value are left out and counted; the interval is NaN
+        where that leaves none.
     """
+    value = metric(*columns)
     rng = np.random.default_rng(seed)
-    drawn = [rng.integers(0, len(poor), len(poor)) for _ in range(repeats)]
-    values = np.array([metric(poor[i], called[i]) for i in drawn])
-    values = values[np.isfinite(values)]
-    value = metric(poor, called)
-    if not len(values):
-        return Estimate(value, float("nan"), float("nan"))
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(value, float(low), float(high))
+    n = len(columns[0])
+    drawn = (rng.integers(0, n, n) for _ in range(repeats))
+    values = np.array([metric(*(column[i] for column in columns)) for i in drawn])
+    kept = values[np.isfinite(values)]
+    undefined = len(values) - len(kept)
+    if not len(kept):
+        return Estimate(value, float("nan"), float("nan"), undefined)
+    low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(value, float(low), float(high), undefined)

@@ -25,12 +25,17 @@ class TileNetwork(nn.Module):
     RGB is scaled to [-1, 1] within the network, the range of the ImageNet weights. The heat map
     stays in [0, 1], so that where there is no nucleus the network sees RGB alone.
 
+    Logits are divided by the temperature of the model's calibration (1 while it is trained). The
+    generalised mean is homogeneous, ``S(s/T) = S(s)/T``, so that dividing tile logits divides the
+    slide's logit too, and tile values still reproduce the slide's score.
+
     Batch normalisation always uses its running statistics. A training batch is one bag, that is
     one patient: normalised by its own statistics it would lose what tells it from other patients.
     """
 
     scale: Tensor
     shift: Tensor
+    temperature: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,11 +46,12 @@ class TileNetwork(nn.Module):
         )
         self.register_buffer("scale", torch.tensor([2.0, 2, 2, 1]).view(1, 4, 1, 1), False)
         self.register_buffer("shift", torch.tensor([-1.0, -1, -1, 0]).view(1, 4, 1, 1), False)
+        self.register_buffer("temperature", torch.tensor(1.0), False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(n,)`` of ``(n, 4, h, w)`` in [0, 1]."""
         logits: Tensor = self.mobilenet(x * self.scale + self.shift)
-        return logits[:, 0]
+        return logits[:, 0] / self.temperature
 
     def train(self, mode: bool = True) -> TileNetwork:
         """Set the mode of all but batch normalisation."""
@@ -100,7 +106,7 @@ def imagenet_network(weights: Path, seed: int = 0) -> TileNetwork:
 
 
 def load_tile_network(folder: ModelFolder) -> TileNetwork:
-    """Build the network of a mil model folder, in evaluation mode.
+    """Build the network of a mil model folder, in evaluation mode, with its temperature.
 
     Raises
     ------
@@ -114,6 +120,8 @@ def load_tile_network(folder: ModelFolder) -> TileNetwork:
         )
     network = TileNetwork()
     _load(network, folder.weights(), folder.path)
+    if folder.config.risk is not None:
+        network.temperature.fill_(folder.config.risk.temperature)
     return network.eval()
 
 

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.checkpoint import checkpoint
+from torch import Tensor
 
 from qupath_hccmil.checkpoint import TrainingState
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.mil.aggregation import POWER, THRESHOLD
 from qupath_hccmil.mil.bags import Bag, chunks, draw
+from qupath_hccmil.mil.device import MixedPrecision
 from qupath_hccmil.mil.evaluate import evaluate, torch_tile_predictor
-from qupath_hccmil.mil.loss import ALPHA, bag_loss, weight_penalty
+from qupath_hccmil.mil.gradient import backward_by_chunks
+from qupath_hccmil.mil.loss import ALPHA, Penalised, bag_loss, weight_penalty
 from qupath_hccmil.mil.network import TileNetwork
 from qupath_hccmil.training_log import write_log
 
 Progress = Callable[[Mapping[str, float]], None]
 CHECKPOINT = "checkpoint.safetensors"
+_CPU = torch.device("cpu")
+# Within an epoch too the state is saved, so that a kill costs no more than this.
+_SAVE_EVERY_SECONDS = 120.0
 _CURVES = {
     "loss": "training: loss",
     "cross_entropy": "held out: cross-entropy",
@@ -39,12 +47,19 @@ class MilSettings:
     ----------
     p, threshold, alpha : float
         Of aggregation and loss.
+    penalised : {"output layer", "all weights"}
+        Which weights the penalty sums over; see `weight_penalty`.
     learning_rate : float
     halve_every : int
         Epochs after which the learning rate is halved.
-    clip : float
-        Largest norm of a step's gradient.
+    clip : float or None
+        Largest norm of a step's gradient; None for no bound.
     epochs : int
+        At most so many.
+    patience : int or None
+        Stop after so many epochs without a better one; None never stops early.
+    chosen_by : {"cross_entropy", "auc"}
+        What makes an epoch the better one, on held-out patients.
     tiles : int
         Random tiles of a bag in each epoch.
     validation_tiles : int or None
@@ -57,10 +72,13 @@ class MilSettings:
     p: float = POWER
     threshold: float = THRESHOLD
     alpha: float = ALPHA
+    penalised: Penalised = "output layer"
     learning_rate: float = 1e-4
     halve_every: int = 10
-    clip: float = 1.0
+    clip: float | None = 1.0
     epochs: int = 30
+    patience: int | None = 10
+    chosen_by: Literal["cross_entropy", "auc"] = "cross_entropy"
     tiles: int = 100
     validation_tiles: int | None = None
     chunk: int = 16
@@ -74,7 +92,7 @@ class MilTraining:
     Attributes
     ----------
     network : TileNetwork
-        Of the epoch with the lowest cross-entropy on the validation patients.
+        Of the best epoch on the validation patients.
     epoch : int
         That epoch, from 1.
     log : list of dict
@@ -94,6 +112,7 @@ def train(
     out: Path,
     settings: MilSettings,
     progress: Progress | None = None,
+    device: torch.device = _CPU,
 ) -> MilTraining:
     """Train a tile network from the outcomes of bags.
 
@@ -111,6 +130,8 @@ def train(
     settings : MilSettings
     progress : callable, optional
         Given each epoch's row of the log, and for each bag ``epoch``, ``bag`` and ``loss``.
+    device : torch.device
+        The network ends there. On CUDA it trains in mixed precision.
 
     Returns
     -------
@@ -120,7 +141,7 @@ def train(
     ------
     DataError
         A patient has no label, or is on both sides; one side lacks an outcome; `out` holds a
-        checkpoint of another training.
+        checkpoint of another training; the training diverges.
 
     Notes
     -----
@@ -128,23 +149,26 @@ def train(
     since the cubic mean is steep where tiles of opposite sign nearly cancel; without the bound
     the first training of the shipped model collapsed at its fourth epoch.
 
-    Tiles are turned and mirrored at random. A bag's gradient is computed chunk by chunk, each
-    forward pass repeated, so that memory doesn't depend on the size of bags.
+    Tiles are turned and mirrored at random. A bag's gradient is computed chunk by chunk, so that
+    memory doesn't depend on the size of bags. What a step draws depends on the seed, the epoch
+    and the step's number alone: killed anywhere and gone on with, a training ends as it would
+    have.
     """
     _check(training, validation, labels)
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(network, settings, _fingerprint(training, validation, labels, settings))
+    fingerprint = _fingerprint(training, validation, labels, settings)
+    run = _Run(network, settings, fingerprint, device)
     if (out / CHECKPOINT).exists():
         run.load(out / CHECKPOINT)
-    while run.epoch < settings.epochs:
-        loss = run.train_epoch(training, labels, progress)
+    while run.goes_on:
+        loss = run.train_epoch(training, labels, out / CHECKPOINT, progress)
         row = {
             "epoch": float(run.epoch),
             "loss": loss,
             **_validate(network, validation, labels, settings),
             "learning_rate": settings.learning_rate * _halvings(settings, run.epoch - 1),
         }
-        run.keep(row, "cross_entropy", higher=False)
+        run.keep(row, settings.chosen_by, higher=settings.chosen_by == "auc")
         run.save(out / CHECKPOINT)
         write_log(out, run.log, _CURVES)
         if progress:
@@ -153,72 +177,106 @@ def train(
     return MilTraining(network.eval(), run.best_epoch, run.log)
 
 
-def split_patients(
-    labels: Mapping[str, int], share: float, seed: int
-) -> tuple[list[str], list[str]]:
-    """Split patients into training and validation, each outcome in the same proportion.
-
-    Parameters
-    ----------
-    labels : mapping of str to int
-    share : float
-        Of the patients that validate, in (0, 1); at least one of each outcome.
-    seed : int
-    """
-    rng = np.random.default_rng(seed)
-    validation: set[str] = set()
-    for label in (0, 1):
-        patients = sorted(patient for patient, value in labels.items() if value == label)
-        count = max(1, round(share * len(patients)))
-        validation.update(rng.permutation(patients)[:count].tolist() if patients else [])
-    return sorted(labels.keys() - validation), sorted(validation)
-
-
 class _Run(TrainingState):
     """A training under way."""
 
-    def __init__(self, network: TileNetwork, settings: MilSettings, fingerprint: str) -> None:
-        self.network, self.settings = network, settings
+    def __init__(
+        self,
+        network: TileNetwork,
+        settings: MilSettings,
+        fingerprint: str,
+        device: torch.device,
+    ) -> None:
+        self.network, self.settings, self._device = network, settings, device
+        # A quarter less time a step on a CPU than torch's default layout.
+        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # A model to start from may be calibrated; its weights are trained without that.
+        network.temperature.fill_(1)
+        self._precision = MixedPrecision(device)
         optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
         networks = {"network": network}
         super().__init__(networks, "network", optimizer, asdict(settings), fingerprint)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is another epoch to train."""
+        patience = self.settings.patience
+        tired = patience is not None and self.epoch - self.best_epoch >= patience > 0
+        return self.epoch < self.settings.epochs and not (self.log and tired)
+
     def train_epoch(
-        self, bags: Sequence[Bag], labels: Mapping[str, int], progress: Progress | None
+        self,
+        bags: Sequence[Bag],
+        labels: Mapping[str, int],
+        checkpoint: Path,
+        progress: Progress | None,
     ) -> float:
-        """One epoch; returns its mean loss."""
-        rng = np.random.default_rng([self.settings.seed, self.epoch])
+        """One epoch, or what is left of it; returns its mean loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * _halvings(self.settings, self.epoch)
-        losses = []
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(rng.integers(2**31)))
-            self.network.train()
-            for number, index in enumerate(rng.permutation(len(bags)), start=1):
-                bag = bags[int(index)]
-                losses.append(self._step(bag, labels[bag.patient], rng))
-                if progress:
-                    progress({"epoch": self.epoch + 1, "bag": number, "loss": losses[-1]})
+        losses: list[float] = list(self.extra.get("losses", []))
+        order = self._random(0).permutation(len(bags))
+        saved = time.monotonic()
+        self.network.train()
+        for number in range(len(losses), len(bags)):
+            bag = bags[int(order[number])]
+            losses.append(self._step(bag, labels[bag.patient], self._random(number + 1)))
+            if progress:
+                progress({"epoch": self.epoch + 1, "bag": number + 1, "loss": losses[-1]})
+            self.extra = {"losses": losses, "precision": self._precision.state()}
+            if time.monotonic() - saved > _SAVE_EVERY_SECONDS:
+                self.save(checkpoint)
+                saved = time.monotonic()
+        self.extra = {"losses": [], "precision": self._precision.state()}
         self.epoch += 1
         return float(np.mean(losses))
 
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        super().load(path)
+        self._precision.restore(self.extra.get("precision", {}))
+
+    def _random(self, number: int) -> np.random.Generator:
+        return np.random.default_rng([self.settings.seed, self.epoch + 1, number + 1])
+
     def _step(self, bag: Bag, good: int, rng: np.random.Generator) -> float:
         s = self.settings
-        parts = list(chunks(draw(bag, s.tiles, rng), s.chunk))
-        logits = []
-        for part in parts:
-            x = torch.from_numpy(_turned(bag.read(part), rng)).float().div(255)
-            if len(parts) == 1:
-                logits.append(self.network(x))
-            else:
-                logits.append(checkpoint(self.network, x, use_reentrant=False))
-        loss = bag_loss(torch.cat(logits), good, s.p, s.threshold)
-        loss = loss + weight_penalty(self.network, s.alpha)
+        indices = draw(bag, s.tiles, rng)
+        turns = rng.integers(8, size=len(indices))
+        # Dropout draws from torch, apart for every chunk, the same in both passes.
+        seed = int(rng.integers(2**31))
+        scaler = self._precision.scaler
+
+        def forward(part: NDArray[np.int64]) -> Tensor:
+            torch.manual_seed(seed + int(part[0]))
+            tiles = torch.from_numpy(_turned(bag.read(indices[part]), turns[part]))
+            x = tiles.to(self._device).float().div(255)
+            with self._precision.autocast():
+                logits: Tensor = self.network(x.contiguous(memory_format=torch.channels_last))
+            return logits.float()
+
         self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), s.clip)
-        self.optimizer.step()
-        return float(loss.detach())
+        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+            loss = backward_by_chunks(
+                forward,
+                list(chunks(np.arange(len(indices)), s.chunk)),
+                lambda logits: bag_loss(logits, good, s.p, s.threshold),
+                scaler.scale,
+            )
+        penalty = weight_penalty(self.network, s.alpha, s.penalised)
+        scaler.scale(penalty).backward()
+        value = float(loss + penalty.detach())
+        if not math.isfinite(value):
+            raise DataError(
+                f"{bag.patient}: the loss is {value} in epoch {self.epoch + 1}, the training has "
+                "diverged; lower the learning rate or the bound of the gradient"
+            )
+        if s.clip is not None:
+            scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), s.clip)
+        scaler.step(self.optimizer)
+        scaler.update()
+        return value
 
 
 def _validate(
@@ -232,6 +290,7 @@ def _validate(
         settings.threshold,
         settings.validation_tiles,
         settings.seed,
+        repeats=0,
     )
     return {
         "cross_entropy": scores.cross_entropy,
@@ -244,11 +303,12 @@ def _halvings(settings: MilSettings, epoch: int) -> float:
     return float(0.5 ** (epoch // settings.halve_every))
 
 
-def _turned(tiles: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _turned(tiles: NDArray[np.uint8], turns: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Turn tiles by quarters, and mirror them, by numbers from 0 to 7."""
     turned = np.empty_like(tiles)
-    for tile, result in zip(tiles, turned, strict=True):
-        change = np.rot90(tile, int(rng.integers(4)), axes=(1, 2))
-        result[:] = change[:, :, ::-1] if rng.random() < 0.5 else change
+    for tile, turn, result in zip(tiles, turns.tolist(), turned, strict=True):
+        change = np.rot90(tile, turn % 4, axes=(1, 2))
+        result[:] = change[:, :, ::-1] if turn >= 4 else change
     return turned
 
 
@@ -270,9 +330,11 @@ def _fingerprint(
     labels: Mapping[str, int],
     settings: MilSettings,
 ) -> str:
-    # More epochs go on from fewer: nothing that came before depends on their number.
+    # More epochs, or more patience, go on from fewer: nothing that came before depends on them.
+    fixed: dict[str, Any] = asdict(settings)
+    del fixed["epochs"], fixed["patience"]
     content = {
-        "settings": {k: v for k, v in asdict(settings).items() if k != "epochs"},
+        "settings": fixed,
         "training": [(bag.patient, len(bag), labels[bag.patient]) for bag in training],
         "validation": [(bag.patient, len(bag), labels[bag.patient]) for bag in validation],
     }

@@ -1,18 +1,37 @@
-"""The commands ``train mil`` and ``evaluate mil`` as functions."""
+"""The command ``train mil`` as a function."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.mil.bags import Bag
-from qupath_hccmil.mil.cohort import Cohort, read_cohort
-from qupath_hccmil.mil.evaluate import RiskScores, evaluate, torch_tile_predictor
+from qupath_hccmil.mil.cohort import Cohort
+from qupath_hccmil.mil.crossval import (
+    PREDICTIONS,
+    CrossValidation,
+    cross_validate,
+    with_temperature,
+    write_predictions,
+)
+from qupath_hccmil.mil.decision import Decision, DecisionRule, decide
+from qupath_hccmil.mil.device import DeviceName, training_device
+from qupath_hccmil.mil.evaluate import (
+    BagScore,
+    RiskScores,
+    judge,
+    score_bag,
+    torch_tile_predictor,
+)
 from qupath_hccmil.mil.network import TileNetwork, imagenet_network, load_tile_network
-from qupath_hccmil.mil.train import MilSettings, Progress, split_patients, train
+from qupath_hccmil.mil.splits import split_patients
+from qupath_hccmil.mil.train import MilSettings, Progress, train
 from qupath_hccmil.model_folder import (
     DataUse,
     ModelConfig,
@@ -22,20 +41,13 @@ from qupath_hccmil.model_folder import (
     load_model_folder,
     save_model_folder,
 )
-from qupath_hccmil.nuclei.evaluate import torch_predictor
-from qupath_hccmil.nuclei.model import load_nuclei_network
 from qupath_hccmil.stain.reference import default_reference
-from qupath_hccmil.stain.vahadane import StainFit
-from qupath_hccmil.training.fields import is_prepared, prepare_bags, prepared_bags
+from qupath_hccmil.training.bag_source import Tiling, find_bags
+from qupath_hccmil.training.clinical import ClinicalColumns, read_clinical
+from qupath_hccmil.training.mil_card import model_card
 
 MODEL, BAGS = "model", "bags"
-_CARD = """# {name}
-
-Risk from bags of tiles, trained by `qupath-hccmil train mil` on {bags}: {cohort}.
-For research use only.
-
-AUC on {count} held-out patients: {auc:.3f} (the epoch was chosen on them).
-"""
+LABEL = "1 = good outcome; the risk rises with recurrence"
 
 
 @dataclass(frozen=True)
@@ -48,45 +60,49 @@ class MilModel:
     cohort : Cohort
         Who was trained on, and who not and why.
     held_out : RiskScores
-        On the patients that chose the epoch.
+        On the patients that chose the epoch, the threshold and the temperature.
+    cross_validation : CrossValidation or None
     notes : list of str
-        Patients that couldn't be used.
+        What couldn't be used, and what else a user should know.
     """
 
     folder: ModelFolder
     cohort: Cohort
     held_out: RiskScores
+    cross_validation: CrossValidation | None
     notes: list[str]
 
 
 def train_mil(
-    bags: Path,
-    labels: Path,
+    source: Path,
+    clinical: Path,
     out: Path,
     *,
-    mpp: float | None = None,
-    time_unit: str = "years",
+    columns: ClinicalColumns | None = None,
+    tiling: Tiling | None = None,
     start: Path | None = None,
     nuclei: Path | None = None,
     share: float = 0.2,
+    folds: int = 0,
+    rule: DecisionRule | None = None,
     settings: MilSettings | None = None,
+    device: DeviceName = "auto",
     name: str = "hcc-risk",
     progress: Progress | None = None,
 ) -> MilModel:
-    """Train a risk model from images of patients and their outcomes.
+    """Train a risk model from what a user has and the outcomes of patients.
 
     Parameters
     ----------
-    bags : Path
-        One subfolder of images a patient, or bags that were prepared before (``*.npy``).
-    labels : Path
-        CSV: ``patient, label`` or ``patient, time, event``; see `read_cohort`.
+    source : Path
+        See :func:`find_bags`.
+    clinical : Path
+        Table of labels or follow-up; see :func:`read_clinical`.
     out : Path
         Gets the prepared bags, the checkpoint, ``log.csv``, ``curve.png`` and the model folder
-        ``model``.
-    mpp : float, optional
-        µm/px of the images; needed unless they are prepared.
-    time_unit : {"years", "months", "days"}
+        ``model``; with folds also a folder for each, and ``predictions.csv``.
+    columns : ClinicalColumns, optional
+    tiling : Tiling, optional
     start : Path, optional
         Where the tile network starts from: a safetensors file with torchvision's MobileNetV2, or
         a mil model folder. Default: the model that ships.
@@ -94,7 +110,13 @@ def train_mil(
         Nuclei model folder; default: the one that ships.
     share : float
         Of patients that choose the epoch.
+    folds : int
+        Cross-validate in so many folds before the model itself is trained; 0 for none.
+    rule : DecisionRule, optional
+        Whether threshold and temperature are derived: with folds from all out-of-fold
+        predictions, else from the patients that choose the epoch.
     settings : MilSettings, optional
+    device : {"auto", "cpu", "cuda", "mps"}
     name : str
     progress : callable, optional
 
@@ -106,122 +128,58 @@ def train_mil(
     ------
     DataError, ModelError
     """
-    settings = settings or MilSettings()
-    cohort = read_cohort(labels, time_unit)
+    settings, rule = settings or MilSettings(), rule or DecisionRule()
+    where = training_device(device)
+    table = read_clinical(clinical, columns)
     nuclei_folder = load_model_folder(nuclei or default_model_dir("nuclei"), "nuclei")
-    network = _starting_network(start or default_model_dir("mil"), settings.seed)
-    config = ModelConfig(
+    start = start or default_model_dir("mil")
+    network = _starting_network(start, settings.seed)
+    config = _config(name, source, settings, nuclei_folder)
+    found = find_bags(source, out / BAGS, tiling or Tiling(), nuclei_folder, config)
+    cohort, notes = table.cohort, [*table.said, *found.notes]
+    used = {patient: label for patient, label in cohort.labels.items() if patient in found.bags}
+    notes += [f"{patient}: no images" for patient in sorted(cohort.labels.keys() - used)]
+    if not used:
+        raise DataError(f"{clinical}: none of its patients is in {source}")
+    validated = None
+    if folds:
+        validated = cross_validate(
+            lambda: _starting_network(start, settings.seed),
+            found.bags, used, out, settings, folds,
+            share=share, rule=rule, progress=progress, device=where,
+        )  # fmt: skip
+        write_predictions(out / PREDICTIONS, validated.patients, used, cohort.follow_up)
+    training, choosing = split_patients(used, share, settings.seed)
+    result = train(
+        network,
+        [found.bags[patient] for patient in training],
+        [found.bags[patient] for patient in choosing],
+        used,
+        out,
+        settings,
+        progress,
+        where,
+    )
+    plain = _scores(found.bags, choosing, result.network, settings)
+    decision = _decision(plain, validated, used, rule, settings)
+    scores = judge([with_temperature(s, decision) for s in plain], used, decision.threshold)
+    config = _trained(config, settings, result.epoch, decision, rule)
+    config = replace(config, metrics=_metrics(scores, validated))
+    card = model_card(config, cohort.summary(), scores, validated)
+    folder = save_model_folder(out / MODEL, config, _weights(result.network), card)
+    return MilModel(folder, cohort, scores, validated, notes)
+
+
+def _config(name: str, source: Path, settings: MilSettings, nuclei: ModelFolder) -> ModelConfig:
+    return ModelConfig(
         kind="mil",
         name=name,
         version="1",
         architecture={"name": "mobilenet_v2"},
         stain_reference=default_reference().to_dict(),
-        data=(DataUse(bags.name, "the user's own", bags.name, "slides and outcomes"),),
-        risk=RiskConfig(
-            settings.p,
-            settings.threshold,
-            "1 = good outcome; the risk rises with recurrence",
-            False,
-            nuclei_folder.reference,
-        ),
+        data=(DataUse(source.name, "the user's own", source.name, "slides and outcomes"),),
+        risk=RiskConfig(settings.p, settings.threshold, LABEL, False, nuclei.reference),
     )
-    found, notes = _bags(bags, out / BAGS, mpp, nuclei_folder, config)
-    used = {patient: label for patient, label in cohort.labels.items() if patient in found}
-    notes += [f"{patient}: no images" for patient in sorted(cohort.labels.keys() - used)]
-    if not used:
-        raise DataError(f"{labels}: none of its patients is in {bags}")
-    training, validation = split_patients(used, share, settings.seed)
-    result = train(
-        network,
-        [found[patient] for patient in training],
-        [found[patient] for patient in validation],
-        used,
-        out,
-        settings,
-        progress,
-    )
-    scores = _evaluate(found, {p: used[p] for p in validation}, result.network, config)
-    config = _trained(config, settings, result.epoch, scores)
-    card = _CARD.format(
-        name=name,
-        bags=bags.name,
-        cohort=cohort.summary(),
-        count=len(validation),
-        auc=scores.auc.value,
-    )
-    folder = save_model_folder(out / MODEL, config, result.network.state_dict(), card)
-    return MilModel(folder, cohort, scores, notes)
-
-
-def evaluate_mil(
-    bags: Path,
-    labels: Path,
-    *,
-    mpp: float | None = None,
-    time_unit: str = "years",
-    model: Path | None = None,
-    nuclei: Path | None = None,
-) -> tuple[RiskScores, Cohort, list[str]]:
-    """Compare a risk model with the outcomes of patients it wasn't trained on.
-
-    Parameters
-    ----------
-    bags, labels, mpp, time_unit
-        As of :func:`train_mil`.
-    model : Path, optional
-        Default: the model that ships.
-    nuclei : Path, optional
-        Default: the model that ships; it must be the one that `model` was trained with.
-
-    Returns
-    -------
-    scores : RiskScores
-    cohort : Cohort
-    notes : list of str
-        Patients that couldn't be used.
-
-    Raises
-    ------
-    DataError, ModelError
-    """
-    folder = load_model_folder(model or default_model_dir("mil"), "mil")
-    cohort = read_cohort(labels, time_unit)
-    nuclei_folder = load_model_folder(nuclei or default_model_dir("nuclei"), "nuclei")
-    network = load_tile_network(folder)
-    with tempfile.TemporaryDirectory() as beside:
-        found, notes = _bags(bags, Path(beside), mpp, nuclei_folder, folder.config)
-        return _evaluate(found, cohort.labels, network, folder.config), cohort, notes
-
-
-def _bags(
-    folder: Path, out: Path, mpp: float | None, nuclei: ModelFolder, config: ModelConfig
-) -> tuple[Mapping[str, Bag], list[str]]:
-    needed = config.risk.nuclei_model if config.risk else nuclei.reference
-    if needed.sha256 != nuclei.reference.sha256:
-        raise DataError(
-            f"{nuclei.path}: {config.name} was trained with another nuclei model, {needed.name} "
-            f"({needed.sha256[:12]}…); give that one"
-        )
-    if is_prepared(folder):
-        return prepared_bags(folder, config), []
-    if mpp is None:
-        raise DataError(f"{folder}: the images' resolution is needed; give --mpp, in µm/px")
-    stored = config.stain_reference
-    reference = default_reference() if stored is None else StainFit.from_dict(stored)
-    heat_map = torch_predictor(load_nuclei_network(nuclei))
-    bags, notes = prepare_bags(
-        folder, out, mpp, heat_map, nuclei.reference, reference, config.geometry
-    )
-    return dict(bags), notes
-
-
-def _evaluate(
-    bags: Mapping[str, Bag], labels: Mapping[str, int], network: TileNetwork, config: ModelConfig
-) -> RiskScores:
-    risk = config.risk
-    assert risk is not None
-    predict = torch_tile_predictor(network)
-    return evaluate(bags.values(), labels, predict, risk.p, risk.threshold)
 
 
 def _starting_network(start: Path, seed: int) -> TileNetwork:
@@ -230,11 +188,52 @@ def _starting_network(start: Path, seed: int) -> TileNetwork:
     return imagenet_network(start, seed)
 
 
-def _trained(
-    config: ModelConfig, settings: MilSettings, epoch: int, scores: RiskScores
-) -> ModelConfig:
-    figures = scores.as_dict()
-    figures.pop("bags")
-    return replace(
-        config, training={**asdict(settings), "best_epoch": epoch}, metrics={"held_out": figures}
+def _scores(
+    bags: Mapping[str, Bag], patients: list[str], network: TileNetwork, settings: MilSettings
+) -> list[BagScore]:
+    predict = torch_tile_predictor(network)
+    return [
+        score_bag(bags[patient], predict, settings.p, settings.validation_tiles, settings.seed)
+        for patient in patients
+    ]
+
+
+def _decision(
+    choosing: list[BagScore],
+    validated: CrossValidation | None,
+    labels: Mapping[str, int],
+    rule: DecisionRule,
+    settings: MilSettings,
+) -> Decision:
+    scores = choosing if validated is None else [p.score for p in validated.patients]
+    return decide(
+        np.array([score.logit for score in scores]),
+        np.array([bool(labels[score.patient]) for score in scores]),
+        rule,
+        settings.threshold,
     )
+
+
+def _metrics(scores: RiskScores, validated: CrossValidation | None) -> dict[str, Any]:
+    held_out = scores.as_dict()
+    held_out.pop("bags")
+    metrics: dict[str, Any] = {"held_out": held_out}
+    if validated is not None:
+        metrics["cross_validation"] = validated.figures()
+    return metrics
+
+
+def _trained(
+    config: ModelConfig, settings: MilSettings, epoch: int, decision: Decision, rule: DecisionRule
+) -> ModelConfig:
+    assert config.risk is not None
+    risk = replace(config.risk, threshold=decision.threshold, temperature=decision.temperature)
+    return replace(
+        config,
+        risk=risk,
+        training={**asdict(settings), "best_epoch": epoch, "derived": asdict(rule)},
+    )
+
+
+def _weights(network: TileNetwork) -> dict[str, torch.Tensor]:
+    return {name: tensor.cpu() for name, tensor in network.state_dict().items()}

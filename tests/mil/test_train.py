@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.mil import train as training_module
 from qupath_hccmil.mil.evaluate import evaluate, score_bag, torch_tile_predictor
 from qupath_hccmil.mil.network import TileNetwork
-from qupath_hccmil.mil.train import MilSettings, split_patients, train
+from qupath_hccmil.mil.train import CHECKPOINT, MilSettings, train
 
 SETTINGS = MilSettings(epochs=2, tiles=4, chunk=8, halve_every=1)
 
@@ -88,6 +89,59 @@ def test_a_killed_training_ends_like_an_uninterrupted_one(tmp_path, killed_at):
         assert torch.equal(tensor, resumed.network.state_dict()[name]), name
 
 
+def test_a_killed_training_goes_on_within_its_epoch(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_module, "_SAVE_EVERY_SECONDS", -1.0)
+    whole = train(network(), TRAINING, VALIDATION, LABELS, tmp_path / "whole", SETTINGS)
+    told = []
+
+    def kill(row):
+        if (row["epoch"], row.get("bag")) == (2, 5):
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(network(), TRAINING, VALIDATION, LABELS, tmp_path / "killed", SETTINGS, kill)
+    resumed = train(
+        network(), TRAINING, VALIDATION, LABELS, tmp_path / "killed", SETTINGS, told.append
+    )
+    # The fifth bag's step was done and not yet saved.
+    assert (told[0]["epoch"], told[0]["bag"]) == (2, 5)
+    assert resumed.log == whole.log
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, resumed.network.state_dict()[name]), name
+
+
+def test_stops_when_no_epoch_is_better(tmp_path):
+    # Nothing is learned, so the first epoch stays the best.
+    settings = replace(SETTINGS, epochs=9, patience=2, learning_rate=0.0, chosen_by="auc")
+    result = train(network(), TRAINING[:2], VALIDATION[:2], LABELS, tmp_path, settings)
+    assert (result.epoch, len(result.log)) == (1, 3)
+    # With more patience it goes on from where it stopped.
+    settings = replace(settings, patience=3)
+    result = train(network(), TRAINING[:2], VALIDATION[:2], LABELS, tmp_path, settings)
+    assert (result.epoch, len(result.log)) == (1, 4)
+
+
+def test_a_diverged_training_says_so(tmp_path):
+    settings = replace(SETTINGS, learning_rate=1e30, clip=None)
+    with pytest.raises(DataError, match="diverged; lower the learning rate"):
+        train(network(), TRAINING, VALIDATION, LABELS, tmp_path, settings)
+
+
+def test_trains_without_the_temperature_of_the_model_it_starts_from(tmp_path):
+    start = network()
+    start.temperature.fill_(3)
+    settings = replace(SETTINGS, epochs=1)
+    calibrated = train(start, TRAINING[:2], VALIDATION, LABELS, tmp_path / "a", settings)
+    plain = train(network(), TRAINING[:2], VALIDATION, LABELS, tmp_path / "b", settings)
+    assert calibrated.log == plain.log
+
+
+def test_a_checkpoint_holds_one_network_its_best_and_the_optimiser(tmp_path):
+    train(network(), TRAINING[:2], VALIDATION, LABELS, tmp_path, replace(SETTINGS, epochs=1))
+    weights = sum(t.numel() * t.element_size() for t in network().state_dict().values())
+    assert (tmp_path / CHECKPOINT).stat().st_size < 4.2 * weights
+
+
 def test_chunks_give_the_gradient_of_the_whole_bag(tmp_path):
     # Without dropout, which draws anew for every chunk, the chunks must not show.
     results = []
@@ -116,14 +170,6 @@ def test_evaluation_counts_outcomes_and_leaves_out_the_unlabelled():
     assert len(scores.bags) == 3
     with pytest.raises(DataError, match="no bag has a label"):
         evaluate(TRAINING, {}, predict)
-
-
-def test_patients_are_split_with_both_outcomes_on_both_sides():
-    labels = {f"p{i}": int(i < 15) for i in range(20)}
-    training, validation = split_patients(labels, 0.2, seed=0)
-    assert not set(training) & set(validation)
-    assert sorted(labels[p] for p in validation) == [0, 1, 1, 1]
-    assert split_patients(labels, 0.2, seed=0) == (training, validation)
 
 
 def test_refuses_a_split_that_cannot_be_trained_on(tmp_path):

@@ -15,8 +15,10 @@ from qupath_hccmil.model_folder import (
 )
 from qupath_hccmil.nuclei.unet import UNet
 from qupath_hccmil.slide.geometry import TileGeometry
+from qupath_hccmil.training.bag_source import Tiling
 from qupath_hccmil.training.fields import field_tiles
-from qupath_hccmil.training.mil import evaluate_mil, train_mil
+from qupath_hccmil.training.mil import train_mil
+from qupath_hccmil.training.mil_evaluation import evaluate_mil
 from tests.blobs import blob_image
 
 MPP = 128 / 224
@@ -58,7 +60,7 @@ def cohort(tmp_path_factory):
         folder / "bags",
         folder / "labels.csv",
         folder / "out",
-        mpp=MPP,
+        tiling=Tiling(mpp=MPP),
         start=folder / "start",
         nuclei=folder / "nuclei",
         share=0.5,
@@ -75,7 +77,8 @@ def test_trains_a_model_folder_and_says_who_was_used(cohort):
     assert loaded.config.risk.nuclei_model.name == "tiny"
     assert not load_tile_network(loaded).training
     assert model.cohort.summary().startswith("2 good, 3 poor, 1 excluded")
-    assert model.notes == ["absent: no images"]
+    assert "column 'time' is in years" in model.notes[0]
+    assert model.notes[1:] == ["absent: no images"]
     assert len(model.held_out.bags) == 2
     assert (folder / "out" / "bags" / "p0.npy").exists()
 
@@ -84,11 +87,12 @@ def test_prepared_bags_score_as_the_images_do(cohort):
     folder, _ = cohort
     arguments = {"model": folder / "out" / "model", "nuclei": folder / "nuclei"}
     labels = folder / "labels.csv"
-    from_images, _, _ = evaluate_mil(folder / "bags", labels, mpp=MPP, **arguments)
-    prepared, _, notes = evaluate_mil(folder / "out" / "bags", labels, **arguments)
-    assert from_images.bags == prepared.bags
-    assert len(prepared.bags) == 4
-    assert notes == []
+    from_images = evaluate_mil(folder / "bags", labels, tiling=Tiling(mpp=MPP), **arguments)
+    prepared = evaluate_mil(folder / "out" / "bags", labels, **arguments)
+    assert from_images.patients == prepared.patients
+    assert len(prepared.scores.bags) == 4
+    assert len(prepared.patients) == prepared.followed == 5
+    assert prepared.notes[1:] == ["absent: no score"]
 
 
 def test_needs_a_resolution_and_the_right_nuclei_model(cohort, tmp_path):
@@ -103,7 +107,9 @@ def test_needs_a_resolution_and_the_right_nuclei_model(cohort, tmp_path):
         "",
     )
     with pytest.raises(DataError, match="trained with another nuclei model"):
-        evaluate_mil(folder / "bags", labels, mpp=MPP, model=model, nuclei=other.path)
+        evaluate_mil(
+            folder / "bags", labels, tiling=Tiling(mpp=MPP), model=model, nuclei=other.path
+        )
     assert isinstance(other.reference, ModelReference)
 
 
@@ -114,7 +120,7 @@ def test_bags_prepared_otherwise_are_refused(cohort):
             folder / "bags",
             folder / "labels.csv",
             folder / "out",
-            mpp=0.25,
+            tiling=Tiling(mpp=0.25),
             start=folder / "start",
             nuclei=folder / "nuclei",
         )

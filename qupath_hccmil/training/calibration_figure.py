@@ -1,0 +1,53 @@
+"""Predicted against observed poor outcomes, as a PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qupath_hccmil.mil.evaluate import RiskScores
+from qupath_hccmil.mil.metrics import Estimate
+
+
+def draw_calibration(path: Path, scores: RiskScores) -> None:
+    """Draw the groups of `scores.calibration` with their 95 % intervals, and the diagonal."""
+    # Not pyplot: it would choose a window system.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="as often as predicted")
+    groups = scores.calibration
+    axes.errorbar(
+        [group.predicted for group in groups],
+        [group.observed for group in groups],
+        yerr=[
+            [group.observed - group.low for group in groups],
+            [group.high - group.observed for group in groups],
+        ],
+        fmt="o",
+        capsize=3,
+        label="groups of patients, 95 % interval",
+    )
+    for group in groups:
+        axes.annotate(
+            f"{group.patients}", (group.predicted, group.observed), (6, 4),
+            textcoords="offset points", fontsize=8,
+        )  # fmt: skip
+    slope, intercept = _text(scores.calibration_slope), _text(scores.calibration_intercept)
+    axes.set(
+        xlim=(0, 1),
+        ylim=(0, 1),
+        xlabel="predicted probability of a poor outcome",
+        ylabel="observed share of poor outcomes",
+        title=f"slope {slope}, intercept {intercept}",
+    )
+    axes.title.set_fontsize(9)
+    axes.legend(loc="upper left", fontsize=8)
+    figure.text(0.99, 0.01, "For research use only", ha="right", fontsize=7, color="0.4")
+    figure.savefig(path, dpi=120)
+
+
+def _text(estimate: Estimate) -> str:
+    return f"{estimate.value:.2f} ({estimate.low:.2f}–{estimate.high:.2f})"
