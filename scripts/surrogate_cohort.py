@@ -6,7 +6,7 @@ tile. Organs are split as for the nuclei model. See `qupath_hccmil.mil.surrogate
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from qupath_hccmil.mil.aggregation import is_high_risk
 from qupath_hccmil.mil.bags import StoredBag, chunks, write_bag
 from qupath_hccmil.mil.cohort import outcome
 from qupath_hccmil.mil.evaluate import BagScore, TilePredictor
-from qupath_hccmil.mil.metrics import bootstrap
+from qupath_hccmil.mil.metrics import Estimate, bootstrap
 from qupath_hccmil.mil.surrogate import (
     EFFECTS,
     HazardScale,
@@ -207,16 +207,23 @@ def follow_up_figures(
     times = np.array([patient.time for patient in patients])
     events = np.array([patient.event for patient in patients])
     high = is_high_risk(risks, threshold)
-    c_index = bootstrap(concordance, times, events, risks)
-    frame = DataFrame({"time": times, "event": events, "high": high.astype(float)})
-    cox = CoxPHFitter().fit(frame, "time", "event").summary.loc["high"]
     return {
         "patients": len(scores),
         "high": int(high.sum()),
-        "c_index": {"value": c_index.value, "low": c_index.low, "high": c_index.high},
-        "hazard_ratio": {
-            "value": float(cox["exp(coef)"]),
-            "low": float(cox["exp(coef) lower 95%"]),
-            "high": float(cox["exp(coef) upper 95%"]),
-        },
+        "c_index": asdict(bootstrap(concordance, times, events, risks)),
+        "hazard_ratio": asdict(_hazard_ratio(times, events, high)),
     }
+
+
+def _hazard_ratio(
+    times: NDArray[np.float64], events: NDArray[np.int64], high: NDArray[np.bool_]
+) -> Estimate:
+    """Of the high against the low group, by Cox regression; NaN where all are in one."""
+    if high.all() or not high.any():
+        return Estimate(np.nan, np.nan, np.nan)
+    frame = DataFrame({"time": times, "event": events, "high": high.astype(float)})
+    row = CoxPHFitter().fit(frame, "time", "event").summary.loc["high"]
+    value, low, high = (
+        float(row[f"exp(coef){bound}"]) for bound in ("", " lower 95%", " upper 95%")
+    )
+    return Estimate(value, low, high)

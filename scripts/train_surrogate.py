@@ -48,6 +48,10 @@ LABEL = (
 SHOWN = ("auc", "accuracy", "sensitivity", "specificity", "brier", "calibration_slope")
 
 
+def _written(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"
+
+
 def table(metrics: dict[str, Any]) -> str:
     """Write the figures of a model card, as Markdown."""
     bags, tiles, follow_up = (metrics[f"test {part}"] for part in ("bags", "tiles", "follow-up"))
@@ -61,10 +65,9 @@ def table(metrics: dict[str, Any]) -> str:
     rows = {name.replace("_", " "): bags[name] for name in SHOWN}
     rows["C-index"] = follow_up["c_index"]
     rows["hazard ratio, high against low risk"] = follow_up["hazard_ratio"]
-    lines += [
-        f"| {name} | {e['value']:.3f} | {e['low']:.3f}–{e['high']:.3f} |"
-        for name, e in rows.items()
-    ]
+    for name, estimate in rows.items():
+        value, low, high = (_written(estimate[part]) for part in ("value", "low", "high"))
+        lines.append(f"| {name} | {value} | {low}–{high} |")
     lines += ["", f"Spearman correlation of the logit over {tiles['tiles']} tiles with", ""]
     lines += ["| | ρ |", "|---|---|"]
     lines += [
