@@ -223,7 +223,5 @@ def _hazard_ratio(
         return Estimate(np.nan, np.nan, np.nan)
     frame = DataFrame({"time": times, "event": events, "high": high.astype(float)})
     row = CoxPHFitter().fit(frame, "time", "event").summary.loc["high"]
-    value, low, high = (
-        float(row[f"exp(coef){bound}"]) for bound in ("", " lower 95%", " upper 95%")
-    )
-    return Estimate(value, low, high)
+    value, low, high = row[["exp(coef)", "exp(coef) lower 95%", "exp(coef) upper 95%"]]
+    return Estimate(float(value), float(low), float(high))
