@@ -10,6 +10,7 @@ left in DIR.
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,11 @@ LABEL = (
     "no patient's outcome"
 )
 SHOWN = ("auc", "accuracy", "sensitivity", "specificity", "brier", "calibration_slope")
+
+
+def show_epoch(row: Mapping[str, float]) -> None:
+    if "bag" not in row:
+        print(json.dumps(dict(row)), flush=True)
 
 
 def _written(value: float | None) -> str:
@@ -97,7 +103,7 @@ def main() -> None:
         labels,
         arguments.out,
         SETTINGS,
-        lambda row: print(json.dumps(row), flush=True),
+        show_epoch,
     )
     predict = torch_tile_predictor(result.network)
     # The temperature comes from the patients that chose the epoch, none of whom is in the test.
