@@ -43,7 +43,7 @@ def train() -> None:
     type=click.Choice(["mobilenet_unet", "unet"]),
     help="Network to start from random weights, or ImageNet's; default: the model that ships.",
 )
-@click.option("--base", type=click.IntRange(min=4), help="Channels of a unet's first level.")
+@click.option("--base", type=click.IntRange(min=4), help="Channels of the first level of a unet.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: 20.")
 @click.option("--steps", type=click.IntRange(min=1), help="Batches an epoch; default: 120.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -188,11 +188,11 @@ def clinical_columns(given: Mapping[str, Any]) -> ClinicalColumns:
 
 
 def _architecture(design: str | None, base: int | None) -> dict[str, Any] | None:
-    if base is not None and design != "unet":
-        raise click.UsageError("--base is for --design unet")
-    if design is None:
-        return None
-    return {"name": design, **({} if base is None else {"base": base})}
+    if base is None:
+        return None if design is None else {"name": design}
+    if design == "mobilenet_unet":
+        raise click.UsageError("--base is of a unet; leave it or --design mobilenet_unet out")
+    return {"name": "unet", "base": base}
 
 
 def _nuclei_settings(**given: Any) -> NucleiSettings:

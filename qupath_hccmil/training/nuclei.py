@@ -164,7 +164,7 @@ def evaluate_nuclei(
     *,
     mpp: float | None = None,
     model: Path | None = None,
-    colour: Colour | None = None,
+    colour: Colour = "luminosity-standardised",
     groups: Path | None = None,
 ) -> tuple[NucleiScores, list[str]]:
     """Compare a nuclei model with masks.
@@ -176,9 +176,12 @@ def evaluate_nuclei(
         µm/px; without it each image is scaled by the size of its nuclei.
     model : Path, optional
         Default: the model that ships.
-    colour : {"stain-normalised", "luminosity-standardised"}, optional
-        What the network sees; default as the model's config says. An image counts as a slide of
-        its own; where its stains can't be fitted, its luminosity is standardised instead.
+    colour : {"luminosity-standardised", "stain-normalised"}
+        What the network sees. Scoring shows it RGB normalised by the stains of a whole slide; a
+        field of view is no slide, and one that is all nuclei or all fibres misleads the fit. With
+        every image normalised by itself the pooled Dice of a network like the shipped one was
+        0.763 in place of 0.755 on held-out organs, but 0.816 in place of 0.862 on DSB2018. Where
+        an image's stains can't be fitted, its luminosity is standardised instead.
     groups : Path, optional
         CSV with columns ``image, group``, for figures by group.
 
@@ -198,7 +201,7 @@ def evaluate_nuclei(
     reference = _reference(folder)
 
     def prepare(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        if (colour or folder.config.colour) == "luminosity-standardised":
+        if colour == "luminosity-standardised":
             return white_background(rgb)
         try:
             return Normalizer(fit(rgb), reference).transform(rgb[None])[0]

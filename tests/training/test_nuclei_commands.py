@@ -45,7 +45,7 @@ def test_gives_a_model_folder_that_loads(trained):
         assert (folder / "out" / name).exists()
 
 
-@pytest.mark.parametrize("colour", [None, "luminosity-standardised"])
+@pytest.mark.parametrize("colour", ["stain-normalised", "luminosity-standardised"])
 def test_its_model_finds_nuclei_in_images_of_any_kind(trained, tmp_path, colour):
     folder, _ = trained
     images, masks = blob_folder(tmp_path, 3, side=140)
@@ -67,7 +67,9 @@ def test_an_image_without_two_stains_is_still_evaluated(trained, tmp_path):
     folder, _ = trained
     images, masks = blob_folder(tmp_path, 1, side=140)
     Image.new("RGB", (140, 140), "white").save(images / "0.png")
-    scores, notes = evaluate_nuclei(images, masks, mpp=0.571, model=folder / "out" / "model")
+    scores, notes = evaluate_nuclei(
+        images, masks, mpp=0.571, model=folder / "out" / "model", colour="stain-normalised"
+    )
     assert len(scores.images) == 1
     assert "only luminosity-standardised" in notes[0]
 
