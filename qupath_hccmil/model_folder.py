@@ -144,6 +144,13 @@ class ModelFolder:
         """Name and hash."""
         return ModelReference(self.config.name, self.config.weights_sha256)
 
+    @property
+    def identity(self) -> str:
+        """All that scores follow from: the weights, and what turns logits into a risk."""
+        risk = self.config.risk
+        numbers = "" if risk is None else f" p={risk.p} t={risk.threshold} T={risk.temperature}"
+        return self.config.weights_sha256 + numbers
+
     def weights(self) -> dict[str, Tensor]:
         """Read the state dict."""
         from safetensors import SafetensorError

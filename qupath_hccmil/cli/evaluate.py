@@ -74,7 +74,7 @@ def nuclei(
 @click.argument("source", type=options.Existing)
 @click.argument("clinical", type=options.Existing)
 @options.clinical_columns
-@options.image_mpp
+@options.tiling
 @click.option("--model", type=options.Existing, help="Model folder; default: shipped.")
 @options.nuclei_model
 @click.option(
@@ -85,14 +85,13 @@ def nuclei(
     show_default=True,
     help="Samples of patients for the intervals; 0 for none.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of every draw.")
 @options.device
 @click.option("--out", type=options.PathType, help="Folder for scores, calibration and its PNG.")
 @options.as_json
 def mil(
     source: Path,
     clinical: Path,
-    mpp: float | None,
     out: Path | None,
     as_json: bool,
     **given: Any,
@@ -100,10 +99,10 @@ def mil(
     """Compare a risk model with the outcomes in CLINICAL of patients it was not trained on.
 
     SOURCE is what `train mil` takes, or a table of scores: an export of this program or any table
-    with a patient and a risk. For research use only.
+    with a patient and a risk. Of slides and images random tiles are scored; to judge scores over
+    all tiles, score the project and give its export. For research use only.
     """
-    from qupath_hccmil.cli.train import clinical_columns
-    from qupath_hccmil.training.bag_source import Tiling
+    from qupath_hccmil.cli.train import clinical_columns, show_prepared, tiling
     from qupath_hccmil.training.mil_evaluation import evaluate_mil, write_evaluation
 
     names = ("model", "nuclei", "repeats", "seed", "device")
@@ -111,7 +110,9 @@ def mil(
         source,
         clinical,
         columns=clinical_columns(given),
-        tiling=Tiling(mpp=mpp),
+        tiling=tiling(given),
+        keep=None if out is None else out / "bags",
+        prepared=None if as_json else show_prepared,
         **{name: given[name] for name in names},
     )
     if out is not None:

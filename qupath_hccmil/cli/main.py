@@ -37,6 +37,10 @@ COMMANDS = {
     ),
     "train": ("qupath_hccmil.cli.train:train", "Train the nuclei or the risk model."),
     "evaluate": ("qupath_hccmil.cli.evaluate:evaluate", "Evaluate the nuclei or the risk model."),
+    "export-model": (
+        "qupath_hccmil.cli.export_model:export_model",
+        "Write a risk model for QuPath's WSInfer extension.",
+    ),
     "doctor": ("qupath_hccmil.cli.doctor:doctor", "Say what is installed, found and usable."),
 }
 

@@ -88,6 +88,61 @@ def images_and_masks(command: F) -> F:
     return click.argument("images", type=Existing)(masks(command))
 
 
+_TILING = (
+    click.option(
+        "--mpp",
+        type=click.FloatRange(min=0, min_open=True),
+        help="µm per pixel: of images, or over what QuPath and the file say of a slide.",
+    ),
+    click.option(
+        "--tiles-per-patient",
+        type=click.IntRange(min=1),
+        default=100,
+        show_default=True,
+        help="Random tiles prepared of each patient.",
+    ),
+    engine,
+    images,
+    annotation_classes,
+    slides,
+    click.option("--patient-key", help="Metadata key of a QuPath project that names the patient."),
+)
+
+
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+_METHOD = (
+    click.option("--power", "p", type=_POSITIVE, help="Of the generalised mean; default 3."),
+    click.option(
+        "--threshold",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        help="Of the loss, and of high risk; default 0.4457.",
+    ),
+    click.option("--alpha", type=click.FloatRange(min=0), help="Of the penalty; default 0.02."),
+    click.option(
+        "--penalised",
+        type=click.Choice(["output layer", "all weights"]),
+        help="What the penalty sums over; default: output layer.",
+    ),
+    click.option("--learning-rate", type=_POSITIVE, help="At first; default 0.0001."),
+    click.option("--halve-every", type=click.IntRange(min=1), help="Epochs; default 10."),
+    click.option("--clip", type=_POSITIVE, help="Largest norm of a gradient; default 1."),
+)
+
+
+def method(command: F) -> F:
+    """Numbers of the published method; each is kept with the model."""
+    for option in reversed(_METHOD):
+        command = option(command)
+    return command
+
+
+def tiling(command: F) -> F:
+    """How tiles are taken from a project, slides or images."""
+    for option in reversed(_TILING):
+        command = option(command)
+    return command
+
+
 def clinical_columns(command: F) -> F:
     """Which columns of a clinical table hold what; empty ones are recognised."""
     for option in reversed(_CLINICAL):

@@ -14,8 +14,9 @@ from qupath_hccmil.cli.lazy import LazyGroup
 if TYPE_CHECKING:
     from qupath_hccmil.mil.train import MilSettings
     from qupath_hccmil.nuclei.train import NucleiSettings
+    from qupath_hccmil.training.bag_source import Tiling
     from qupath_hccmil.training.clinical import ClinicalColumns
-    from qupath_hccmil.training.mil import MilModel
+    from qupath_hccmil.training.mil import Choices, MilModel
 
 _HERE = "qupath_hccmil.cli.train"
 
@@ -94,7 +95,7 @@ def nuclei(
 @click.argument("clinical", type=options.Existing)
 @click.option("--out", type=options.PathType, required=True, help="Folder of the training.")
 @options.clinical_columns
-@options.image_mpp
+@options.tiling
 @click.option("--start", type=options.Existing, help="Model folder, or ImageNet safetensors.")
 @options.nuclei_model
 @click.option("--epochs", type=click.IntRange(min=1), help="At most; default: 30.")
@@ -105,7 +106,7 @@ def nuclei(
     help="What makes an epoch better on held-out patients; default: cross_entropy.",
 )
 @click.option("--tiles", type=click.IntRange(min=1), help="Random tiles an epoch; default 100.")
-@click.option("--clip", type=click.FloatRange(min=0, min_open=True), help="Of the gradient's norm.")
+@options.method
 @click.option("--folds", type=click.IntRange(min=2), help="Cross-validate in so many folds too.")
 @click.option(
     "--held-out",
@@ -121,18 +122,23 @@ def nuclei(
 @options.device
 @click.option("--name", default="hcc-risk", show_default=True, help="Of the model.")
 @options.quiet
-def mil(
-    source: Path, clinical: Path, out: Path, mpp: float | None, quiet: bool, **given: Any
-) -> None:
-    """Train the risk model from SOURCE (a subfolder of images a patient) and a CLINICAL table.
+def mil(source: Path, clinical: Path, out: Path, quiet: bool, **given: Any) -> None:
+    """Train the risk model from SOURCE and a CLINICAL table.
+
+    SOURCE is a QuPath project with tumour annotations, a folder of slides (with outlines in a
+    GeoJSON of the slide's name beside it, else all tissue), a folder with a subfolder of images
+    for each patient, or bags that were prepared before.
 
     CLINICAL (CSV, Parquet or Excel) has patient and label (good, poor), or patient, time and
     event, from which distinct outcomes are taken: good is 4 years or more without recurrence,
-    poor a recurrence within 1.6 years. OUT gets the prepared bags, checkpoint, log.csv, curve.png
-    and model folder. Run the same line again to go on with a training that was interrupted.
+    poor a recurrence within 1.6 years; and slides, unless the slides' names or the project's
+    metadata say the patient.
+
+    OUT gets the prepared bags, checkpoint, log.csv, curve.png, left_out.csv and the model folder,
+    with --folds also predictions.csv of patients held out. Run the same line
+    again to go on with a training that was interrupted. For research use only.
     """
     from qupath_hccmil.mil.decision import DecisionRule
-    from qupath_hccmil.training.bag_source import Tiling
     from qupath_hccmil.training.mil import train_mil
 
     model = train_mil(
@@ -140,29 +146,65 @@ def mil(
         clinical,
         out,
         columns=clinical_columns(given),
-        tiling=Tiling(mpp=mpp),
+        tiling=tiling(given),
         start=given["start"],
         nuclei=given["nuclei"],
         share=given["share"],
         folds=given["folds"] or 0,
         rule=DecisionRule(given["derive_threshold"], given["fit_temperature"]),
         settings=_mil_settings(
-            **{name: given[name] for name in ("epochs", "patience", "chosen_by", "tiles", "clip")},
-            seed=given["seed"],
+            **{name: given[name] for name in _SETTINGS},
         ),
         device=given["device"],
         name=given["name"],
+        prepared=None if quiet else show_prepared,
+        chosen=None if quiet else _show_choices,
         progress=None if quiet else _show_epoch,
     )
-    _finish(model.notes, quiet)
     if not quiet:
         _show_model(model)
+
+
+_SETTINGS = (
+    "p", "threshold", "alpha", "penalised", "learning_rate", "halve_every", "clip", "epochs",
+    "patience", "chosen_by", "tiles", "seed",
+)  # fmt: skip
+
+
+def _show_choices(choices: Choices) -> None:
+    for one in choices.left_out:
+        # What needs no explanation is counted below, and all of it is in left_out.csv.
+        if one.detail:
+            click.echo(f"note: {one}")
+    for line in choices.lines():
+        click.echo(line)
+
+
+def show_prepared(patient: str, number: int, patients: int) -> None:
+    """Tell that a patient's tiles are there."""
+    click.echo(f"tiles of {patient} ({number} of {patients})", err=True)
+
+
+def tiling(given: Mapping[str, Any]) -> Tiling:
+    """How tiles are taken, as the options of `options.tiling` say it."""
+    from qupath_hccmil.training.bag_source import Tiling
+
+    classes = given["annotation_classes"]
+    return Tiling(
+        mpp=given["mpp"],
+        per_patient=given["tiles_per_patient"],
+        seed=given["seed"],
+        engine=given["engine"],
+        images=given["images"],
+        slides_dir=given["slides"],
+        patient_key=given["patient_key"],
+        **({"annotation_classes": classes} if classes else {}),
+    )
 
 
 def _show_model(model: MilModel) -> None:
     risk = model.folder.config.risk
     assert risk is not None
-    click.echo(f"Patients: {model.cohort.summary()}")
     if model.cross_validation is not None:
         pooled = model.cross_validation.pooled
         click.echo(f"Out of fold: AUC {pooled.auc.value:.3f}, Brier {pooled.brier.value:.3f}")

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
+from urllib.parse import quote, unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,13 +38,18 @@ class Bag(Protocol):
         ...
 
 
+def bag_file(patient: str) -> str:
+    """File name of a patient's bag; what no file name may hold is escaped as in an URL."""
+    return quote(patient, safe=" !#$&'()+,;=@[]^`{}~") + SUFFIX
+
+
 class StoredBag:
     """A bag in a file of :func:`write_bag`, read through a memory map.
 
     Parameters
     ----------
     path : Path
-        Its name without suffix is the patient.
+        Its name says the patient, see :func:`bag_file`.
 
     Raises
     ------
@@ -56,7 +62,9 @@ class StoredBag:
         try:
             tiles = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise DataError(f"{path}: not a bag of tiles ({error})") from error
+            raise DataError(
+                f"{path}: not a bag of tiles, or damaged ({error}); remove it to have it made anew"
+            ) from error
         if tiles.dtype != np.uint8 or tiles.ndim != 4 or tiles.shape[1] != CHANNELS:
             raise DataError(
                 f"{path}: not a bag of tiles, {tiles.dtype} {tiles.shape} where uint8 "
@@ -66,8 +74,8 @@ class StoredBag:
 
     @property
     def patient(self) -> str:
-        """The file's name without suffix."""
-        return self.path.name.removesuffix(SUFFIX)
+        """Whose it is, from the file's name."""
+        return unquote(self.path.name.removesuffix(SUFFIX))
 
     def __len__(self) -> int:
         return len(self._tiles)
@@ -113,7 +121,7 @@ def with_heat(rgb: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.u
 def write_bag(
     path: Path,
     batches: Iterable[NDArray[np.uint8]],
-    count: int,
+    count: int | None,
     side: int,
     heat_map: HeatMap,
 ) -> StoredBag:
@@ -122,10 +130,12 @@ def write_bag(
     Parameters
     ----------
     path : Path
-        ``<patient>.npy``.
+        :func:`bag_file` of the patient.
     batches : iterable of (n, side, side, 3) uint8
         Stain-normalised RGB, `count` tiles in all.
-    count, side : int
+    count : int or None
+        None where it isn't known before.
+    side : int
     heat_map : callable
 
     Returns
@@ -135,23 +145,45 @@ def write_bag(
     Raises
     ------
     DataError
-        There are no tiles.
+        There are no tiles, or not `count`.
     """
-    if count < 1:
-        raise DataError(f"{path.name}: no tiles for this patient")
     beside = path.with_name(path.name + ".part")
-    shape = (count, CHANNELS, side, side)
-    tiles = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=shape)
-    start = 0
-    for batch in batches:
-        tiles[start : start + len(batch)] = with_heat(batch, heat_map(batch))
-        start += len(batch)
-    if start != count:
-        raise DataError(f"{path.name}: {start} tiles where {count} were announced")
-    tiles.flush()
-    del tiles
-    os.replace(beside, path)
+    try:
+        total = _write_tiles(beside, batches, side, heat_map)
+        if total != count and count is not None:
+            raise DataError(f"{path.name}: {total} tiles where {count} were announced")
+        if not total:
+            raise DataError(f"{path.name}: no tiles for this patient")
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
     return StoredBag(path)
+
+
+def _write_tiles(
+    path: Path, batches: Iterable[NDArray[np.uint8]], side: int, heat_map: HeatMap
+) -> int:
+    """Write tiles as they come, and their number when it is known."""
+    total = 0
+    with path.open("wb") as file:
+        start = _write_header(file, 0, side)
+        for batch in batches:
+            file.write(with_heat(batch, heat_map(batch)).tobytes())
+            total += len(batch)
+        file.seek(0)
+        if _write_header(file, total, side) != start:
+            raise AssertionError("numpy leaves room for the number of tiles in a header")
+        file.flush()
+        os.fsync(file.fileno())
+    return total
+
+
+def _write_header(file: BinaryIO, count: int, side: int) -> int:
+    """Begin a .npy file; returns where the tiles start, which doesn't depend on their number."""
+    shape = (count, CHANNELS, side, side)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.tell()
 
 
 def draw(bag: Bag, count: int, rng: np.random.Generator) -> NDArray[np.int64]:

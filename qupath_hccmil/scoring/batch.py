@@ -223,7 +223,7 @@ class _Job:
         return metadata.get(names.META_FINGERPRINT) == annotation_fingerprint(
             annotations
         ) and metadata.get(names.META_SETTINGS) == self.settings.fingerprint(
-            self.models.weights_sha256, state.entry.server
+            self.models.identity, state.entry.server
         )
 
     def _write(

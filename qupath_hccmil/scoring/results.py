@@ -51,7 +51,7 @@ def image_results(
         names.META_VERSION: __version__,
         names.META_TIME: datetime.now(timezone.utc).isoformat(timespec="seconds"),
         names.META_MPP: f"{score.resolution.mpp!r} ({score.resolution.source})",
-        names.META_SETTINGS: settings.fingerprint(scorer.weights_sha256, entry.server),
+        names.META_SETTINGS: settings.fingerprint(scorer.identity, entry.server),
         names.META_FINGERPRINT: annotation_fingerprint(annotations),
     }
     return ImageResults(

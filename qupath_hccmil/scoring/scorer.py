@@ -28,6 +28,8 @@ class Scorer:
     ----------
     name, weights_sha256 : str
         Of the risk model.
+    identity : str
+        Weights, p, t and T: scores of another one are stale.
     surrogate : bool
         The model was trained on simulated labels.
     nuclei_name, nuclei_sha256 : str
@@ -39,11 +41,14 @@ class Scorer:
         Exponent of the generalised mean.
     threshold : float
         High risk above it.
+    temperature : float
+        T of the calibration; the networks divide tile logits by it.
     runtime : Runtime
     """
 
     name: str
     weights_sha256: str
+    identity: str
     surrogate: bool
     nuclei_name: str
     nuclei_sha256: str
@@ -52,6 +57,7 @@ class Scorer:
     stain_target: StainFit
     p: float
     threshold: float
+    temperature: float
     runtime: Runtime
 
     @property
@@ -65,6 +71,7 @@ class Scorer:
             "nuclei_weights_sha256": self.nuclei_sha256,
             "p": self.p,
             "threshold": self.threshold,
+            "temperature": self.temperature,
             "runtime": f"{self.runtime.name} on {self.runtime.device}",
         }
 
@@ -103,14 +110,19 @@ class ScorerSource:
         self._scorer: Scorer | None = None
 
     @property
+    def folders(self) -> tuple[ModelFolder, ModelFolder]:
+        """Of the risk model and its nuclei model."""
+        return self._risk, self._nuclei
+
+    @property
     def geometry(self) -> TileGeometry:
         """Of the tiles that both models see."""
         return self._risk.config.geometry
 
     @property
-    def weights_sha256(self) -> str:
+    def identity(self) -> str:
         """Of the risk model; it names its nuclei model in turn."""
-        return self._risk.config.weights_sha256
+        return self._risk.identity
 
     @property
     def facts(self) -> dict[str, Any] | None:
@@ -126,19 +138,19 @@ class ScorerSource:
             The weights do not fit, or the device or runtime is not available here.
         """
         if self._scorer is None:
-            self._scorer = _load(self._risk.path, self._nuclei.path, self._hashes, *self._where)
+            self._scorer = _load(self._risk.path, self._nuclei.path, self._identities, *self._where)
         return self._scorer
 
     @property
-    def _hashes(self) -> tuple[str, str]:
-        return self._risk.config.weights_sha256, self._nuclei.config.weights_sha256
+    def _identities(self) -> tuple[str, str]:
+        return self._risk.identity, self._nuclei.identity
 
 
 @lru_cache(maxsize=1)
 def _load(
     risk: Path,
     nuclei: Path,
-    hashes: tuple[str, str],  # noqa: ARG001 - a folder whose weights changed is another one
+    identities: tuple[str, str],  # noqa: ARG001 - a folder whose model changed is another one
     runtime: RuntimeName,
     device: DeviceName,
 ) -> Scorer:
@@ -151,6 +163,7 @@ def _load(
     return Scorer(
         name=config.name,
         weights_sha256=config.weights_sha256,
+        identity=risk_folder.identity,
         surrogate=config.risk.surrogate,
         nuclei_name=nuclei_folder.config.name,
         nuclei_sha256=nuclei_folder.config.weights_sha256,
@@ -159,6 +172,7 @@ def _load(
         stain_target=_stain_target(risk_folder),
         p=config.risk.p,
         threshold=config.risk.threshold,
+        temperature=config.risk.temperature,
         runtime=load_runtime(network, config.geometry.tile_px, runtime=runtime, device=device),
     )
 

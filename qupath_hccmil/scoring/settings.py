@@ -35,15 +35,15 @@ class ScoreSettings:
     max_tiles: int | None = None
     seed: int = 0
 
-    def fingerprint(self, weights_sha256: str, server: Server) -> str:
+    def fingerprint(self, model: str, server: Server) -> str:
         """SHA-256 of all but the outlines and the pixels that scores follow from.
 
-        That is the settings, the model, this program's version, and how QuPath shows the slide:
-        a pixel size that was corrected there makes the scores stale.
+        That is the settings, the model's identity, this program's version, and how QuPath shows
+        the slide: a pixel size that was corrected there makes the scores stale.
         """
         content = {
             **asdict(self),
-            "weights": weights_sha256,
+            "model": model,
             "version": __version__,
             "calibration": (server.pixel_width, server.pixel_height),
             "views": [asdict(view) for view in server.views],

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 from qupath_hccmil.errors import AnnotationError
 from qupath_hccmil.scoring.pipeline import Chunk, TileVerdict, chunks_of, read_ahead
-from qupath_hccmil.scoring.scorer import Scorer
+from qupath_hccmil.slide.geometry import TileGeometry
 from qupath_hccmil.slide.reader import Slide
+from qupath_hccmil.slide.tissue import TissueRule
 from qupath_hccmil.stain.vahadane import StainFit, fit
 
 # Pooled for the slide's one stain fit: enough to hold its range of staining.
 STAIN_TILES = 64
 # Every other pixel in both directions: neighbours say the same, and the fit takes half the time.
 STAIN_STRIDE = 2
+
+
+class TileRules(Protocol):
+    """What tiles are, and which are left out: a scorer, or whoever else needs tiles."""
+
+    @property
+    def geometry(self) -> TileGeometry:
+        """Of a tile."""
+        ...
+
+    @property
+    def tissue_rule(self) -> TissueRule:
+        """Which tiles show tissue in focus."""
+        ...
 
 
 class TileReader:
@@ -26,19 +43,18 @@ class TileReader:
         Open.
     bounds : (n, 4) float64
         x, y, width, height of the tiles, level-0 px.
-    scorer : Scorer
-        Its geometry and tissue rule.
+    rules : TileRules
     mpp : float
         µm per level-0 px.
     """
 
     def __init__(
-        self, slide: Slide, bounds: NDArray[np.float64], scorer: Scorer, mpp: float
+        self, slide: Slide, bounds: NDArray[np.float64], rules: TileRules, mpp: float
     ) -> None:
         self._slide = slide
         self._bounds = bounds
-        self._side = scorer.geometry.tile_px
-        self._rule = scorer.tissue_rule
+        self._side = rules.geometry.tile_px
+        self._rule = rules.tissue_rule
         self._mpp = mpp
         self._sample: dict[int, NDArray[np.uint8]] = {}
 

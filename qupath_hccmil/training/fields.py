@@ -1,109 +1,88 @@
-"""Prepared bags from folders of images: one folder a patient, every image a field of view."""
+"""Tiles from folders of images: one folder a patient, every image a field of view."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from qupath_hccmil.errors import DataError, SlideError
-from qupath_hccmil.mil.bags import HeatMap, StoredBag, stored_bags, write_bag
-from qupath_hccmil.model_folder import ModelConfig, ModelReference
+from qupath_hccmil.errors import DataError
 from qupath_hccmil.nuclei.evaluate import window_starts
 from qupath_hccmil.nuclei.images import SUFFIXES, read_image
 from qupath_hccmil.slide.geometry import TileGeometry
-from qupath_hccmil.stain.vahadane import Normalizer, StainFit, fit
+from qupath_hccmil.stain.vahadane import Normalizer, fit
+from qupath_hccmil.training.slide_tiles import TileSettings
 
-_RECORD = "bags.json"
 _FIT_TILES = 24
 _BATCH = 8
 
 
-def prepare_bags(
-    folder: Path,
-    out: Path,
-    mpp: float,
-    heat_map: HeatMap,
-    nuclei: ModelReference,
-    reference: StainFit,
-    geometry: TileGeometry | None = None,
-) -> tuple[dict[str, StoredBag], list[str]]:
-    """Prepare the bags of all patients, those that `out` has already excepted.
+def patient_images(folder: Path) -> dict[str, list[Path]]:
+    """Images of each patient, from one subfolder a patient.
+
+    Raises
+    ------
+    DataError
+        There is no subfolder with images.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: not a folder")
+    patients = {}
+    for path in sorted(p for p in folder.iterdir() if p.is_dir()):
+        images = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        if images:
+            patients[path.name] = images
+    if not patients:
+        raise DataError(
+            f"{folder}: neither a QuPath project, nor slides, nor prepared bags, nor subfolders of "
+            "images; give one folder a patient"
+        )
+    return patients
+
+
+def field_batches(
+    images: Sequence[Path], mpp: float, settings: TileSettings
+) -> Iterator[NDArray[np.uint8]]:
+    """Normalised tiles of a patient's images, a batch at a time; a patient counts as one slide.
 
     Parameters
     ----------
-    folder : Path
-        One subfolder a patient, with images in it.
-    out : Path
-        Gets ``<patient>.npy`` and a record of how they were made.
+    images : sequence of Path
     mpp : float
         µm/px of the images.
-    heat_map : callable
-    nuclei : ModelReference
-        Of `heat_map`, for the record.
-    reference : StainFit
-        Target of the stain normalisation; a patient counts as one slide.
-    geometry : TileGeometry, optional
+    settings : TileSettings
+        At most `per_patient` random tiles.
 
-    Returns
-    -------
-    bags : dict of str to StoredBag
-    notes : list of str
-        Patients that were left out, with the reason.
-
-    Raises
+    Yields
     ------
-    DataError
-        There is no patient, or `out` was prepared in another way.
+    (n, tile_px, tile_px, 3) uint8
     """
-    geometry = geometry or TileGeometry()
-    out.mkdir(parents=True, exist_ok=True)
-    record = {
-        "mpp": mpp,
-        "tile_um": geometry.tile_um,
-        "tile_px": geometry.tile_px,
-        "nuclei_sha256": nuclei.sha256,
-        "stain_reference": reference.to_dict(),
-    }
-    _check_record(out / _RECORD, record)
-    bags, notes = {}, []
-    for patient, images in _patients(folder).items():
-        path = out / f"{patient}.npy"
-        try:
-            if not path.exists():
-                _prepare(path, images, mpp, heat_map, reference, geometry)
-            bags[patient] = StoredBag(path)
-        except (DataError, SlideError) as error:
-            notes.append(f"{patient}: {error}")
-    if not bags:
-        raise DataError(f"{folder}: no patient could be prepared ({notes[0]})")
-    return bags, notes
+    geometry = settings.geometry
+    # Evenly spaced images for the stain fit, and a few tiles of each.
+    chosen = images[:: max(1, len(images) // _FIT_TILES)][:_FIT_TILES]
+    a_few = max(1, _FIT_TILES // len(chosen))
+    pool = [field_tiles(read_image(image), mpp, geometry)[:a_few] for image in chosen]
+    normalizer = Normalizer(fit(np.concatenate(pool)), settings.stain_target)
+    counts = [_tile_count(image, mpp, geometry) for image in images]
+    kept = _random_tiles(sum(counts), settings)
+    starts = np.cumsum([0, *counts])
+    for image, start, count in zip(images, starts[:-1], counts, strict=True):
+        mine = kept[(kept >= start) & (kept < start + count)] - start
+        if not len(mine):
+            continue
+        tiles = field_tiles(read_image(image), mpp, geometry)[mine]
+        for first in range(0, len(tiles), _BATCH):
+            yield normalizer.transform(tiles[first : first + _BATCH])
 
 
-def is_prepared(folder: Path) -> bool:
-    """Whether a folder holds prepared bags."""
-    return any(folder.glob("*.npy"))
-
-
-def prepared_bags(folder: Path, config: ModelConfig) -> dict[str, StoredBag]:
-    """Bags that were prepared before, if they were made with the model's nuclei model.
-
-    Raises
-    ------
-    DataError
-        They were made in another way than the model needs.
-    """
-    path = folder / _RECORD
-    if path.exists() and config.risk is not None:
-        made = json.loads(path.read_text(encoding="utf-8")).get("nuclei_sha256")
-        if made != config.risk.nuclei_model.sha256:
-            raise DataError(f"{folder}: prepared with another nuclei model; prepare them anew")
-    return dict(stored_bags(folder))
+def _random_tiles(total: int, settings: TileSettings) -> NDArray[np.int64]:
+    if settings.per_patient is None or total <= settings.per_patient:
+        return np.arange(total)
+    rng = np.random.default_rng(settings.seed)
+    return np.sort(rng.choice(total, size=settings.per_patient, replace=False))
 
 
 def field_tiles(rgb: NDArray[np.uint8], mpp: float, geometry: TileGeometry) -> NDArray[np.uint8]:
@@ -136,30 +115,6 @@ def field_tiles(rgb: NDArray[np.uint8], mpp: float, geometry: TileGeometry) -> N
     )
 
 
-def _prepare(
-    path: Path,
-    images: Sequence[Path],
-    mpp: float,
-    heat_map: HeatMap,
-    reference: StainFit,
-    geometry: TileGeometry,
-) -> None:
-    # Evenly spaced images for the stain fit, and a few tiles of each.
-    chosen = images[:: max(1, len(images) // _FIT_TILES)][:_FIT_TILES]
-    a_few = max(1, _FIT_TILES // len(chosen))
-    pool = [field_tiles(read_image(image), mpp, geometry)[:a_few] for image in chosen]
-    normalizer = Normalizer(fit(np.concatenate(pool)), reference)
-
-    def batches() -> Iterator[NDArray[np.uint8]]:
-        for image in images:
-            tiles = field_tiles(read_image(image), mpp, geometry)
-            for start in range(0, len(tiles), _BATCH):
-                yield normalizer.transform(tiles[start : start + _BATCH])
-
-    count = sum(_tile_count(image, mpp, geometry) for image in images)
-    write_bag(path, batches(), count, geometry.tile_px, heat_map)
-
-
 def _tile_count(path: Path, mpp: float, geometry: TileGeometry) -> int:
     with Image.open(path) as image:
         size = _model_size(image.width, image.height, mpp, geometry)
@@ -171,26 +126,3 @@ def _tile_count(path: Path, mpp: float, geometry: TileGeometry) -> int:
 def _model_size(width: int, height: int, mpp: float, geometry: TileGeometry) -> tuple[int, int]:
     scale = mpp / geometry.mpp
     return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-def _patients(folder: Path) -> dict[str, list[Path]]:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: not a folder")
-    patients = {}
-    for path in sorted(p for p in folder.iterdir() if p.is_dir()):
-        images = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
-        if images:
-            patients[path.name] = images
-    if not patients:
-        raise DataError(f"{folder}: no subfolders with images; give one folder a patient")
-    return patients
-
-
-def _check_record(path: Path, record: Mapping[str, Any]) -> None:
-    if not path.exists():
-        path.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    elif json.loads(path.read_text(encoding="utf-8")) != record:
-        raise DataError(
-            f"{path.parent}: holds bags of another resolution, nuclei model or stain reference; "
-            "use another --out or remove it"
-        )

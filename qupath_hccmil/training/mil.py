@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from qupath_hccmil.errors import DataError
+from qupath_hccmil.errors import DataError, ModelError
 from qupath_hccmil.mil.bags import Bag
 from qupath_hccmil.mil.cohort import Cohort
 from qupath_hccmil.mil.crossval import (
@@ -41,13 +42,49 @@ from qupath_hccmil.model_folder import (
     load_model_folder,
     save_model_folder,
 )
+from qupath_hccmil.project.writing.output import make_folder
 from qupath_hccmil.stain.reference import default_reference
-from qupath_hccmil.training.bag_source import Tiling, find_bags
+from qupath_hccmil.training.bag_source import Prepared, Tiling, find_bags
 from qupath_hccmil.training.clinical import ClinicalColumns, read_clinical
+from qupath_hccmil.training.left_out import LeftOut, counted, write_left_out
 from qupath_hccmil.training.mil_card import model_card
 
-MODEL, BAGS = "model", "bags"
+MODEL, BAGS, LEFT_OUT = "model", "bags", "left_out.csv"
 LABEL = "1 = good outcome; the risk rises with recurrence"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Who is trained on, and who and what isn't and why.
+
+    Attributes
+    ----------
+    kind : str
+        What the tiles come from.
+    said : list of str
+        What was recognised in the table.
+    cohort : Cohort
+        Of the whole table.
+    used : dict of str to int
+        Patient to label of those that are trained on.
+    left_out : list of LeftOut
+    """
+
+    kind: str
+    said: list[str]
+    cohort: Cohort
+    used: dict[str, int]
+    left_out: list[LeftOut]
+
+    def lines(self) -> list[str]:
+        """Tell it to the user, every reason counted."""
+        good = sum(self.used.values())
+        return [
+            *self.said,
+            f"Table: {self.cohort.summary()}",
+            *(f"Left out: {line}" for line in counted(self.left_out)),
+            f"Trained on, from {self.kind}: {good} good, {len(self.used) - good} poor",
+        ]
 
 
 @dataclass(frozen=True)
@@ -57,20 +94,16 @@ class MilModel:
     Attributes
     ----------
     folder : ModelFolder
-    cohort : Cohort
-        Who was trained on, and who not and why.
+    choices : Choices
     held_out : RiskScores
         On the patients that chose the epoch, the threshold and the temperature.
     cross_validation : CrossValidation or None
-    notes : list of str
-        What couldn't be used, and what else a user should know.
     """
 
     folder: ModelFolder
-    cohort: Cohort
+    choices: Choices
     held_out: RiskScores
     cross_validation: CrossValidation | None
-    notes: list[str]
 
 
 def train_mil(
@@ -88,6 +121,8 @@ def train_mil(
     settings: MilSettings | None = None,
     device: DeviceName = "auto",
     name: str = "hcc-risk",
+    prepared: Prepared | None = None,
+    chosen: Callable[[Choices], None] | None = None,
     progress: Progress | None = None,
 ) -> MilModel:
     """Train a risk model from what a user has and the outcomes of patients.
@@ -99,8 +134,9 @@ def train_mil(
     clinical : Path
         Table of labels or follow-up; see :func:`read_clinical`.
     out : Path
-        Gets the prepared bags, the checkpoint, ``log.csv``, ``curve.png`` and the model folder
-        ``model``; with folds also a folder for each, and ``predictions.csv``.
+        Gets the prepared bags, the checkpoint, ``log.csv``, ``curve.png``, ``left_out.csv`` and
+        the model folder ``model``; with folds also a folder for each, and ``predictions.csv``. A
+        nuclei model that doesn't ship is copied there, where scoring looks for it.
     columns : ClinicalColumns, optional
     tiling : Tiling, optional
     start : Path, optional
@@ -118,6 +154,10 @@ def train_mil(
     settings : MilSettings, optional
     device : {"auto", "cpu", "cuda", "mps"}
     name : str
+    prepared : callable, optional
+        Told of each patient whose tiles are prepared.
+    chosen : callable, optional
+        Told who is trained on, before that begins.
     progress : callable, optional
 
     Returns
@@ -129,18 +169,27 @@ def train_mil(
     DataError, ModelError
     """
     settings, rule = settings or MilSettings(), rule or DecisionRule()
+    make_folder(out)
     where = training_device(device)
     table = read_clinical(clinical, columns)
     nuclei_folder = load_model_folder(nuclei or default_model_dir("nuclei"), "nuclei")
     start = start or default_model_dir("mil")
     network = _starting_network(start, settings.seed)
     config = _config(name, source, settings, nuclei_folder)
-    found = find_bags(source, out / BAGS, tiling or Tiling(), nuclei_folder, config)
-    cohort, notes = table.cohort, [*table.said, *found.notes]
+    cohort = table.cohort
+    found = find_bags(
+        source, out / BAGS, table, cohort.labels.keys(), tiling or Tiling(), nuclei_folder, config,
+        device=where, progress=prepared,
+    )  # fmt: skip
     used = {patient: label for patient, label in cohort.labels.items() if patient in found.bags}
-    notes += [f"{patient}: no images" for patient in sorted(cohort.labels.keys() - used)]
     if not used:
         raise DataError(f"{clinical}: none of its patients is in {source}")
+    choices = Choices(found.kind, table.said, cohort, used, found.left_out)
+    excluded = [LeftOut("patient", p, reason) for p, reason in cohort.excluded.items()]
+    write_left_out(out / LEFT_OUT, [*excluded, *found.left_out])
+    _keep_nuclei_model(out, nuclei_folder)
+    if chosen:
+        chosen(choices)
     validated = None
     if folds:
         validated = cross_validate(
@@ -164,10 +213,15 @@ def train_mil(
     decision = _decision(plain, validated, used, rule, settings)
     scores = judge([with_temperature(s, decision) for s in plain], used, decision.threshold)
     config = _trained(config, settings, result.epoch, decision, rule)
-    config = replace(config, metrics=_metrics(scores, validated))
-    card = model_card(config, cohort.summary(), scores, validated)
+    config = replace(
+        config,
+        metrics=_metrics(scores, validated),
+        training={**config.training, "start": start.name},
+    )
+    good = sum(used.values())
+    card = model_card(config, f"{good} good, {len(used) - good} poor", scores, validated)
     folder = save_model_folder(out / MODEL, config, _weights(result.network), card)
-    return MilModel(folder, cohort, scores, validated, notes)
+    return MilModel(folder, choices, scores, validated)
 
 
 def _config(name: str, source: Path, settings: MilSettings, nuclei: ModelFolder) -> ModelConfig:
@@ -180,6 +234,21 @@ def _config(name: str, source: Path, settings: MilSettings, nuclei: ModelFolder)
         data=(DataUse(source.name, "the user's own", source.name, "slides and outcomes"),),
         risk=RiskConfig(settings.p, settings.threshold, LABEL, False, nuclei.reference),
     )
+
+
+def _keep_nuclei_model(out: Path, nuclei: ModelFolder) -> None:
+    """Put a nuclei model beside the risk model, unless it is one that ships."""
+    name = nuclei.config.name
+    try:
+        if load_model_folder(default_model_dir(name), "nuclei").reference == nuclei.reference:
+            return
+    except ModelError:
+        pass
+    kept = out / name
+    if not kept.exists():
+        shutil.copytree(nuclei.path, kept)
+    elif load_model_folder(kept, "nuclei").reference != nuclei.reference:
+        raise ModelError(f"{kept}: is another nuclei model of that name; use another --out")
 
 
 def _starting_network(start: Path, seed: int) -> TileNetwork:

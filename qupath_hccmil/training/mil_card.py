@@ -9,8 +9,8 @@ from qupath_hccmil.model_folder import ModelConfig
 
 _CARD = """# {name}
 
-Risk from bags of tiles, trained by `qupath-hccmil train mil` on {data}: {cohort}.
-For research use only.
+Risk from bags of tiles, trained by `qupath-hccmil train mil` on {data}: {cohort}. It
+started from {start}. For research use only.
 
 High risk above t = {threshold:.4f} ({derived}), r = sigmoid(S/T) with T = {temperature:.4g}.
 
@@ -36,6 +36,7 @@ def model_card(
         name=config.name,
         data=", ".join(use.name for use in config.data),
         cohort=cohort,
+        start=config.training.get("start", "unknown"),
         threshold=config.risk.threshold,
         temperature=config.risk.temperature,
         derived="by Youden's J on patients that no weight was fitted to" if derived else "as set",

@@ -27,9 +27,11 @@ from qupath_hccmil.mil.evaluate import (
 from qupath_hccmil.mil.metrics import Estimate, bootstrap
 from qupath_hccmil.mil.network import load_tile_network
 from qupath_hccmil.model_folder import RiskConfig, default_model_dir, load_model_folder
+from qupath_hccmil.project.writing.output import make_folder
+from qupath_hccmil.scoring.wording import SURROGATE
 from qupath_hccmil.survival.concordance import concordance
 from qupath_hccmil.survival.scores import read_scores
-from qupath_hccmil.training.bag_source import Tiling, find_bags
+from qupath_hccmil.training.bag_source import Prepared, Tiling, find_bags
 from qupath_hccmil.training.calibration_figure import draw_calibration
 from qupath_hccmil.training.clinical import Clinical, ClinicalColumns, read_clinical
 
@@ -90,6 +92,8 @@ def evaluate_mil(
     repeats: int = 1000,
     seed: int = 0,
     device: DeviceName = "auto",
+    keep: Path | None = None,
+    prepared: Prepared | None = None,
 ) -> MilEvaluation:
     """Compare a risk model with the outcomes of patients it wasn't trained on.
 
@@ -110,6 +114,10 @@ def evaluate_mil(
     repeats, seed : int
         Of the bootstrap by patient.
     device : {"auto", "cpu", "cuda", "mps"}
+    keep : Path, optional
+        Folder that keeps the bags that are prepared, for the next time; else they are removed.
+    prepared : callable, optional
+        Told of each patient whose tiles are prepared.
 
     Raises
     ------
@@ -121,12 +129,14 @@ def evaluate_mil(
         patients, threshold = _from_table(source, table, model, notes)
     else:
         patients, threshold = _from_bags(
-            source, table, tiling or Tiling(), model, nuclei, device, notes
+            source, table, tiling or Tiling(), model, nuclei, device, keep, prepared, notes
         )
     cohort = table.cohort
     known = {score.patient for score in patients}
     missing = sorted((cohort.labels.keys() | cohort.follow_up.keys()) - known)
-    notes += [f"{patient}: no score" for patient in missing]
+    if missing:
+        some = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+        notes.append(f"{len(missing)} patients of the table have no score: {some}")
     c_index, followed = _c_index(patients, cohort, repeats, seed)
     return MilEvaluation(
         patients=patients,
@@ -141,7 +151,7 @@ def evaluate_mil(
 
 def write_evaluation(out: Path, evaluation: MilEvaluation) -> None:
     """Write the scores and the calibration as tables, its figure, and all figures as JSON."""
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     cohort, t = evaluation.cohort, evaluation.threshold
     names = {1: "good", 0: "poor"}
     rows = []
@@ -166,17 +176,24 @@ def _from_bags(
     model: Path | None,
     nuclei: Path | None,
     device: DeviceName,
+    keep: Path | None,
+    prepared: Prepared | None,
     notes: list[str],
 ) -> tuple[list[BagScore], float]:
     folder = load_model_folder(model or default_model_dir("mil"), "mil")
     nuclei_folder = load_model_folder(nuclei or default_model_dir("nuclei"), "nuclei")
-    network = load_tile_network(folder).to(training_device(device))
+    where = training_device(device)
     risk = _risk(folder.config.risk)
+    if risk.surrogate:
+        notes.append(f"{folder.config.name}: {SURROGATE}")
     wanted = table.cohort.labels.keys() | table.cohort.follow_up.keys()
     with tempfile.TemporaryDirectory() as beside:
-        found = find_bags(source, Path(beside), tiling, nuclei_folder, folder.config)
-        notes += found.notes
-        predict = torch_tile_predictor(network)
+        found = find_bags(
+            source, keep or Path(beside), table, wanted, tiling, nuclei_folder, folder.config,
+            device=where, progress=prepared,
+        )  # fmt: skip
+        notes += [str(one) for one in found.left_out]
+        predict = torch_tile_predictor(load_tile_network(folder).to(where))
         scores = [
             score_bag(bag, predict, risk.p) for name, bag in found.bags.items() if name in wanted
         ]

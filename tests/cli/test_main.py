@@ -42,6 +42,7 @@ def test_help_names_every_command(cli):
         ("evaluate", "nuclei"),
         ("evaluate", "mil"),
         ("survival",),
+        ("export-model",),
         ("doctor",),
     ],
 )

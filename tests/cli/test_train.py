@@ -55,12 +55,12 @@ def test_a_risk_model_is_trained_and_evaluated(cli, tmp_path):
     rows = [f"{patient},{values}" for patient, values in outcomes.items()]
     labels.write_text("\n".join(["patient,time,event", *rows]))
     out = tmp_path / "out"
-    small = ("--mpp", 0.571, "--epochs", 1, "--tiles", 1)
+    small = ("--mpp", 0.571, "--epochs", 1, "--tiles", 1, "--alpha", 0.01, "--power", 2)
     ran = cli("train", "mil", bags, labels, "--out", out, *small)
     assert ran.code == 0, ran.err
     assert "2 good, 2 poor, 1 excluded" in ran.out
     model = load_model_folder(out / "model", "mil")
-    assert model.config.risk is not None
+    assert (model.config.risk.p, model.config.training["alpha"]) == (2, 0.01)
     ran = cli("evaluate", "mil", bags, labels, "--mpp", 0.571, "--model", model.path, "--json")
     scores = json.loads(ran.out)
     assert (scores["good"], scores["poor"]) == (2, 2)

@@ -48,6 +48,21 @@ def test_gradient_is_exact_away_from_cancellation(p):
     assert torch.autograd.gradcheck(lambda x: aggregation_torch.slide_logit(x, p), (s,))
 
 
+@given(LOGITS)
+def test_gradient_is_the_published_formulas(logits):
+    s = torch.tensor(logits, dtype=torch.double, requires_grad=True)
+    aggregation_torch.slide_logit(s).backward()
+    m, powers = np.mean(np.power(logits, 3)), np.mean(np.abs(logits) ** 3)
+    if powers > 1e-12 and abs(m) > aggregation_torch.CANCELLATION * powers:
+        expected = np.square(logits) / len(logits) * abs(m) ** (-2 / 3)
+        np.testing.assert_allclose(s.grad.numpy(), expected, rtol=1e-9)
+
+
+def test_gradient_of_one_tile_is_exact_at_zero_too():
+    s = torch.zeros(1, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(aggregation_torch.slide_logit, (s,))
+
+
 @pytest.mark.parametrize(
     "logits", [[0.0, 0.0], [1.0, -1.0], [1e-30, -1e-30], [5.0, 0.0, -5.0], [1e-8, -2e-8, 1e-8]]
 )

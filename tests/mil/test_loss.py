@@ -46,3 +46,14 @@ def test_penalty_counts_the_output_layer():
     layer = network.mobilenet.classifier[1]
     torch.nn.init.constant_(layer.weight, 0.5)
     assert float(weight_penalty(network).detach()) == pytest.approx(0.02 * 0.25 * 1280)
+
+
+def test_penalty_over_all_weights_leaves_biases_and_normalisation_alone():
+    network = TileNetwork()
+    expected = sum(
+        float((p.detach().double() ** 2).sum())
+        for name, p in network.named_parameters()
+        if name.endswith("weight") and p.dim() > 1
+    )
+    found = weight_penalty(network, alpha=1.0, penalised="all weights")
+    assert float(found.detach()) == pytest.approx(expected, rel=1e-5)

@@ -1,15 +1,13 @@
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.mil.network import TileNetwork, load_tile_network
+from qupath_hccmil.mil.network import load_tile_network
 from qupath_hccmil.mil.train import MilSettings
 from qupath_hccmil.model_folder import (
     ModelConfig,
     ModelReference,
-    RiskConfig,
     load_model_folder,
     save_model_folder,
 )
@@ -25,7 +23,7 @@ MPP = 128 / 224
 
 
 @pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
+def cohort(tmp_path_factory, models):
     """Five patients of two fields each, their follow-up, and models to start from."""
     folder = tmp_path_factory.mktemp("mil")
     for number in range(5):
@@ -37,69 +35,56 @@ def cohort(tmp_path_factory):
     (folder / "labels.csv").write_text(
         "patient,time,event\np0,6,0\np1,0.5,1\np2,7,0\np3,1,1\np4,2,1\nabsent,1,1\n"
     )
-    torch.manual_seed(0)
-    nuclei = save_model_folder(
-        folder / "nuclei",
-        ModelConfig("nuclei", "tiny", "1", {"name": "unet", "base": 4, "depth": 2}),
-        UNet(4, 2).state_dict(),
-        "",
-    )
-    save_model_folder(
-        folder / "start",
-        ModelConfig(
-            "mil",
-            "start",
-            "1",
-            {"name": "mobilenet_v2"},
-            risk=RiskConfig(3, 0.4457, "none", True, nuclei.reference),
-        ),
-        TileNetwork().state_dict(),
-        "",
-    )
     model = train_mil(
         folder / "bags",
         folder / "labels.csv",
         folder / "out",
         tiling=Tiling(mpp=MPP),
-        start=folder / "start",
-        nuclei=folder / "nuclei",
+        start=models.start,
+        nuclei=models.nuclei,
         share=0.5,
         settings=MilSettings(epochs=1, tiles=2),
     )
     return folder, model
 
 
-def test_trains_a_model_folder_and_says_who_was_used(cohort):
+def test_trains_a_model_folder_and_says_who_was_used(cohort, models):
     folder, model = cohort
     loaded = load_model_folder(folder / "out" / "model", "mil")
     assert loaded.config.risk.threshold == 0.4457
     assert loaded.config.risk.surrogate is False
-    assert loaded.config.risk.nuclei_model.name == "tiny"
+    assert loaded.config.risk.nuclei_model.name == "nuclei"
     assert not load_tile_network(loaded).training
-    assert model.cohort.summary().startswith("2 good, 3 poor, 1 excluded")
-    assert "column 'time' is in years" in model.notes[0]
-    assert model.notes[1:] == ["absent: no images"]
+    lines = model.choices.lines()
+    assert "column 'time' is in years" in lines[0]
+    assert lines[1:] == [
+        "Table: 2 good, 3 poor, 1 excluded (1 recurrence at 1.6 years or later)",
+        "Left out: 1 patient: no slide",
+        "Trained on, from folders of images: 2 good, 2 poor",
+    ]
     assert len(model.held_out.bags) == 2
     assert (folder / "out" / "bags" / "p0.npy").exists()
 
 
-def test_prepared_bags_score_as_the_images_do(cohort):
+def test_prepared_bags_score_as_the_images_do(cohort, models):
     folder, _ = cohort
-    arguments = {"model": folder / "out" / "model", "nuclei": folder / "nuclei"}
+    arguments = {"model": folder / "out" / "model", "nuclei": models.nuclei}
     labels = folder / "labels.csv"
     from_images = evaluate_mil(folder / "bags", labels, tiling=Tiling(mpp=MPP), **arguments)
     prepared = evaluate_mil(folder / "out" / "bags", labels, **arguments)
-    assert from_images.patients == prepared.patients
+    # Nothing was prepared in training of whom it doesn't use; their follow-up counts here.
+    assert [score.patient for score in from_images.patients] == ["p0", "p1", "p2", "p3", "p4"]
+    assert from_images.patients[:4] == prepared.patients
+    assert (from_images.followed, prepared.followed) == (5, 4)
     assert len(prepared.scores.bags) == 4
-    assert len(prepared.patients) == prepared.followed == 5
-    assert prepared.notes[1:] == ["absent: no score"]
+    assert "2 patients of the table have no score: absent, p4" in prepared.notes
 
 
-def test_needs_a_resolution_and_the_right_nuclei_model(cohort, tmp_path):
+def test_needs_a_resolution_and_the_right_nuclei_model(cohort, models, tmp_path):
     folder, _ = cohort
     model, labels = folder / "out" / "model", folder / "labels.csv"
     with pytest.raises(DataError, match="give --mpp"):
-        evaluate_mil(folder / "bags", labels, model=model, nuclei=folder / "nuclei")
+        evaluate_mil(folder / "bags", labels, model=model, nuclei=models.nuclei)
     other = save_model_folder(
         tmp_path / "other",
         ModelConfig("nuclei", "other", "1", {"name": "unet", "base": 4, "depth": 2}),
@@ -113,16 +98,16 @@ def test_needs_a_resolution_and_the_right_nuclei_model(cohort, tmp_path):
     assert isinstance(other.reference, ModelReference)
 
 
-def test_bags_prepared_otherwise_are_refused(cohort):
+def test_bags_prepared_otherwise_are_refused(cohort, models):
     folder, _ = cohort
-    with pytest.raises(DataError, match="bags of another resolution"):
+    with pytest.raises(DataError, match=r"bags were made with another mpp; use another --out"):
         train_mil(
             folder / "bags",
             folder / "labels.csv",
             folder / "out",
             tiling=Tiling(mpp=0.25),
-            start=folder / "start",
-            nuclei=folder / "nuclei",
+            start=models.start,
+            nuclei=models.nuclei,
         )
 
 

@@ -1,0 +1,51 @@
+"""Who and what a training could not use: each with its reason, and counted by reason."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A patient or a slide that isn't used.
+
+    Attributes
+    ----------
+    what : {"patient", "slide"}
+    name : str
+    reason : str
+        The same words for the same cause, so that they can be counted.
+    detail : str
+        What the program found, in one line; may be empty.
+    """
+
+    what: Literal["patient", "slide"]
+    name: str
+    reason: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        found = self.detail.removeprefix(f"{self.name}: ")
+        return f"{self.what} {self.name}: {self.reason}" + (f" ({found})" if found else "")
+
+
+def counted(left_out: Iterable[LeftOut]) -> list[str]:
+    """One line a reason: ``3 slides: no tumour outline``."""
+    counts = Counter((one.what, one.reason) for one in left_out)
+    return [
+        f"{number} {what}{'s' if number > 1 else ''}: {reason}"
+        for (what, reason), number in sorted(counts.items())
+    ]
+
+
+def write_left_out(path: Path, left_out: Iterable[LeftOut]) -> None:
+    """Write everything that isn't used as CSV, a row each."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([field.name for field in fields(LeftOut)])
+        writer.writerows(astuple(one) for one in left_out)

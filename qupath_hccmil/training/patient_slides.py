@@ -1,0 +1,82 @@
+"""Which slides are of which patient."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import PurePath
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.training.clinical import Clinical
+from qupath_hccmil.training.left_out import LeftOut
+from qupath_hccmil.training.slide_source import SourceSlide
+
+NO_PATIENT, NO_SLIDE = "no patient in the table", "no slide"
+NOT_USED = "its patient is not used"
+
+
+def slides_by_patient(
+    slides: Sequence[SourceSlide], clinical: Clinical, wanted: Collection[str]
+) -> tuple[dict[str, list[SourceSlide]], list[LeftOut]]:
+    """Give every wanted patient their slides.
+
+    The table's column of slides goes first; without one a project's metadata say the patient; and
+    where they don't, a slide is of the patient that its name is, or begins with before anything
+    but a letter or digit (``TCGA-2V-A95S-01Z-00-DX1.svs`` is of ``TCGA-2V-A95S``).
+
+    Parameters
+    ----------
+    slides : sequence of SourceSlide
+    clinical : Clinical
+    wanted : collection of str
+        Patients that are to be used.
+
+    Returns
+    -------
+    slides : dict of str to list of SourceSlide
+        Of wanted patients that have one.
+    left_out : list of LeftOut
+
+    Raises
+    ------
+    DataError
+        The table gives a slide to two patients.
+    """
+    named = _named(clinical)
+    found: dict[str, list[SourceSlide]] = {}
+    left_out = []
+    for slide in slides:
+        patient = _patient(slide, clinical, named)
+        if patient is None:
+            left_out.append(LeftOut("slide", slide.name, NO_PATIENT))
+        elif patient in wanted:
+            found.setdefault(patient, []).append(slide)
+        else:
+            left_out.append(LeftOut("slide", slide.name, NOT_USED))
+    left_out += [LeftOut("patient", p, NO_SLIDE) for p in sorted(set(wanted) - found.keys())]
+    return found, left_out
+
+
+def _named(clinical: Clinical) -> dict[str, str]:
+    named: dict[str, str] = {}
+    for patient, names in clinical.slides.items():
+        for name in names:
+            if named.setdefault(name, patient) != patient:
+                raise DataError(
+                    f"{clinical.path}: slide {name!r} is of two patients, {named[name]!r} and "
+                    f"{patient!r}; keep one"
+                )
+    return named
+
+
+def _patient(slide: SourceSlide, clinical: Clinical, named: dict[str, str]) -> str | None:
+    names = (slide.name, PurePath(slide.name).stem, slide.path.name, slide.path.stem)
+    if clinical.slides:
+        return next((named[name] for name in names if name in named), None)
+    if slide.patient is not None:
+        return slide.patient if slide.patient in clinical.patients else None
+    fitting = [p for p in clinical.patients if any(_begins_with(name, p) for name in names)]
+    return max(fitting, key=len, default=None)
+
+
+def _begins_with(name: str, patient: str) -> bool:
+    return name.startswith(patient) and not name[len(patient) :][:1].isalnum()

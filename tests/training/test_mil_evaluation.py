@@ -1,0 +1,115 @@
+"""Figures of a risk model from a table of scores, and what is said where there are none."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from sksurv.metrics import concordance_index_censored
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.mil.aggregation import good_outcome_probability
+from qupath_hccmil.training.clinical import ClinicalColumns
+from qupath_hccmil.training.mil_evaluation import evaluate_mil, write_evaluation
+
+PATIENTS = 60
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    """Scores that tell outcomes fairly well, and the follow-up."""
+    folder = tmp_path_factory.mktemp("tables")
+    rng = np.random.default_rng(5)
+    r = rng.uniform(0.02, 0.98, PATIENTS).round(4)
+    time = rng.exponential(1 / (0.05 + 0.7 * r**2)).round(3) + 0.01
+    end = rng.uniform(2, 9, PATIENTS).round(3)
+    event = (time <= end).astype(int)
+    time = np.minimum(time, end)
+    names = [f"P{number}" for number in range(PATIENTS)]
+    scores, clinical = folder / "scores.csv", folder / "clinical.csv"
+    lines = [f"{name},{value},0.4" for name, value in zip(names, r, strict=True)]
+    scores.write_text("\n".join(["patient,risk_score,threshold", *lines, "nobody,0.5,0.4"]))
+    lines = [f"{name},{t},{e}" for name, t, e in zip(names, time, event, strict=True)]
+    clinical.write_text("\n".join(["patient,time_years,event", *lines]))
+    return scores, clinical, r, time, event
+
+
+@pytest.fixture(scope="module")
+def found(tables):
+    scores, clinical, *_ = tables
+    return evaluate_mil(scores, clinical, columns=ClinicalColumns(time="time_years"), repeats=200)
+
+
+def test_figures_are_of_the_distinct_outcomes_and_c_of_everybody(tables, found):
+    _, _, r, time, event = tables
+    poor, good = (time < 1.6) & (event == 1), (time >= 4) & (event == 0)
+    assert (found.scores.poor, found.scores.good) == (poor.sum(), good.sum())
+    assert found.followed == PATIENTS
+    expected = concordance_index_censored(event.astype(bool), time, r)[0]
+    assert found.c_index.value == pytest.approx(expected)
+    probability = 1 - good_outcome_probability(r[poor | good], 0.4)
+    brier = np.mean((probability - poor[poor | good]) ** 2)
+    assert found.scores.brier.value == pytest.approx(brier)
+    assert found.threshold == 0.4
+    assert found.scores.sensitivity.value == pytest.approx((r[poor] > 0.4).mean())
+    for name in ("auc", "brier", "calibration_slope", "calibration_intercept"):
+        estimate = getattr(found.scores, name)
+        assert estimate.low <= estimate.value <= estimate.high
+
+
+def test_writes_tables_figure_and_json(found, tmp_path):
+    write_evaluation(tmp_path / "out", found)
+    rows = list(csv.DictReader((tmp_path / "out" / "scores.csv").read_text().splitlines()))
+    assert len(rows) == PATIENTS
+    assert {row["label"] for row in rows} == {"good", "poor", ""}
+    groups = list(csv.DictReader((tmp_path / "out" / "calibration.csv").read_text().splitlines()))
+    labelled = found.scores.good + found.scores.poor
+    assert sum(int(group["patients"]) for group in groups) == labelled
+    content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert content["c_index"]["value"] == found.c_index.value
+    assert (tmp_path / "out" / "calibration.png").stat().st_size > 5000
+
+
+def test_one_outcome_has_no_auc_and_json_stays_json(tmp_path):
+    (tmp_path / "s.csv").write_text("patient,risk,threshold\na,0.2,0.5\nb,0.7,0.5\n")
+    (tmp_path / "c.csv").write_text("patient,label\na,good\nb,good\n")
+    found = evaluate_mil(tmp_path / "s.csv", tmp_path / "c.csv", repeats=20)
+    assert found.c_index is None
+    content = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert content["auc"] == {"value": None, "low": None, "high": None, "undefined": 20}
+    assert content["accuracy"]["value"] == 0.5
+    write_evaluation(tmp_path / "out", found)
+
+
+def test_degenerate_bootstrap_samples_are_counted(tmp_path):
+    (tmp_path / "s.csv").write_text("patient,risk,threshold\na,0.2,0.5\nb,0.7,0.5\nc,0.1,0.5\n")
+    (tmp_path / "c.csv").write_text("patient,label\na,good\nb,poor\nc,good\n")
+    found = evaluate_mil(tmp_path / "s.csv", tmp_path / "c.csv", repeats=500)
+    # A sample of three lacks the one poor outcome with probability (2/3)³, the good with (1/3)³.
+    assert found.scores.auc.undefined / 500 == pytest.approx(8 / 27 + 1 / 27, abs=0.06)
+    assert found.scores.auc.low == found.scores.auc.high == 1
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ("patient,risk\na,1.2\n", r"patient 'a' has the risk 1\.2, not in \[0, 1\]"),
+        ("patient,risk\nz,0.2\n", "none of its patients is in"),
+        ("patient,colour\na,red\n", "which column is the score"),
+    ],
+)
+def test_bad_scores_are_refused_in_one_line(tmp_path, scores, message):
+    (tmp_path / "s.csv").write_text(scores)
+    (tmp_path / "c.csv").write_text("patient,label\na,good\nb,poor\n")
+    with pytest.raises(DataError, match=message):
+        evaluate_mil(tmp_path / "s.csv", tmp_path / "c.csv")
+
+
+def test_a_source_that_is_nothing_is_said_so(tmp_path):
+    (tmp_path / "c.csv").write_text("patient,label\na,good\n")
+    (tmp_path / "x.svs").write_text("")
+    with pytest.raises(DataError, match="neither a QuPath project nor a folder"):
+        evaluate_mil(tmp_path / "x.svs", tmp_path / "c.csv")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="neither a QuPath project, nor slides, nor prepared bags"):
+        evaluate_mil(tmp_path / "empty", tmp_path / "c.csv")

@@ -1,0 +1,345 @@
+"""Training and evaluation from a QuPath project and from a folder of slides, end to end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shapely.geometry import box, mapping
+
+from qupath_hccmil.errors import AnnotationError, DataError
+from qupath_hccmil.mil.bags import StoredBag
+from qupath_hccmil.mil.decision import DecisionRule
+from qupath_hccmil.mil.train import MilSettings
+from qupath_hccmil.model_folder import load_model_folder
+from qupath_hccmil.scoring.scorer import ScorerSource
+from qupath_hccmil.training.bag_source import Tiling
+from qupath_hccmil.training.clinical import ClinicalColumns
+from qupath_hccmil.training.mil import train_mil
+from qupath_hccmil.training.mil_evaluation import evaluate_mil, write_evaluation
+from qupath_hccmil.training.slide_source import read_outlines
+from tests.conftest import ROOT, qupath_dirs
+from tests.training.conftest import SIDE, drawn_slide
+
+NATIVE = Tiling(per_patient=3, engine="native")
+SETTINGS = MilSettings(epochs=2, tiles=2)
+
+
+@pytest.fixture(scope="module")
+def trained(drawn_cohort, models, tmp_path_factory):
+    """A model trained from the project in one go."""
+    out = tmp_path_factory.mktemp("out")
+    told = []
+    model = train_mil(
+        drawn_cohort / "project",
+        drawn_cohort / "clinical.csv",
+        out,
+        tiling=NATIVE,
+        start=models.start,
+        nuclei=models.nuclei,
+        share=0.4,
+        settings=SETTINGS,
+        chosen=told.append,
+    )
+    assert told == [model.choices]
+    return out, model
+
+
+def test_says_who_is_trained_on_and_who_is_not_and_why(trained):
+    _, model = trained
+    assert model.choices.lines()[1:] == [
+        "Table: 4 good, 4 poor, 2 excluded (1 followed for less than 4 years; "
+        "1 recurrence at 1.6 years or later)",
+        "Left out: 3 patients: no slide",
+        "Left out: 1 slide: no patient in the table",
+        "Left out: 1 slide: no tumour outline",
+        "Left out: 1 slide: not found",
+        "Trained on, from QuPath project: 3 good, 2 poor",
+    ]
+    rows = (trained[0] / "left_out.csv").read_text().splitlines()
+    assert rows[:2] == [
+        "what,name,reason,detail",
+        "patient,p8,followed for less than 4 years,",
+    ]
+    assert len(rows) == 1 + 2 + 6
+    details = [str(one) for one in model.choices.left_out]
+    assert any(d.startswith("slide p5-7.tif: no tumour outline (no annotations;") for d in details)
+
+
+def test_the_model_scores_with_its_nuclei_model_beside_it(trained, models):
+    out, model = trained
+    risk, nuclei = ScorerSource(out / "model").folders
+    assert risk.config == model.folder.config
+    assert nuclei.path == out / "nuclei"
+    assert model.folder.config.training["start"] == "start"
+    assert "started from start" in (out / "model" / "README.md").read_text()
+
+
+def test_tiles_are_random_bounded_and_of_all_slides_of_a_patient(trained):
+    out, _ = trained
+    bags = {path.stem: StoredBag(path) for path in (out / "bags").glob("*.npy")}
+    assert bags.keys() == {"p0", "p1", "p2", "p3", "p4"}
+    assert {len(bag) for bag in bags.values()} == {3}
+    record = json.loads((out / "bags" / "p0.npy.json").read_text())
+    assert [slide["name"] for slide in record] == ["p0-0.tif", "p0-5.tif"]
+    made = json.loads((out / "bags" / "bags.json").read_text())
+    assert made["tiles_per_patient"] == 3
+    assert made["stain_reference"]["matrix"]
+
+
+def test_tiles_are_those_that_scoring_sees(trained, drawn_cohort, models):
+    """RGB and heat map of a bag give the logit that the fused scoring network gives."""
+    import torch
+
+    from qupath_hccmil.mil.network import load_tile_network
+    from qupath_hccmil.nuclei.model import load_nuclei_network
+    from qupath_hccmil.scoring.networks import ScoringNetwork
+
+    out, model = trained
+    tiles = StoredBag(out / "bags" / "p1.npy").read(np.arange(3))
+    network = load_tile_network(model.folder)
+    unet = load_nuclei_network(load_model_folder(models.nuclei, "nuclei"))
+    rgb = torch.from_numpy(np.ascontiguousarray(tiles[:, :3].transpose(0, 2, 3, 1)))
+    with torch.inference_mode():
+        fused, _ = ScoringNetwork(unet, network)(rgb)
+        stored = network(torch.from_numpy(tiles).float() / 255)
+    # The heat map of a bag is rounded to 1/255.
+    torch.testing.assert_close(stored, fused, atol=2e-3, rtol=2e-2)
+
+
+def test_prepared_tiles_are_reused_and_an_edited_outline_is_noticed(
+    trained, drawn_cohort, models, tmp_path
+):
+    out, _ = trained
+    before = {path: path.stat().st_mtime_ns for path in (out / "bags").iterdir()}
+    arguments = {"start": models.start, "nuclei": models.nuclei, "share": 0.4}
+    source, table = drawn_cohort / "project", drawn_cohort / "clinical.csv"
+    train_mil(source, table, out, tiling=NATIVE, settings=SETTINGS, **arguments)
+    assert before == {path: path.stat().st_mtime_ns for path in (out / "bags").iterdir()}
+    other = Tiling(per_patient=4, engine="native", seed=1)
+    with pytest.raises(DataError, match="made with another seed, tiles_per_patient"):
+        train_mil(source, table, out, tiling=other, settings=SETTINGS, **arguments)
+    record = out / "bags" / "p3.npy.json"
+    content = json.loads(record.read_text())
+    content[0]["outlines"] = "another"
+    record.write_text(json.dumps(content))
+    train_mil(source, table, out, tiling=NATIVE, settings=SETTINGS, **arguments)
+    changed = {p.name for p in before if p.stat().st_mtime_ns != before[p]}
+    assert changed == {"p3.npy", "p3.npy.json"}
+    # A damaged bag is made anew where its slides are at hand.
+    bag = out / "bags" / "p4.npy"
+    whole = bag.read_bytes()
+    bag.write_bytes(whole[:-1])
+    train_mil(source, table, out, tiling=NATIVE, settings=SETTINGS, **arguments)
+    assert bag.read_bytes() == whole
+
+
+def test_a_damaged_bag_is_one_clear_line(trained, models, drawn_cohort, tmp_path):
+    out, _ = trained
+    folder = tmp_path / "bags"
+    folder.mkdir()
+    for path in (out / "bags").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    whole = (folder / "p2.npy").read_bytes()
+    (folder / "p2.npy").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"p2\.npy: not a bag of tiles, or damaged") as caught:
+        evaluate_mil(
+            folder, drawn_cohort / "clinical.csv", model=out / "model", nuclei=models.nuclei
+        )
+    assert "\n" not in str(caught.value)
+
+
+def _command(cohort, models, out):
+    options = ["--engine", "native", "--tiles-per-patient", "3", "--held-out", "0.4"]
+    options += ["--tiles", "2", "--epochs", "2", "--device", "cpu"]
+    options += ["--start", models.start, "--nuclei", models.nuclei, "--out", out]
+    line = [sys.executable, "-u", "-m", "qupath_hccmil", "train", "mil", cohort / "project"]
+    return [str(part) for part in (*line, cohort / "clinical.csv", *options)]
+
+
+def _killed_at(command: list[str], words: str) -> None:
+    """Run a command until it says something, and kill it then and there."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=_environment()
+    )
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if words in line:
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    process.stdout.close()
+    assert process.wait(60) == -signal.SIGKILL, "".join(said)
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(
+    trained, drawn_cohort, models, tmp_path
+):
+    whole, _ = trained
+    out = tmp_path / "out"
+    command = _command(drawn_cohort, models, out)
+    _killed_at(command, "tiles of p1 (2 of 5)")
+    first = {path.name: path.stat().st_mtime_ns for path in (out / "bags").glob("p[01].npy")}
+    assert first.keys() == {"p0.npy", "p1.npy"}
+    _killed_at(command, "epoch 1:")
+    ran = subprocess.run(command, capture_output=True, text=True, env=_environment(), check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "epoch 1:" not in ran.stdout
+    assert "epoch 2:" in ran.stdout
+    assert "Left out: 3 patients: no slide" in ran.stdout
+    for name, modified in first.items():
+        assert (out / "bags" / name).stat().st_mtime_ns == modified
+    weights = "model/weights.safetensors"
+    assert (out / weights).read_bytes() == (whole / weights).read_bytes()
+
+
+@pytest.mark.qupath
+def test_both_engines_prepare_the_same_tiles(trained, drawn_cohort, models, tmp_path):
+    if not qupath_dirs():
+        pytest.skip("no QuPath: set PAQUO_QUPATH_DIR or install it as /opt/QuPath-*")
+    whole, _ = trained
+    command = _command(drawn_cohort, models, tmp_path / "out")
+    command[command.index("native")] = "paquo"
+    environment = {**_environment(), "PAQUO_QUPATH_DIR": str(qupath_dirs()[0])}
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert ran.returncode == 0, ran.stderr
+    for path in (whole / "bags").glob("*.npy"):
+        assert (tmp_path / "out" / "bags" / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.fixture
+def slide_folder(tmp_path: Path) -> Path:
+    """Slides without a project: by the table's column, by name, with outlines beside one."""
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    for number, name in enumerate(("TCGA-1-01Z.tif", "TCGA-10.tif", "b_2.tif", "broken.tif")):
+        drawn_slide(folder / name, number)
+    (folder / "broken.tif").write_bytes(b"II*\0 no slide")
+    feature = {
+        "type": "Feature",
+        "id": "1",
+        "geometry": mapping(box(0, 0, SIDE, 550)),
+        "properties": {"objectType": "annotation", "classification": {"name": "Tumour"}},
+    }
+    text = json.dumps({"type": "FeatureCollection", "features": [feature]})
+    (folder / "TCGA-10.geojson").write_text(text)
+    return folder
+
+
+def test_slides_of_a_folder_are_tiled_by_tissue_or_by_the_outlines_beside_them(
+    slide_folder, models, tmp_path
+):
+    table = tmp_path / "labels.csv"
+    table.write_text(
+        "patient,label,time,event\nTCGA-1,good,6,0\nTCGA-10,poor,1,1\nb,good,5,0\n"
+        "broken,poor,1,1\nabsent,poor,1,1\n"
+    )
+    out = tmp_path / "bags"
+    found = evaluate_mil(
+        slide_folder,
+        table,
+        model=models.start,
+        nuclei=models.nuclei,
+        tiling=Tiling(per_patient=10),
+        keep=out,
+        repeats=50,
+    )
+    tiles = {score.patient: score.tiles for score in found.patients}
+    # Two rows of two tiles; the outline holds the upper one.
+    assert tiles == {"TCGA-1": 4, "TCGA-10": 2, "b": 4}
+    notes = "\n".join(found.notes)
+    assert "slide broken.tif: unreadable" in notes
+    assert "patient absent: no slide" in notes
+    assert "patient broken: no tiles (none of its slides can be used)" in notes
+    assert found.followed == 3
+    assert found.scores.auc.undefined > 0
+    content = found.as_dict()
+    assert content["auc"]["undefined"] == found.scores.auc.undefined
+    write_evaluation(tmp_path / "evaluation", found)
+    names = {path.name for path in (tmp_path / "evaluation").iterdir()}
+    assert names == {"scores.csv", "calibration.csv", "calibration.png", "evaluation.json"}
+
+
+def test_the_tables_column_of_slides_goes_first(slide_folder, models, tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text(
+        "patient,slides,label\nx,b_2;TCGA-10.tif,good\ny,TCGA-1-01Z,poor\nTCGA-10,,1\n"
+    )
+    found = evaluate_mil(
+        slide_folder,
+        table,
+        model=models.start,
+        nuclei=models.nuclei,
+        tiling=Tiling(per_patient=3),
+        repeats=0,
+    )
+    assert {score.patient: score.tiles for score in found.patients} == {"x": 3, "y": 3}
+    assert "slide broken.tif: no patient in the table" in found.notes
+    table.write_text("patient,slides,label\nx,b_2,good\ny,b_2,poor\n")
+    with pytest.raises(DataError, match="slide 'b_2' is of two patients, 'x' and 'y'"):
+        evaluate_mil(slide_folder, table, model=models.start, nuclei=models.nuclei)
+
+
+def test_outlines_of_a_geojson(tmp_path):
+    def feature(name, geometry="Polygon"):
+        shape = mapping(box(0, 0, 9, 9)) if geometry == "Polygon" else {"type": "Point"}
+        given = {} if name is None else {"classification": {"name": name}}
+        return {"type": "Feature", "geometry": shape, "properties": given}
+
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps([feature("Tumor"), feature("Stroma"), feature("x", "Point")]))
+    assert [a.class_name for a in read_outlines(path, ["tumor"])] == ["Tumor"]
+    with pytest.raises(AnnotationError, match="no polygon of class Necrosis"):
+        read_outlines(path, ["Necrosis"])
+    path.write_text(json.dumps({"features": [feature(None), feature(None)]}))
+    assert len(read_outlines(path, ["Tumor"])) == 2
+    for broken in ("{", "[1]", '{"features": [{"geometry": {"type": "Polygon"}}]}'):
+        path.write_text(broken)
+        with pytest.raises(AnnotationError, match=r"a\.geojson: not GeoJSON as QuPath exports it"):
+            read_outlines(path, ["Tumor"])
+
+
+def test_folds_threshold_and_temperature_are_stored_with_the_model(trained, models, tmp_path):
+    bags, _ = trained
+    table = tmp_path / "t.csv"
+    folder = tmp_path / "many"
+    folder.mkdir()
+    names = [f"q{number}" for number in range(8)]
+    for number, name in enumerate(names):
+        tiles = np.load(bags / "bags" / f"p{number % 5}.npy")
+        np.save(folder / f"{name}.npy", np.roll(tiles, 7 * number, axis=2))
+    rows = [f"{name},{6 if n % 2 else 1},{(n + 1) % 2}" for n, name in enumerate(names)]
+    table.write_text("\n".join(["patient,time,event", *rows]))
+    model = train_mil(
+        folder,
+        table,
+        tmp_path / "out",
+        start=models.start,
+        nuclei=models.nuclei,
+        share=0.4,
+        folds=2,
+        rule=DecisionRule(derive_threshold=True, fit_temperature=True),
+        settings=MilSettings(epochs=1, tiles=1),
+        columns=ClinicalColumns(unit="years"),
+    )
+    risk = load_model_folder(tmp_path / "out" / "model", "mil").config.risk
+    assert (risk.threshold, risk.temperature) != (0.4457, 1.0)
+    assert model.cross_validation.pooled.good == 4
+    assert (tmp_path / "out" / "predictions.csv").read_text().count("\n") == 9
+    metrics = model.folder.config.metrics["cross_validation"]
+    assert len(metrics["folds"]) == 2
+    assert "out of fold, 2 folds" in (model.folder.path / "README.md").read_text()
+    # The temperature is in the network: what the folder scores is what was held out.
+    found = evaluate_mil(folder, table, model=model.folder.path, nuclei=models.nuclei, repeats=0)
+    again = {score.patient: score.risk for score in found.patients}
+    for score in model.held_out.bags:
+        assert again[score.patient] == pytest.approx(score.risk, abs=1e-6)
