@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from qupath_hccmil.training.bag_source import Tiling
     from qupath_hccmil.training.clinical import ClinicalColumns
     from qupath_hccmil.training.mil import Choices, MilModel
+    from qupath_hccmil.training_device import DeviceName
 
 _HERE = "qupath_hccmil.cli.train"
 
@@ -48,6 +49,7 @@ def train() -> None:
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: 20.")
 @click.option("--steps", type=click.IntRange(min=1), help="Batches an epoch; default: 120.")
 @click.option("--seed", type=int, default=0, show_default=True)
+@options.device
 @click.option("--name", default="nuclei", show_default=True, help="Of the model.")
 @options.quiet
 def nuclei(
@@ -63,6 +65,7 @@ def nuclei(
     epochs: int | None,
     steps: int | None,
     seed: int,
+    device: DeviceName,
     name: str,
     quiet: bool,
 ) -> None:
@@ -84,6 +87,7 @@ def nuclei(
         settings=_nuclei_settings(epochs=epochs, steps=steps, seed=seed),
         name=name,
         progress=None if quiet else _show_epoch,
+        device=device,
     )
     _finish(model.notes, quiet)
     if not quiet:

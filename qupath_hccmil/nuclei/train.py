@@ -19,10 +19,12 @@ from qupath_hccmil.nuclei.data import Sample, draw_batch
 from qupath_hccmil.nuclei.evaluate import evaluate, torch_predictor
 from qupath_hccmil.nuclei.loss import heat_map_loss
 from qupath_hccmil.slide.geometry import TileGeometry
+from qupath_hccmil.training_device import MixedPrecision
 from qupath_hccmil.training_log import write_log
 
 Progress = Callable[[Mapping[str, float]], None]
 CHECKPOINT = "checkpoint.safetensors"
+_CPU = torch.device("cpu")
 _CURVES = {"loss": "training: loss", "dice_pooled": "held out: pooled Dice"}
 
 
@@ -84,6 +86,7 @@ def train(
     out: Path,
     settings: NucleiSettings,
     progress: Progress | None = None,
+    device: torch.device = _CPU,
 ) -> NucleiTraining:
     """Train a nuclei network.
 
@@ -99,6 +102,8 @@ def train(
     settings : NucleiSettings
     progress : callable, optional
         Given each epoch's row of the log, and every 10 steps ``epoch``, ``step`` and ``loss``.
+    device : torch.device
+        The networks end there. On CUDA they train in mixed precision.
 
     Returns
     -------
@@ -116,7 +121,7 @@ def train(
     uninterrupted one.
     """
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(network, settings, _fingerprint(training, validation, settings))
+    run = _Run(network, settings, _fingerprint(training, validation, settings), device)
     if (out / CHECKPOINT).exists():
         run.load(out / CHECKPOINT)
     while run.epoch < settings.epochs:
@@ -151,10 +156,17 @@ def one_cycle(step: int, steps: int, peak: float, warm_up: float = 0.15) -> floa
 class _Run(TrainingState):
     """A training under way."""
 
-    def __init__(self, network: nn.Module, settings: NucleiSettings, fingerprint: str) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        network: nn.Module,
+        settings: NucleiSettings,
+        fingerprint: str,
+        device: torch.device,
+    ) -> None:
+        self.settings, self._device = settings, device
+        self._precision = MixedPrecision(device)
         self.model = network
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = deepcopy(network)
         optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -175,18 +187,28 @@ class _Run(TrainingState):
             if progress and (step + 1) % 10 == 0:
                 progress({"epoch": self.epoch + 1, "step": step + 1, "loss": losses[-1]})
         self.epoch += 1
+        self.extra = {"precision": self._precision.state()}
         return float(np.mean(losses))
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        super().load(path)
+        self._precision.restore(self.extra.get("precision", {}))
 
     def _step(self, rgb: np.ndarray, mask: np.ndarray, step: int) -> float:
         s = self.settings
         for group in self.optimizer.param_groups:
             group["lr"] = one_cycle(step, s.epochs * s.steps, s.learning_rate)
-        x = torch.from_numpy(rgb).permute(0, 3, 1, 2).float().div(255)
-        y = torch.from_numpy(mask)[:, None].float()
-        loss = heat_map_loss(self.model(x), y, s.cross_entropy, s.focus)
+        x = torch.from_numpy(rgb).to(self._device).permute(0, 3, 1, 2).float().div(255)
+        y = torch.from_numpy(mask).to(self._device)[:, None].float()
+        with self._precision.autocast():
+            logits = self.model(x)
+        loss = heat_map_loss(logits.float(), y, s.cross_entropy, s.focus)
+        scaler = self._precision.scaler
         self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        scaler.scale(loss).backward()
+        scaler.step(self.optimizer)
+        scaler.update()
         self._update_average(step)
         return float(loss.detach())
 

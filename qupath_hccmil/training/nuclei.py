@@ -39,6 +39,7 @@ from qupath_hccmil.nuclei.train import NucleiSettings, Progress, train
 from qupath_hccmil.slide.geometry import TileGeometry
 from qupath_hccmil.stain.reference import default_reference
 from qupath_hccmil.stain.vahadane import Normalizer, StainFit, fit
+from qupath_hccmil.training_device import DeviceName, training_device
 
 MODEL = "model"
 # Crops whose statistics a network that starts from ImageNet takes.
@@ -83,6 +84,7 @@ def train_nuclei(
     settings: NucleiSettings | None = None,
     name: str = "nuclei",
     progress: Progress | None = None,
+    device: DeviceName = "auto",
 ) -> NucleiModel:
     """Train a nuclei network from a folder of images and one of masks.
 
@@ -110,6 +112,7 @@ def train_nuclei(
     name : str
         Of the model.
     progress : callable, optional
+    device : {"auto", "cpu", "cuda", "mps"}
 
     Returns
     -------
@@ -131,7 +134,8 @@ def train_nuclei(
     if start is None and architecture is None:
         start = default_model_dir("nuclei")
     network, architecture = starting_network(architecture, start, training, settings.seed)
-    result = train(network, training, validation, out, settings, progress)
+    where = training_device(device)
+    result = train(network, training, validation, out, settings, progress, where)
     scores = evaluate(validation, torch_predictor(result.model))
     config = ModelConfig(
         kind="nuclei",
