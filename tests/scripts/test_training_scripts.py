@@ -77,7 +77,8 @@ def scripts():
     for name in MODULES[5:]:
         loaded[name].SETTINGS = brief
     cohort = loaded["surrogate_cohort"]
-    cohort.TILES_PER_ORGAN, cohort.TILES_PER_PATIENT = 6, 2
+    cohort.TILES = dict.fromkeys(cohort.TILES, 8)
+    cohort.TILES_PER_PATIENT = 2
     cohort.PATIENTS = {"training": 8, "choosing": 24, "test": 24}
     yield loaded
     for name in MODULES:
