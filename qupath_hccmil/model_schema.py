@@ -37,7 +37,7 @@ MODEL_SCHEMA: dict[str, Any] = {
         version=_TEXT,
         architecture={
             "type": "object",
-            "properties": {"name": {"enum": ["unet", "mobilenet_v2"]}},
+            "properties": {"name": {"enum": ["unet", "mobilenet_unet", "mobilenet_v2"]}},
             "required": ["name"],
         },
         geometry=_record(tile_um=_POSITIVE, tile_px={"type": "integer", "minimum": 32}),

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,7 @@ def of_groups(samples: Iterable[Sample], groups: Iterable[str]) -> list[Sample]:
     return [sample for sample in samples if sample.group in chosen]
 
 
+@cache
 def stain_normalised(data: Path) -> list[Sample]:
     """NuInsSeg at the model's pixel size, as scoring would show it: an organ counts as a slide."""
     samples, _ = load_source(nuinsseg(data), prepare=lambda rgb: rgb)

@@ -1,51 +1,50 @@
 """Train the nuclei model that ships, from the open data of DESIGN §8, in one command.
 
-    python scripts/train_shipped_nuclei.py DATA OUT
+    python scripts/train_shipped_nuclei.py DATA OUT [--experiments DIR]
 
-DATA holds nuinsseg/ and dsb2018/. Some organs choose the epoch, others are a test that nothing is
-chosen on, the rest and DSB2018 are trained on. Interrupted, it goes on where it was. The model
-folder is OUT/nuclei-unet.
+DATA holds nuinsseg/, dsb2018/ and weights/. Some organs choose the epoch, others are a test that
+nothing is chosen on, the rest and DSB2018 are trained on. Interrupted, it goes on where it was. The
+model folder is OUT/nuclei-unet; its card has the tables and the chart that nuclei_designs.py and
+nuclei_cross_validation.py left in DIR.
 """
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import asdict
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from nuclei_recipe import (
+    ARCHITECTURE,
+    IMAGENET_WEIGHTS,
+    SETTINGS,
+    figures,
+    luminosity_standardised,
+    network,
+    organ_samples,
+    scores_of,
+)
 from open_data import (
     CHOOSING,
     CMU1,
     DSB2018,
+    IMAGENET,
     NUINSSEG,
     NUINSSEG_MPP,
     TEST,
-    dsb2018,
-    nuinsseg,
     of_groups,
     stain_normalised,
 )
 
 from qupath_hccmil.model_folder import ModelConfig, save_model_folder
-from qupath_hccmil.nuclei.data import Sample, load_source
-from qupath_hccmil.nuclei.evaluate import Predictor, evaluate, torch_predictor
-from qupath_hccmil.nuclei.train import NucleiSettings, train
+from qupath_hccmil.nuclei.train import train
 from qupath_hccmil.stain.reference import default_reference
 
 NAME = "nuclei-unet"
 CARD = Path(__file__).parent / "model_cards" / f"{NAME}.md"
-
-
-def figures(samples: Sequence[Sample], predict: Predictor) -> dict[str, Any]:
-    scores = evaluate(samples, predict)
-    return {
-        "images": len(samples),
-        "dice_pooled": round(scores.dice_pooled, 4),
-        "dice_mean": round(scores.dice_mean, 4),
-        "precision": round(scores.precision, 4),
-        "recall": round(scores.recall, 4),
-        "organs": {organ: round(value, 4) for organ, value in scores.by_group().items()},
-    }
+CHART = "designs.png"
+EPOCHS = 10
 
 
 def table(metrics: dict[str, dict[str, Any]]) -> str:
@@ -60,53 +59,70 @@ def table(metrics: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def card(metrics: dict[str, dict[str, Any]], experiments: Path) -> str:
+    """Fill the model card with what was measured."""
+    parts = {
+        "FIGURES": table(metrics),
+        "DESIGNS": (experiments / "designs.md").read_text(encoding="utf-8").strip(),
+        "CROSS_VALIDATION": (experiments / "cross_validation.md")
+        .read_text(encoding="utf-8")
+        .strip(),
+    }
+    text = CARD.read_text(encoding="utf-8")
+    for name, content in parts.items():
+        text = text.replace(name, content)
+    return text
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--experiments", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
-    organs, _ = load_source(nuinsseg(arguments.data))
-    others, _ = load_source(dsb2018(arguments.data))
-    held_out = {"choosing": CHOOSING, "test": TEST}
-    training = [s for s in organs if s.group not in CHOOSING + TEST] + others
-    settings = NucleiSettings(epochs=30, steps=120)
+    torch.set_num_threads(arguments.threads)
+    data = arguments.data
+    training = organ_samples(data, dsb2018=True)
+    settings = replace(SETTINGS, epochs=EPOCHS)
     result = train(
+        network(ARCHITECTURE, data, training),
         training,
-        of_groups(organs, CHOOSING),
+        of_groups(luminosity_standardised(data), CHOOSING),
         arguments.out,
         settings,
         lambda row: print(dict(row), flush=True),
     )
-    predict = torch_predictor(result.model)
-    normalised = stain_normalised(arguments.data)
+    images = {
+        "stain-normalised": stain_normalised(data),
+        "luminosity-standardised": luminosity_standardised(data),
+    }
     metrics = {
-        f"{side}, {colour}": figures(of_groups(samples, groups), predict)
-        for side, groups in held_out.items()
-        for colour, samples in (
-            ("stain-normalised", normalised),
-            ("luminosity-standardised", organs),
-        )
+        f"{side}, {colour}": figures(scores_of(of_groups(samples, organs), result.model))
+        for side, organs in (("choosing", CHOOSING), ("test", TEST))
+        for colour, samples in images.items()
     }
     print(metrics)
     config = ModelConfig(
         kind="nuclei",
         name=NAME,
-        version="1",
-        architecture={"name": "unet", "base": settings.base, "depth": settings.depth},
+        version="2",
+        architecture=dict(ARCHITECTURE),
         stain_reference=default_reference().to_dict(),
-        data=(NUINSSEG, DSB2018, CMU1),
+        data=(NUINSSEG, DSB2018, IMAGENET, CMU1),
         training={
             **asdict(settings),
+            "start": IMAGENET_WEIGHTS.name,
             "best_epoch": result.epoch,
-            "images": len(training),
+            "images": len({s.name for s in training}),
             "nuinsseg_mpp": NUINSSEG_MPP,
-            "command": "python scripts/train_shipped_nuclei.py DATA OUT",
+            "command": "python scripts/train_shipped_nuclei.py DATA OUT --experiments DIR",
         },
         metrics=metrics,
     )
-    weights = result.model.state_dict()
-    card = CARD.read_text(encoding="utf-8").replace("FIGURES", table(metrics))
-    save_model_folder(arguments.out / NAME, config, weights, card)
+    text = card(metrics, arguments.experiments)
+    folder = save_model_folder(arguments.out / NAME, config, result.model.state_dict(), text)
+    shutil.copy(arguments.experiments / CHART, folder.path / CHART)
 
 
 if __name__ == "__main__":

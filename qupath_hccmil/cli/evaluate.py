@@ -13,6 +13,7 @@ from qupath_hccmil.cli.lazy import LazyGroup
 
 if TYPE_CHECKING:
     from qupath_hccmil.mil.metrics import Estimate
+    from qupath_hccmil.model_folder import Colour
 
 _HERE = "qupath_hccmil.cli.evaluate"
 
@@ -31,6 +32,13 @@ def evaluate() -> None:
 @click.command()
 @options.images_and_masks
 @options.image_mpp
+@click.option(
+    "--colour",
+    type=click.Choice(["luminosity-standardised", "stain-normalised"]),
+    default="luminosity-standardised",
+    show_default=True,
+    help="What the network sees; the stains are each image's own.",
+)
 @click.option("--model", type=options.Existing, help="Model folder; default: shipped.")
 @options.groups
 @options.as_json
@@ -38,6 +46,7 @@ def nuclei(
     images: Path,
     masks: Path,
     mpp: float | None,
+    colour: Colour,
     model: Path | None,
     groups: Path | None,
     as_json: bool,
@@ -45,7 +54,9 @@ def nuclei(
     """Compare a nuclei model with MASKS, paired with IMAGES by file name."""
     from qupath_hccmil.training.nuclei import evaluate_nuclei
 
-    scores, notes = evaluate_nuclei(images, masks, mpp=mpp, model=model, groups=groups)
+    scores, notes = evaluate_nuclei(
+        images, masks, mpp=mpp, model=model, colour=colour, groups=groups
+    )
     if as_json:
         click.echo(json.dumps({**scores.as_dict(), "notes": notes}, indent=2))
         return

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from qupath_hccmil.training.bag_source import Tiling
     from qupath_hccmil.training.clinical import ClinicalColumns
     from qupath_hccmil.training.mil import Choices, MilModel
+    from qupath_hccmil.training_device import DeviceName
 
 _HERE = "qupath_hccmil.cli.train"
 
@@ -38,10 +39,17 @@ def train() -> None:
 @options.image_mpp
 @options.groups
 @click.option("--held-out", multiple=True, metavar="GROUP", help="Groups that choose the epoch.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Default: 30.")
+@click.option("--start", type=options.Existing, help="Model folder, or ImageNet safetensors.")
+@click.option(
+    "--design",
+    type=click.Choice(["mobilenet_unet", "unet"]),
+    help="Network to start from random weights, or ImageNet's; default: the model that ships.",
+)
+@click.option("--base", type=click.IntRange(min=4), help="Channels of the first level of a unet.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Default: 20.")
 @click.option("--steps", type=click.IntRange(min=1), help="Batches an epoch; default: 120.")
-@click.option("--base", type=click.IntRange(min=4), help="Channels of the first level; default 16.")
 @click.option("--seed", type=int, default=0, show_default=True)
+@options.device
 @click.option("--name", default="nuclei", show_default=True, help="Of the model.")
 @options.quiet
 def nuclei(
@@ -51,10 +59,13 @@ def nuclei(
     mpp: float | None,
     groups: Path | None,
     held_out: tuple[str, ...],
+    start: Path | None,
+    design: str | None,
+    base: int | None,
     epochs: int | None,
     steps: int | None,
-    base: int | None,
     seed: int,
+    device: DeviceName,
     name: str,
     quiet: bool,
 ) -> None:
@@ -71,9 +82,12 @@ def nuclei(
         mpp=mpp,
         groups=groups,
         held_out=held_out,
-        settings=_nuclei_settings(epochs=epochs, steps=steps, base=base, seed=seed),
+        architecture=_architecture(design, base),
+        start=start,
+        settings=_nuclei_settings(epochs=epochs, steps=steps, seed=seed),
         name=name,
         progress=None if quiet else _show_epoch,
+        device=device,
     )
     _finish(model.notes, quiet)
     if not quiet:
@@ -217,6 +231,14 @@ def clinical_columns(given: Mapping[str, Any]) -> ClinicalColumns:
         censored_values=given["censored_values"],
         missing=given["missing"],
     )
+
+
+def _architecture(design: str | None, base: int | None) -> dict[str, Any] | None:
+    if base is None:
+        return None if design is None else {"name": design}
+    if design == "mobilenet_unet":
+        raise click.UsageError("--base is of a unet; leave it or --design mobilenet_unet out")
+    return {"name": "unet", "base": base}
 
 
 def _nuclei_settings(**given: Any) -> NucleiSettings:

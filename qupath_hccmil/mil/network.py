@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from qupath_hccmil._torchvision import torchvision_models
 from qupath_hccmil.errors import ModelError
-from qupath_hccmil.mil._torchvision import torchvision_models
 from qupath_hccmil.model_folder import ModelFolder
 
 

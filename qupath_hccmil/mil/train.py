@@ -20,11 +20,11 @@ from qupath_hccmil.checkpoint import TrainingState
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.mil.aggregation import POWER, THRESHOLD
 from qupath_hccmil.mil.bags import Bag, chunks, draw
-from qupath_hccmil.mil.device import MixedPrecision
 from qupath_hccmil.mil.evaluate import evaluate, torch_tile_predictor
 from qupath_hccmil.mil.gradient import backward_by_chunks
 from qupath_hccmil.mil.loss import ALPHA, Penalised, bag_loss, weight_penalty
 from qupath_hccmil.mil.network import TileNetwork
+from qupath_hccmil.training_device import MixedPrecision
 from qupath_hccmil.training_log import write_log
 
 Progress = Callable[[Mapping[str, float]], None]

@@ -1,30 +1,63 @@
-"""The network of a nuclei model folder."""
+"""The networks that a nuclei model folder may hold, by the name in its config."""
 
 from __future__ import annotations
 
-from qupath_hccmil.errors import ModelError
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from torch import nn
+
+from qupath_hccmil.errors import DataError, ModelError
 from qupath_hccmil.model_folder import ModelFolder
+from qupath_hccmil.nuclei.mobilenet_unet import MobileNetUNet
 from qupath_hccmil.nuclei.unet import UNet
 
+NETWORKS: Mapping[str, type[nn.Module]] = MappingProxyType(
+    {"unet": UNet, "mobilenet_unet": MobileNetUNet}
+)
 
-def load_nuclei_network(folder: ModelFolder) -> UNet:
+
+def build_network(architecture: Mapping[str, Any]) -> nn.Module:
+    """Make a network of a model folder's ``architecture``, with random weights.
+
+    Parameters
+    ----------
+    architecture : mapping
+        ``name``, of `NETWORKS`, and the network's own arguments.
+
+    Raises
+    ------
+    DataError
+        There is no such network, or it doesn't take the arguments.
+    """
+    arguments = dict(architecture)
+    name = arguments.pop("name")
+    if name not in NETWORKS:
+        raise DataError(
+            f"architecture.name is {name!r}, where a nuclei network is one of "
+            f"{', '.join(map(repr, NETWORKS))}"
+        )
+    try:
+        return NETWORKS[name](**arguments)
+    except TypeError as error:
+        raise DataError(f"architecture {name!r}: {error}") from error
+
+
+def load_nuclei_network(folder: ModelFolder) -> nn.Module:
     """Build the network of a nuclei model folder, in evaluation mode.
 
     Raises
     ------
     ModelError
-        The architecture isn't a U-Net, or the weights don't fit it.
+        The architecture is unknown, or the weights don't fit it.
     """
-    arguments = dict(folder.config.architecture)
-    name = arguments.pop("name")
-    if name != "unet":
-        raise ModelError(
-            f"{folder.path}: architecture.name is {name!r}, where a nuclei network is 'unet'"
-        )
     try:
-        network = UNet(**arguments)
+        network = build_network(folder.config.architecture)
         network.load_state_dict(folder.weights())
-    except (TypeError, RuntimeError) as error:
+    except DataError as error:
+        raise ModelError(f"{folder.path}: {error}") from error
+    except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise ModelError(f"{folder.path}: the weights don't fit the U-Net ({reason})") from error
+        raise ModelError(f"{folder.path}: the weights don't fit the network ({reason})") from error
     return network.eval()

@@ -5,24 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from qupath_hccmil.checkpoint import TrainingState
 from qupath_hccmil.nuclei.data import Sample, draw_batch
 from qupath_hccmil.nuclei.evaluate import evaluate, torch_predictor
-from qupath_hccmil.nuclei.loss import dice_loss
-from qupath_hccmil.nuclei.unet import UNet
+from qupath_hccmil.nuclei.loss import heat_map_loss
 from qupath_hccmil.slide.geometry import TileGeometry
+from qupath_hccmil.training_device import MixedPrecision
 from qupath_hccmil.training_log import write_log
 
 Progress = Callable[[Mapping[str, float]], None]
 CHECKPOINT = "checkpoint.safetensors"
-_CURVES = {"loss": "training: Dice loss", "dice_pooled": "held out: pooled Dice"}
+_CPU = torch.device("cpu")
+_CURVES = {"loss": "training: loss", "dice_pooled": "held out: pooled Dice"}
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,6 @@ class NucleiSettings:
 
     Attributes
     ----------
-    base, depth : int
-        Of the U-Net.
     epochs, steps, batch : int
         Epochs, optimiser steps an epoch, crops a step.
     crop : int
@@ -40,20 +41,22 @@ class NucleiSettings:
     learning_rate : float
         Peak of the one-cycle rule.
     weight_decay : float
+    cross_entropy, focus : float
+        Of `loss.heat_map_loss`.
     average : float
         Decay of the moving average of weights, which is what is evaluated and kept.
     seed : int
     """
 
-    base: int = 16
-    depth: int = 4
-    epochs: int = 30
+    epochs: int = 20
     steps: int = 120
     batch: int = 16
     crop: int = 160
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    average: float = 0.998
+    cross_entropy: float = 1.0
+    focus: float = 0.0
+    average: float = 0.997
     seed: int = 0
 
 
@@ -63,7 +66,7 @@ class NucleiTraining:
 
     Attributes
     ----------
-    model : UNet
+    model : nn.Module
         Averaged weights of the best epoch by pooled Dice on the validation images.
     epoch : int
         That epoch, from 1.
@@ -71,22 +74,26 @@ class NucleiTraining:
         A row an epoch: epoch, loss, dice_pooled, dice_mean, precision, recall.
     """
 
-    model: UNet
+    model: nn.Module
     epoch: int
     log: list[dict[str, float]]
 
 
 def train(
+    network: nn.Module,
     training: Sequence[Sample],
     validation: Sequence[Sample],
     out: Path,
     settings: NucleiSettings,
     progress: Progress | None = None,
+    device: torch.device = _CPU,
 ) -> NucleiTraining:
-    """Train the U-Net by the Dice loss.
+    """Train a nuclei network.
 
     Parameters
     ----------
+    network : nn.Module
+        Where to start from, of `model.NETWORKS`; it is changed.
     training, validation : sequence of Sample
         No group should be in both.
     out : Path
@@ -95,6 +102,8 @@ def train(
     settings : NucleiSettings
     progress : callable, optional
         Given each epoch's row of the log, and every 10 steps ``epoch``, ``step`` and ``loss``.
+    device : torch.device
+        The networks end there. On CUDA they train in mixed precision.
 
     Returns
     -------
@@ -112,7 +121,7 @@ def train(
     uninterrupted one.
     """
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(settings, _fingerprint(training, validation, settings))
+    run = _Run(network, settings, _fingerprint(training, validation, settings), device)
     if (out / CHECKPOINT).exists():
         run.load(out / CHECKPOINT)
     while run.epoch < settings.epochs:
@@ -147,14 +156,18 @@ def one_cycle(step: int, steps: int, peak: float, warm_up: float = 0.15) -> floa
 class _Run(TrainingState):
     """A training under way."""
 
-    def __init__(self, settings: NucleiSettings, fingerprint: str) -> None:
-        torch.manual_seed(settings.seed)
-        self.settings = settings
-        self.model = UNet(settings.base, settings.depth)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = UNet(settings.base, settings.depth)
-        self.average.load_state_dict(self.model.state_dict())
-        self.average.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def __init__(
+        self,
+        network: nn.Module,
+        settings: NucleiSettings,
+        fingerprint: str,
+        device: torch.device,
+    ) -> None:
+        self.settings, self._device = settings, device
+        self._precision = MixedPrecision(device)
+        self.model = network
+        self.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = deepcopy(network)
         optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -174,18 +187,28 @@ class _Run(TrainingState):
             if progress and (step + 1) % 10 == 0:
                 progress({"epoch": self.epoch + 1, "step": step + 1, "loss": losses[-1]})
         self.epoch += 1
+        self.extra = {"precision": self._precision.state()}
         return float(np.mean(losses))
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        super().load(path)
+        self._precision.restore(self.extra.get("precision", {}))
 
     def _step(self, rgb: np.ndarray, mask: np.ndarray, step: int) -> float:
         s = self.settings
         for group in self.optimizer.param_groups:
             group["lr"] = one_cycle(step, s.epochs * s.steps, s.learning_rate)
-        x = torch.from_numpy(rgb).permute(0, 3, 1, 2).float().div(255)
-        y = torch.from_numpy(mask)[:, None].float()
-        loss = dice_loss(torch.sigmoid(self.model(x)), y)
+        x = torch.from_numpy(rgb).to(self._device).permute(0, 3, 1, 2).float().div(255)
+        y = torch.from_numpy(mask).to(self._device)[:, None].float()
+        with self._precision.autocast():
+            logits = self.model(x)
+        loss = heat_map_loss(logits.float(), y, s.cross_entropy, s.focus)
+        scaler = self._precision.scaler
         self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        scaler.scale(loss).backward()
+        scaler.step(self.optimizer)
+        scaler.update()
         self._update_average(step)
         return float(loss.detach())
 

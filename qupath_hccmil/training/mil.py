@@ -22,7 +22,6 @@ from qupath_hccmil.mil.crossval import (
     write_predictions,
 )
 from qupath_hccmil.mil.decision import Decision, DecisionRule, decide
-from qupath_hccmil.mil.device import DeviceName, training_device
 from qupath_hccmil.mil.evaluate import (
     BagScore,
     RiskScores,
@@ -48,6 +47,7 @@ from qupath_hccmil.training.bag_source import Prepared, Tiling, find_bags
 from qupath_hccmil.training.clinical import ClinicalColumns, read_clinical
 from qupath_hccmil.training.left_out import LeftOut, counted, write_left_out
 from qupath_hccmil.training.mil_card import model_card
+from qupath_hccmil.training_device import DeviceName, training_device
 
 MODEL, BAGS, LEFT_OUT = "model", "bags", "left_out.csv"
 LABEL = "1 = good outcome; the risk rises with recurrence"

@@ -16,7 +16,6 @@ from qupath_hccmil.errors import DataError
 from qupath_hccmil.mil.aggregation import is_high_risk
 from qupath_hccmil.mil.calibration import CalibrationGroup
 from qupath_hccmil.mil.cohort import Cohort
-from qupath_hccmil.mil.device import DeviceName, training_device
 from qupath_hccmil.mil.evaluate import (
     BagScore,
     RiskScores,
@@ -34,6 +33,7 @@ from qupath_hccmil.survival.scores import read_scores
 from qupath_hccmil.training.bag_source import Prepared, Tiling, find_bags
 from qupath_hccmil.training.calibration_figure import draw_calibration
 from qupath_hccmil.training.clinical import Clinical, ClinicalColumns, read_clinical
+from qupath_hccmil.training_device import DeviceName, training_device
 
 SCORES, CALIBRATION, FIGURE, RECORD = (
     "scores.csv", "calibration.csv", "calibration.png", "evaluation.json",

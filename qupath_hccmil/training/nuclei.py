@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from qupath_hccmil.errors import SlideError
+from qupath_hccmil.errors import DataError, SlideError
 from qupath_hccmil.model_folder import (
     Colour,
     DataUse,
@@ -20,7 +23,9 @@ from qupath_hccmil.model_folder import (
     save_model_folder,
 )
 from qupath_hccmil.nuclei.data import (
+    Sample,
     Source,
+    draw_batch,
     iterate_source,
     load_source,
     read_groups,
@@ -28,12 +33,17 @@ from qupath_hccmil.nuclei.data import (
     white_background,
 )
 from qupath_hccmil.nuclei.evaluate import NucleiScores, evaluate, torch_predictor
-from qupath_hccmil.nuclei.model import load_nuclei_network
+from qupath_hccmil.nuclei.mobilenet_unet import MobileNetUNet, start_from_imagenet
+from qupath_hccmil.nuclei.model import build_network, load_nuclei_network
 from qupath_hccmil.nuclei.train import NucleiSettings, Progress, train
+from qupath_hccmil.slide.geometry import TileGeometry
 from qupath_hccmil.stain.reference import default_reference
 from qupath_hccmil.stain.vahadane import Normalizer, StainFit, fit
+from qupath_hccmil.training_device import DeviceName, training_device
 
 MODEL = "model"
+# Crops whose statistics a network that starts from ImageNet takes.
+_STATISTICS = 32
 _CARD = """# {name}
 
 Nuclei heat map, trained by `qupath-hccmil train nuclei` on {images}. For research use only.
@@ -69,9 +79,12 @@ def train_nuclei(
     groups: Path | None = None,
     held_out: Sequence[str] = (),
     share: float = 0.2,
+    architecture: Mapping[str, Any] | None = None,
+    start: Path | None = None,
     settings: NucleiSettings | None = None,
     name: str = "nuclei",
     progress: Progress | None = None,
+    device: DeviceName = "auto",
 ) -> NucleiModel:
     """Train a nuclei network from a folder of images and one of masks.
 
@@ -89,10 +102,17 @@ def train_nuclei(
     held_out : sequence of str
         Groups that choose the epoch; default a random `share` of them.
     share : float
+    architecture : mapping, optional
+        Of the network, see `nuclei.model.build_network`; it starts from random weights, or
+        from `start`. Default: that of the model to start from.
+    start : Path, optional
+        Nuclei model folder, or a safetensors file with torchvision's MobileNetV2 for a
+        ``mobilenet_unet``. Default without `architecture`: the model that ships.
     settings : NucleiSettings, optional
     name : str
         Of the model.
     progress : callable, optional
+    device : {"auto", "cpu", "cuda", "mps"}
 
     Returns
     -------
@@ -111,16 +131,25 @@ def train_nuclei(
             "no groups given: images of one slide may be on both sides, and the Dice flatters"
         )
     training, validation = split_groups(samples, held_out or share, settings.seed)
-    result = train(training, validation, out, settings, progress)
+    if start is None and architecture is None:
+        start = default_model_dir("nuclei")
+    network, architecture = starting_network(architecture, start, training, settings.seed)
+    where = training_device(device)
+    result = train(network, training, validation, out, settings, progress, where)
     scores = evaluate(validation, torch_predictor(result.model))
     config = ModelConfig(
         kind="nuclei",
         name=name,
         version="1",
-        architecture={"name": "unet", "base": settings.base, "depth": settings.depth},
+        architecture=dict(architecture),
         stain_reference=default_reference().to_dict(),
         data=(DataUse(images.name, "the user's own", str(images.name), "images and masks"),),
-        training={**asdict(settings), "best_epoch": result.epoch, "images": len(training)},
+        training={
+            **asdict(settings),
+            "start": start.name if start else "random weights",
+            "best_epoch": result.epoch,
+            "images": len(training),
+        },
         metrics={
             "held_out_dice_pooled": scores.dice_pooled,
             "held_out_dice_mean": scores.dice_mean,
@@ -139,7 +168,7 @@ def evaluate_nuclei(
     *,
     mpp: float | None = None,
     model: Path | None = None,
-    colour: Colour | None = None,
+    colour: Colour = "luminosity-standardised",
     groups: Path | None = None,
 ) -> tuple[NucleiScores, list[str]]:
     """Compare a nuclei model with masks.
@@ -151,9 +180,12 @@ def evaluate_nuclei(
         µm/px; without it each image is scaled by the size of its nuclei.
     model : Path, optional
         Default: the model that ships.
-    colour : {"stain-normalised", "luminosity-standardised"}, optional
-        What the network sees; default as the model's config says. An image counts as a slide of
-        its own; where its stains can't be fitted, its luminosity is standardised instead.
+    colour : {"luminosity-standardised", "stain-normalised"}
+        What the network sees. Scoring shows it RGB normalised by the stains of a whole slide; a
+        field of view is no slide, and one that is all nuclei or all fibres misleads the fit. With
+        every image normalised by itself the pooled Dice of a network like the shipped one was
+        0.763 in place of 0.755 on held-out organs, but 0.816 in place of 0.862 on DSB2018. Where
+        an image's stains can't be fitted, its luminosity is standardised instead.
     groups : Path, optional
         CSV with columns ``image, group``, for figures by group.
 
@@ -173,7 +205,7 @@ def evaluate_nuclei(
     reference = _reference(folder)
 
     def prepare(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        if (colour or folder.config.colour) == "luminosity-standardised":
+        if colour == "luminosity-standardised":
             return white_background(rgb)
         try:
             return Normalizer(fit(rgb), reference).transform(rgb[None])[0]
@@ -188,6 +220,58 @@ def evaluate_nuclei(
     if fallbacks:
         notes.append(f"{len(fallbacks)} image(s) only luminosity-standardised: {fallbacks[0]}")
     return scores, notes
+
+
+def starting_network(
+    architecture: Mapping[str, Any] | None,
+    start: Path | None,
+    training: Sequence[Sample],
+    seed: int,
+) -> tuple[nn.Module, Mapping[str, Any]]:
+    """Make the network that a training starts from.
+
+    Parameters
+    ----------
+    architecture : mapping, optional
+        Default: that of `start`, where it is a folder, else ``mobilenet_unet``.
+    start : Path, optional
+        As of :func:`train_nuclei`.
+    training : sequence of Sample
+        Their statistics go into a network that starts from ImageNet.
+    seed : int
+        Of random weights.
+
+    Returns
+    -------
+    network : nn.Module
+    architecture : mapping
+
+    Raises
+    ------
+    DataError
+        The two don't fit together.
+    ModelError
+        `start` can't be used.
+    """
+    if start is not None and start.is_dir():
+        folder = load_model_folder(start, "nuclei")
+        if architecture not in (None, folder.config.architecture):
+            raise DataError(
+                f"{start}: its network is {folder.config.architecture}, not {architecture}; "
+                "leave one out"
+            )
+        return load_nuclei_network(folder), folder.config.architecture
+    architecture = architecture or {"name": "mobilenet_unet"}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_network(architecture)
+    if start is not None:
+        if not isinstance(network, MobileNetUNet):
+            raise DataError(f"{start}: ImageNet weights are for a mobilenet_unet; leave one out")
+        rng, geometry = np.random.default_rng(seed), TileGeometry()
+        rgb, _ = draw_batch(training, _STATISTICS, geometry.tile_px, geometry.mpp, rng)
+        start_from_imagenet(network, start, torch.from_numpy(rgb).permute(0, 3, 1, 2) / 255)
+    return network, architecture
 
 
 def _reference(folder: ModelFolder) -> StainFit:

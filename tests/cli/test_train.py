@@ -25,6 +25,26 @@ def test_a_nuclei_model_is_trained_and_evaluated(cli, tmp_path):
     assert 0 <= scores["dice_pooled"] <= 1
 
 
+def test_a_nuclei_training_goes_on_from_what_ships_or_starts_anew(cli, tmp_path):
+    images, masks = blob_folder(tmp_path, 4, side=120)
+    short = ("--mpp", 0.571, "--epochs", 1, "--steps", 1)
+    for out, start, design in (
+        ("shipped", "nuclei-unet", ()),
+        ("anew", "random weights", ("--design", "mobilenet_unet")),
+    ):
+        ran = cli("train", "nuclei", images, masks, "--out", tmp_path / out, *short, *design)
+        assert ran.code == 0, ran.err
+        config = load_model_folder(tmp_path / out / "model", "nuclei").config
+        assert config.training["start"] == start
+        assert config.architecture["name"] == "mobilenet_unet"
+    ran = cli(
+        *("train", "nuclei", images, masks, "--out", tmp_path / "no", "--base", 8),
+        *("--design", "mobilenet_unet"),
+    )
+    assert ran.code == 2
+    assert "--base is of a unet" in ran.err
+
+
 def test_a_risk_model_is_trained_and_evaluated(cli, tmp_path):
     bags = tmp_path / "bags"
     outcomes = {"a": "6,0", "b": "0.5,1", "c": "5,0", "d": "1.0,1", "e": "2.5,0"}

@@ -8,8 +8,9 @@ from qupath_hccmil.mil.surrogate import (
     Nuclei,
     measure_nuclei,
     simulate_patients,
-    tile_features,
+    stroma_fraction,
 )
+from qupath_hccmil.mil.surrogate import tile_features as features_of
 
 
 def discs(radius, count=6):
@@ -22,6 +23,10 @@ def discs(radius, count=6):
 def nuclei(area, haematoxylin=1.0, count=8):
     spread = np.linspace(0.9, 1.1, count)
     return Nuclei(area * spread, np.full(count, 0.9), np.full(count, haematoxylin))
+
+
+def tile_features(nuclei, dark, stroma=0.2):
+    return features_of(nuclei, stroma, dark)
 
 
 def test_measures_single_nuclei_in_micrometres():
@@ -47,11 +52,23 @@ def test_each_feature_moves_the_hazard_its_way():
     immune = tile_features(nuclei(15, haematoxylin=3), dark=2)
     hyperchromatic = tile_features(nuclei(40, haematoxylin=1.8), dark=2)
     large = tile_features(nuclei(90), dark=2)
-    scale = HazardScale.fit([ordinary, varied, immune, hyperchromatic, large])
+    fibrous = tile_features(nuclei(40), dark=2, stroma=0.5)
+    scale = HazardScale.fit([ordinary, varied, immune, hyperchromatic, large, fibrous])
     base = scale.hazard(ordinary)
-    assert min(scale.hazard(f) for f in (varied, hyperchromatic, large)) > base
+    assert min(scale.hazard(f) for f in (varied, hyperchromatic, large, fibrous)) > base
     without = {**immune, "hyperchromasia": ordinary["hyperchromasia"]}
     assert scale.hazard(without) < base
+
+
+def test_stroma_is_pink_tissue_away_from_nuclei():
+    mask = np.zeros((100, 100), bool)
+    mask[:, :20] = True
+    eosin = np.ones((100, 100))
+    haematoxylin = np.zeros((100, 100))
+    haematoxylin[:, 80:] = 2
+    # 20 px of nuclei, then 8 µm = 16 px beside them, then pink up to 80, then blue.
+    assert stroma_fraction(mask, haematoxylin, eosin, 0.5) == pytest.approx(0.44, abs=0.011)
+    assert stroma_fraction(mask, haematoxylin, 0.1 * eosin, 0.5) == 0
 
 
 def test_a_tile_of_few_nuclei_is_neutral_in_what_it_cannot_show():

@@ -8,10 +8,11 @@ import torch
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.nuclei.data import Sample
 from qupath_hccmil.nuclei.train import NucleiSettings, one_cycle, train
+from qupath_hccmil.nuclei.unet import UNet
 from tests.blobs import blob_image
 
 SETTINGS = NucleiSettings(
-    base=4, depth=2, epochs=3, steps=10, batch=4, crop=64, learning_rate=1e-2, average=0.8
+    epochs=3, steps=10, batch=4, crop=64, learning_rate=1e-2, average=0.8, cross_entropy=0
 )
 
 
@@ -27,11 +28,16 @@ def samples(seeds):
     ]
 
 
+def network():
+    torch.manual_seed(0)
+    return UNet(base=4, depth=2)
+
+
 TRAINING, VALIDATION = samples(range(6)), samples(range(10, 12))
 
 
 def test_learns_drawn_nuclei_and_logs_it(tmp_path):
-    result = train(TRAINING, VALIDATION, tmp_path, replace(SETTINGS, epochs=5))
+    result = train(network(), TRAINING, VALIDATION, tmp_path, replace(SETTINGS, epochs=5))
     assert max(row["dice_pooled"] for row in result.log) > 0.75
     assert result.log[result.epoch - 1]["dice_pooled"] == max(
         row["dice_pooled"] for row in result.log
@@ -43,15 +49,15 @@ def test_learns_drawn_nuclei_and_logs_it(tmp_path):
 
 @pytest.mark.parametrize("killed_at", [(1, 10), (2, 10)])
 def test_a_killed_training_ends_like_an_uninterrupted_one(tmp_path, killed_at):
-    whole = train(TRAINING, VALIDATION, tmp_path / "whole", SETTINGS)
+    whole = train(network(), TRAINING, VALIDATION, tmp_path / "whole", SETTINGS)
 
     def kill(row):
         if (row["epoch"], row.get("step")) == killed_at:
             raise KilledError
 
     with pytest.raises(KilledError):
-        train(TRAINING, VALIDATION, tmp_path / "killed", SETTINGS, kill)
-    resumed = train(TRAINING, VALIDATION, tmp_path / "killed", SETTINGS)
+        train(network(), TRAINING, VALIDATION, tmp_path / "killed", SETTINGS, kill)
+    resumed = train(network(), TRAINING, VALIDATION, tmp_path / "killed", SETTINGS)
     assert resumed.log == whole.log
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, resumed.model.state_dict()[name]), name
@@ -59,9 +65,9 @@ def test_a_killed_training_ends_like_an_uninterrupted_one(tmp_path, killed_at):
 
 def test_does_not_go_on_from_another_training(tmp_path):
     short = replace(SETTINGS, epochs=1, steps=1)
-    train(TRAINING, VALIDATION, tmp_path, short)
+    train(network(), TRAINING, VALIDATION, tmp_path, short)
     with pytest.raises(DataError, match="other settings or data"):
-        train(TRAINING, VALIDATION, tmp_path, replace(short, seed=1))
+        train(network(), TRAINING, VALIDATION, tmp_path, replace(short, seed=1))
 
 
 def test_learning_rate_rises_then_falls():

@@ -9,7 +9,8 @@ from qupath_hccmil.nuclei.train import NucleiSettings
 from qupath_hccmil.training.nuclei import evaluate_nuclei, train_nuclei
 from tests.blobs import blob_folder
 
-SETTINGS = NucleiSettings(base=4, depth=2, epochs=3, steps=12, batch=4, crop=64, average=0.8)
+TINY = {"name": "unet", "base": 4, "depth": 2}
+SETTINGS = NucleiSettings(epochs=3, steps=12, batch=4, crop=64, average=0.8)
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,7 @@ def trained(tmp_path_factory):
         mpp=0.571,
         groups=folder / "groups.csv",
         held_out=["organ 1"],
+        architecture=TINY,
         settings=SETTINGS,
     )
     return folder, model
@@ -43,7 +45,7 @@ def test_gives_a_model_folder_that_loads(trained):
         assert (folder / "out" / name).exists()
 
 
-@pytest.mark.parametrize("colour", [None, "luminosity-standardised"])
+@pytest.mark.parametrize("colour", ["stain-normalised", "luminosity-standardised"])
 def test_its_model_finds_nuclei_in_images_of_any_kind(trained, tmp_path, colour):
     folder, _ = trained
     images, masks = blob_folder(tmp_path, 3, side=140)
@@ -65,15 +67,17 @@ def test_an_image_without_two_stains_is_still_evaluated(trained, tmp_path):
     folder, _ = trained
     images, masks = blob_folder(tmp_path, 1, side=140)
     Image.new("RGB", (140, 140), "white").save(images / "0.png")
-    scores, notes = evaluate_nuclei(images, masks, mpp=0.571, model=folder / "out" / "model")
+    scores, notes = evaluate_nuclei(
+        images, masks, mpp=0.571, model=folder / "out" / "model", colour="stain-normalised"
+    )
     assert len(scores.images) == 1
     assert "only luminosity-standardised" in notes[0]
 
 
 def test_without_groups_it_says_that_the_figure_flatters(tmp_path):
     images, masks = blob_folder(tmp_path / "data", 3, side=80)
-    settings = NucleiSettings(base=4, depth=2, epochs=1, steps=1, batch=2, crop=32)
-    model = train_nuclei(images, masks, tmp_path / "out", settings=settings)
+    settings = NucleiSettings(epochs=1, steps=1, batch=2, crop=32)
+    model = train_nuclei(images, masks, tmp_path / "out", architecture=TINY, settings=settings)
     assert any("flatters" in note for note in model.notes)
 
 

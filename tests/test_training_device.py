@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from qupath_hccmil.errors import ModelError
-from qupath_hccmil.mil.device import MixedPrecision, training_device
+from qupath_hccmil.training_device import MixedPrecision, training_device
 
 
 def test_a_device_that_is_not_there_is_said_so():

@@ -1,0 +1,142 @@
+"""The nuclei network that ships: a U-Net whose way down is MobileNetV2, started from ImageNet.
+
+A nucleus measures about ten pixels at the model's resolution, so the way down stops at 1/16, which
+sees 100 px around; the rest of MobileNetV2 added cost and nothing else. The way up ends at half
+resolution, where four logits become 2×2 pixels (Shi et al. 2016): full-resolution layers would be
+most of the cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle
+
+from qupath_hccmil._torchvision import torchvision_models
+from qupath_hccmil.errors import ModelError
+from qupath_hccmil.nuclei.unet import double_convolution
+
+# Where the layers of torchvision's MobileNetV2 are cut, and the channels there: at 1/2, 1/4, 1/8
+# and 1/16 of the input's resolution.
+_CUTS = (2, 4, 7, 14)
+_CHANNELS = (16, 24, 32, 96)
+
+
+class MobileNetUNet(nn.Module):
+    """U-Net with the encoder of MobileNetV2 (Sandler et al. 2018).
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Channels of the way up at 1/2, 1/4 and 1/8 of the input's resolution.
+
+    Notes
+    -----
+    Input ``(n, 3, h, w)`` float, RGB in [0, 1], height and width multiples of 16; output
+    ``(n, 1, h, w)`` logits, whose sigmoid is the heat map. RGB is scaled to [-1, 1] within the
+    network, the range of the ImageNet weights.
+    """
+
+    def __init__(self, widths: Sequence[int] = (32, 48, 64)) -> None:
+        super().__init__()
+        if len(widths) != len(_CUTS) - 1:
+            raise TypeError(f"widths must be {len(_CUTS) - 1} numbers")
+        layers = list(torchvision_models().mobilenet_v2(weights=None).features)
+        self.encoder = nn.ModuleList(
+            nn.Sequential(*layers[start:end])
+            for start, end in zip([0, *_CUTS[:-1]], _CUTS, strict=True)
+        )
+        below = (*widths[1:], _CHANNELS[-1])
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(w_in, w_out, kernel_size=2, stride=2)
+            for w_in, w_out in zip(below[::-1], widths[::-1], strict=True)
+        )
+        self.decoder = nn.ModuleList(
+            double_convolution(skip + width, width)
+            for skip, width in zip(_CHANNELS[-2::-1], widths[::-1], strict=True)
+        )
+        self.head = nn.Conv2d(widths[0], 4, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(n, 1, h, w)`` of ``(n, 3, h, w)`` RGB in [0, 1]."""
+        levels: list[Tensor] = []
+        x = x * 2 - 1
+        for stage in self.encoder:
+            x = stage(x)
+            levels.append(x)
+        levels.pop()
+        for up, block in zip(self.up, self.decoder, strict=True):
+            x = block(torch.cat([levels.pop(), up(x)], dim=1))
+        return pixel_shuffle(self.head(x), 2)
+
+
+def start_from_imagenet(network: MobileNetUNet, weights: Path, rgb: Tensor) -> None:
+    """Give the encoder ImageNet weights.
+
+    Parameters
+    ----------
+    network : MobileNetUNet
+        Changed in place.
+    weights : Path
+        Safetensors file: the state dict of torchvision's MobileNetV2, for RGB in [-1, 1].
+    rgb : (n, 3, h, w) Tensor
+        Training images in [0, 1].
+
+    Raises
+    ------
+    ModelError
+        The file isn't such a state dict.
+
+    Notes
+    -----
+    Weights whose batch normalisation was folded into the convolutions compute the right values
+    with fixed statistics, but not in training, which normalises by the batch's. So every batch
+    normalisation takes the statistics of `rgb`, and the scale and shift that undo them: the
+    function stays as it was, and training goes on from it.
+    """
+    try:
+        state = load_file(weights)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{weights}: can't be read as safetensors ({error})") from error
+    own = network.encoder.state_dict()
+    for name, (stage, layer, rest) in ((n, _layer(n)) for n in own):
+        source = f"features.{layer + (0, *_CUTS)[stage]}.{rest}"
+        if source not in state:
+            raise ModelError(f"{weights}: not a MobileNetV2 state dict, {source} is missing")
+        own[name] = state[source]
+    network.encoder.load_state_dict(own)
+    _absorb_statistics(network, rgb)
+
+
+def _layer(name: str) -> tuple[int, int, str]:
+    stage, layer, rest = name.split(".", 2)
+    return int(stage), int(layer), rest
+
+
+@torch.no_grad()
+def _absorb_statistics(network: MobileNetUNet, rgb: Tensor) -> None:
+    norms = [m for m in network.encoder.modules() if isinstance(m, nn.BatchNorm2d)]
+    statistics: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+
+    def measure(module: nn.Module, inputs: tuple[Tensor, ...], _: Tensor) -> None:
+        statistics[module] = (inputs[0].mean((0, 2, 3)), inputs[0].var((0, 2, 3)))
+
+    hooks = [norm.register_forward_hook(measure) for norm in norms]
+    network.eval()
+    network(rgb)
+    for hook in hooks:
+        hook.remove()
+    for norm in norms:
+        mean, variance = statistics[norm]
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        norm.bias.add_(scale * (mean - norm.running_mean))
+        norm.weight.copy_(scale * torch.sqrt(variance + norm.eps))
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
