@@ -53,13 +53,11 @@ DESIGNS = {
     "U-Net, base 8": Variant({"name": "unet", "base": 8}),
     "U-Net, base 16": Variant({"name": "unet", "base": 16}),
     "U-Net, base 32": Variant({"name": "unet", "base": 32}),
-    "U-Net, base 16, separable": Variant({"name": "unet", "base": 16, "separable": True}),
     "U-Net, base 24, half resolution": Variant(
         {"name": "unet", "base": 24, "depth": 3, "half": True}
     ),
     "MobileNetV2 U-Net, random start": Variant(ARCHITECTURE),
     "MobileNetV2 U-Net": Variant(ARCHITECTURE, imagenet=True),
-    "MobileNetV2 U-Net, wider": Variant({**ARCHITECTURE, "widths": [48, 64, 96]}, imagenet=True),
 }
 RECIPES = {
     "Dice loss alone": Variant(ARCHITECTURE, True, settings={"cross_entropy": 0.0}),
@@ -67,7 +65,6 @@ RECIPES = {
         ARCHITECTURE, True, settings={"cross_entropy": 2.0, "focus": 2.0}
     ),
     "luminosity-standardised images alone": Variant(ARCHITECTURE, True, normalised=0.0),
-    "no averaging of weights": Variant(ARCHITECTURE, True, settings={"average": 0.0}),
 }
 
 
