@@ -33,6 +33,7 @@ from nuclei_recipe import (
 from qupath_hccmil.nuclei.data import Sample
 from qupath_hccmil.nuclei.model import build_network
 from qupath_hccmil.nuclei.train import train
+from qupath_hccmil.scoring.openvino_import import import_openvino
 from qupath_hccmil.scoring.runtime import BATCH
 from qupath_hccmil.slide.geometry import TileGeometry
 
@@ -92,8 +93,7 @@ def train_variant(
 
 def tiles_per_second(architectures: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Throughput of each in OpenVINO fp32, the median of many rounds taken in turns."""
-    import openvino
-
+    openvino = import_openvino()
     side = TileGeometry().tile_px
     x = np.random.default_rng(0).random((BATCH, 3, side, side), dtype=np.float32)
     core, hint = openvino.Core(), {"PERFORMANCE_HINT": "THROUGHPUT"}

@@ -2,7 +2,6 @@ import subprocess
 import sys
 
 import numpy as np
-import openvino
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -12,6 +11,7 @@ from qupath_hccmil._torchvision import torchvision_models
 from qupath_hccmil.errors import ModelError
 from qupath_hccmil.mil.aggregation import risk
 from qupath_hccmil.mil.network import TileNetwork, imagenet_network
+from qupath_hccmil.scoring.openvino_import import import_openvino
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,7 @@ def test_refuses_other_weights(tmp_path):
 def test_openvino_gives_the_same_risk(imagenet):
     network = imagenet_network(imagenet[0]).eval()
     x = torch.rand(2, 4, 64, 64)
+    openvino = import_openvino()
     model = openvino.convert_model(network, example_input=x)
     run = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     with torch.inference_mode():

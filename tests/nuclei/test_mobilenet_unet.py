@@ -1,5 +1,3 @@
-import numpy as np
-import openvino
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -60,17 +58,3 @@ def test_a_file_that_is_no_mobilenet_is_refused(tmp_path):
     for name, message in (("text", "can't be read"), ("other", "not a MobileNetV2")):
         with pytest.raises(ModelError, match=message):
             start_from_imagenet(network, tmp_path / name, smooth_images(0))
-
-
-# OpenVINO traces the module, which torch has come to deprecate.
-@pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated:DeprecationWarning")
-def test_openvino_gives_the_same_heat_map():
-    torch.manual_seed(0)
-    network = MobileNetUNet((8, 8, 8)).eval()
-    x = torch.rand(2, 3, 64, 64)
-    model = openvino.convert_model(network, example_input=x)
-    run = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    with torch.inference_mode():
-        expected = torch.sigmoid(network(x)).numpy()
-    found = 1 / (1 + np.exp(-run(x.numpy())[0]))
-    np.testing.assert_allclose(found, expected, atol=1e-4)
