@@ -77,7 +77,7 @@ def scripts():
     for name in MODULES[5:]:
         loaded[name].SETTINGS = brief
     cohort = loaded["surrogate_cohort"]
-    cohort.TILES = dict.fromkeys(cohort.TILES, 8)
+    cohort.TILES_PER_ORGAN = {"training": 4, "choosing": 4, "test": 6}
     cohort.TILES_PER_PATIENT = 2
     cohort.PATIENTS = {"training": 8, "choosing": 24, "test": 24}
     yield loaded
