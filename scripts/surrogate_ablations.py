@@ -2,8 +2,8 @@
 
     python scripts/surrogate_ablations.py DATA NUCLEI_MODEL OUT [--threads N]
 
-Every variant is trained like the shipped risk model, on the same simulated patients, and judged on
-the test organs. What OUT holds already isn't trained again. Writes OUT/ablations.json and .md.
+Every variant is trained like the shipped risk model, but on every second of its simulated patients,
+and judged on the test organs. What OUT holds already isn't trained again. Writes OUT/ablations.json and .md.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def single_tiles(bags: Sequence[PooledBag]) -> list[Bag]:
 
 
 VARIANTS = {
-    "as shipped": Variant({}),
+    "as the shipped one": Variant({}),
     "without the nuclei channel": Variant({}, without_heat_map, without_heat_map),
     "mean (p = 1) in place of p = 3": Variant({"p": 1.0}),
     f"near the maximum (p = {NEAR_MAXIMUM:.0f})": Variant({"p": NEAR_MAXIMUM}),
