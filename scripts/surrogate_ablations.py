@@ -3,7 +3,8 @@
     python scripts/surrogate_ablations.py DATA NUCLEI_MODEL OUT [--threads N]
 
 Every variant is trained like the shipped risk model, but on every second of its simulated patients,
-and judged on the test organs. What OUT holds already isn't trained again. Writes OUT/ablations.json and .md.
+and judged on the test organs. What OUT holds already isn't trained again. Writes
+OUT/ablations.json and .md.
 """
 
 import argparse
