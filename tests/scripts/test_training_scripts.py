@@ -96,7 +96,7 @@ def test_what_ships_is_made_by_its_commands(data, scripts, tmp_path, monkeypatch
     designs = scripts["nuclei_designs"]
     kept = ("U-Net, base 8", "MobileNetV2 U-Net")
     designs.DESIGNS = {name: designs.DESIGNS[name] for name in kept}
-    designs.RECIPES = {}
+    designs.RECIPES, designs.UNTRAINED = {}, {"U-Net, base 4": {"name": "unet", "base": 4}}
     run(designs, monkeypatch, data, tmp_path / "experiments")
     chart = tmp_path / "experiments" / "designs.png"
     assert chart.stat().st_size > 5000
