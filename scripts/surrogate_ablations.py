@@ -3,8 +3,8 @@
     python scripts/surrogate_ablations.py DATA NUCLEI_MODEL OUT [--threads N]
 
 Every variant is trained like the shipped risk model, but for fewer passes on every second of its
-simulated patients, and judged on the test organs. What OUT holds already isn't trained again. Writes
-OUT/ablations.json and .md.
+simulated patients, and judged on the test organs. What OUT holds already isn't trained again.
+Writes OUT/ablations.json and ablations.md.
 """
 
 import argparse
