@@ -2,9 +2,9 @@
 
     python scripts/surrogate_ablations.py DATA NUCLEI_MODEL OUT [--threads N]
 
-Every variant is trained like the shipped risk model, but on every second of its simulated patients,
-and judged on the test organs. What OUT holds already isn't trained again. Writes
-OUT/ablations.json and .md.
+Every variant is trained like the shipped risk model, but for fewer passes on every second of its
+simulated patients, and judged on the test organs. What OUT holds already isn't trained again.
+Writes OUT/ablations.json and ablations.md.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from qupath_hccmil.mil.train import train
 
 # The largest |s| dominates: the limit of p → ∞ is the maximum.
 NEAR_MAXIMUM = 21.0
+EPOCHS = 3
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,9 @@ def train_variant(
     done = out / "figures.json"
     if done.exists():
         return dict(json.loads(done.read_text(encoding="utf-8")))
-    settings = replace(SETTINGS, **variant.settings)
+    settings = replace(SETTINGS, epochs=EPOCHS, **variant.settings)
     training, choosing = (
-        variant.bags(sides["training"].bags),
+        variant.bags(sides["training"].bags[::2]),
         variant.judged(sides["choosing"].bags),
     )
     labels = {patient: label for side in sides.values() for patient, label in side.labels.items()}
@@ -98,7 +99,8 @@ def train_variant(
     network = imagenet_network(weights, settings.seed)
     result = train(network, training, choosing, labels, out, settings)
     predict = torch_tile_predictor(result.network)
-    test = evaluate(variant.judged(sides["test"].bags), labels, predict, settings.p)
+    bags = variant.judged(sides["test"].bags)
+    test = evaluate(bags, labels, predict, settings.p, tiles=SETTINGS.validation_tiles)
     figures = {
         "auc": asdict(test.auc),
         "accuracy": asdict(test.accuracy),

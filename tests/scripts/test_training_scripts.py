@@ -79,7 +79,7 @@ def scripts():
     cohort = loaded["surrogate_cohort"]
     cohort.TILES_PER_ORGAN = {"training": 4, "choosing": 4, "test": 6}
     cohort.TILES_PER_PATIENT = 2
-    cohort.PATIENTS = {"training": 8, "choosing": 24, "test": 24}
+    cohort.PATIENTS = {"training": 16, "choosing": 24, "test": 24}
     yield loaded
     for name in MODULES:
         del sys.modules[name]
@@ -127,6 +127,7 @@ def test_the_surrogate_is_made_by_its_commands(data, scripts, tmp_path, monkeypa
     nuclei = ROOT / "models" / "nuclei-unet"
     ablations = scripts["surrogate_ablations"]
     kept = ("without the nuclei channel", "tiles trained one by one on their patient's label")
+    ablations.EPOCHS = 1
     ablations.VARIANTS = {name: ablations.VARIANTS[name] for name in kept}
     run(ablations, monkeypatch, data, nuclei, tmp_path / "ablations")
     rows = json.loads((tmp_path / "ablations" / "ablations.json").read_text())
