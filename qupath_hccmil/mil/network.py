@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from qupath_hccmil._torchvision import torchvision_models
 from qupath_hccmil.errors import ModelError
+from qupath_hccmil.mobilenet import read_weights, torchvision_models
 from qupath_hccmil.model_folder import ModelFolder
 
 
@@ -87,10 +85,7 @@ def imagenet_network(weights: Path, seed: int = 0) -> TileNetwork:
     mean of the three: a nucleus is dark in RGB and bright in the heat map, so both then answer
     to its edge with the same sign.
     """
-    try:
-        state = load_file(weights)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{weights}: can't be read as safetensors ({error})") from error
+    state = read_weights(weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = TileNetwork()

@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle
 
-from qupath_hccmil._torchvision import torchvision_models
 from qupath_hccmil.errors import ModelError
+from qupath_hccmil.mobilenet import read_weights, torchvision_models
 from qupath_hccmil.nuclei.unet import double_convolution
 
 # Where the layers of torchvision's MobileNetV2 are cut, and the channels there: at 1/2, 1/4, 1/8
@@ -98,10 +96,7 @@ def start_from_imagenet(network: MobileNetUNet, weights: Path, rgb: Tensor) -> N
     normalisation takes the statistics of `rgb`, and the scale and shift that undo them: the
     function stays as it was, and training goes on from it.
     """
-    try:
-        state = load_file(weights)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{weights}: can't be read as safetensors ({error})") from error
+    state = read_weights(weights)
     own = network.encoder.state_dict()
     for name, (stage, layer, rest) in ((n, _layer(n)) for n in own):
         source = f"features.{layer + (0, *_CUTS)[stage]}.{rest}"

@@ -2,8 +2,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from qupath_hccmil._torchvision import torchvision_models
 from qupath_hccmil.errors import ModelError
+from qupath_hccmil.mobilenet import torchvision_models
 from qupath_hccmil.nuclei.mobilenet_unet import MobileNetUNet, start_from_imagenet
 
 

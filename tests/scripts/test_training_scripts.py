@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from qupath_hccmil._torchvision import torchvision_models
 from qupath_hccmil.mil.network import load_tile_network
+from qupath_hccmil.mobilenet import torchvision_models
 from qupath_hccmil.model_folder import load_model_folder
 from qupath_hccmil.nuclei.model import load_nuclei_network
 from tests.blobs import blob_image

@@ -1,4 +1,4 @@
-"""Import torchvision even where its compiled operators don't fit the installed torch.
+"""torchvision's MobileNetV2 and its weights, even beside a torch that torchvision doesn't fit.
 
 pip on Linux gives a torchvision built for CUDA. Beside a CPU build of torch, a common pair,
 its extension can't be loaded, and ``import torchvision`` then stops at "operator torchvision::nms
@@ -9,9 +9,15 @@ need not exist: MobileNetV2 uses no compiled operator of torchvision.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from qupath_hccmil.errors import ModelError
 
 _MISSING = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -38,3 +44,17 @@ def torchvision_models() -> ModuleType:
         import torchvision.models
     models: ModuleType = torchvision.models
     return models
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the state dict of a MobileNetV2 from a safetensors file.
+
+    Raises
+    ------
+    ModelError
+        The file can't be read as safetensors.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: can't be read as safetensors ({error})") from error
