@@ -113,7 +113,8 @@ def _understood(content: bytes) -> tuple[str, str | None, tuple[ImageEntry, ...]
     """Version, previous URI and images of the bytes of a ``.qpproj``."""
     found = parse_json(content)
     images = tuple(_entry(each) for each in found.get("images", []))
-    return str(found.get("version") or ""), found.get("uri"), images
+    uri = found.get("uri")
+    return str(found.get("version") or ""), uri if isinstance(uri, str) else None, images
 
 
 def with_our_metadata(content: bytes, entry_id: str, ours: Mapping[str, str]) -> bytes:

@@ -36,9 +36,9 @@ def tile_logits(scorer):
 
 
 def test_slide_logit_and_contributions_are_those_over_t(tmp_path):
-    plain = ScorerSource(device="cpu")
+    plain = ScorerSource(with_temperature(tmp_path / "plain", 1.0), device="cpu")
     expected = tile_logits(plain.scorer())
-    warm = ScorerSource(with_temperature(tmp_path, T), device="cpu")
+    warm = ScorerSource(with_temperature(tmp_path / "warm", T), device="cpu")
     scorer = warm.scorer()
     logits = tile_logits(scorer)
     np.testing.assert_allclose(logits, expected / T, rtol=1e-5)
