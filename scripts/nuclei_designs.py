@@ -63,10 +63,6 @@ DESIGNS = {
 UNTRAINED = {"U-Net, base 32": {"name": "unet", "base": 32}}
 RECIPES = {
     "Dice loss alone": Variant(ARCHITECTURE, True, settings={"cross_entropy": 0.0}),
-    "Dice and focal loss": Variant(
-        ARCHITECTURE, True, settings={"cross_entropy": 2.0, "focus": 2.0}
-    ),
-    "luminosity-standardised images alone": Variant(ARCHITECTURE, True, normalised=0.0),
 }
 
 
