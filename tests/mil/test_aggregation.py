@@ -55,7 +55,8 @@ def test_gradient_is_the_published_formulas(logits):
     m, powers = np.mean(np.power(logits, 3)), np.mean(np.abs(logits) ** 3)
     if powers > 1e-12 and abs(m) > aggregation_torch.CANCELLATION * powers:
         expected = np.square(logits) / len(logits) * abs(m) ** (-2 / 3)
-        np.testing.assert_allclose(s.grad.numpy(), expected, rtol=1e-9)
+        # the smallest numbers have no digits to compare
+        np.testing.assert_allclose(s.grad.numpy(), expected, rtol=1e-9, atol=1e-300)
 
 
 def test_gradient_of_one_tile_is_exact_at_zero_too():
