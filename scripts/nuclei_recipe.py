@@ -18,8 +18,8 @@ from qupath_hccmil.nuclei.train import NucleiSettings
 from qupath_hccmil.training.nuclei import starting_network
 
 # Short enough to compare many; what ships is trained longer.
-SETTINGS = NucleiSettings(epochs=6, steps=100)
-ARCHITECTURE: Mapping[str, Any] = {"name": "mobilenet_unet", "widths": [32, 48, 64]}
+SETTINGS = NucleiSettings(epochs=4, steps=100, crop=128)
+ARCHITECTURE: Mapping[str, Any] = {"name": "mobilenet_unet", "widths": [24, 40, 64], "zoom": 1.5}
 IMAGENET_WEIGHTS = Path("weights", "mobilenet_v2_imagenet.safetensors")
 
 

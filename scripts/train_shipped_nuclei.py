@@ -44,7 +44,7 @@ from qupath_hccmil.stain.reference import default_reference
 NAME = "nuclei-unet"
 CARD = Path(__file__).parent / "model_cards" / f"{NAME}.md"
 CHART = "designs.png"
-EPOCHS = 10
+EPOCHS = 20
 
 
 def table(metrics: dict[str, dict[str, Any]]) -> str:
@@ -106,7 +106,7 @@ def main() -> None:
     config = ModelConfig(
         kind="nuclei",
         name=NAME,
-        version="2",
+        version="3",
         architecture=dict(ARCHITECTURE),
         stain_reference=default_reference().to_dict(),
         data=(NUINSSEG, DSB2018, IMAGENET, CMU1),

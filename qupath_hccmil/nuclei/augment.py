@@ -15,24 +15,28 @@ _STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 _STAINS /= np.linalg.norm(_STAINS, axis=1, keepdims=True)
 
 
-def augment(
-    rgb: NDArray[np.uint8], mask: NDArray[np.bool_], rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+Crop = tuple[NDArray[np.uint8], NDArray[np.bool_]]
+"""RGB ``(s, s, 3)`` and nuclei mask ``(s, s)``."""
+
+
+def augment(crop: Crop, donor: Crop, rng: np.random.Generator) -> Crop:
     """Change a crop as another slide, scanner or file might show it.
 
     Parameters
     ----------
-    rgb : (s, s, 3) uint8
-    mask : (s, s) bool
+    crop : (s, s, 3) uint8, (s, s) bool
+    donor : (s, s, 3) uint8, (s, s) bool
+        Another crop of the same size, whose nuclei may be laid over this one's.
     rng : Generator
 
     Returns
     -------
     (s, s, 3) uint8, (s, s) bool
     """
-    rgb, mask = _turn(rgb, mask, rng)
+    crop = _turn(crop, rng)
     if rng.random() < 0.3:
-        rgb, mask = _densify(rgb, mask, rng)
+        crop = _densify(crop, donor if rng.random() < 0.5 else crop, rng)
+    rgb, mask = crop
     pixels = rgb.astype(np.float32)
     if rng.random() < 0.9:
         pixels = _restain(pixels, rng)
@@ -51,25 +55,25 @@ def augment(
     return rgb, mask
 
 
-def _turn(
-    rgb: NDArray[np.uint8], mask: NDArray[np.bool_], rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _turn(crop: Crop, rng: np.random.Generator) -> Crop:
     quarter = int(rng.integers(4))
-    rgb, mask = np.rot90(rgb, quarter), np.rot90(mask, quarter)
+    rgb, mask = (np.rot90(part, quarter) for part in crop)
     if rng.random() < 0.5:
         rgb, mask = rgb[:, ::-1], mask[:, ::-1]
     return np.ascontiguousarray(rgb), np.ascontiguousarray(mask)
 
 
-def _densify(
-    rgb: NDArray[np.uint8], mask: NDArray[np.bool_], rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Lay the crop's own nuclei, turned and shifted, over it: dense and touching, same stain."""
-    over, nuclei = _turn(rgb, mask, rng)
+def _densify(crop: Crop, donor: Crop, rng: np.random.Generator) -> Crop:
+    """Lay nuclei, turned and shifted, over a crop, dense and touching, in the crop's own light."""
+    rgb, mask = crop
+    over, nuclei = _turn(donor, rng)
     shift = tuple(int(v) for v in rng.integers(0, mask.shape[0], 2))
     over, nuclei = np.roll(over, shift, (0, 1)), np.roll(nuclei, shift, (0, 1))
+    if mask.all() or nuclei.all():
+        return crop
+    light = (rgb[~mask].mean(axis=0) + 1) / (over[~nuclei].mean(axis=0) + 1)
     edge = cv2.GaussianBlur(nuclei.astype(np.float32), (0, 0), 0.7)[..., None]
-    mixed = rgb * (1 - edge) + over * edge
+    mixed = rgb * (1 - edge) + np.clip(over * light, 0, 255) * edge
     return mixed.round().astype(np.uint8), mask | nuclei
 
 

@@ -21,7 +21,7 @@ from qupath_hccmil.stain.colour import luminosity_percentile, standardise_lumino
 NUCLEUS_UM = 6.0
 # An image is kept at this resolution at the finest, which bounds memory; the model's is 0.571.
 FINEST_MPP = 0.18
-SCALE_JITTER = (0.75, 1.35)
+SCALE_JITTER = (0.7, 1.5)
 
 
 @dataclass(frozen=True)
@@ -251,18 +251,38 @@ def draw_batch(
     """
     weights = np.array([sample.weight for sample in samples])
     chosen = rng.choice(len(samples), size=size, p=weights / weights.sum())
-    crops = [augment(*random_crop(samples[int(i)], side, mpp, rng), rng) for i in chosen]
+    crops = [random_crop(samples[int(i)], side, mpp, rng) for i in chosen]
+    donors = [*crops[1:], crops[0]]
+    crops = [augment(crop, donor, rng) for crop, donor in zip(crops, donors, strict=True)]
     return np.stack([rgb for rgb, _ in crops]), np.stack([mask for _, mask in crops])
 
 
 def random_crop(
-    sample: Sample, side: int, mpp: float, rng: np.random.Generator
+    sample: Sample,
+    side: int,
+    mpp: float,
+    rng: np.random.Generator,
+    scales: tuple[float, float] = SCALE_JITTER,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Read a random window of an image at a jittered scale, in one resampling.
+    """Read a random window of an image, enlarged at random, in one resampling.
 
-    An image smaller than the window is padded by reflection.
+    Parameters
+    ----------
+    sample : Sample
+    side : int
+        px of the window.
+    mpp : float
+        µm/px of the window where it is not enlarged.
+    rng : Generator
+    scales : (float, float)
+        Least and largest enlargement.
+
+    Returns
+    -------
+    (side, side, 3) uint8, (side, side) bool
+        An image smaller than the window is padded by reflection.
     """
-    scale = np.exp(rng.uniform(*np.log(SCALE_JITTER)))
+    scale = np.exp(rng.uniform(*np.log(scales)))
     step = mpp / (sample.mpp * scale)
     height, width = sample.mask.shape
     window = side * step
