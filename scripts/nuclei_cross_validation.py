@@ -1,11 +1,12 @@
 """Cross-validate the recipe of the nuclei network: every organ held out once, and set against set.
 
-    python scripts/nuclei_cross_validation.py DATA OUT [--folds K] [--threads N]
+    python scripts/nuclei_cross_validation.py DATA OUT [--domain NAME IMAGES MASKS MPP ...]
 
 NuInsSeg is split by organ, human and mouse of one organ together. Each fold's network is trained
-without the fold's organs and without those that choose its epoch, and is judged on the fold and on
-DSB2018, which none of them saw. At last a network is trained on DSB2018 alone and judged on all of
-NuInsSeg. What OUT holds already isn't trained again. Writes OUT/cross_validation.json and .md.
+without the fold's organs and without those that choose its epoch, and is judged on the fold, on
+DSB2018 and on the domains that are given, which none of them saw. At last a network is trained on
+DSB2018 alone and judged on all of NuInsSeg. What OUT holds already isn't trained again. Writes
+OUT/cross_validation.json and .md.
 """
 
 import argparse
@@ -21,10 +22,12 @@ from nuclei_recipe import (
     SETTINGS,
     dsb2018_samples,
     figures,
+    further_domains,
     luminosity_standardised,
     network,
     organ_samples,
     scores_of,
+    take_further_domains,
 )
 from open_data import of_groups, stain_normalised
 
@@ -97,19 +100,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--folds", type=int, default=4)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    take_further_domains(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     data, out = arguments.data, arguments.out
     judged: list[Judged] = []
-    transfer: list[dict[str, Any]] = []
+    domains = {"DSB2018": dsb2018_samples(data), **further_domains(arguments.domain)}
+    transfer: dict[str, list[dict[str, Any]]] = {name: [] for name in domains}
     parts = folds(luminosity_standardised(data), arguments.folds)
     for number, organs in enumerate(parts):
         model = train_fold(data, organs, out / f"fold-{number}")
         judged.append(judge(data, organs, model))
-        transfer.append(figures(scores_of(dsb2018_samples(data), model)))
-        row = {"fold": number, "organs": organs, "DSB2018": transfer[-1]}
+        row: dict[str, Any] = {"fold": number, "organs": organs}
+        for name, samples in domains.items():
+            row[name] = figures(scores_of(samples, model))
+            transfer[name].append(row[name])
         row |= {name: figures(scores) for name, scores in judged[-1].items()}
         print(json.dumps(row), flush=True)
     result = {
@@ -121,9 +128,12 @@ def main() -> None:
                 )
                 for name in judged[0]
             },
-            "trained on NuInsSeg, judged on DSB2018 (median fold)": sorted(
-                transfer, key=lambda row: row["dice_pooled"]
-            )[len(transfer) // 2],
+            **{
+                f"trained on NuInsSeg, judged on {name} (median fold)": sorted(
+                    rows, key=lambda row: row["dice_pooled"]
+                )[(len(rows) - 1) // 2]
+                for name, rows in transfer.items()
+            },
             "trained on DSB2018, judged on NuInsSeg": set_against_set(data, out / "dsb2018"),
         },
         "transfer": transfer,

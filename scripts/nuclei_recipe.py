@@ -3,6 +3,7 @@
 Its comparison, its cross-validation and its training all take it from here.
 """
 
+from argparse import ArgumentParser
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -12,7 +13,7 @@ from typing import Any
 from open_data import CHOOSING, TEST, dsb2018, nuinsseg, of_groups, stain_normalised
 from torch import nn
 
-from qupath_hccmil.nuclei.data import Sample, load_source
+from qupath_hccmil.nuclei.data import Sample, Source, load_source
 from qupath_hccmil.nuclei.evaluate import NucleiScores, evaluate, torch_predictor
 from qupath_hccmil.nuclei.train import NucleiSettings
 from qupath_hccmil.training.nuclei import starting_network
@@ -72,6 +73,25 @@ def choosing_domains(data: Path) -> dict[str, list[Sample]]:
         "choosing organs": of_groups(luminosity_standardised(data), CHOOSING),
         "choosing organs, stain-normalised": of_groups(stain_normalised(data), CHOOSING),
         "DSB2018": dsb2018_samples(data),
+    }
+
+
+def take_further_domains(parser: ArgumentParser) -> None:
+    """Give a script the option ``--domain``: sets that no training saw, which DATA hasn't."""
+    parser.add_argument(
+        "--domain",
+        action="append",
+        default=[],
+        nargs=4,
+        metavar=("NAME", "IMAGES", "MASKS", "MPP"),
+        help="judge these images too; repeatable",
+    )
+
+
+def further_domains(given: Iterable[Sequence[str]]) -> dict[str, list[Sample]]:
+    return {
+        name: load_source(Source(Path(images), Path(masks), float(mpp)))[0]
+        for name, images, masks, mpp in given
     }
 
 

@@ -70,21 +70,35 @@ def of_groups(samples: Iterable[Sample], groups: Iterable[str]) -> list[Sample]:
 
 
 @cache
-def stain_normalised(data: Path) -> list[Sample]:
-    """NuInsSeg at the model's pixel size, as scoring would show it: an organ counts as a slide."""
-    samples, _ = load_source(nuinsseg(data), prepare=lambda rgb: rgb)
-    geometry = TileGeometry()
+def as_scanned(data: Path) -> list[Sample]:
+    """NuInsSeg without any change of colour."""
+    return load_source(nuinsseg(data), prepare=lambda rgb: rgb)[0]
+
+
+@cache
+def normalizers(data: Path) -> dict[str, Normalizer]:
+    """Stain normalisation of each organ of NuInsSeg: an organ counts as a slide."""
     organs = defaultdict(list)
-    for sample in samples:
-        rgb, mask = at_model_scale(sample, geometry.mpp)
-        organs[sample.group].append(replace(sample, rgb=rgb, mask=mask, mpp=geometry.mpp))
-    normalised = []
-    for organ, members in organs.items():
+    for sample in as_scanned(data):
+        rgb, _ = at_model_scale(sample, TileGeometry().mpp)
+        organs[sample.group].append(rgb.reshape(-1, 3))
+    fitted = {}
+    for organ, pixels in organs.items():
         try:
-            source = fit(np.concatenate([s.rgb.reshape(-1, 3) for s in members]))
+            fitted[organ] = Normalizer(fit(np.concatenate(pixels)), default_reference())
         except SlideError as error:
             print(f"{organ} left out: {error}", flush=True)
-            continue
-        normalizer = Normalizer(source, default_reference())
-        normalised += [replace(s, rgb=normalizer.transform(s.rgb[None])[0]) for s in members]
+    return fitted
+
+
+@cache
+def stain_normalised(data: Path) -> list[Sample]:
+    """NuInsSeg at the model's pixel size, as scoring would show it."""
+    mpp, by_organ = TileGeometry().mpp, normalizers(data)
+    normalised = []
+    for sample in as_scanned(data):
+        if sample.group in by_organ:
+            rgb, mask = at_model_scale(sample, mpp)
+            rgb = by_organ[sample.group].transform(rgb[None])[0]
+            normalised.append(replace(sample, rgb=rgb, mask=mask, mpp=mpp))
     return normalised

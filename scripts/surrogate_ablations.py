@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from surrogate_cohort import SETTINGS, Side, simulated_cohort, tile_figures
+from surrogate_cohort import SETTINGS, Side, pool_logits, simulated_cohort, tile_figures
 
 from qupath_hccmil.mil.bags import Bag
 from qupath_hccmil.mil.evaluate import evaluate, torch_tile_predictor
@@ -105,7 +105,7 @@ def train_variant(
         "auc": asdict(test.auc),
         "accuracy": asdict(test.accuracy),
         "best_epoch": result.epoch,
-        "tiles": tile_figures(predict, sides["test"], scale),
+        "tiles": tile_figures(pool_logits(predict, sides["test"].pool), sides["test"].pool, scale),
     }
     done.write_text(json.dumps(figures, indent=1), encoding="utf-8")
     return figures

@@ -6,7 +6,6 @@ few of them can't show every feature. The epoch is chosen on other tiles and pat
 that are trained on. See `qupath_hccmil.mil.surrogate` for the hazard.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from lifelines import CoxPHFitter
 from numpy.typing import NDArray
-from open_data import CHOOSING, TEST, of_groups, stain_normalised
+from open_data import CHOOSING, TEST, as_scanned, normalizers, of_groups
 from pandas import DataFrame
 from scipy.stats import spearmanr
 
@@ -36,18 +35,23 @@ from qupath_hccmil.mil.surrogate import (
 )
 from qupath_hccmil.mil.train import MilSettings
 from qupath_hccmil.model_folder import load_model_folder
-from qupath_hccmil.nuclei.data import Sample
+from qupath_hccmil.nuclei.data import Sample, random_crop
 from qupath_hccmil.nuclei.evaluate import torch_predictor
 from qupath_hccmil.nuclei.model import load_nuclei_network
 from qupath_hccmil.slide.geometry import TileGeometry
 from qupath_hccmil.stain.colour import optical_density
 from qupath_hccmil.stain.concentrations import concentrations
 from qupath_hccmil.stain.reference import default_reference
+from qupath_hccmil.stain.vahadane import Normalizer
 from qupath_hccmil.survival.concordance import concordance
 
-TILES_PER_ORGAN = {"training": 60, "choosing": 15, "test": 60}
+TILES_PER_ORGAN = {"training": 60, "choosing": 20, "test": 100}
 TILES_PER_PATIENT = 32
-PATIENTS = {"training": 340, "choosing": 90, "test": 250}
+PATIENTS = {"training": 1000, "choosing": 150, "test": 250}
+# Of a tile, of each of its fields, and how unlike the fields are (standard deviation of the log).
+ENLARGED = (0.8, 1.3)
+ENLARGED_AT_MOST = (0.7, 1.5)
+LARGEST_SPREAD = 0.4
 SEEDS = {"training": 1, "choosing": 2, "test": 3}
 # A step of the published training has 100 tiles and there are many passes; this one is for a
 # laptop. With its few tiles a step the published rate, 1e-4, swings between certainties.
@@ -91,12 +95,11 @@ class Side:
 def simulated_cohort(data: Path, nuclei: Path, out: Path) -> tuple[dict[str, Side], HazardScale]:
     """Make the tiles, where `out` hasn't them yet, and simulate the patients."""
     out.mkdir(parents=True, exist_ok=True)
-    samples = stain_normalised(data)
     test = (*CHOOSING, *TEST)
-    others = sorted({s.group for s in samples} - set(test))
+    others = sorted(set(normalizers(data)) - set(test))
     organs = {"training": others, "choosing": others, "test": test}
     drawn = {
-        side: _tiles(of_groups(samples, names), TILES_PER_ORGAN[side], SEEDS[side])
+        side: _tiles(data, names, TILES_PER_ORGAN[side], SEEDS[side])
         for side, names in organs.items()
     }
     features = _features(drawn)
@@ -111,7 +114,12 @@ def simulated_cohort(data: Path, nuclei: Path, out: Path) -> tuple[dict[str, Sid
         hazards = np.array([scale.hazard(tile) for tile in features[side]])
         pool = Pool(StoredBag(path), features[side], hazards)
         patients = simulate_patients(
-            pool.bag, hazards, PATIENTS[side], TILES_PER_PATIENT, SEEDS[side]
+            pool.bag,
+            standard_features(scale, features[side]),
+            hazards,
+            PATIENTS[side],
+            TILES_PER_PATIENT,
+            SEEDS[side],
         )
         labels = {
             patient.bag.patient: label
@@ -133,29 +141,38 @@ class _Tile:
     mask: NDArray[np.bool_]
 
 
-def _tiles(samples: Sequence[Sample], of_each: int, seed: int) -> list[_Tile]:
-    organs = defaultdict(list)
-    for sample in samples:
-        organs[sample.group].append(sample)
-    rng = np.random.default_rng(seed)
-    return [_composite(organs[organ], rng) for organ in sorted(organs) for _ in range(of_each)]
+def _tiles(data: Path, organs: Sequence[str], of_each: int, seed: int) -> list[_Tile]:
+    rng, by_organ = np.random.default_rng(seed), normalizers(data)
+    tiles = []
+    for organ in sorted(organs):
+        if organ in by_organ:
+            members = of_groups(as_scanned(data), [organ])
+            tiles += [_composite(members, by_organ[organ], rng) for _ in range(of_each)]
+    return tiles
 
 
-def _composite(members: Sequence[Sample], rng: np.random.Generator) -> _Tile:
-    """One tile of four fields of an organ, each at a random place and turn."""
-    side = TileGeometry().tile_px
-    half = side // 2
-    rgb = np.empty((side, side, 3), dtype=np.uint8)
-    mask = np.empty((side, side), dtype=bool)
+def _composite(
+    members: Sequence[Sample], normalizer: Normalizer, rng: np.random.Generator
+) -> _Tile:
+    """One tile of four fields of an organ, each at a random place, turn and enlargement.
+
+    Enlarged tissue has larger nuclei, and fields enlarged unalike have nuclei of many sizes: both
+    signs of atypia, which then don't go with the organ.
+    """
+    geometry = TileGeometry()
+    half = geometry.tile_px // 2
+    rgb = np.empty((2 * half, 2 * half, 3), dtype=np.uint8)
+    mask = np.empty((2 * half, 2 * half), dtype=bool)
+    scale, spread = rng.uniform(*np.log(ENLARGED)), rng.uniform(0, LARGEST_SPREAD)
     for y in (0, half):
         for x in (0, half):
+            enlarged = float(np.clip(np.exp(rng.normal(scale, spread)), *ENLARGED_AT_MOST))
             sample = members[int(rng.integers(len(members)))]
-            top, left = (int(rng.integers(extent - half + 1)) for extent in sample.mask.shape)
+            field = random_crop(sample, half, geometry.mpp, rng, (enlarged, enlarged))
             quarter = int(rng.integers(4))
-            window = np.s_[top : top + half, left : left + half]
-            rgb[y : y + half, x : x + half] = np.rot90(sample.rgb[window], quarter)
-            mask[y : y + half, x : x + half] = np.rot90(sample.mask[window], quarter)
-    return _Tile(rgb, mask)
+            window = np.s_[y : y + half, x : x + half]
+            rgb[window], mask[window] = (np.rot90(part, quarter) for part in field)
+    return _Tile(normalizer.transform(rgb[None])[0], mask)
 
 
 def _features(drawn: dict[str, list[_Tile]]) -> dict[str, list[dict[str, float]]]:
@@ -187,19 +204,57 @@ def _batches(rgb: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
         yield np.stack([rgb[int(i)] for i in part])
 
 
-def tile_figures(predict: TilePredictor, side: Side, scale: HazardScale) -> dict[str, float]:
-    """How the tile logit goes with the true hazard and with each feature (Spearman's ρ)."""
-    bag, pool = side.pool.bag, side.pool
-    logits = np.concatenate([predict(bag.read(part)) for part in chunks(np.arange(len(bag)), 16)])
-    standard = [scale.standard(features) for features in pool.features]
-    of_feature = {name: [s[name] for s in standard] for name in EFFECTS}
+def standard_features(
+    scale: HazardScale, features: Sequence[dict[str, float]]
+) -> NDArray[np.float64]:
+    """Tiles' features ``(n, k)`` in the order of `EFFECTS`, as deviations from the mean."""
+    rows = [scale.standard(tile) for tile in features]
+    return np.array([[row[name] for name in EFFECTS] for row in rows])
+
+
+def pool_logits(predict: TilePredictor, pool: Pool) -> NDArray[np.float64]:
+    """Logit of every tile of a pool."""
+    parts = chunks(np.arange(len(pool.bag)), 16)
+    return np.concatenate([predict(pool.bag.read(part)) for part in parts]).astype(np.float64)
+
+
+def tile_figures(logits: NDArray[np.float64], pool: Pool, scale: HazardScale) -> dict[str, Any]:
+    """How the tile logit goes with the true hazard and with each feature.
+
+    Features go together in tissue: large nuclei are pale, say. So beside Spearman's ρ with each
+    stands what remains of it with the others held fixed: the coefficient of a linear regression
+    of the logit on all features, in standard deviations. The hazard's own are there to compare.
+    """
+    columns = standard_features(scale, pool.features)
+    of_hazard = _coefficients(pool.hazards, columns)
+    intervals = [
+        asdict(bootstrap(lambda y, x, f=feature: _coefficients(y, x)[f], logits, columns))
+        for feature in range(len(EFFECTS))
+    ]
     return {
         "tiles": len(logits),
-        **{
-            f"spearman_{name}": round(float(spearmanr(logits, values)[0]), 3)
-            for name, values in {"hazard": pool.hazards, **of_feature}.items()
+        "spearman_hazard": _spearman(logits, pool.hazards),
+        "features": {
+            name: {
+                "spearman": _spearman(logits, columns[:, number]),
+                "adjusted": intervals[number],
+                "hazard_spearman": _spearman(pool.hazards, columns[:, number]),
+                "hazard_adjusted": float(of_hazard[number]),
+            }
+            for number, name in enumerate(EFFECTS)
         },
     }
+
+
+def _spearman(values: NDArray[np.float64], others: NDArray[np.float64]) -> float:
+    return round(float(spearmanr(values, others)[0]), 3)
+
+
+def _coefficients(y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of `y`, in its standard deviations, on the columns of `x`."""
+    design = np.column_stack([np.ones(len(y)), x])
+    fitted: NDArray[np.float64] = np.linalg.lstsq(design, y / np.std(y), rcond=None)[0]
+    return fitted[1:]
 
 
 def follow_up_figures(

@@ -24,14 +24,14 @@ from surrogate_cohort import (
     TILES_PER_PATIENT,
     Side,
     follow_up_figures,
+    pool_logits,
     simulated_cohort,
     tile_figures,
 )
 
 from qupath_hccmil.mil.aggregation import good_outcome_probability, risk, slide_logit
-from qupath_hccmil.mil.bags import chunks
 from qupath_hccmil.mil.decision import DecisionRule, decide
-from qupath_hccmil.mil.evaluate import TilePredictor, judge, score_bag, torch_tile_predictor
+from qupath_hccmil.mil.evaluate import BagScore, TilePredictor, judge, torch_tile_predictor
 from qupath_hccmil.mil.metrics import cross_entropy
 from qupath_hccmil.mil.network import imagenet_network
 from qupath_hccmil.mil.surrogate import EFFECTS
@@ -60,10 +60,8 @@ def calibration(side: Side, predict: TilePredictor) -> tuple[float, float]:
     Few tiles a step leave the logits' middle where the last steps took it. The shift goes into the
     output layer's bias, so that the published threshold stays.
     """
-    logits = [
-        np.concatenate([predict(bag.read(part)) for part in chunks(np.arange(len(bag)), 16)])
-        for bag in side.bags
-    ]
+    tiles = pool_logits(predict, side.pool)
+    logits = [tiles[bag.indices] for bag in side.bags]
     good = np.array([bool(side.labels[bag.patient]) for bag in side.bags])
     best, t = (np.inf, 0.0, 1.0), SETTINGS.threshold
     for shift in SHIFTS:
@@ -99,13 +97,20 @@ def table(metrics: dict[str, Any]) -> str:
     for name, estimate in rows.items():
         value, low, high = (_written(estimate[part]) for part in ("value", "low", "high"))
         lines.append(f"| {name} | {value} | {low}–{high} |")
-    lines += ["", f"Spearman correlation of the logit over {tiles['tiles']} tiles with", ""]
-    lines += ["| | ρ |", "|---|---|"]
     lines += [
-        f"| {name.removeprefix('spearman_').replace('_', ' ')} | {value:.3f} |"
-        for name, value in tiles.items()
-        if name != "tiles"
+        "",
+        f"Over {tiles['tiles']} tiles Spearman's ρ of logit and true hazard is "
+        f"{tiles['spearman_hazard']:.3f}. Of each feature:",
+        "",
+        "| | ρ, true hazard | ρ, logit | adjusted, true hazard | adjusted, logit (95 % interval) |",
+        "|---|---|---|---|---|",
     ]
+    for name, row in tiles["features"].items():
+        value, low, high = (_written(row["adjusted"][part]) for part in ("value", "low", "high"))
+        lines.append(
+            f"| {name.replace('_', ' ')} | {row['hazard_spearman']:.3f} | {row['spearman']:.3f} "
+            f"| {row['hazard_adjusted']:.3f} | {value} ({low} to {high}) |"
+        )
     return "\n".join(lines)
 
 
@@ -138,12 +143,17 @@ def main() -> None:
         result.network.mobilenet.classifier[1].bias.add_(shift)
     result.network.temperature.fill_(temperature)
     test = sides["test"]
-    scores = [score_bag(patient.bag, predict, SETTINGS.p) for patient in test.patients]
+    logits = pool_logits(predict, test.pool)
+    slides = [slide_logit(logits[patient.bag.indices], SETTINGS.p) for patient in test.patients]
+    scores = [
+        BagScore(patient.bag.patient, len(patient.bag), logit, float(risk(logit)))
+        for patient, logit in zip(test.patients, slides, strict=True)
+    ]
     bags = judge(scores, test.labels, SETTINGS.threshold).as_dict()
     bags.pop("bags")
     metrics = {
         "test bags": bags,
-        "test tiles": tile_figures(predict, test, scale),
+        "test tiles": tile_figures(logits, test.pool, scale),
         "test follow-up": follow_up_figures(scores, test.patients, SETTINGS.threshold),
         "hazard scale": asdict(scale),
     }

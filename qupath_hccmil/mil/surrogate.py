@@ -201,14 +201,15 @@ class SimulatedPatient:
 
 def simulate_patients(
     pool: Bag,
+    features: NDArray[np.float64],
     hazards: NDArray[np.float64],
     count: int,
     tiles: int,
     seed: int,
     *,
-    tilt: float = 1.0,
+    tilt: float = 0.7,
     strength: float = 3.0,
-    rate: float = 0.25,
+    rate: float = 0.12,
 ) -> list[SimulatedPatient]:
     """Simulate patients whose recurrence depends on their tiles.
 
@@ -216,13 +217,16 @@ def simulate_patients(
     ----------
     pool : Bag
         Tiles that patients are made of.
+    features : (n, k) float64
+        Standard deviations of each tile from the mean, see `HazardScale.standard`.
     hazards : (n,) float64
         Log hazard of each tile of the pool.
     count, tiles, seed : int
         Patients, tiles of each.
     tilt : float
         How much a patient keeps to tiles of a kind: tiles are drawn with probability
-        ``∝ exp(tilt·u·hazard)``, u standard normal for each patient.
+        ``∝ exp(tilt·Σ u_f·feature_f)``, each u_f standard normal for each patient, so that
+        patients differ in every feature apart and not in the hazard alone.
     strength : float
         Log hazard ratio of a patient for 1 in mean tile hazard.
     rate : float
@@ -236,7 +240,7 @@ def simulate_patients(
     rng = np.random.default_rng(seed)
     patients = []
     for number in range(count):
-        chance = np.exp(tilt * rng.normal() * hazards)
+        chance = np.exp(tilt * features @ rng.normal(size=features.shape[1]))
         indices = np.sort(rng.choice(len(hazards), size=tiles, p=chance / chance.sum()))
         hazard = float(hazards[indices].mean())
         recurrence = rng.exponential(1 / (rate * np.exp(strength * hazard)))

@@ -81,11 +81,20 @@ def test_a_tile_of_few_nuclei_is_neutral_in_what_it_cannot_show():
 
 
 def test_patients_of_high_hazard_recur_earlier():
-    hazards = np.random.default_rng(0).normal(size=300)
-    patients = simulate_patients(None, hazards, 400, 16, seed=1)
-    again = simulate_patients(None, hazards, 400, 16, seed=1)
+    features = np.random.default_rng(0).normal(size=(300, 3))
+    hazards = features @ (1, 0.5, -0.5)
+    patients = simulate_patients(None, features, hazards, 400, 16, seed=1)
+    again = simulate_patients(None, features, hazards, 400, 16, seed=1)
     assert [(p.time, p.event) for p in patients] == [(p.time, p.event) for p in again]
     order = np.argsort([p.hazard for p in patients])
     low, high = ([patients[i].event for i in part] for part in (order[:100], order[-100:]))
     assert np.mean(high) > np.mean(low) + 0.3
     assert all(0 < p.time <= 12 for p in patients)
+
+
+def test_patients_differ_in_each_feature_apart():
+    features = np.random.default_rng(0).normal(size=(600, 2))
+    patients = simulate_patients(None, features, features @ (1, -1), 400, 16, seed=1)
+    means = np.array([features[patient.bag.indices].mean(axis=0) for patient in patients])
+    assert means.std(axis=0).min() > 0.4
+    assert abs(np.corrcoef(means.T)[0, 1]) < 0.2
