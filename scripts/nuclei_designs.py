@@ -61,7 +61,6 @@ DESIGNS = {
     ),
     "MobileNetV2 U-Net, random start": Variant(PLAIN),
     "MobileNetV2 U-Net": Variant(PLAIN, imagenet=True),
-    "MobileNetV2 U-Net, enlarged, wide": Variant({**PLAIN, "zoom": 1.5}, imagenet=True),
     "MobileNetV2 U-Net, enlarged": Variant(ARCHITECTURE, imagenet=True),
 }
 # Too slow to ship whatever its Dice, and an hour to train on two cores: its speed alone.

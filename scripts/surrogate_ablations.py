@@ -27,7 +27,7 @@ from qupath_hccmil.mil.train import train
 
 # The largest |s| dominates: the limit of p → ∞ is the maximum.
 NEAR_MAXIMUM = 21.0
-EPOCHS = 3
+EPOCHS = 2
 
 
 @dataclass(frozen=True)

@@ -253,7 +253,7 @@ def _spearman(values: NDArray[np.float64], others: NDArray[np.float64]) -> float
 def _coefficients(y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Of `y`, in its standard deviations, on the columns of `x`."""
     design = np.column_stack([np.ones(len(y)), x])
-    fitted: NDArray[np.float64] = np.linalg.lstsq(design, y / np.std(y), rcond=None)[0]
+    fitted: NDArray[np.float64] = np.linalg.lstsq(design, y / (np.std(y) or 1.0), rcond=None)[0]
     return fitted[1:]
 
 
