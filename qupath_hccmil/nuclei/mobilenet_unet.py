@@ -68,17 +68,17 @@ class MobileNetUNet(nn.Module):
         """Logits ``(n, 1, h, w)`` of ``(n, 3, h, w)`` RGB in [0, 1]."""
         levels: list[Tensor] = []
         size = x.shape[-2:]
-        x = self._resized(x, [round(side * self.zoom) for side in size]) * 2 - 1
+        if self.zoom != 1:
+            x = interpolate(x, scale_factor=self.zoom, mode="bilinear")
+        x = x * 2 - 1
         for stage in self.encoder:
             x = stage(x)
             levels.append(x)
         levels.pop()
         for up, block in zip(self.up, self.decoder, strict=True):
             x = block(torch.cat([levels.pop(), up(x)], dim=1))
-        return self._resized(pixel_shuffle(self.head(x), 2), size)
-
-    def _resized(self, x: Tensor, size: Sequence[int]) -> Tensor:
-        return x if self.zoom == 1 else interpolate(x, size=tuple(size), mode="bilinear")
+        logits = pixel_shuffle(self.head(x), 2)
+        return logits if self.zoom == 1 else interpolate(logits, size=size, mode="bilinear")
 
 
 def start_from_imagenet(network: MobileNetUNet, weights: Path, rgb: Tensor) -> None:

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.nuclei.augment import _densify
 from qupath_hccmil.nuclei.data import (
     NUCLEUS_UM,
     Sample,
@@ -89,6 +92,28 @@ def test_crops_have_one_size_whatever_the_image(side):
     rgb, mask = random_crop(sample(side=side), 64, 0.5, rng)
     assert rgb.shape == (64, 64, 3)
     assert mask.shape == (64, 64)
+
+
+def test_tissue_is_enlarged_as_asked():
+    stripes = np.tile(np.arange(160) // 8 % 2 == 0, (160, 1))
+    whole = Sample("a", "a", np.dstack([stripes * np.uint8(255)] * 3), stripes, 0.5, 1.0)
+    rng = np.random.default_rng(0)
+    masks = [random_crop(whole, 64, 0.5, rng, (by, by))[1] for by in (0.5, 1, 2)]
+    edges = [int(np.abs(np.diff(mask[0].astype(int))).sum()) for mask in masks]
+    assert edges == pytest.approx([16, 8, 4], abs=1)
+
+
+def test_nuclei_of_another_crop_take_the_light_of_this_one():
+    bright, dim = sample(), sample("b")
+    dim = replace(dim, rgb=(dim.rgb * 0.5).astype(np.uint8))
+    crops = [(each.rgb, each.mask) for each in (bright, dim)]
+    rng = np.random.default_rng(3)
+    laid = [_densify(*crops, rng) for _ in range(5)]
+    for rgb, mask in laid:
+        assert (mask | bright.mask == mask).all()
+        new = mask & ~bright.mask
+        # Half the light would leave nuclei twice as dark in optical density.
+        assert rgb[new].mean() > 0.8 * bright.rgb[bright.mask].mean()
 
 
 def test_a_batch_is_repeatable_and_aligned():

@@ -27,9 +27,10 @@ def smooth_images(seed):
     return torch.nn.functional.interpolate(torch.rand(8, 3, 8, 8), size=(64, 64), mode="bilinear")
 
 
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (48, 80)])
-def test_gives_one_logit_a_pixel(height, width):
-    logits = MobileNetUNet((8, 8, 8))(torch.rand(2, 3, height, width))
+@pytest.mark.parametrize("zoom", [1, 1.5, 2])
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 96)])
+def test_gives_one_logit_a_pixel(height, width, zoom):
+    logits = MobileNetUNet((8, 8, 8), zoom)(torch.rand(2, 3, height, width))
     assert logits.shape == (2, 1, height, width)
 
 

@@ -13,7 +13,8 @@ from qupath_hccmil.scoring.openvino_import import import_openvino
     [
         {"name": "unet", "base": 4},
         {"name": "unet", "base": 4, "depth": 3, "half": True},
-        {"name": "mobilenet_unet", "widths": [8, 8, 8]},
+        {"name": "mobilenet_unet", "widths": [8, 8, 8], "zoom": 1.0},
+        {"name": "mobilenet_unet", "widths": [8, 8, 8], "zoom": 1.5},
     ],
     ids=str,
 )
