@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.survival.coding import DAYS
 from qupath_hccmil.survival.cox import PENALTIES
 from qupath_hccmil.survival.variables import VariableRequest
+from qupath_hccmil.tables.coding import DAYS
 
 if sys.version_info >= (3, 11):
     import tomllib

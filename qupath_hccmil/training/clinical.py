@@ -11,8 +11,8 @@ import pandas as pd
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.mil.cohort import Cohort, outcome
-from qupath_hccmil.survival.coding import DAYS, EVENT, code_events, recognise_unit
-from qupath_hccmil.survival.tables_in import (
+from qupath_hccmil.tables.coding import DAYS, EVENT, code_events, recognise_unit
+from qupath_hccmil.tables.reading import (
     as_numbers,
     find_column,
     find_patient_column,

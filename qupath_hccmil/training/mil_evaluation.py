@@ -29,7 +29,7 @@ from qupath_hccmil.model_folder import RiskConfig, default_model_dir, load_model
 from qupath_hccmil.project.writing.output import make_folder
 from qupath_hccmil.scoring.wording import SURROGATE
 from qupath_hccmil.survival.concordance import concordance
-from qupath_hccmil.survival.scores import read_scores
+from qupath_hccmil.tables.scores import read_scores
 from qupath_hccmil.training.bag_source import Prepared, Tiling, find_bags
 from qupath_hccmil.training.calibration_figure import draw_calibration
 from qupath_hccmil.training.clinical import Clinical, ClinicalColumns, read_clinical
