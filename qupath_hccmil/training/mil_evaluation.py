@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from qupath_hccmil.concordance import concordance
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.mil.aggregation import is_high_risk
 from qupath_hccmil.mil.calibration import CalibrationGroup
@@ -28,7 +29,6 @@ from qupath_hccmil.mil.network import load_tile_network
 from qupath_hccmil.model_folder import RiskConfig, default_model_dir, load_model_folder
 from qupath_hccmil.project.writing.output import make_folder
 from qupath_hccmil.scoring.wording import SURROGATE
-from qupath_hccmil.survival.concordance import concordance
 from qupath_hccmil.tables.scores import read_scores
 from qupath_hccmil.training.bag_source import Prepared, Tiling, find_bags
 from qupath_hccmil.training.calibration_figure import draw_calibration
