@@ -18,6 +18,7 @@ from open_data import CHOOSING, TEST, as_scanned, normalizers, of_groups
 from pandas import DataFrame
 from scipy.stats import spearmanr
 
+from qupath_hccmil.concordance import concordance
 from qupath_hccmil.mil.aggregation import is_high_risk
 from qupath_hccmil.mil.bags import StoredBag, chunks, write_bag
 from qupath_hccmil.mil.cohort import outcome
@@ -43,7 +44,6 @@ from qupath_hccmil.stain.colour import optical_density
 from qupath_hccmil.stain.concentrations import concentrations
 from qupath_hccmil.stain.reference import default_reference
 from qupath_hccmil.stain.vahadane import Normalizer
-from qupath_hccmil.survival.concordance import concordance
 
 TILES_PER_ORGAN = {"training": 60, "choosing": 20, "test": 100}
 TILES_PER_PATIENT = 32

@@ -13,6 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 PathType = click.Path(path_type=Path)
 Existing = click.Path(path_type=Path, exists=True)
+TimeUnit = click.Choice(["days", "months", "years"])
 
 engine: Callable[[F], F] = click.option(
     "--engine",
@@ -73,6 +74,15 @@ groups: Callable[[F], F] = click.option(
     type=Existing,
     help="CSV with the columns image and group: what must stay together (slide, organ, patient).",
 )
+event_values: Callable[[F], F] = click.option(
+    "--event-value", "event_values", multiple=True, help="Status that is an event."
+)
+censored_values: Callable[[F], F] = click.option(
+    "--censored-value", "censored_values", multiple=True, help="Status that is censored."
+)
+missing: Callable[[F], F] = click.option(
+    "--missing", multiple=True, help="Text that means missing (repeat)."
+)
 _CLINICAL = (
     click.option("--patient", help="Column of the patient; else patient, case or the like."),
     click.option("--slides-column", help="Column of slide names; else slides or slide."),
@@ -81,12 +91,12 @@ _CLINICAL = (
     click.option("--event", help="Column of the event; else event."),
     click.option(
         "--time-unit",
-        type=click.Choice(["years", "months", "days"]),
+        type=TimeUnit,
         help="Of the time; else the end of its name says it, else years.",
     ),
-    click.option("--event-value", "event_values", multiple=True, help="Status that is an event."),
-    click.option("--censored-value", "censored_values", multiple=True, help="Status without one."),
-    click.option("--missing", multiple=True, help="Text that means missing (repeat)."),
+    event_values,
+    censored_values,
+    missing,
 )
 nuclei_model: Callable[[F], F] = click.option(
     "--nuclei", type=Existing, help="Folder of a nuclei model; default: shipped."

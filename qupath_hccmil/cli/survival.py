@@ -10,29 +10,33 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from qupath_hccmil.cli import options
+
 if TYPE_CHECKING:
     from qupath_hccmil.survival.settings import Settings
 
-FILE = click.Path(path_type=Path)
-
 
 @click.command()
-@click.argument("scores", type=FILE)
-@click.argument("clinical", type=FILE)
-@click.option("--out", type=FILE, required=True, help="Folder for the report and its tables.")
+@click.argument("scores", type=options.PathType)
+@click.argument("clinical", type=options.PathType)
+@click.option(
+    "--out", type=options.PathType, required=True, help="Folder for the report and its tables."
+)
 @click.option("--time", help="Column of the follow-up time.")
 @click.option("--event", help="Column of the event status.")
 @click.option(
     "--unit",
-    type=click.Choice(["days", "months", "years"]),
+    type=options.TimeUnit,
     help="Unit of the time column; else the end of its name says it.",
 )
 @click.option(
     "--report-unit",
-    type=click.Choice(["days", "months", "years"]),
+    type=options.TimeUnit,
     help="Unit of the report and of horizons.  [default: years]",
 )
-@click.option("--config", type=FILE, help="TOML with any setting; options go before it.")
+@click.option(
+    "--config", type=options.PathType, help="TOML with any setting; options go before it."
+)
 @click.option("--patient", help="Patient column of the clinical table.")
 @click.option("--score-patient", help="Patient column of the scores.")
 @click.option("--score", help="Score column; higher means higher risk.")
@@ -45,10 +49,10 @@ FILE = click.Path(path_type=Path)
     "--variable", "variables", multiple=True, help="Prognostic column (repeat; 'none' for none)."
 )
 @click.option("--reference", multiple=True, metavar="COLUMN=LEVEL", help="Reference level.")
-@click.option("--missing", multiple=True, help="Text that means missing (repeat).")
+@options.missing
 @click.option("--exclude", multiple=True, metavar="COLUMN=VALUE", help="Patients to leave out.")
-@click.option("--event-value", "event_values", multiple=True, help="Status that is an event.")
-@click.option("--censored-value", "censored_values", multiple=True, help="Status that is censored.")
+@options.event_values
+@options.censored_values
 @click.option(
     "--competing-value",
     "competing_values",
@@ -81,8 +85,8 @@ FILE = click.Path(path_type=Path)
     "--format", "report_format", type=click.Choice(["html", "md"]), default="html",
     show_default=True, help="Of the report.",
 )  # fmt: skip
-@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+@options.quiet
+@options.as_json
 def survival(
     scores: Path,
     clinical: Path,
@@ -91,7 +95,7 @@ def survival(
     report_format: str,
     quiet: bool,
     as_json: bool,
-    **options: Any,
+    **given: Any,
 ) -> None:
     r"""Test SCORES against the follow-up in CLINICAL and write a report.
 
@@ -108,8 +112,8 @@ def survival(
     from qupath_hccmil.survival.output import write_analysis
     from qupath_hccmil.survival.settings import read_settings
 
-    given = read_settings(config) if config else None
-    settings = _settings(given, options).check()
+    in_file = read_settings(config) if config else None
+    settings = _settings(in_file, given).check()
     silent = quiet or as_json
     cohort = read_cohort(scores, clinical, settings)
     events = int(cohort.frame["event"].sum())
@@ -144,14 +148,14 @@ def _tell(step: str) -> None:
     click.echo(f"  {step} …", err=True)
 
 
-def _settings(given: Settings | None, options: dict[str, Any]) -> Settings:
+def _settings(in_file: Settings | None, given: dict[str, Any]) -> Settings:
     """Lay the options over the file's settings; an option that is not given changes nothing."""
     from qupath_hccmil.survival.settings import Settings
 
-    settings = given or Settings()
-    pairs = {key: options.pop(key) for key in ("exclude", "reference")}
-    variables = options.pop("variables")
-    told = {key: value for key, value in options.items() if value not in (None, ())}
+    settings = in_file or Settings()
+    pairs = {key: given.pop(key) for key in ("exclude", "reference")}
+    variables = given.pop("variables")
+    told = {key: value for key, value in given.items() if value not in (None, ())}
     if told.get("baseline"):
         told["baseline"] = str(told["baseline"])
     if pairs["exclude"]:

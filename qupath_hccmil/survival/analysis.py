@@ -20,9 +20,9 @@ from qupath_hccmil.survival.step_effects import effects_step
 from qupath_hccmil.survival.step_performance import performance_step
 from qupath_hccmil.survival.step_survival import survival_step
 from qupath_hccmil.survival.table_one import events_per_variable, table_one
-from qupath_hccmil.survival.tables_in import read_table
 from qupath_hccmil.survival.tiles_of_interest import compare_counts, count_features
 from qupath_hccmil.survival.work import Work
+from qupath_hccmil.tables.reading import read_table
 
 
 def analyse(

@@ -11,17 +11,17 @@ from pathlib import Path
 import pandas as pd
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.survival.coding import COMPETING, DAYS, EventCoding, code_events, recognise_unit
 from qupath_hccmil.survival.risk_groups import PUBLISHED_THRESHOLD, RiskGroups, risk_groups
-from qupath_hccmil.survival.scores import PatientScores, read_scores
 from qupath_hccmil.survival.settings import Settings
-from qupath_hccmil.survival.tables_in import (
+from qupath_hccmil.survival.variables import Variable, VariableRequest, recognise
+from qupath_hccmil.tables.coding import COMPETING, DAYS, EventCoding, code_events, recognise_unit
+from qupath_hccmil.tables.reading import (
     as_numbers,
     find_column,
     find_patient_column,
     read_table,
 )
-from qupath_hccmil.survival.variables import Variable, VariableRequest, recognise
+from qupath_hccmil.tables.scores import PatientScores, read_scores
 
 SCORE = "risk_score__"
 GROUP = "risk_group__"

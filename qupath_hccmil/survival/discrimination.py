@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from qupath_hccmil.concordance import concordance
 from qupath_hccmil.survival.bootstrap import percentile_interval, samples
-from qupath_hccmil.survival.concordance import concordance
+from qupath_hccmil.survival.concordance import uno_weight
 from qupath_hccmil.survival.cox import refit
 from qupath_hccmil.survival.outcome import complete, numbers, outcome
 from qupath_hccmil.survival.variables import Variable, design, present_levels
@@ -130,7 +131,7 @@ class _Models:
     ) -> tuple[float, float]:
         return (
             concordance(time, event, predicted),
-            concordance(time, event, predicted, tau=self.tau, weighed=True),
+            concordance(time, event, predicted, uno_weight(time, event, self.tau)),
         )
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.survival.coding import DAYS
 from qupath_hccmil.survival.cox import PENALTIES
 from qupath_hccmil.survival.variables import VariableRequest
+from qupath_hccmil.tables.coding import DAYS
+from qupath_hccmil.tables.follow_up import FollowUpColumns
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -19,29 +20,25 @@ else:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(FollowUpColumns):
     """What to analyse and how. Empty means recognised from the data, and told in the report.
+
+    Of the clinical table's columns (:class:`FollowUpColumns`) time and event must be named.
 
     Attributes
     ----------
-    time, event : str
-        Columns of the clinical table.
-    unit : str
-        Of the time column: days, months or years.
     report_unit : str
         What times are reported in; horizons are given in it.
     endpoint, time_zero : str
         In words, for the report: "Recurrence-free survival", "resection".
-    patient, score_patient, score : str
-        Columns of the patient in both tables, and of the score.
+    score_patient, score : str
+        Columns of the patient and of the score in the table of scores.
     patient_rule : str
         For several rows of a patient in the scores: pool, max or mean.
-    event_values, censored_values, competing_values : tuple of str
-        Codes of the event column.
+    competing_values : tuple of str
+        Codes of the event column that mean a competing event.
     competing_name : str
         What the competing event is.
-    missing : tuple of str
-        Texts that mean missing, in every column.
     exclude : tuple of (column, value)
         Patients to leave out.
     variables : tuple of VariableRequest, or None
@@ -67,21 +64,14 @@ class Settings:
     title : str
     """
 
-    time: str = ""
-    event: str = ""
-    unit: str = ""
     report_unit: str = "years"
     endpoint: str = ""
     time_zero: str = ""
-    patient: str = ""
     score_patient: str = ""
     score: str = ""
     patient_rule: str = ""
-    event_values: tuple[str, ...] = ()
-    censored_values: tuple[str, ...] = ()
     competing_values: tuple[str, ...] = ()
     competing_name: str = "Death without recurrence"
-    missing: tuple[str, ...] = ()
     exclude: tuple[tuple[str, str], ...] = ()
     variables: tuple[VariableRequest, ...] | None = None
     cut: str = "model"

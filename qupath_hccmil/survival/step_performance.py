@@ -11,7 +11,6 @@ from qupath_hccmil.survival.auc import auc_over_time, clinical_times
 from qupath_hccmil.survival.baseline import cross_fitted, fit_baseline, read_baseline
 from qupath_hccmil.survival.brier import brier_scores
 from qupath_hccmil.survival.calibration import calibration
-from qupath_hccmil.survival.coding import DAYS
 from qupath_hccmil.survival.cohort import SCORE
 from qupath_hccmil.survival.cox import fit_cox
 from qupath_hccmil.survival.decision_curve import net_benefit
@@ -24,6 +23,7 @@ from qupath_hccmil.survival.findings import (
 from qupath_hccmil.survival.outcome import EVENT, TIME, complete, outcome
 from qupath_hccmil.survival.variables import Variable
 from qupath_hccmil.survival.work import Work
+from qupath_hccmil.tables.coding import DAYS
 
 FINE, COARSE, MANY = 25, 12, 20_000  # times of an AUC curve, and patients where it is coarser
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.survival.coding import DAYS
 from qupath_hccmil.survival.cohort import Cohort
 from qupath_hccmil.survival.outcome import outcome
 from qupath_hccmil.survival.settings import Settings
+from qupath_hccmil.tables.coding import DAYS
 
 USUAL_HORIZONS = (1.0, 3.0, 5.0)  # years
 FEWEST_AT_RISK = 10

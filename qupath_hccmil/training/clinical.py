@@ -11,8 +11,9 @@ import pandas as pd
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.mil.cohort import Cohort, outcome
-from qupath_hccmil.survival.coding import DAYS, EVENT, code_events, recognise_unit
-from qupath_hccmil.survival.tables_in import (
+from qupath_hccmil.tables.coding import DAYS, EVENT, code_events, recognise_unit
+from qupath_hccmil.tables.follow_up import FollowUpColumns
+from qupath_hccmil.tables.reading import (
     as_numbers,
     find_column,
     find_patient_column,
@@ -25,37 +26,23 @@ _LONGEST_YEARS = 100.0
 
 
 @dataclass(frozen=True)
-class ClinicalColumns:
+class ClinicalColumns(FollowUpColumns):
     """Which columns hold what; empty takes the usual name.
+
+    Follow-up is needed where there is no label. Its columns are ``time`` and ``event`` and its unit
+    is years where nothing says otherwise.
 
     Attributes
     ----------
-    patient : str
-        Else ``patient``, ``case`` and other usual names.
     slides : str
         File or image names, several in one cell divided by ``;``. Else ``slides`` or ``slide``
         where there is one.
     label : str
         ``good`` (1) or ``poor`` (0). Else ``label`` where there is one.
-    time, event : str
-        Follow-up; needed where there is no label. Else ``time`` and ``event``.
-    unit : str
-        Of the time: days, months or years. Else the end of the column's name, else years.
-    event_values, censored_values : tuple of str
-        Codes of the event column beside 0, 1, yes, no and the like.
-    missing : tuple of str
-        Texts that mean missing.
     """
 
-    patient: str = ""
     slides: str = ""
     label: str = ""
-    time: str = ""
-    event: str = ""
-    unit: str = ""
-    event_values: tuple[str, ...] = ()
-    censored_values: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

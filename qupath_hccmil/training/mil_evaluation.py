@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from qupath_hccmil.concordance import concordance
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.mil.aggregation import is_high_risk
 from qupath_hccmil.mil.calibration import CalibrationGroup
@@ -28,8 +29,8 @@ from qupath_hccmil.mil.network import load_tile_network
 from qupath_hccmil.model_folder import RiskConfig, default_model_dir, load_model_folder
 from qupath_hccmil.project.writing.output import make_folder
 from qupath_hccmil.scoring.wording import SURROGATE
-from qupath_hccmil.survival.concordance import concordance
-from qupath_hccmil.survival.scores import read_scores
+from qupath_hccmil.tables.reading import SUFFIXES
+from qupath_hccmil.tables.scores import read_scores
 from qupath_hccmil.training.bag_source import Prepared, Tiling, find_bags
 from qupath_hccmil.training.calibration_figure import draw_calibration
 from qupath_hccmil.training.clinical import Clinical, ClinicalColumns, read_clinical
@@ -38,7 +39,6 @@ from qupath_hccmil.training_device import DeviceName, training_device
 SCORES, CALIBRATION, FIGURE, RECORD = (
     "scores.csv", "calibration.csv", "calibration.png", "evaluation.json",
 )  # fmt: skip
-_TABLES = (".csv", ".tsv", ".txt", ".parquet", ".xlsx", ".xlsm")
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def evaluate_mil(
     """
     table = read_clinical(clinical, columns)
     notes = list(table.said)
-    if source.is_file() and source.suffix.lower() in _TABLES:
+    if source.is_file() and source.suffix.lower() in SUFFIXES:
         patients, threshold = _from_table(source, table, model, notes)
     else:
         patients, threshold = _from_bags(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from qupath_hccmil.survival.coding import COMPETING
 from qupath_hccmil.survival.cohort import CAUSE, GROUP, SCORE
 from qupath_hccmil.survival.figures.performance import score_figure
 from qupath_hccmil.survival.figures.style import svg
@@ -13,6 +12,7 @@ from qupath_hccmil.survival.kaplan_meier import OVERALL
 from qupath_hccmil.survival.report.blocks import Image, Images, Section, Table, Text
 from qupath_hccmil.survival.report.wording import number, percent, whole, with_span
 from qupath_hccmil.survival.table_one import ENOUGH, MISSING
+from qupath_hccmil.tables.coding import COMPETING
 
 MOST_LISTED = 60
 

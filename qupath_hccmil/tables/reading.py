@@ -13,7 +13,10 @@ import pandas as pd
 
 from qupath_hccmil.errors import DataError
 
+CSV = (".csv", ".tsv", ".txt")
+PARQUET = ".parquet"
 EXCEL = (".xlsx", ".xlsm")
+SUFFIXES = (*CSV, PARQUET, *EXCEL)
 PATIENT_NAMES = (
     "patient", "patientid", "patientidentifier", "bcrpatientbarcode", "case", "caseid",
     "casesubmitterid", "subject", "subjectid", "participant", "id",
@@ -36,11 +39,11 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise DataError(f"{path}: no such file")
     suffix = path.suffix.lower()
     try:
-        if suffix == ".parquet":
+        if suffix == PARQUET:
             frame = pd.read_parquet(path)
         elif suffix in EXCEL:
             frame = pd.read_excel(path, dtype=str, keep_default_na=False, na_values=[""])
-        elif suffix in (".csv", ".tsv", ".txt"):
+        elif suffix in CSV:
             frame = _read_csv(path)
         else:
             raise DataError(f"{path}: {suffix or 'no suffix'} is none of .csv, .parquet, .xlsx")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.survival.tables_in import (
+from qupath_hccmil.tables.reading import (
     as_numbers,
     find_column,
     find_patient_column,

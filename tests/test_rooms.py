@@ -1,0 +1,114 @@
+"""The rooms of the package: who may import whom. Arrows go down only, survival stands apart."""
+
+import ast
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import qupath_hccmil
+
+PACKAGE = Path(qupath_hccmil.__file__).parent
+# A room is a folder of the package, or a module beside them. Errors are everybody's.
+MAY_IMPORT = {
+    "__main__": {"cli"},
+    "cli": {
+        "demo", "mil", "model_folder", "nuclei", "project", "scoring", "survival", "training",
+        "training_device",
+    },
+    "demo": {"project", "slide"},
+    "training": {
+        "concordance", "mil", "model_folder", "nuclei", "project", "scoring", "slide", "stain",
+        "tables", "training_device",
+    },
+    "scoring": {"mil", "model_folder", "nuclei", "project", "slide", "stain"},
+    "survival": {"concordance", "tables"},
+    "project": set(),
+    "mil": {"checkpoint", "mobilenet", "model_folder", "training_device", "training_log"},
+    "nuclei": {
+        "checkpoint", "mobilenet", "model_folder", "slide", "stain", "training_device",
+        "training_log",
+    },
+    "slide": set(),
+    "stain": set(),
+    "tables": set(),
+    "checkpoint": set(),
+    "concordance": set(),
+    "errors": set(),
+    "mobilenet": set(),
+    "model_folder": {"model_schema", "slide"},
+    "model_schema": set(),
+    "training_device": set(),
+    "training_log": set(),
+}  # fmt: skip
+NETWORKS = {
+    "checkpoint", "mil", "mobilenet", "model_folder", "nuclei", "scoring", "training",
+    "training_device",
+}  # fmt: skip
+# What a library is about is known to these rooms alone.
+LIBRARIES = {
+    "paquo": {"project"},
+    "jpype": {"project"},
+    "openslide": {"scoring", "slide"},
+    "openvino": {"scoring"},
+    "torch": NETWORKS,
+    "torchvision": NETWORKS,
+    "lifelines": {"survival"},
+    "sksurv": {"survival"},
+}
+
+
+def modules(room: str) -> list[Path]:
+    folder = PACKAGE / room
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+
+
+@cache
+def imports(path: Path) -> set[tuple[str, ...]]:
+    """Everything that a module imports anywhere in it, as parts of dotted names."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}:{node.lineno}: imports are absolute here"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {tuple(name.split(".")) for name in found}
+
+
+def rooms_imported(path: Path) -> set[str]:
+    ours = {name[1] for name in imports(path) if name[0] == PACKAGE.name and len(name) > 1}
+    return ours & MAY_IMPORT.keys()
+
+
+def test_every_room_stands_in_the_table():
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    beside = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    assert folders | beside == MAY_IMPORT.keys()
+
+
+def test_arrows_go_down_only():
+    TopologicalSorter(MAY_IMPORT).prepare()  # refuses a cycle
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_a_room_imports_none_above_it(room):
+    allowed = MAY_IMPORT[room] | {room, "errors"}
+    wrong = {
+        f"{path.relative_to(PACKAGE)} imports {other}"
+        for path in modules(room)
+        for other in rooms_imported(path) - allowed
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_stays_in_its_rooms(library):
+    wrong = {
+        str(path.relative_to(PACKAGE))
+        for room in MAY_IMPORT.keys() - LIBRARIES[library]
+        for path in modules(room)
+        if library in {name[0] for name in imports(path)}
+    }
+    assert not wrong
