@@ -14,7 +14,13 @@ from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.risk_groups import PUBLISHED_THRESHOLD, RiskGroups, risk_groups
 from qupath_hccmil.survival.settings import Settings
 from qupath_hccmil.survival.variables import Variable, VariableRequest, recognise
-from qupath_hccmil.tables.coding import COMPETING, DAYS, EventCoding, code_events, recognise_unit
+from qupath_hccmil.tables.coding import (
+    COMPETING,
+    EventCoding,
+    code_events,
+    in_unit,
+    recognise_unit,
+)
 from qupath_hccmil.tables.reading import (
     as_numbers,
     find_column,
@@ -229,10 +235,8 @@ def _outcome(
     frame: pd.DataFrame, follow: _Follow, settings: Settings, path: str | Path
 ) -> tuple[pd.DataFrame, EventCoding, str]:
     unit = recognise_unit(settings.time, settings.unit)
-    factor = DAYS[unit] / DAYS[settings.report_unit]
     time = as_numbers(frame[settings.time], path, settings.missing)
-    # In one unit nothing is computed, so that equal days stay equal numbers.
-    time = time if factor == 1 else time * DAYS[unit] / DAYS[settings.report_unit]
+    time = in_unit(time, unit, settings.report_unit)
     raw = frame[settings.event].where(~frame[settings.event].isin(settings.missing), None)
     codes, coding = code_events(
         raw,

@@ -111,6 +111,15 @@ def recognise_unit(column: str, told: str = "") -> str:
     return told or found
 
 
+def in_unit(times: pd.Series, unit: str, wanted: str) -> pd.Series:
+    """Convert times from one unit of `DAYS` to another.
+
+    In one unit nothing is computed, so that equal times stay equal numbers, and a recurrence at
+    exactly 1.6 years isn't one before.
+    """
+    return times if unit == wanted else times * DAYS[unit] / DAYS[wanted]
+
+
 def code_events(
     column: pd.Series,
     *,

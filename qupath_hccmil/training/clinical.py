@@ -11,7 +11,7 @@ import pandas as pd
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.mil.cohort import Cohort, outcome
-from qupath_hccmil.tables.coding import DAYS, EVENT, code_events, recognise_unit
+from qupath_hccmil.tables.coding import EVENT, code_events, in_unit, recognise_unit
 from qupath_hccmil.tables.follow_up import FollowUpColumns
 from qupath_hccmil.tables.reading import (
     as_numbers,
@@ -159,7 +159,7 @@ def _follow_up(
             f"and event, or of a label (--time, --event, --label); it has: {have}"
         )
     unit = _unit(time, columns.unit)
-    years = as_numbers(frame[time], path, columns.missing) * DAYS[unit] / DAYS["years"]
+    years = in_unit(as_numbers(frame[time], path, columns.missing), unit, "years")
     if years.max() > _LONGEST_YEARS:
         raise DataError(
             f"{path}: column {time!r} holds {years.max():.0f} years when read as {unit}; say its "

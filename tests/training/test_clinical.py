@@ -34,6 +34,11 @@ def test_a_plain_time_is_in_years_unless_that_cannot_be(tmp_path):
         read(tmp_path, "patient,time,event\na,1500,0\n")
 
 
+def test_a_recurrence_at_exactly_the_limit_is_not_before_it(tmp_path):
+    found = read(tmp_path, "patient,time,event\na,1.59,1\nb,1.6,1\nc,4,0\n")
+    assert found.cohort.labels == {"a": 0, "c": 1}
+
+
 def test_reads_labels_and_follow_up_beside_them(tmp_path):
     text = "case,label,time,event\na,good,2,1\nb,0,3,0\nc,Poor,,\nd,,9,0\n"
     found = read(tmp_path, text)
