@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from qupath_hccmil.errors import ModelError
+from qupath_hccmil.errors import ModelError, WriteError
+from qupath_hccmil.project.writing.output import finished_folder
 from qupath_hccmil.slide.geometry import TileGeometry
 
 if TYPE_CHECKING:
@@ -221,33 +219,45 @@ def save_model_folder(
     Raises
     ------
     ModelError
-        The config breaks the schema, or `path` is a folder of something else.
+        See :func:`check_new_model`.
+    WriteError
+        The system refuses.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path = Path(path)
-    if path.exists() and any(path.iterdir()) and not (path / CONFIG).is_file():
-        raise ModelError(f"{path}: holds other files and isn't a model folder; choose another")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        beside.chmod(0o755)
-        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, beside / WEIGHTS)
+    check_new_model(path, config)
+    with finished_folder(path) as beside:
+        tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
+        try:
+            save_file(tensors, beside / WEIGHTS)
+        except SafetensorError as error:
+            raise WriteError(f"{path / WEIGHTS}: cannot be written: {error}") from error
         # safetensors writes for the owner alone; a model may be everybody's.
         (beside / WEIGHTS).chmod(0o644)
         config = replace(config, weights_sha256=file_sha256(beside / WEIGHTS))
-        content = config.to_json()
-        _check_schema(content, path / CONFIG)
         (beside / CONFIG).write_text(
-            json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+            json.dumps(config.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
         (beside / CARD).write_text(card, encoding="utf-8")
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(beside, path)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return ModelFolder(path, config)
+
+
+def check_new_model(path: Path, config: ModelConfig) -> None:
+    """Refuse what :func:`save_model_folder` would, before a long training and not after it.
+
+    Raises
+    ------
+    ModelError
+        The config breaks the schema, or `path` is a file or a folder of something else.
+    """
+    if path.exists() and not path.is_dir():
+        raise ModelError(f"{path}: is a file, where a model folder is to be written")
+    if path.exists() and any(path.iterdir()) and not (path / CONFIG).is_file():
+        raise ModelError(f"{path}: holds other files and isn't a model folder; choose another")
+    no_weights_yet = replace(config, weights_sha256="0" * 64)
+    _check_schema(no_weights_yet.to_json(), path / CONFIG)
 
 
 def default_model_dir(kind_or_name: str) -> Path:
@@ -269,6 +279,20 @@ def default_model_dir(kind_or_name: str) -> Path:
         if (folder / CONFIG).is_file():
             return folder
     raise ModelError(f"{name}: no such model ships with this installation; give --model DIR")
+
+
+def weights_identity(start: Path) -> str:
+    """Hash of the weights that a training starts from: a model folder, or a file of weights.
+
+    Raises
+    ------
+    ModelError
+        The file can't be read.
+    """
+    try:
+        return file_sha256(start / WEIGHTS if start.is_dir() else start)
+    except OSError as error:
+        raise ModelError(f"{start}: can't be read ({error.strerror})") from error
 
 
 def file_sha256(path: Path) -> str:

@@ -18,6 +18,15 @@ def _record(**properties: Any) -> dict[str, Any]:
     }
 
 
+def _numbers(count: int, of: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": of, "minItems": count, "maxItems": count}
+
+
+_STAIN_FIT = _record(
+    matrix=_numbers(2, _numbers(3, {"type": "number"})),
+    max_concentration=_numbers(2, _POSITIVE),
+    luminosity=_POSITIVE,
+)
 _RISK = _record(
     p=_POSITIVE,
     threshold={"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
@@ -43,7 +52,7 @@ MODEL_SCHEMA: dict[str, Any] = {
         geometry=_record(tile_um=_POSITIVE, tile_px={"type": "integer", "minimum": 32}),
         resampler={"enum": ["pillow-bilinear"]},
         colour={"enum": ["stain-normalised", "luminosity-standardised"]},
-        stain_reference={"type": ["object", "null"]},
+        stain_reference={"anyOf": [_STAIN_FIT, {"type": "null"}]},
         data={
             "type": "array",
             "items": _record(name=_TEXT, licence=_TEXT, source=_TEXT, use=_TEXT),

@@ -4,18 +4,20 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from qupath_hccmil.errors import ModelError
+from qupath_hccmil.errors import ModelError, WriteError
 from qupath_hccmil.model_folder import (
     DataUse,
     ModelConfig,
     ModelReference,
     RiskConfig,
+    check_new_model,
     default_model_dir,
     load_model_folder,
     save_model_folder,
 )
 from qupath_hccmil.model_schema import MODEL_SCHEMA
 from qupath_hccmil.slide.geometry import TileGeometry
+from tests.no_room import no_file_above
 
 WEIGHTS = {"a": torch.arange(4.0)}
 # No field has its default, so that one which isn't saved can't come back.
@@ -26,7 +28,11 @@ MIL = ModelConfig(
     architecture={"name": "mobilenet_v2"},
     geometry=TileGeometry(64.0, 112),
     colour="luminosity-standardised",
-    stain_reference={"matrix": [[1, 2, 3]]},
+    stain_reference={
+        "matrix": [[1, 0, 0], [0, 1, 0]],
+        "max_concentration": [1.5, 1],
+        "luminosity": 240,
+    },
     data=(DataUse("set", "CC0", "https://example.org", "training"),),
     training={"seed": 3},
     metrics={"auc": 0.7},
@@ -96,6 +102,7 @@ def test_a_missing_file_is_named(folder, name):
         ({"weights_sha256": "short"}, "weights_sha256"),
         ({"unknown": 1}, "'unknown' was unexpected"),
         ({"format": 99}, "format"),
+        ({"stain_reference": {"matrix": [[1, 2, 3]]}}, "stain_reference"),
     ],
 )
 def test_a_broken_field_is_named_in_one_line(folder, values, field):
@@ -129,6 +136,22 @@ def test_an_invalid_config_is_not_saved(tmp_path):
     with pytest.raises(ModelError, match="risk"):
         save_model_folder(tmp_path / "m", replace(NUCLEI, kind="mil"), WEIGHTS, "")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_saved_is_refused_before_there_are_weights(tmp_path):
+    with pytest.raises(ModelError, match="name: 'my model' does not match"):
+        check_new_model(tmp_path / "m", replace(NUCLEI, name="my model"))
+    (tmp_path / "file").touch()
+    with pytest.raises(ModelError, match="is a file"):
+        check_new_model(tmp_path / "file", NUCLEI)
+    check_new_model(tmp_path / "m", NUCLEI)
+
+
+def test_no_room_leaves_the_earlier_model_and_nothing_beside_it(tmp_path, folder):
+    with no_file_above(200), pytest.raises(WriteError, match="cannot be written"):
+        save_model_folder(folder, NUCLEI, {"a": torch.zeros(10_000)}, "new")
+    assert load_model_folder(folder, "mil").config.name == "some-model"
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
 def test_an_unknown_model_does_not_ship():

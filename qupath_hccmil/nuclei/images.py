@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import logging
+import re
+import struct
+import unicodedata
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from qupath_hccmil.errors import DataError
 
 SUFFIXES = (".png", ".tif", ".tiff", ".webp", ".jpg", ".jpeg", ".bmp")
-# What Pillow and tifffile raise for files that are damaged or something else.
+_TIFF = (".tif", ".tiff")
+# What Pillow, tifffile and its codecs raise for files that are damaged or something else.
 _UNREADABLE = (
     OSError,
     ValueError,
     SyntaxError,
-    tifffile.TiffFileError,
+    LookupError,
+    TypeError,
+    RuntimeError,
+    MemoryError,
+    EOFError,
+    struct.error,
+    zlib.error,
     Image.DecompressionBombError,
 )
+# What annotation programs put behind an image's name for its mask.
+_OF_MASK = re.compile(r"[-_. ](mask|label)s?$", re.IGNORECASE)
+_LARGEST_LABEL = np.iinfo(np.int32).max
+# As Pillow refuses others: so large a size is a damaged header.
+_MOST_PIXELS = 179_000_000
+# What it says of a damaged file is in our line; without a handler it would go to the terminal.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
@@ -32,12 +51,21 @@ class ImagePair:
 
     @property
     def name(self) -> str:
-        """The file's name without its suffix."""
-        return self.image.stem
+        """The image file's name without its suffix."""
+        return image_name(self.image)
+
+
+def image_name(path: Path) -> str:
+    """An image file's name without its suffix, the same whatever system composed its accents."""
+    name = path.stem if path.suffix.lower() in SUFFIXES else path.name
+    return unicodedata.normalize("NFC", name)
 
 
 def find_pairs(images: Path, masks: Path) -> tuple[list[ImagePair], list[str]]:
     """Pair the images of one folder with the masks of another by file name without suffix.
+
+    A mask may have ``_mask`` or ``_label`` (or a plural) behind its image's name. Hidden files are
+    passed over.
 
     Parameters
     ----------
@@ -49,14 +77,21 @@ def find_pairs(images: Path, masks: Path) -> tuple[list[ImagePair], list[str]]:
     pairs : list of ImagePair
         Sorted by name.
     unused : list of str
-        One line for every image without a mask and every mask without an image.
+        One line for everything else that is in the folders, with the reason.
 
     Raises
     ------
     DataError
-        A folder doesn't exist, or there is no pair.
+        A folder doesn't exist, both are the same, or there is no pair.
     """
-    found_images, found_masks = _by_stem(images), _by_stem(masks)
+    found_images, unused = _by_stem(images)
+    found_masks, unusable_masks = _by_stem(masks)
+    if images.samefile(masks):
+        raise DataError(f"{images}: given for both images and masks; put the masks into their own")
+    for stem in sorted(found_masks.keys() - found_images):
+        name = _OF_MASK.sub("", stem)
+        if name in found_images and name not in found_masks:
+            found_masks[name] = found_masks.pop(stem)
     pairs = [
         ImagePair(found_images[stem], found_masks[stem])
         for stem in sorted(found_images.keys() & found_masks.keys())
@@ -66,7 +101,8 @@ def find_pairs(images: Path, masks: Path) -> tuple[list[ImagePair], list[str]]:
             f"{images}: no image has a mask of the same name in {masks}; "
             f"give two folders of {', '.join(SUFFIXES)} files"
         )
-    unused = [
+    unused += unusable_masks
+    unused += [
         f"{found_images[stem]}: no mask" for stem in sorted(found_images.keys() - found_masks)
     ]
     unused += [
@@ -76,10 +112,10 @@ def find_pairs(images: Path, masks: Path) -> tuple[list[ImagePair], list[str]]:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image as RGB.
+    """Read an image as RGB, turned as its EXIF data say.
 
-    Palette and grey images are converted, 16-bit ones scaled from their full range, and
-    transparent pixels laid on white.
+    Palette, CMYK and grey images are converted, transparent pixels laid on white. Deeper ones are
+    scaled from the narrowest range that holds them: 8, 12 or 16 bits; for floats also 1.
 
     Returns
     -------
@@ -90,23 +126,43 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     DataError
         The file can't be read as an image.
     """
-    with _open(path) as image:
-        if image.mode.startswith(("I", "F")):
-            grey = np.asarray(image, dtype=np.float64)
-            full = 65535.0 if grey.max() > 255 else 255.0
-            return np.repeat((grey * 255 / full).round().astype(np.uint8)[..., None], 3, axis=2)
-        if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
-            image = image.convert("RGBA")
-            white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image)
-        return np.asarray(image.convert("RGB"))
+    image = _open(path)
+    if isinstance(image, np.ndarray):
+        colour = _to_bytes(image[..., :3] if image.shape[2] >= 3 else image[..., :1], path)
+        colour = np.broadcast_to(colour, (*colour.shape[:2], 3))
+        if image.shape[2] != 4:
+            return np.ascontiguousarray(colour)
+        image = Image.fromarray(np.dstack([colour, _to_bytes(image[..., 3:], path)]))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("RGB"))
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image from its header, before EXIF data turn it.
+
+    Raises
+    ------
+    DataError
+        The file can't be read as an image.
+    """
+    try:
+        if path.suffix.lower() in _TIFF:
+            with tifffile.TiffFile(path) as file:
+                page = file.pages.first
+                return page.imagewidth, page.imagelength
+        with Image.open(path) as image:
+            return image.size
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
 
 
 def read_mask(path: Path) -> NDArray[np.int32]:
-    """Read a mask: 0 is background, anything else nuclei.
+    """Read a mask: 0, black and transparent are background, anything else nuclei.
 
-    Instance labels of any integer type are kept; a colour mask counts as nuclei wherever it
-    isn't black.
+    Instance labels of any type are kept. A palette without black has its background at index 0. In
+    a lossy file, whose edges ring, nuclei are what is brighter than half of white.
 
     Returns
     -------
@@ -115,14 +171,22 @@ def read_mask(path: Path) -> NDArray[np.int32]:
     Raises
     ------
     DataError
-        The file can't be read as an image.
+        The file can't be read as an image, or holds fractions or negative numbers.
     """
-    with _open(path) as image:
-        if image.mode in ("RGB", "RGBA"):
-            return (np.asarray(image)[..., :3].max(axis=2) > 0).astype(np.int32)
-        if image.mode == "LA":
-            image = image.convert("L")
-        return np.asarray(image).astype(np.int32)
+    image = _open(path)
+    if isinstance(image, np.ndarray):
+        return _labels(image[..., :3].max(axis=2), path)
+    if _is_lossy(image, path):
+        return (np.asarray(image.convert("L")) > 127).astype(np.int32)
+    if image.mode == "P":
+        labels = _of_palette(image)
+    elif image.mode in ("1", "L"):
+        labels = np.asarray(image).astype(np.int32)
+    else:
+        labels = (np.asarray(image.convert("RGB")).max(axis=2) > 0).astype(np.int32)
+    if image.has_transparency_data:
+        labels[np.asarray(image.convert("RGBA"))[..., 3] == 0] = 0
+    return labels
 
 
 def read_pair(pair: ImagePair) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
@@ -142,41 +206,102 @@ def read_pair(pair: ImagePair) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     return image, mask
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def _by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """Image files by name, and a line for everything else."""
     if not folder.is_dir():
         raise DataError(f"{folder}: not a folder")
-    files: dict[str, Path] = {}
+    files: dict[str, list[Path]] = {}
+    unused = []
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES:
-            if path.stem in files:
-                raise DataError(f"{path}: same name as {files[path.stem].name}; keep one")
-            files[path.stem] = path
-    return files
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            unused.append(f"{path}: a folder, which is not searched")
+        elif path.suffix.lower() in SUFFIXES:
+            files.setdefault(image_name(path), []).append(path)
+        else:
+            unused.append(f"{path}: not one of {', '.join(SUFFIXES)}")
+    for same in files.values():
+        if len(same) > 1:
+            names = " and ".join(path.name for path in same)
+            unused.append(f"{same[0].parent}: {names} have the same name; keep one")
+    return {stem: same[0] for stem, same in files.items() if len(same) == 1}, unused
 
 
-def _open(path: Path) -> Image.Image:
+def _open(path: Path) -> Image.Image | NDArray[np.generic]:
+    """Decode a file: an image of 8 bits or less, or the values ``(h, w, channels)`` of a deeper."""
     try:
-        image = _decode(path)
-        image.load()
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        tifffile.TiffFileError,
-        Image.DecompressionBombError,
-    ) as error:
-        raise DataError(f"{path}: not a readable image ({error})") from error
+        deep = _deep_tiff(path) if path.suffix.lower() in _TIFF else None
+        if deep is not None:
+            return deep
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+            # They aren't copied along, and say whether the file is lossy.
+            image.format, image.info = opened.format, opened.info
+        if image.mode.startswith(("I", "F")):
+            return np.asarray(image)[..., None]
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
     return image
 
 
-def _decode(path: Path) -> Image.Image:
-    try:
-        return Image.open(path)
-    except UnidentifiedImageError:
-        # Pillow knows no TIFF of 16 bits a colour.
-        if path.suffix.lower() not in (".tif", ".tiff"):
-            raise
-        pixels = tifffile.imread(path)
-        if pixels.dtype != np.uint16 or pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
-            raise
-        return Image.fromarray((pixels // 257).astype(np.uint8))
+def _unreadable(path: Path, error: Exception) -> DataError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DataError(f"{path}: not a readable image ({reason})")
+
+
+def _deep_tiff(path: Path) -> NDArray[np.generic] | None:
+    """First page of a TIFF of more than 8 bits, which Pillow reads in part or wrongly."""
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        if page.bitspersample <= 8:
+            return None
+        kinds = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
+        if page.photometric not in kinds or page.ndim not in (2, 3):
+            raise ValueError(f"{page.photometric.name} of {page.bitspersample} bits, {page.axes}")
+        if page.imagewidth * page.imagelength > _MOST_PIXELS:
+            raise ValueError(f"{page.imagewidth}×{page.imagelength} px")
+        values = page.asarray()
+    if values.ndim == 2:
+        return values[..., None]
+    return values if page.axes.endswith("S") else np.moveaxis(values, 0, 2)
+
+
+def _to_bytes(values: NDArray[np.generic], path: Path) -> NDArray[np.uint8]:
+    low, high = float(values.min()), float(values.max())
+    ranges = (1.0, 255.0, 4095.0, 65535.0) if values.dtype.kind == "f" else (255.0, 4095.0, 65535.0)
+    # Not the other way round: NaN fails both comparisons.
+    full = next((full for full in ranges if low >= 0 and high <= full), None)
+    if full is None:
+        raise DataError(
+            f"{path}: holds values from {low:g} to {high:g}; save it with 8 or 16 bits a colour"
+        )
+    return np.rint(values.astype(np.float32) * np.float32(255 / full)).astype(np.uint8)
+
+
+def _labels(values: NDArray[np.generic], path: Path) -> NDArray[np.int32]:
+    low, high = float(values.min()), float(values.max())
+    # Not the other way round: NaN fails both comparisons.
+    if not (low >= 0 and high < np.inf) or (values.dtype.kind == "f" and (values % 1).any()):
+        raise DataError(
+            f"{path}: a mask of values from {low:g} to {high:g}; it must hold whole numbers, "
+            "0 for background"
+        )
+    if high > _LARGEST_LABEL:
+        # Numbers too large to keep are numbered anew, background first.
+        return np.searchsorted(np.union1d([0], values), values).astype(np.int32)
+    return values.astype(np.int32)
+
+
+def _of_palette(image: Image.Image) -> NDArray[np.int32]:
+    index = np.asarray(image).astype(np.int32)
+    palette = np.asarray(image.convert("RGB")).max(axis=2)
+    black = palette == 0
+    return np.where(black, 0, index + 1) if black.any() else index
+
+
+def _is_lossy(image: Image.Image, path: Path) -> bool:
+    if image.format == "WEBP":
+        with path.open("rb") as file:
+            return file.read(16)[12:] == b"VP8 "
+    return image.format == "JPEG" or image.info.get("compression") == "jpeg"

@@ -9,9 +9,6 @@ of its outputs as probabilities and gives each tile the class of the highest
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +21,7 @@ from qupath_hccmil.errors import ModelError
 from qupath_hccmil.mil.network import load_tile_network
 from qupath_hccmil.model_folder import CARD, CONFIG, ModelConfig, RiskConfig
 from qupath_hccmil.nuclei.model import load_nuclei_network
+from qupath_hccmil.project.writing.output import finished_folder
 from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.scoring.wording import RESEARCH_USE, SURROGATE
 from qupath_hccmil.slide.base import READ_MPP
@@ -98,6 +96,8 @@ def export_wsinfer(models: ScorerSource, out: Path) -> WsinferExport:
     ------
     ModelError
         `out` holds something else, or the weights don't fit.
+    WriteError
+        The system refuses.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not _is_export(out))):
@@ -114,19 +114,12 @@ def export_wsinfer(models: ScorerSource, out: Path) -> WsinferExport:
         surrogate=f" {SURROGATE}" if config.risk.surrogate else "",
         losses="\n".join(f"- {loss}" for loss in losses),
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        beside.chmod(0o755)
-        _traced(network.eval(), config.geometry).save(str(beside / TORCHSCRIPT))
+    traced = _traced(network.eval(), config.geometry)
+    with finished_folder(out) as beside:
+        (beside / TORCHSCRIPT).write_bytes(traced.save_to_buffer())
         content = json.dumps(wsinfer_config(config), indent=2) + "\n"
         (beside / CONFIG).write_text(content, encoding="utf-8")
         (beside / CARD).write_text(card, encoding="utf-8")
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(beside, out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return WsinferExport(out, losses)
 
 

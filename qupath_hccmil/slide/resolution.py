@@ -80,6 +80,28 @@ def resolve_mpp(
     )
 
 
+def check_mpp(mpp: float, name: str) -> None:
+    """Refuse a pixel size that a user gave for images which are no slides of QuPath.
+
+    Parameters
+    ----------
+    mpp : float
+        µm/px.
+    name : str
+        What it was given for, for the message.
+
+    Raises
+    ------
+    ResolutionError
+        It is outside 0.1–2.0 µm/px, or no number.
+    """
+    if not MIN_MPP <= mpp <= MAX_MPP:
+        raise ResolutionError(
+            f"{name}: --mpp says {mpp:g} µm/px, outside {MIN_MPP:g}–{MAX_MPP:g}: give the images' "
+            "own, 0.25 of a 40× scan, or bring them to one within"
+        )
+
+
 def _checked(found: Resolution, name: str) -> Resolution:
     for value in (found.mpp_x, found.mpp_y):
         if not MIN_MPP <= value <= MAX_MPP:

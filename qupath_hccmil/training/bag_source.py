@@ -18,6 +18,7 @@ from qupath_hccmil.nuclei.evaluate import torch_predictor
 from qupath_hccmil.nuclei.model import load_nuclei_network
 from qupath_hccmil.project.engine import EngineChoice
 from qupath_hccmil.project.selection import TUMOUR_CLASSES
+from qupath_hccmil.slide.resolution import check_mpp
 from qupath_hccmil.stain.reference import default_reference
 from qupath_hccmil.stain.vahadane import StainFit
 from qupath_hccmil.training.bag_folder import BagFolder, is_prepared, prepared_bags
@@ -232,6 +233,7 @@ class _Preparation:
         mpp = self._tiling.mpp
         if mpp is None:
             raise DataError(f"{folder}: the images' resolution is needed; give --mpp, in µm/px")
+        check_mpp(mpp, str(folder))
         left_out = [LeftOut("patient", p, NO_SLIDE) for p in sorted(set(wanted) - images.keys())]
         sources = {
             p: [{"name": path.name, "bytes": path.stat().st_size} for path in of]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.nuclei.evaluate import window_starts
-from qupath_hccmil.nuclei.images import SUFFIXES, read_image
+from qupath_hccmil.nuclei.images import SUFFIXES, image_size, read_image
 from qupath_hccmil.slide.geometry import TileGeometry
 from qupath_hccmil.stain.vahadane import Normalizer, fit
 from qupath_hccmil.training.slide_tiles import TileSettings
@@ -32,7 +32,11 @@ def patient_images(folder: Path) -> dict[str, list[Path]]:
         raise DataError(f"{folder}: not a folder")
     patients = {}
     for path in sorted(p for p in folder.iterdir() if p.is_dir()):
-        images = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        images = sorted(
+            p
+            for p in path.iterdir()
+            if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith(".")
+        )
         if images:
             patients[path.name] = images
     if not patients:
@@ -116,8 +120,7 @@ def field_tiles(rgb: NDArray[np.uint8], mpp: float, geometry: TileGeometry) -> N
 
 
 def _tile_count(path: Path, mpp: float, geometry: TileGeometry) -> int:
-    with Image.open(path) as image:
-        size = _model_size(image.width, image.height, mpp, geometry)
+    size = _model_size(*image_size(path), mpp, geometry)
     side = geometry.tile_px
     columns, rows = (len(window_starts(max(extent, side), side)) for extent in size)
     return columns * rows

@@ -23,6 +23,7 @@ from qupath_hccmil.model_folder import (
     save_model_folder,
 )
 from qupath_hccmil.nuclei.data import (
+    NUCLEUS_UM,
     Sample,
     Source,
     draw_batch,
@@ -37,6 +38,7 @@ from qupath_hccmil.nuclei.mobilenet_unet import MobileNetUNet, start_from_imagen
 from qupath_hccmil.nuclei.model import build_network, load_nuclei_network
 from qupath_hccmil.nuclei.train import NucleiSettings, Progress, train
 from qupath_hccmil.slide.geometry import TileGeometry
+from qupath_hccmil.slide.resolution import check_mpp
 from qupath_hccmil.stain.reference import default_reference
 from qupath_hccmil.stain.vahadane import Normalizer, StainFit, fit
 from qupath_hccmil.training_device import DeviceName, training_device
@@ -120,13 +122,16 @@ def train_nuclei(
 
     Raises
     ------
+    ResolutionError
+        `mpp` is none that a scanner has.
     DataError
         See `load_source`, `split_groups` and `train`.
     """
     settings = settings or NucleiSettings()
-    table = read_groups(groups, "image", "group") if groups else {}
-    samples, notes = load_source(Source(images, masks, mpp, table))
-    if not table:
+    table, notes = _groups_and_notes(images, mpp, groups)
+    samples, unused = load_source(Source(images, masks, mpp, table))
+    notes += [*unused, *_without_group(groups, table, [sample.name for sample in samples])]
+    if groups is None:
         notes.append(
             "no groups given: images of one slide may be on both sides, and the Dice flatters"
         )
@@ -197,10 +202,10 @@ def evaluate_nuclei(
 
     Raises
     ------
-    DataError, ModelError
+    DataError, ModelError, ResolutionError
     """
     folder = load_model_folder(model or default_model_dir("nuclei"), "nuclei")
-    table = read_groups(groups, "image", "group") if groups else {}
+    table, notes = _groups_and_notes(images, mpp, groups)
     fallbacks: list[str] = []
     reference = _reference(folder)
 
@@ -213,10 +218,10 @@ def evaluate_nuclei(
             fallbacks.append(str(error))
             return white_background(rgb)
 
-    notes: list[str] = []
     samples = iterate_source(Source(images, masks, mpp, table), notes, prepare)
     predict = torch_predictor(load_nuclei_network(folder))
     scores = evaluate(samples, predict, folder.config.geometry)
+    notes += _without_group(groups, table, [image.name for image in scores.images])
     if fallbacks:
         notes.append(f"{len(fallbacks)} image(s) only luminosity-standardised: {fallbacks[0]}")
     return scores, notes
@@ -272,6 +277,29 @@ def starting_network(
         rgb, _ = draw_batch(training, _STATISTICS, geometry.tile_px, geometry.mpp, rng)
         start_from_imagenet(network, start, torch.from_numpy(rgb).permute(0, 3, 1, 2) / 255)
     return network, architecture
+
+
+def _groups_and_notes(
+    images: Path, mpp: float | None, groups: Path | None
+) -> tuple[dict[str, str], list[str]]:
+    """Check what is said of images; returns their groups, and what a user should know."""
+    notes = []
+    if mpp is None:
+        notes.append(
+            "no --mpp given: each image is scaled by the size of the nuclei in its mask, to a "
+            f"median of {NUCLEUS_UM:g} µm"
+        )
+    else:
+        check_mpp(mpp, str(images))
+    return read_groups(groups, "image", "group") if groups else {}, notes
+
+
+def _without_group(groups: Path | None, table: Mapping[str, str], names: list[str]) -> list[str]:
+    alone = [name for name in names if name not in table]
+    if groups is None or not alone:
+        return []
+    some = ", ".join(alone[:5]) + (", …" if len(alone) > 5 else "")
+    return [f"{groups}: no group for {len(alone)} images, each is its own: {some}"]
 
 
 def _reference(folder: ModelFolder) -> StainFit:

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from PIL import Image
 
 from qupath_hccmil.model_folder import load_model_folder
@@ -23,6 +24,31 @@ def test_a_nuclei_model_is_trained_and_evaluated(cli, tmp_path):
     scores = json.loads(ran.out)
     assert len(scores["images"]) == 4
     assert 0 <= scores["dice_pooled"] <= 1
+
+
+@pytest.mark.parametrize("mpp", [1000, 0.0001, 0, -1, "nan"])
+@pytest.mark.parametrize("command", ["evaluate nuclei", "train nuclei"])
+def test_a_pixel_size_that_no_scanner_has_is_refused(cli, tmp_path, command, mpp):
+    images, masks = blob_folder(tmp_path, 2, side=60)
+    out = ("--out", tmp_path / "out") if command == "train nuclei" else ()
+    ran = cli(*command.split(), images, masks, "--mpp", mpp, *out)
+    assert ran.code in (1, 2)
+    assert "--mpp" in ran.err
+
+
+def test_evaluation_says_what_it_could_not_use_and_what_it_guessed(cli, tmp_path):
+    images, masks = blob_folder(tmp_path, 4, side=60)
+    (images / "0.png").write_bytes(b"")
+    Image.new("1", (60, 61)).save(masks / "1.png")
+    (masks / "2.png").unlink()
+    (tmp_path / "groups.csv").write_text("image,group\n2,liver\n")
+    ran = cli("evaluate", "nuclei", images, masks, "--groups", tmp_path / "groups.csv", "--json")
+    assert ran.code == 0, ran.err
+    scores = json.loads(ran.out, parse_constant=pytest.fail)
+    assert [image["name"] for image in scores["images"]] == ["3"]
+    expected = ("no --mpp given", "2.png: no mask", "0.png: not a readable", "1.png: 60×61 px")
+    for note, words in zip(scores["notes"], (*expected, "no group for 1 images"), strict=True):
+        assert words in note
 
 
 def test_a_nuclei_training_goes_on_from_what_ships_or_starts_anew(cli, tmp_path):

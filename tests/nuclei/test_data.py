@@ -10,8 +10,10 @@ from qupath_hccmil.nuclei.data import (
     NUCLEUS_UM,
     Sample,
     Source,
+    area_share,
     at_model_scale,
     draw_batch,
+    iterate_source,
     load_source,
     mpp_from_nuclei,
     random_crop,
@@ -74,16 +76,58 @@ def test_groups_are_never_split(tmp_path):
 
 
 def test_groups_table_names_a_missing_column(tmp_path):
-    (tmp_path / "t.csv").write_text("image,organ\n1,liver\n")
+    # As a spreadsheet writes it, with a byte order mark and files' names.
+    (tmp_path / "t.csv").write_text("\ufeffimage,organ\n1.png,liver\n")
     assert read_groups(tmp_path / "t.csv", "image", "organ") == {"1": "liver"}
     with pytest.raises(DataError, match="no column 'group'; it has image, organ"):
         read_groups(tmp_path / "t.csv", "image", "group")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"image,group\n1\n", "line 2 lacks"), (b"image,group\n1,\xff\n", "not a CSV file in UTF-8")],
+)
+def test_a_damaged_groups_table_is_one_line(tmp_path, content, message):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(DataError, match=f"t.csv: {message}"):
+        read_groups(tmp_path / "t.csv", "image", "group")
+
+
+def test_pixel_size_is_guessed_where_labels_are_huge_numbers():
+    labels = np.zeros((100, 100), np.int32)
+    labels[10:30, 10:30], labels[50:70, 50:70] = 2_000_000_000, 2_100_000_000
+    assert mpp_from_nuclei(labels) == pytest.approx(NUCLEUS_UM / 22.6, rel=0.03)
 
 
 def test_model_scale_keeps_physical_size():
     rgb, mask = at_model_scale(sample(side=100, mpp=0.25), mpp=0.5)
     assert rgb.shape == (50, 50, 3)
     assert mask.shape == (50, 50)
+
+
+@pytest.mark.parametrize("size", [(7, 9), (16, 20), (40, 31), (1, 1)])
+def test_a_mask_is_resampled_by_exact_area(size):
+    mask = np.random.default_rng(0).random((20, 16)) > 0.5
+    width, height = size
+    # Each pixel cut into as many as the other grid has: area is then counting.
+    fine = np.repeat(np.repeat(mask, height, axis=0), width, axis=1)
+    counted = fine.reshape(height, 20, width, 16).mean(axis=(1, 3))
+    np.testing.assert_allclose(area_share(mask, size), counted, atol=1e-12)
+
+
+def test_exactly_half_of_the_area_is_no_nucleus():
+    mask = np.zeros((4, 4), bool)
+    mask[:, 0] = True
+    mask[0, 1] = True
+    halved = Sample("a", "a", np.zeros((4, 4, 3), np.uint8), mask, 0.25, 1.0)
+    np.testing.assert_array_equal(at_model_scale(halved, 0.5)[1], [[True, False], [False, False]])
+
+
+def test_an_image_to_evaluate_is_resampled_only_once(tmp_path):
+    images, masks = blob_folder(tmp_path, 1, side=120)
+    (only,) = iterate_source(Source(images, masks, mpp=0.11), [])
+    assert only.rgb.shape == (120, 120, 3)
+    assert only.mpp == 0.11
 
 
 @pytest.mark.parametrize("side", [40, 96, 300])

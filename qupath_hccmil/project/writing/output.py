@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,38 @@ def finished_file(path: Path) -> Iterator[Path]:
     finally:
         if beside is not None:
             beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def finished_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside `path` to fill; it becomes `path` when the block ends well.
+
+    Missing folders above are made. What `path` was is removed only when the new one is there;
+    after a failure it is as it was and nothing is left beside it.
+
+    Raises
+    ------
+    WriteError
+        The system refuses: no space, no permission, a file of that name.
+    """
+    beside: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        new = beside / "new"
+        new.mkdir()
+        yield new
+        if path.exists():
+            path.rename(beside / "old")
+        new.rename(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WriteError(f"{path}: cannot be written: {reason}; nothing was changed") from error
+    finally:
+        if beside is not None:
+            if (beside / "old").exists() and not path.exists():
+                (beside / "old").rename(path)
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 def make_folder(folder: Path) -> None:
