@@ -52,7 +52,7 @@ class Variant:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-PLAIN = {"name": "mobilenet_unet", "widths": [32, 48, 64]}
+PLAIN = {"name": "mobilenet_unet", "widths": [32, 48, 64], "zoom": 1.0}
 DESIGNS = {
     "U-Net, base 8": Variant({"name": "unet", "base": 8}),
     "U-Net, base 16": Variant({"name": "unet", "base": 16}),

@@ -43,7 +43,7 @@ class MobileNetUNet(nn.Module):
     network, the range of the ImageNet weights.
     """
 
-    def __init__(self, widths: Sequence[int] = (32, 48, 64), zoom: float = 1.0) -> None:
+    def __init__(self, widths: Sequence[int] = (24, 40, 64), zoom: float = 1.5) -> None:
         super().__init__()
         self.zoom = zoom
         if len(widths) != len(_CUTS) - 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -42,6 +43,21 @@ def build_network(architecture: Mapping[str, Any]) -> nn.Module:
         return NETWORKS[name](**arguments)
     except TypeError as error:
         raise DataError(f"architecture {name!r}: {error}") from error
+
+
+def complete(architecture: Mapping[str, Any]) -> dict[str, Any]:
+    """Add what an architecture leaves to its network's defaults, which a later version may change.
+
+    Parameters
+    ----------
+    architecture : mapping
+        As of :func:`build_network`, which has accepted it.
+    """
+    parameters = inspect.signature(NETWORKS[architecture["name"]]).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    content = {**defaults, **architecture}
+    # As JSON gives it back, so that two can be compared.
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in content.items()}
 
 
 def load_nuclei_network(folder: ModelFolder) -> nn.Module:

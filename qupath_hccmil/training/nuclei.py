@@ -35,7 +35,7 @@ from qupath_hccmil.nuclei.data import (
 )
 from qupath_hccmil.nuclei.evaluate import NucleiScores, evaluate, torch_predictor
 from qupath_hccmil.nuclei.mobilenet_unet import MobileNetUNet, start_from_imagenet
-from qupath_hccmil.nuclei.model import build_network, load_nuclei_network
+from qupath_hccmil.nuclei.model import build_network, complete, load_nuclei_network
 from qupath_hccmil.nuclei.train import NucleiSettings, Progress, train
 from qupath_hccmil.slide.geometry import TileGeometry
 from qupath_hccmil.slide.resolution import check_mpp
@@ -260,12 +260,10 @@ def starting_network(
     """
     if start is not None and start.is_dir():
         folder = load_model_folder(start, "nuclei")
-        if architecture not in (None, folder.config.architecture):
-            raise DataError(
-                f"{start}: its network is {folder.config.architecture}, not {architecture}; "
-                "leave one out"
-            )
-        return load_nuclei_network(folder), folder.config.architecture
+        network, own = load_nuclei_network(folder), complete(folder.config.architecture)
+        if architecture is not None and complete(architecture) != own:
+            raise DataError(f"{start}: its network is {own}, not {architecture}; leave one out")
+        return network, own
     architecture = architecture or {"name": "mobilenet_unet"}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -276,7 +274,7 @@ def starting_network(
         rng, geometry = np.random.default_rng(seed), TileGeometry()
         rgb, _ = draw_batch(training, _STATISTICS, geometry.tile_px, geometry.mpp, rng)
         start_from_imagenet(network, start, torch.from_numpy(rgb).permute(0, 3, 1, 2) / 255)
-    return network, architecture
+    return network, complete(architecture)
 
 
 def _groups_and_notes(

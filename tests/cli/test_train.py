@@ -62,7 +62,8 @@ def test_a_nuclei_training_goes_on_from_what_ships_or_starts_anew(cli, tmp_path)
         assert ran.code == 0, ran.err
         config = load_model_folder(tmp_path / out / "model", "nuclei").config
         assert config.training["start"] == start
-        assert config.architecture["name"] == "mobilenet_unet"
+        # Nothing is left to defaults that a later version may change.
+        assert config.architecture.keys() == {"name", "widths", "zoom"}
     ran = cli(
         *("train", "nuclei", images, masks, "--out", tmp_path / "no", "--base", 8),
         *("--design", "mobilenet_unet"),
