@@ -1,8 +1,8 @@
 """The nuclei network that ships: a U-Net whose way down is MobileNetV2, started from ImageNet.
 
 A nucleus measures about ten pixels at the model's resolution, so the way down stops at 1/16. The
-way up ends at half resolution, where four logits become 2×2 pixels (Shi et al. 2016): layers at
-full resolution made OpenVINO a third slower on two CPU cores (92 against 131 tiles/s).
+way up ends at half resolution, where four logits become 2×2 pixels (Shi et al. 2016), since layers
+at full resolution cost the most and add the least.
 """
 
 from __future__ import annotations
@@ -32,15 +32,14 @@ class MobileNetUNet(nn.Module):
     widths : sequence of int
         Channels of the way up at 1/2, 1/4 and 1/8 of the resolution that the network works at.
     zoom : float
-        That resolution over the input's. A nucleus of ten pixels is small for layers that learned
+        That resolution over the input's, 1 or more. A nucleus of ten pixels is small for layers that learned
         from photographs; enlarged, it is told better, at ``zoom²`` times the cost.
 
     Notes
     -----
-    Input ``(n, 3, h, w)`` float, RGB in [0, 1], height and width such that `zoom` times them are
-    multiples of 16; output
-    ``(n, 1, h, w)`` logits, whose sigmoid is the heat map. RGB is scaled to [-1, 1] within the
-    network, the range of the ImageNet weights.
+    Input ``(n, 3, h, w)`` float, RGB in [0, 1], `zoom` times height and width multiples of 16;
+    output ``(n, 1, h, w)`` logits, whose sigmoid is the heat map. RGB is scaled to [-1, 1] within
+    the network, the range of the ImageNet weights.
     """
 
     def __init__(self, widths: Sequence[int] = (24, 40, 64), zoom: float = 1.5) -> None:
@@ -48,6 +47,8 @@ class MobileNetUNet(nn.Module):
         self.zoom = zoom
         if len(widths) != len(_CUTS) - 1:
             raise TypeError(f"widths must be {len(_CUTS) - 1} numbers")
+        if not zoom >= 1:
+            raise TypeError(f"zoom must be 1 or more, and is {zoom}")
         layers = list(torchvision_models().mobilenet_v2(weights=None).features)
         self.encoder = nn.ModuleList(
             nn.Sequential(*layers[start:end])

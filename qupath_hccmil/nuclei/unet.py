@@ -1,8 +1,8 @@
 """The classic nuclei network: a U-Net from RGB to a heat map of nuclei.
 
 Every convolution is followed by batch normalisation, which an inference runtime folds away. The
-decoder goes up by transposed convolutions: OpenVINO ran them 1.6 times as fast as bilinear
-upsampling on two CPU cores (36 against 22 tiles/s at base 16), and they train faster as well.
+decoder goes up by transposed convolutions, which OpenVINO runs faster on a CPU than bilinear
+upsampling.
 """
 
 from __future__ import annotations

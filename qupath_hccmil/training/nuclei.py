@@ -187,9 +187,7 @@ def evaluate_nuclei(
         Default: the model that ships.
     colour : {"luminosity-standardised", "stain-normalised"}
         What the network sees. Scoring shows it RGB normalised by the stains of a whole slide; a
-        field of view is no slide, and one that is all nuclei or all fibres misleads the fit. With
-        every image normalised by itself the pooled Dice of a network like the shipped one was
-        0.763 in place of 0.755 on held-out organs, but 0.816 in place of 0.862 on DSB2018. Where
+        field of view is no slide, and one that is all nuclei or all fibres misleads the fit. Where
         an image's stains can't be fitted, its luminosity is standardised instead.
     groups : Path, optional
         CSV with columns ``image, group``, for figures by group.
