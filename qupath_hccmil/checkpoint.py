@@ -17,17 +17,30 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from qupath_hccmil.errors import DataError, ModelError
+from qupath_hccmil.errors import DataError, ModelError, WriteError
 
 _STATE_KEY = "state"
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON-able state, atomically."""
+    """Write tensors and a JSON-able state, atomically.
+
+    Raises
+    ------
+    WriteError
+        The system refuses; the checkpoint before is still there.
+    """
     beside = path.with_name(path.name + ".part")
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(kept, beside, metadata={_STATE_KEY: json.dumps(state)})
-    os.replace(beside, path)
+    try:
+        save_file(kept, beside, metadata={_STATE_KEY: json.dumps(state)})
+        os.replace(beside, path)
+    except (OSError, SafetensorError) as error:
+        raise WriteError(
+            f"{path}: cannot be written: {error}; make room and run the same again to go on"
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -94,7 +107,7 @@ class TrainingState:
     settings : mapping
         For people who look into the file.
     fingerprint : str
-        Of settings and data: a checkpoint of others is refused.
+        Of settings, data and start: a checkpoint of others is refused.
     """
 
     def __init__(
@@ -150,12 +163,12 @@ class TrainingState:
         Raises
         ------
         DataError
-            It is from a training with other settings or data.
+            It is from a training with other settings, data or start.
         """
         tensors, state = load_checkpoint(path)
         if state.get("fingerprint") != self.fingerprint:
             raise DataError(
-                f"{path}: from a training with other settings or data; "
+                f"{path}: from a training with other settings, data or start; "
                 "use the same, another --out, or remove it"
             )
         for name, network in self._networks.items():

@@ -6,6 +6,8 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from qupath_hccmil.project.writing.output import finished_file
+
 LOG, CURVE = "log.csv", "curve.png"
 
 
@@ -16,15 +18,21 @@ def write_log(out: Path, log: Sequence[Mapping[str, float]], curves: Mapping[str
     ----------
     out : Path
     log : sequence of mapping
-        A row an epoch, each with ``epoch``.
+        A row an epoch, each with ``epoch``. Nothing is written of none.
     curves : mapping of str to str
         Column to its label, for the columns to draw.
     """
-    with (out / LOG).open("w", newline="", encoding="utf-8") as file:
+    if not log:
+        return
+    with (
+        finished_file(out / LOG) as beside,
+        beside.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, fieldnames=list(log[0]))
         writer.writeheader()
         writer.writerows(log)
-    _draw(out / CURVE, log, curves)
+    with finished_file(out / CURVE) as beside:
+        _draw(beside, log, curves)
 
 
 def _draw(path: Path, log: Sequence[Mapping[str, float]], curves: Mapping[str, str]) -> None:

@@ -7,7 +7,8 @@ from qupath_hccmil.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from qupath_hccmil.errors import ModelError
+from qupath_hccmil.errors import ModelError, WriteError
+from tests.no_room import no_file_above
 
 
 def test_tensors_and_state_come_back(tmp_path):
@@ -16,6 +17,15 @@ def test_tensors_and_state_come_back(tmp_path):
     tensors, state = load_checkpoint(path)
     assert tensors["a"].tolist() == [0, 1, 2]
     assert state == {"epoch": 2, "log": [{"loss": 0.1}]}
+    assert [p.name for p in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+def test_no_room_leaves_the_checkpoint_before(tmp_path):
+    path = tmp_path / "c.safetensors"
+    save_checkpoint(path, {"a": torch.arange(3)}, {"epoch": 2})
+    with no_file_above(200), pytest.raises(WriteError, match="make room and run the same again"):
+        save_checkpoint(path, {"a": torch.zeros(10_000)}, {"epoch": 3})
+    assert load_checkpoint(path)[1] == {"epoch": 2}
     assert [p.name for p in tmp_path.iterdir()] == ["c.safetensors"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,7 +140,11 @@ _FIGURES = (
 
 
 def _with_interval(estimate: Estimate) -> str:
-    text = f"{estimate.value:.3f} (95 % interval {estimate.low:.3f}–{estimate.high:.3f})"
+    if math.isnan(estimate.value):
+        return "no value"
+    text = f"{estimate.value:.3f}"
+    if not math.isnan(estimate.low):
+        text += f" (95 % interval {estimate.low:.3f}–{estimate.high:.3f})"
     if estimate.undefined:
         text += f", {estimate.undefined} bootstrap samples without a value left out"
     return text

@@ -87,6 +87,10 @@ def run(arguments: Sequence[str]) -> int:
         return exit_codes.DONE
     except HccMilError as error:
         return _report(str(error), debug)
+    except OSError as error:
+        # No space, no permission: the system's own words, and of which file.
+        where = f"{error.filename}: " if error.filename else ""
+        return _report(f"{where}{error.strerror or error}", debug)
     except Exception as error:
         detail = f"{type(error).__name__}: {error}".splitlines()[0]
         return _report(f"unexpected {detail} (run again with --debug and report it)", debug)

@@ -132,7 +132,10 @@ _TILING = (
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 _METHOD = (
-    click.option("--power", "p", type=_POSITIVE, help="Of the generalised mean; default 3."),
+    # Below 1 the gradient of a logit at 0 is infinite.
+    click.option(
+        "--power", "p", type=click.FloatRange(min=1), help="Of the generalised mean; default 3."
+    ),
     click.option(
         "--threshold",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),

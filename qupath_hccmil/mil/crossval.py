@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from qupath_hccmil.mil.network import TileNetwork
 from qupath_hccmil.mil.splits import split_patients, stratified_folds
 from qupath_hccmil.mil.train import CHECKPOINT, MilSettings, Progress, train
 from qupath_hccmil.model_folder import file_sha256
+from qupath_hccmil.project.writing.output import finished_file
 
 FOLDS, PREDICTIONS = "folds", "predictions.csv"
 _SCORES = "scores.json"
@@ -107,6 +107,7 @@ def cross_validate(
     repeats: int = 1000,
     progress: Progress | None = None,
     device: torch.device = _CPU,
+    origin: str = "",
 ) -> CrossValidation:
     """Train a network for each fold on the other patients, and score the fold with it.
 
@@ -131,6 +132,8 @@ def cross_validate(
     progress : callable, optional
         As of :func:`train`, with ``fold`` in each row.
     device : torch.device
+    origin : str
+        As of :func:`train`.
 
     Raises
     ------
@@ -152,6 +155,7 @@ def cross_validate(
             settings,
             _numbered(progress, number),
             device,
+            origin,
         )
         wanted = [bags[patient] for patient in [*choosing, *held_out]]
         scores = _scores(folder, result.network, wanted, settings)
@@ -198,8 +202,7 @@ def write_predictions(
         "patient", "fold", "label", "time", "event", "tiles", "logit", "temperature", "r",
         "threshold", "group",
     )  # fmt: skip
-    beside = path.with_name(path.name + ".part")
-    with beside.open("w", newline="", encoding="utf-8") as file:
+    with finished_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         for one in sorted(patients, key=lambda p: p.score.patient):
@@ -211,7 +214,6 @@ def write_predictions(
                 [score.patient, one.fold, label, time, event, score.tiles, score.logit,
                  decision.temperature, score.risk, decision.threshold, group]
             )  # fmt: skip
-    os.replace(beside, path)
 
 
 def _numbered(progress: Progress | None, fold: int) -> Progress | None:
@@ -236,8 +238,7 @@ def _scores(
         score_bag(bag, predict, settings.p, settings.validation_tiles, settings.seed)
         for bag in bags
     ]
-    beside = path.with_name(path.name + ".part")
     content = {"checkpoint": made_by, "scores": [asdict(score) for score in scores]}
-    beside.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(beside, path)
+    with finished_file(path) as beside:
+        beside.write_text(json.dumps(content), encoding="utf-8")
     return {score.patient: score for score in scores}

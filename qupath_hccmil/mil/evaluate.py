@@ -87,7 +87,7 @@ class RiskScores:
 
     def as_dict(self) -> dict[str, Any]:
         """All figures as JSON-able values; None where there is none."""
-        content: dict[str, Any] = _without_nan(asdict(self))
+        content: dict[str, Any] = without_nan(asdict(self))
         return content
 
 
@@ -228,10 +228,10 @@ def judge(
     )
 
 
-def _without_nan(content: Any) -> Any:
-    """JSON has no NaN."""
+def without_nan(content: Any) -> Any:
+    """Dicts and lists with None for every NaN and infinity, which JSON has not."""
     if isinstance(content, dict):
-        return {key: _without_nan(value) for key, value in content.items()}
+        return {key: without_nan(value) for key, value in content.items()}
     if isinstance(content, list):
-        return [_without_nan(value) for value in content]
+        return [without_nan(value) for value in content]
     return None if isinstance(content, float) and not np.isfinite(content) else content

@@ -113,6 +113,7 @@ def train(
     settings: MilSettings,
     progress: Progress | None = None,
     device: torch.device = _CPU,
+    origin: str = "",
 ) -> MilTraining:
     """Train a tile network from the outcomes of bags.
 
@@ -132,6 +133,8 @@ def train(
         Given each epoch's row of the log, and for each bag ``epoch``, ``bag`` and ``loss``.
     device : torch.device
         The network ends there. On CUDA it trains in mixed precision.
+    origin : str
+        Says what `network` is and starts from: a checkpoint of another is refused.
 
     Returns
     -------
@@ -156,10 +159,12 @@ def train(
     """
     _check(training, validation, labels)
     out.mkdir(parents=True, exist_ok=True)
-    fingerprint = _fingerprint(training, validation, labels, settings)
+    fingerprint = _fingerprint(training, validation, labels, settings, origin)
     run = _Run(network, settings, fingerprint, device)
     if (out / CHECKPOINT).exists():
         run.load(out / CHECKPOINT)
+        # A kill may have come between the checkpoint and the log.
+        write_log(out, run.log, _CURVES)
     while run.goes_on:
         loss = run.train_epoch(training, labels, out / CHECKPOINT, progress)
         row = {
@@ -329,13 +334,16 @@ def _fingerprint(
     validation: Sequence[Bag],
     labels: Mapping[str, int],
     settings: MilSettings,
+    origin: str,
 ) -> str:
     # More epochs, or more patience, go on from fewer: nothing that came before depends on them.
     fixed: dict[str, Any] = asdict(settings)
     del fixed["epochs"], fixed["patience"]
-    content = {
+    content: dict[str, Any] = {
         "settings": fixed,
         "training": [(bag.patient, len(bag), labels[bag.patient]) for bag in training],
         "validation": [(bag.patient, len(bag), labels[bag.patient]) for bag in validation],
     }
+    if origin:
+        content["origin"] = origin
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 from qupath_hccmil.checkpoint import TrainingState
+from qupath_hccmil.errors import DataError
 from qupath_hccmil.nuclei.data import Sample, draw_batch
 from qupath_hccmil.nuclei.evaluate import evaluate, torch_predictor
 from qupath_hccmil.nuclei.loss import heat_map_loss
@@ -87,6 +89,7 @@ def train(
     settings: NucleiSettings,
     progress: Progress | None = None,
     device: torch.device = _CPU,
+    origin: str = "",
 ) -> NucleiTraining:
     """Train a nuclei network.
 
@@ -104,6 +107,8 @@ def train(
         Given each epoch's row of the log, and every 10 steps ``epoch``, ``step`` and ``loss``.
     device : torch.device
         The networks end there. On CUDA they train in mixed precision.
+    origin : str
+        Says what `network` is and starts from: a checkpoint of another is refused.
 
     Returns
     -------
@@ -112,7 +117,7 @@ def train(
     Raises
     ------
     DataError
-        `out` holds a checkpoint of other settings or images.
+        `out` holds a checkpoint of other settings, images or start; the training diverges.
 
     Notes
     -----
@@ -121,9 +126,11 @@ def train(
     uninterrupted one.
     """
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(network, settings, _fingerprint(training, validation, settings), device)
+    run = _Run(network, settings, _fingerprint(training, validation, settings, origin), device)
     if (out / CHECKPOINT).exists():
         run.load(out / CHECKPOINT)
+        # A kill may have come between the checkpoint and the log.
+        write_log(out, run.log, _CURVES)
     while run.epoch < settings.epochs:
         loss = run.train_epoch(training, progress)
         scores = evaluate(validation, torch_predictor(run.average))
@@ -184,6 +191,11 @@ class _Run(TrainingState):
         for step in range(s.steps):
             rgb, mask = draw_batch(samples, s.batch, s.crop, mpp, rng)
             losses.append(self._step(rgb, mask, self.epoch * s.steps + step))
+            if not math.isfinite(losses[-1]):
+                raise DataError(
+                    f"the loss is {losses[-1]} in epoch {self.epoch + 1}: the training has "
+                    "diverged; lower the learning rate or start from another model"
+                )
             if progress and (step + 1) % 10 == 0:
                 progress({"epoch": self.epoch + 1, "step": step + 1, "loss": losses[-1]})
         self.epoch += 1
@@ -224,11 +236,16 @@ class _Run(TrainingState):
 
 
 def _fingerprint(
-    training: Sequence[Sample], validation: Sequence[Sample], settings: NucleiSettings
+    training: Sequence[Sample],
+    validation: Sequence[Sample],
+    settings: NucleiSettings,
+    origin: str,
 ) -> str:
     content: dict[str, Any] = {
         "settings": asdict(settings),
         "training": [(s.name, s.mpp, s.weight) for s in training],
         "validation": [(s.name, s.mpp) for s in validation],
     }
+    if origin:
+        content["origin"] = origin
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

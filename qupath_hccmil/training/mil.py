@@ -30,16 +30,18 @@ from qupath_hccmil.mil.evaluate import (
     torch_tile_predictor,
 )
 from qupath_hccmil.mil.network import TileNetwork, imagenet_network, load_tile_network
-from qupath_hccmil.mil.splits import split_patients
+from qupath_hccmil.mil.splits import split_patients, stratified_folds
 from qupath_hccmil.mil.train import MilSettings, Progress, train
 from qupath_hccmil.model_folder import (
     DataUse,
     ModelConfig,
     ModelFolder,
     RiskConfig,
+    check_new_model,
     default_model_dir,
     load_model_folder,
     save_model_folder,
+    weights_identity,
 )
 from qupath_hccmil.project.writing.output import make_folder
 from qupath_hccmil.stain.reference import default_reference
@@ -172,10 +174,13 @@ def train_mil(
     make_folder(out)
     where = training_device(device)
     table = read_clinical(clinical, columns)
+    _check_outcomes(table.cohort, folds, clinical)
     nuclei_folder = load_model_folder(nuclei or default_model_dir("nuclei"), "nuclei")
     start = start or default_model_dir("mil")
     network = _starting_network(start, settings.seed)
     config = _config(name, source, settings, nuclei_folder)
+    check_new_model(out / MODEL, config)
+    origin = weights_identity(start)
     cohort = table.cohort
     found = find_bags(
         source, out / BAGS, table, cohort.labels.keys(), tiling or Tiling(), nuclei_folder, config,
@@ -195,7 +200,7 @@ def train_mil(
         validated = cross_validate(
             lambda: _starting_network(start, settings.seed),
             found.bags, used, out, settings, folds,
-            share=share, rule=rule, progress=progress, device=where,
+            share=share, rule=rule, progress=progress, device=where, origin=origin,
         )  # fmt: skip
         write_predictions(out / PREDICTIONS, validated.patients, used, cohort.follow_up)
     training, choosing = split_patients(used, share, settings.seed)
@@ -208,6 +213,7 @@ def train_mil(
         settings,
         progress,
         where,
+        origin,
     )
     plain = _scores(found.bags, choosing, result.network, settings)
     decision = _decision(plain, validated, used, rule, settings)
@@ -216,7 +222,7 @@ def train_mil(
     config = replace(
         config,
         metrics=_metrics(scores, validated),
-        training={**config.training, "start": start.name},
+        training={**config.training, "start": start.resolve().name},
     )
     good = sum(used.values())
     card = model_card(config, f"{good} good, {len(used) - good} poor", scores, validated)
@@ -224,14 +230,28 @@ def train_mil(
     return MilModel(folder, choices, scores, validated)
 
 
+def _check_outcomes(cohort: Cohort, folds: int, clinical: Path) -> None:
+    """Refuse a table that can't be split, before hours of tiles are prepared for it."""
+    good = sum(cohort.labels.values())
+    if min(good, len(cohort.labels) - good) < 2:
+        raise DataError(
+            f"{clinical}: {cohort.summary()}; training needs 2 patients of each outcome at least, "
+            "one to train on and one to choose the epoch by"
+        )
+    if folds:
+        stratified_folds(cohort.labels, folds, seed=0)
+
+
 def _config(name: str, source: Path, settings: MilSettings, nuclei: ModelFolder) -> ModelConfig:
+    # The source may be given as "." or "..".
+    data = source.resolve().name or str(source)
     return ModelConfig(
         kind="mil",
         name=name,
         version="1",
         architecture={"name": "mobilenet_v2"},
         stain_reference=default_reference().to_dict(),
-        data=(DataUse(source.name, "the user's own", source.name, "slides and outcomes"),),
+        data=(DataUse(data, "the user's own", data, "slides and outcomes"),),
         risk=RiskConfig(settings.p, settings.threshold, LABEL, False, nuclei.reference),
     )
 

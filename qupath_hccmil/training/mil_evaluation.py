@@ -23,11 +23,12 @@ from qupath_hccmil.mil.evaluate import (
     judge,
     score_bag,
     torch_tile_predictor,
+    without_nan,
 )
 from qupath_hccmil.mil.metrics import Estimate, bootstrap
 from qupath_hccmil.mil.network import load_tile_network
 from qupath_hccmil.model_folder import RiskConfig, default_model_dir, load_model_folder
-from qupath_hccmil.project.writing.output import make_folder
+from qupath_hccmil.project.writing.output import finished_file, make_folder
 from qupath_hccmil.scoring.wording import SURROGATE
 from qupath_hccmil.tables.reading import SUFFIXES
 from qupath_hccmil.tables.scores import read_scores
@@ -73,7 +74,7 @@ class MilEvaluation:
         """All figures as JSON-able values."""
         return {
             **self.scores.as_dict(),
-            "c_index": None if self.c_index is None else asdict(self.c_index),
+            "c_index": None if self.c_index is None else without_nan(asdict(self.c_index)),
             "followed": self.followed,
             "threshold": self.threshold,
             "excluded": dict(self.cohort.excluded),
@@ -137,6 +138,11 @@ def evaluate_mil(
     if missing:
         some = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
         notes.append(f"{len(missing)} patients of the table have no score: {some}")
+    if not known & cohort.labels.keys():
+        raise DataError(
+            f"{clinical}: none of the {len(known)} patients that have a score has a distinct "
+            f"outcome: {cohort.summary()}"
+        )
     c_index, followed = _c_index(patients, cohort, repeats, seed)
     return MilEvaluation(
         patients=patients,
@@ -164,9 +170,11 @@ def write_evaluation(out: Path, evaluation: MilEvaluation) -> None:
     groups = evaluation.scores.calibration
     head = [field.name for field in fields(CalibrationGroup)]
     _write(out / CALIBRATION, head, [[getattr(group, name) for name in head] for group in groups])
-    draw_calibration(out / FIGURE, evaluation.scores)
+    with finished_file(out / FIGURE) as beside:
+        draw_calibration(beside, evaluation.scores)
     content = json.dumps(evaluation.as_dict(), indent=2, allow_nan=False) + "\n"
-    (out / RECORD).write_text(content, encoding="utf-8")
+    with finished_file(out / RECORD) as beside:
+        beside.write_text(content, encoding="utf-8")
 
 
 def _from_bags(
@@ -246,7 +254,7 @@ def _c_index(
 
 
 def _write(path: Path, head: list[str], rows: list[list[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with finished_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(head)
         writer.writerows(rows)

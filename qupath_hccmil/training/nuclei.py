@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from qupath_hccmil.model_folder import (
     DataUse,
     ModelConfig,
     ModelFolder,
+    check_new_model,
     default_model_dir,
     load_model_folder,
     save_model_folder,
+    weights_identity,
 )
 from qupath_hccmil.nuclei.data import (
     NUCLEUS_UM,
@@ -37,6 +40,7 @@ from qupath_hccmil.nuclei.evaluate import NucleiScores, evaluate, torch_predicto
 from qupath_hccmil.nuclei.mobilenet_unet import MobileNetUNet, start_from_imagenet
 from qupath_hccmil.nuclei.model import build_network, complete, load_nuclei_network
 from qupath_hccmil.nuclei.train import NucleiSettings, Progress, train
+from qupath_hccmil.project.writing.output import make_folder
 from qupath_hccmil.slide.geometry import TileGeometry
 from qupath_hccmil.slide.resolution import check_mpp
 from qupath_hccmil.stain.reference import default_reference
@@ -128,6 +132,7 @@ def train_nuclei(
         See `load_source`, `split_groups` and `train`.
     """
     settings = settings or NucleiSettings()
+    make_folder(out)
     table, notes = _groups_and_notes(images, mpp, groups)
     samples, unused = load_source(Source(images, masks, mpp, table))
     notes += [*unused, *_without_group(groups, table, [sample.name for sample in samples])]
@@ -140,29 +145,34 @@ def train_nuclei(
         start = default_model_dir("nuclei")
     network, architecture = starting_network(architecture, start, training, settings.seed)
     where = training_device(device)
-    result = train(network, training, validation, out, settings, progress, where)
-    scores = evaluate(validation, torch_predictor(result.model))
+    # The folder may be given as "." or "..".
+    data = images.resolve().name or str(images)
     config = ModelConfig(
         kind="nuclei",
         name=name,
         version="1",
         architecture=dict(architecture),
         stain_reference=default_reference().to_dict(),
-        data=(DataUse(images.name, "the user's own", str(images.name), "images and masks"),),
+        data=(DataUse(data, "the user's own", data, "images and masks"),),
         training={
             **asdict(settings),
-            "start": start.name if start else "random weights",
-            "best_epoch": result.epoch,
+            "start": start.resolve().name if start else "random weights",
             "images": len(training),
         },
+    )
+    check_new_model(out / MODEL, config)
+    origin = f"{json.dumps(config.architecture)} {weights_identity(start) if start else ''}"
+    result = train(network, training, validation, out, settings, progress, where, origin)
+    scores = evaluate(validation, torch_predictor(result.model))
+    config = replace(
+        config,
+        training={**config.training, "best_epoch": result.epoch},
         metrics={
             "held_out_dice_pooled": scores.dice_pooled,
             "held_out_dice_mean": scores.dice_mean,
         },
     )
-    card = _CARD.format(
-        name=name, images=images.name, count=len(validation), dice=scores.dice_pooled
-    )
+    card = _CARD.format(name=name, images=data, count=len(validation), dice=scores.dice_pooled)
     folder = save_model_folder(out / MODEL, config, result.model.state_dict(), card)
     return NucleiModel(folder, scores, notes)
 

@@ -7,6 +7,7 @@ from PIL import Image
 
 from qupath_hccmil.model_folder import load_model_folder
 from tests.blobs import blob_folder, blob_image
+from tests.no_room import no_file_above
 
 
 def test_a_nuclei_model_is_trained_and_evaluated(cli, tmp_path):
@@ -70,6 +71,38 @@ def test_a_nuclei_training_goes_on_from_what_ships_or_starts_anew(cli, tmp_path)
     )
     assert ran.code == 2
     assert "--base is of a unet" in ran.err
+
+
+def test_figures_without_interval_or_value_are_not_called_nan(cli, tmp_path):
+    (tmp_path / "s.csv").write_text("patient,risk,threshold\na,0.2,0.5\nb,0.7,0.5\n")
+    (tmp_path / "c.csv").write_text("patient,label\na,good\nb,good\n")
+    ran = cli("evaluate", "mil", tmp_path / "s.csv", tmp_path / "c.csv", "--bootstrap", 0)
+    assert ran.code == 0, ran.err
+    assert "auc: no value" in ran.out
+    assert "accuracy: 0.500\n" in ran.out
+    assert "nan" not in ran.out
+
+
+def test_a_full_disk_is_the_systems_own_words(cli, tmp_path):
+    (tmp_path / "s.csv").write_text("patient,risk,threshold\na,0.2,0.5\nb,0.7,0.5\n")
+    (tmp_path / "c.csv").write_text("patient,label\na,good\nb,poor\nc,good\nd,poor\n")
+    out = tmp_path / "out"
+    with no_file_above(10):
+        ran = cli("evaluate", "mil", tmp_path / "s.csv", tmp_path / "c.csv", "--out", out)
+    assert ran.code == 1
+    assert "scores.csv: cannot be written: File too large" in ran.err
+    assert list(out.iterdir()) == []
+    bags = tmp_path / "bags"
+    for patient in "abcd":
+        (bags / patient).mkdir(parents=True)
+        Image.fromarray(blob_image(0, side=224, count=40)[0]).save(bags / patient / "1.png")
+    with no_file_above(20_000):
+        ran = cli(
+            *("train", "mil", bags, tmp_path / "c.csv", "--out", out, "--mpp", 0.571, "--quiet")
+        )
+    assert ran.code == 1
+    assert ran.err == "Error: File too large\n"
+    assert not list(out.rglob("*.part"))
 
 
 def test_a_risk_model_is_trained_and_evaluated(cli, tmp_path):

@@ -192,5 +192,5 @@ def test_more_epochs_go_on_from_fewer(tmp_path):
 def test_does_not_go_on_from_another_training(tmp_path):
     short = replace(SETTINGS, epochs=1)
     train(network(), TRAINING[:2], VALIDATION, LABELS, tmp_path, short)
-    with pytest.raises(DataError, match="other settings or data"):
+    with pytest.raises(DataError, match="other settings, data or start"):
         train(network(), TRAINING[:4], VALIDATION, LABELS, tmp_path, short)

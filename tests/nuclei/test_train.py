@@ -66,8 +66,26 @@ def test_a_killed_training_ends_like_an_uninterrupted_one(tmp_path, killed_at):
 def test_does_not_go_on_from_another_training(tmp_path):
     short = replace(SETTINGS, epochs=1, steps=1)
     train(network(), TRAINING, VALIDATION, tmp_path, short)
-    with pytest.raises(DataError, match="other settings or data"):
+    with pytest.raises(DataError, match="other settings, data or start"):
         train(network(), TRAINING, VALIDATION, tmp_path, replace(short, seed=1))
+    with pytest.raises(DataError, match="other settings, data or start"):
+        train(network(), TRAINING, VALIDATION, tmp_path, short, origin="another network")
+
+
+def test_a_log_that_a_kill_cut_off_is_written_again(tmp_path):
+    short = replace(SETTINGS, epochs=1, steps=1)
+    train(network(), TRAINING, VALIDATION, tmp_path, short)
+    whole = (tmp_path / "log.csv").read_bytes()
+    (tmp_path / "log.csv").write_bytes(whole[:20])
+    train(network(), TRAINING, VALIDATION, tmp_path, short)
+    assert (tmp_path / "log.csv").read_bytes() == whole
+
+
+def test_a_diverged_training_says_so(tmp_path):
+    broken = network()
+    torch.nn.init.constant_(broken.head.weight, float("nan"))
+    with pytest.raises(DataError, match="loss is nan in epoch 1"):
+        train(broken, TRAINING, VALIDATION, tmp_path, SETTINGS)
 
 
 def test_learning_rate_rises_then_falls():

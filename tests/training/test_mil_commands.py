@@ -111,6 +111,25 @@ def test_bags_prepared_otherwise_are_refused(cohort, models):
         )
 
 
+@pytest.mark.parametrize(
+    ("labels", "folds", "message"),
+    [
+        ("good good good", 0, r"3 good, 0 poor, .*needs 2 patients of each outcome"),
+        ("good good poor", 0, r"2 good, 1 poor, .*needs 2 patients of each outcome"),
+        ("good good poor poor", 2, "2 patients of poor outcome are too few for 2 folds"),
+    ],
+)
+def test_a_table_that_cannot_be_split_is_refused_before_tiles_are_prepared(
+    tmp_path, labels, folds, message
+):
+    table = tmp_path / "labels.csv"
+    rows = [f"p{number},{label}" for number, label in enumerate(labels.split())]
+    table.write_text("\n".join(["patient,label", *rows]))
+    with pytest.raises(DataError, match=message):
+        train_mil(tmp_path, table, tmp_path / "out", folds=folds)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 @pytest.mark.parametrize(("side", "tiles"), [(100, 1), (224, 1), (225, 4), (500, 9)])
 def test_tiles_cover_a_field(side, tiles):
     rgb = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)

@@ -81,6 +81,23 @@ def test_one_outcome_has_no_auc_and_json_stays_json(tmp_path):
     write_evaluation(tmp_path / "out", found)
 
 
+def test_without_bootstrap_there_are_no_intervals_and_json_stays_json(tables, tmp_path):
+    scores, clinical, *_ = tables
+    columns = ClinicalColumns(time="time_years")
+    found = evaluate_mil(scores, clinical, columns=columns, repeats=0)
+    content = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert content["c_index"]["value"] == pytest.approx(found.c_index.value)
+    assert content["c_index"]["low"] is None
+    write_evaluation(tmp_path / "out", found)
+
+
+def test_follow_up_without_a_distinct_outcome_is_said_so(tmp_path):
+    (tmp_path / "s.csv").write_text("patient,risk,threshold\na,0.2,0.5\nb,0.7,0.5\n")
+    (tmp_path / "c.csv").write_text("patient,time,event\na,2,0\nb,3,1\n")
+    with pytest.raises(DataError, match=r"none of the 2 patients .* a distinct outcome: 0 good"):
+        evaluate_mil(tmp_path / "s.csv", tmp_path / "c.csv")
+
+
 def test_degenerate_bootstrap_samples_are_counted(tmp_path):
     (tmp_path / "s.csv").write_text("patient,risk,threshold\na,0.2,0.5\nb,0.7,0.5\nc,0.1,0.5\n")
     (tmp_path / "c.csv").write_text("patient,label\na,good\nb,poor\nc,good\n")

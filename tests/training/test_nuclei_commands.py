@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from qupath_hccmil.errors import DataError
+from qupath_hccmil.errors import DataError, ModelError
 from qupath_hccmil.model_folder import load_model_folder
 from qupath_hccmil.nuclei.model import load_nuclei_network
 from qupath_hccmil.nuclei.train import NucleiSettings
@@ -79,6 +81,40 @@ def test_without_groups_it_says_that_the_figure_flatters(tmp_path):
     settings = NucleiSettings(epochs=1, steps=1, batch=2, crop=32)
     model = train_nuclei(images, masks, tmp_path / "out", architecture=TINY, settings=settings)
     assert any("flatters" in note for note in model.notes)
+
+
+def test_another_network_or_start_does_not_go_on_from_a_training(trained):
+    folder, _ = trained
+    arguments = {
+        "mpp": 0.571, "groups": folder / "groups.csv", "held_out": ["organ 1"],
+        "settings": SETTINGS,
+    }  # fmt: skip
+    for other in (
+        {"architecture": {**TINY, "base": 8}},
+        {"start": folder / "out" / "model"},
+    ):
+        with pytest.raises(DataError, match="other settings, data or start"):
+            train_nuclei(
+                folder / "train" / "images", folder / "train" / "masks", folder / "out",
+                **arguments, **other,
+            )  # fmt: skip
+
+
+def test_a_name_that_no_model_may_have_is_refused_before_training(tmp_path):
+    images, masks = blob_folder(tmp_path / "data", 3, side=80)
+    with pytest.raises(ModelError, match="my model"):
+        train_nuclei(images, masks, tmp_path / "out", mpp=0.5, architecture=TINY, name="my model")
+    assert not (tmp_path / "out" / "checkpoint.safetensors").exists()
+
+
+def test_the_folder_of_images_may_be_where_the_user_is(tmp_path, monkeypatch):
+    images, masks = blob_folder(tmp_path / "data", 3, side=80)
+    monkeypatch.chdir(images)
+    settings = NucleiSettings(epochs=1, steps=1, batch=2, crop=32)
+    model = train_nuclei(
+        Path(), masks, tmp_path / "out", mpp=0.5, architecture=TINY, settings=settings
+    )
+    assert model.folder.config.data[0].name == "images"
 
 
 def test_bad_folders_are_refused(tmp_path):
