@@ -2,7 +2,7 @@
 
     python scripts/surrogate_ablations.py DATA NUCLEI_MODEL OUT [--threads N]
 
-Every variant is trained like the shipped risk model, but for fewer passes on every second of its
+Every variant is trained like the shipped risk model, but for fewer passes on every third of its
 simulated patients, and judged on the test organs. What OUT holds already isn't trained again.
 Writes OUT/ablations.json and ablations.md.
 """
@@ -91,7 +91,7 @@ def train_variant(
         return dict(json.loads(done.read_text(encoding="utf-8")))
     settings = replace(SETTINGS, epochs=EPOCHS, **variant.settings)
     training, choosing = (
-        variant.bags(sides["training"].bags[::2]),
+        variant.bags(sides["training"].bags[::3]),
         variant.judged(sides["choosing"].bags),
     )
     labels = {patient: label for side in sides.values() for patient, label in side.labels.items()}

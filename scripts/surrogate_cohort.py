@@ -47,7 +47,7 @@ from qupath_hccmil.stain.vahadane import Normalizer
 
 TILES_PER_ORGAN = {"training": 60, "choosing": 20, "test": 100}
 TILES_PER_PATIENT = 32
-PATIENTS = {"training": 1000, "choosing": 150, "test": 250}
+PATIENTS = {"training": 700, "choosing": 120, "test": 250}
 # Of a tile, of each of its fields, and how unlike the fields are (standard deviation of the log).
 ENLARGED = (0.8, 1.3)
 ENLARGED_AT_MOST = (0.7, 1.5)
@@ -56,7 +56,7 @@ SEEDS = {"training": 1, "choosing": 2, "test": 3}
 # A step of the published training has 100 tiles and there are many passes; this one is for a
 # laptop. With its few tiles a step the published rate, 1e-4, swings between certainties.
 SETTINGS = MilSettings(
-    learning_rate=3e-5, epochs=4, halve_every=2, tiles=8, validation_tiles=8, patience=None
+    learning_rate=3e-5, epochs=3, halve_every=2, tiles=8, validation_tiles=8, patience=None
 )
 
 
