@@ -69,7 +69,6 @@ UNTRAINED = {"U-Net, base 32": {"name": "unet", "base": 32}}
 RECIPES = {
     "Dice loss alone": Variant(PLAIN, True, settings={"cross_entropy": 0.0}),
     "Dice loss and focal loss": Variant(PLAIN, True, settings={"focus": 2.0}),
-    "no stain-normalised images": Variant(PLAIN, True, normalised=0.0),
 }
 
 

@@ -17,10 +17,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from surrogate_cohort import SETTINGS, Side, pool_logits, simulated_cohort, tile_figures
+from surrogate_cohort import (
+    SETTINGS,
+    Side,
+    patient_scores,
+    pool_logits,
+    simulated_cohort,
+    tile_figures,
+)
 
 from qupath_hccmil.mil.bags import Bag
-from qupath_hccmil.mil.evaluate import evaluate, torch_tile_predictor
+from qupath_hccmil.mil.evaluate import judge, torch_tile_predictor
 from qupath_hccmil.mil.network import imagenet_network
 from qupath_hccmil.mil.surrogate import HazardScale, PooledBag
 from qupath_hccmil.mil.train import train
@@ -53,21 +60,17 @@ class WithoutHeatMap:
 
 @dataclass(frozen=True)
 class Variant:
-    """What is changed."""
+    """What is changed: settings, the bags of the training, what the network sees."""
 
     settings: Mapping[str, Any]
-    bags: Callable[[Sequence[PooledBag]], Sequence[Bag]] = list
-    judged: Callable[[Sequence[PooledBag]], Sequence[Bag]] = list
+    bags: Callable[[Sequence[Bag]], Sequence[Bag]] = list
+    seen: Callable[[Bag], Bag] = lambda bag: bag
 
 
-def without_heat_map(bags: Sequence[PooledBag]) -> list[Bag]:
-    return [WithoutHeatMap(bag) for bag in bags]
-
-
-def single_tiles(bags: Sequence[PooledBag]) -> list[Bag]:
+def single_tiles(bags: Sequence[Bag]) -> list[Bag]:
     """As many tiles as an epoch draws, each a bag of its own with its patient's label."""
     return [
-        PooledBag(f"{bag.patient}/{number}", bag.pool, bag.indices[number : number + 1])
+        PooledBag(f"{bag.patient}/{number}", bag, np.array([number]))
         for bag in bags
         for number in range(SETTINGS.tiles)
     ]
@@ -75,10 +78,10 @@ def single_tiles(bags: Sequence[PooledBag]) -> list[Bag]:
 
 VARIANTS = {
     "as the shipped one": Variant({}),
-    "without the nuclei channel": Variant({}, without_heat_map, without_heat_map),
+    "without the nuclei channel": Variant({}, seen=WithoutHeatMap),
     "mean (p = 1) in place of p = 3": Variant({"p": 1.0}),
     f"near the maximum (p = {NEAR_MAXIMUM:.0f})": Variant({"p": NEAR_MAXIMUM}),
-    "tiles trained one by one on their patient's label": Variant({}, single_tiles),
+    "tiles trained one by one on their patient's label": Variant({}, bags=single_tiles),
 }
 
 
@@ -90,22 +93,21 @@ def train_variant(
     if done.exists():
         return dict(json.loads(done.read_text(encoding="utf-8")))
     settings = replace(SETTINGS, epochs=EPOCHS, **variant.settings)
-    training, choosing = (
-        variant.bags(sides["training"].bags[::3]),
-        variant.judged(sides["choosing"].bags),
-    )
+    training = variant.bags([variant.seen(bag) for bag in sides["training"].bags[::3]])
+    choosing = [variant.seen(bag) for bag in sides["choosing"].bags]
     labels = {patient: label for side in sides.values() for patient, label in side.labels.items()}
     labels |= {bag.patient: labels[bag.patient.split("/")[0]] for bag in training}
     network = imagenet_network(weights, settings.seed)
     result = train(network, training, choosing, labels, out, settings)
-    predict = torch_tile_predictor(result.network)
-    bags = variant.judged(sides["test"].bags)
-    test = evaluate(bags, labels, predict, settings.p, tiles=SETTINGS.validation_tiles)
+    side = sides["test"]
+    pool = replace(side.pool, bag=variant.seen(side.pool.bag))
+    logits = pool_logits(torch_tile_predictor(result.network), pool)
+    test = judge(patient_scores(logits, side.patients, settings.p), side.labels)
     figures = {
         "auc": asdict(test.auc),
         "accuracy": asdict(test.accuracy),
         "best_epoch": result.epoch,
-        "tiles": tile_figures(pool_logits(predict, sides["test"].pool), sides["test"].pool, scale),
+        "tiles": tile_figures(logits, pool, scale),
     }
     done.write_text(json.dumps(figures, indent=1), encoding="utf-8")
     return figures

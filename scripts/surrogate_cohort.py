@@ -19,7 +19,7 @@ from pandas import DataFrame
 from scipy.stats import spearmanr
 
 from qupath_hccmil.concordance import concordance
-from qupath_hccmil.mil.aggregation import is_high_risk
+from qupath_hccmil.mil.aggregation import is_high_risk, risk, slide_logit
 from qupath_hccmil.mil.bags import StoredBag, chunks, write_bag
 from qupath_hccmil.mil.cohort import outcome
 from qupath_hccmil.mil.evaluate import BagScore, TilePredictor
@@ -216,6 +216,17 @@ def pool_logits(predict: TilePredictor, pool: Pool) -> NDArray[np.float64]:
     """Logit of every tile of a pool."""
     parts = chunks(np.arange(len(pool.bag)), 16)
     return np.concatenate([predict(pool.bag.read(part)) for part in parts]).astype(np.float64)
+
+
+def patient_scores(
+    logits: NDArray[np.float64], patients: Sequence[SimulatedPatient], p: float
+) -> list[BagScore]:
+    """Score patients from the logits of the pool that their tiles are of."""
+    slides = [slide_logit(logits[patient.bag.indices], p) for patient in patients]
+    return [
+        BagScore(patient.bag.patient, len(patient.bag), logit, float(risk(logit)))
+        for patient, logit in zip(patients, slides, strict=True)
+    ]
 
 
 def tile_figures(logits: NDArray[np.float64], pool: Pool, scale: HazardScale) -> dict[str, Any]:

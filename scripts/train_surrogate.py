@@ -24,6 +24,7 @@ from surrogate_cohort import (
     TILES_PER_PATIENT,
     Side,
     follow_up_figures,
+    patient_scores,
     pool_logits,
     simulated_cohort,
     tile_figures,
@@ -31,7 +32,7 @@ from surrogate_cohort import (
 
 from qupath_hccmil.mil.aggregation import good_outcome_probability, risk, slide_logit
 from qupath_hccmil.mil.decision import DecisionRule, decide
-from qupath_hccmil.mil.evaluate import BagScore, TilePredictor, judge, torch_tile_predictor
+from qupath_hccmil.mil.evaluate import TilePredictor, judge, torch_tile_predictor
 from qupath_hccmil.mil.metrics import cross_entropy
 from qupath_hccmil.mil.network import imagenet_network
 from qupath_hccmil.mil.surrogate import EFFECTS
@@ -144,11 +145,7 @@ def main() -> None:
     result.network.temperature.fill_(temperature)
     test = sides["test"]
     logits = pool_logits(predict, test.pool)
-    slides = [slide_logit(logits[patient.bag.indices], SETTINGS.p) for patient in test.patients]
-    scores = [
-        BagScore(patient.bag.patient, len(patient.bag), logit, float(risk(logit)))
-        for patient, logit in zip(test.patients, slides, strict=True)
-    ]
+    scores = patient_scores(logits, test.patients, SETTINGS.p)
     bags = judge(scores, test.labels, SETTINGS.threshold).as_dict()
     bags.pop("bags")
     metrics = {
