@@ -5,9 +5,9 @@
 
 DATA holds nuinsseg/, dsb2018/ and weights/. Some organs choose the epoch and, with the domains that
 are given, the shift of the logits; others are a test that nothing is chosen on, the rest and
-DSB2018 are trained on. Interrupted, it goes on where it was. The
-model folder is OUT/nuclei-unet; its card has the tables and the chart that nuclei_designs.py and
-nuclei_cross_validation.py left in DIR.
+DSB2018 are trained on. Interrupted, it goes on where it was. The model folder is OUT/nuclei-unet;
+its card has the tables and the chart that nuclei_designs.py and nuclei_cross_validation.py left in
+DIR.
 """
 
 import argparse
@@ -45,7 +45,7 @@ from open_data import (
 )
 from torch import nn
 
-from qupath_hccmil.model_folder import ModelConfig, save_model_folder
+from qupath_hccmil.model_folder import DataUse, ModelConfig, save_model_folder
 from qupath_hccmil.nuclei.data import Sample
 from qupath_hccmil.nuclei.train import train
 from qupath_hccmil.stain.reference import default_reference
@@ -58,6 +58,7 @@ COMMAND = (
     "python scripts/train_shipped_nuclei.py DATA OUT --experiments DIR "
     "--domain glioblastoma IMAGES MASKS 0.25"
 )
+CARD_SAYS = "see the model card"
 SHIFTS = (0.0, 0.5, 1.0)
 
 
@@ -73,9 +74,23 @@ def table(metrics: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def card(metrics: dict[str, dict[str, Any]], experiments: Path) -> str:
+def shift_table(shift: float, dice: Mapping[str, Sequence[float]]) -> dict[str, str]:
+    """Write what the shift was chosen by, as Markdown."""
+    lines = ["| | " + " | ".join(map(str, SHIFTS)) + " |", "|---" * (len(SHIFTS) + 1) + "|"]
+    lines += [f"| {name} | {' | '.join(map(str, values))} |" for name, values in dice.items()]
+    return {"SHIFTED": "\n".join(lines), "SHIFT": str(shift)}
+
+
+def card(
+    metrics: dict[str, dict[str, Any]],
+    shift: float,
+    dice_by_shift: Mapping[str, Sequence[float]],
+    experiments: Path,
+) -> str:
     """Fill the model card with what was measured."""
     parts = {
+        "COMMAND": COMMAND,
+        **shift_table(shift, dice_by_shift),
         "FIGURES": table(metrics),
         "DESIGNS": (experiments / "designs.md").read_text(encoding="utf-8").strip(),
         "CROSS_VALIDATION": (experiments / "cross_validation.md")
@@ -152,7 +167,13 @@ def main() -> None:
         version="3",
         architecture=dict(ARCHITECTURE),
         stain_reference=default_reference().to_dict(),
-        data=(NUINSSEG, DSB2018, IMAGENET, CMU1),
+        data=(
+            NUINSSEG,
+            DSB2018,
+            IMAGENET,
+            CMU1,
+            *(DataUse(name, CARD_SAYS, CARD_SAYS, "choosing") for name, *_ in arguments.domain),
+        ),
         training={
             **asdict(settings),
             "start": IMAGENET_WEIGHTS.name,
@@ -165,7 +186,7 @@ def main() -> None:
         },
         metrics=metrics,
     )
-    text = card(metrics, arguments.experiments)
+    text = card(metrics, shift, dice_by_shift, arguments.experiments)
     folder = save_model_folder(arguments.out / NAME, config, result.model.state_dict(), text)
     shutil.copy(arguments.experiments / CHART, folder.path / CHART)
 

@@ -15,7 +15,7 @@ from qupath_hccmil.mil.network import load_tile_network
 from qupath_hccmil.mobilenet import torchvision_models
 from qupath_hccmil.model_folder import load_model_folder
 from qupath_hccmil.nuclei.model import load_nuclei_network
-from tests.blobs import blob_image
+from tests.blobs import blob_folder, blob_image
 from tests.conftest import ROOT
 
 MODULES = (
@@ -97,27 +97,31 @@ def test_what_ships_is_made_by_its_commands(data, scripts, tmp_path, monkeypatch
     kept = ("U-Net, base 8", "MobileNetV2 U-Net")
     designs.DESIGNS = {name: designs.DESIGNS[name] for name in kept}
     designs.RECIPES, designs.UNTRAINED = {}, {"U-Net, base 4": {"name": "unet", "base": 4}}
-    run(designs, monkeypatch, data, tmp_path / "experiments")
+    drawn = blob_folder(tmp_path / "drawn", 2)
+    domain = ("--domain", "drawn", *drawn, 0.5)
+    run(designs, monkeypatch, data, tmp_path / "experiments", *domain)
     chart = tmp_path / "experiments" / "designs.png"
     assert chart.stat().st_size > 5000
     rows = json.loads((tmp_path / "experiments" / "designs.json").read_text())
     assert all(row["tiles_per_second"] > 0 for row in rows.values())
 
     validation = scripts["nuclei_cross_validation"]
-    run(validation, monkeypatch, data, tmp_path / "experiments", "--folds", "2")
+    run(validation, monkeypatch, data, tmp_path / "experiments", "--folds", "2", *domain)
     result = json.loads((tmp_path / "experiments" / "cross_validation.json").read_text())
     assert sorted(organ for fold in result["folds"] for organ in fold) == sorted(ORGANS)
     # Human and mouse of one organ are never on both sides.
     assert any({"human a", "mouse a"} <= set(fold) for fold in result["folds"])
-    assert all(row["images"] in (4, 10) for row in result["together"].values())
+    assert all(row["images"] in (2, 4, 10) for row in result["together"].values())
 
-    experiments = ("--experiments", tmp_path / "experiments")
+    experiments = ("--experiments", tmp_path / "experiments", *domain)
     run(scripts["train_shipped_nuclei"], monkeypatch, data, tmp_path / "nuclei", *experiments)
     nuclei = load_model_folder(tmp_path / "nuclei" / "nuclei-unet", "nuclei")
     load_nuclei_network(nuclei)
     card = (nuclei.path / "README.md").read_text(encoding="utf-8")
-    for placeholder in ("FIGURES", "DESIGNS", "CROSS_VALIDATION"):
+    for placeholder in ("FIGURES", "DESIGNS", "CROSS_VALIDATION", "SHIFT", "COMMAND"):
         assert placeholder not in card
+    assert nuclei.config.training["shift"] in scripts["train_shipped_nuclei"].SHIFTS
+    assert "| drawn | " in card
     assert (nuclei.path / "designs.png").read_bytes() == chart.read_bytes()
 
 
