@@ -39,7 +39,7 @@ def test_starts_with_the_features_of_imagenet_in_training_too(folded):
     mobilenet = torchvision_models().mobilenet_v2(weights=None)
     mobilenet.load_state_dict(state)
     rgb = smooth_images(0)
-    network = MobileNetUNet((8, 8, 8))
+    network = MobileNetUNet((8, 8, 8), zoom=1)
     start_from_imagenet(network, path, rgb)
     with torch.inference_mode():
         expected = mobilenet.eval().features[:14](rgb * 2 - 1)

@@ -39,7 +39,7 @@ def trained(tmp_path_factory):
 def test_gives_a_model_folder_that_loads(trained):
     folder, model = trained
     loaded = load_model_folder(folder / "out" / "model", "nuclei")
-    assert loaded.config.architecture == {"name": "unet", "base": 4, "depth": 2}
+    assert loaded.config.architecture == {"name": "unet", "base": 4, "depth": 2, "half": False}
     assert not load_nuclei_network(loaded).training
     assert {image.name for image in model.held_out.images} == {"1", "4"}
     assert any("note.png" in note for note in model.notes)
