@@ -32,8 +32,8 @@ class MobileNetUNet(nn.Module):
     widths : sequence of int
         Channels of the way up at 1/2, 1/4 and 1/8 of the resolution that the network works at.
     zoom : float
-        That resolution over the input's, 1 or more. A nucleus of ten pixels is small for layers that learned
-        from photographs; enlarged, it is told better, at ``zoom²`` times the cost.
+        That resolution over the input's, 1 or more. A nucleus of ten pixels is small for layers
+        that learned from photographs; enlarged, it is told better, at ``zoom²`` times the cost.
 
     Notes
     -----
