@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from qupath_hccmil.errors import ModelError, WriteError
-from qupath_hccmil.project.writing.output import finished_folder
+from qupath_hccmil.finished import finished_folder
 from qupath_hccmil.slide.geometry import TileGeometry
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from qupath_hccmil.project.writing.output import finished_file
+from qupath_hccmil.finished import finished_file
 
 LOG, CURVE = "log.csv", "curve.png"
 

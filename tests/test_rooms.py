@@ -14,18 +14,20 @@ PACKAGE = Path(qupath_hccmil.__file__).parent
 MAY_IMPORT = {
     "__main__": {"cli"},
     "cli": {
-        "demo", "mil", "model_folder", "nuclei", "project", "scoring", "survival", "training",
-        "training_device",
+        "demo", "finished", "mil", "model_folder", "nuclei", "project", "scoring", "survival",
+        "training", "training_device",
     },
-    "demo": {"project", "slide"},
+    "demo": {"finished", "project", "slide"},
     "training": {
-        "concordance", "mil", "model_folder", "nuclei", "project", "scoring", "slide", "stain",
-        "tables", "training_device",
+        "concordance", "finished", "mil", "model_folder", "nuclei", "project", "scoring", "slide",
+        "stain", "tables", "training_device",
     },
-    "scoring": {"mil", "model_folder", "nuclei", "project", "slide", "stain"},
+    "scoring": {"finished", "mil", "model_folder", "nuclei", "project", "slide", "stain"},
     "survival": {"concordance", "tables"},
-    "project": set(),
-    "mil": {"checkpoint", "mobilenet", "model_folder", "training_device", "training_log"},
+    "project": {"finished"},
+    "mil": {
+        "checkpoint", "finished", "mobilenet", "model_folder", "training_device", "training_log",
+    },
     "nuclei": {
         "checkpoint", "mobilenet", "model_folder", "slide", "stain", "training_device",
         "training_log",
@@ -36,11 +38,12 @@ MAY_IMPORT = {
     "checkpoint": set(),
     "concordance": set(),
     "errors": set(),
+    "finished": set(),
     "mobilenet": set(),
-    "model_folder": {"model_schema", "slide"},
+    "model_folder": {"finished", "model_schema", "slide"},
     "model_schema": set(),
     "training_device": set(),
-    "training_log": set(),
+    "training_log": {"finished"},
 }  # fmt: skip
 NETWORKS = {
     "checkpoint", "mil", "mobilenet", "model_folder", "nuclei", "scoring", "training",

@@ -119,8 +119,8 @@ def _write_table(
 
 def _write_geojson(project: Project, folder: Path, failures: _Failures) -> str:
     from qupath_hccmil.errors import HccMilError
+    from qupath_hccmil.finished import file_name, make_folder
     from qupath_hccmil.project.export.geojson import write_geojson
-    from qupath_hccmil.project.writing.output import file_name, make_folder
 
     make_folder(folder)
     files = features = 0

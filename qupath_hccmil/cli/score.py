@@ -84,8 +84,8 @@ def _run(
     device: Any,
     **_: Any,
 ) -> int:
+    from qupath_hccmil.finished import make_folder
     from qupath_hccmil.project.engine import open_project
-    from qupath_hccmil.project.writing.output import make_folder
     from qupath_hccmil.scoring.batch import BatchOptions, score_project
     from qupath_hccmil.scoring.record import reproduce, summary, summary_line, write_record
     from qupath_hccmil.scoring.scorer import ScorerSource

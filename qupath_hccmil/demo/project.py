@@ -13,9 +13,9 @@ from qupath_hccmil.demo.cmu import DownloadError, cmu_slide
 from qupath_hccmil.demo.drawn import DEMO_HEIGHT, DEMO_WIDTH, DrawnSlide, draw_slide
 from qupath_hccmil.demo.tissue_outline import tissue_outline
 from qupath_hccmil.errors import AnnotationError, ProjectError, SlideError, SlideMissingError
+from qupath_hccmil.finished import finished_file
 from qupath_hccmil.project.create import NewAnnotation, NewImage, create_project
 from qupath_hccmil.project.native.engine import NativeProject
-from qupath_hccmil.project.writing.output import finished_file
 from qupath_hccmil.slide.openslide_file import OpenSlideFile
 from qupath_hccmil.slide.reader import Slide, open_slide
 

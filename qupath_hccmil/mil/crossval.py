@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from qupath_hccmil.finished import finished_file
 from qupath_hccmil.mil.aggregation import is_high_risk, risk
 from qupath_hccmil.mil.bags import Bag
 from qupath_hccmil.mil.decision import Decision, DecisionRule, decide
@@ -25,7 +26,6 @@ from qupath_hccmil.mil.network import TileNetwork
 from qupath_hccmil.mil.splits import split_patients, stratified_folds
 from qupath_hccmil.mil.train import CHECKPOINT, MilSettings, Progress, train
 from qupath_hccmil.model_folder import file_sha256
-from qupath_hccmil.project.writing.output import finished_file
 
 FOLDS, PREDICTIONS = "folds", "predictions.csv"
 _SCORES = "scores.json"

@@ -14,6 +14,7 @@ from qupath_hccmil.errors import (
     ModelError,
     UnsupportedDataError,
 )
+from qupath_hccmil.finished import file_name
 from qupath_hccmil.project import names
 from qupath_hccmil.project.fingerprint import annotation_fingerprint
 from qupath_hccmil.project.model import Annotation, ImageEntry, ImageState, Project
@@ -25,7 +26,6 @@ from qupath_hccmil.project.selection import (
 )
 from qupath_hccmil.project.slides import locate_slide
 from qupath_hccmil.project.staleness import OutlineChanges, contradicts_itself, outline_changes
-from qupath_hccmil.project.writing.output import file_name
 from qupath_hccmil.scoring.kept import KeptScores, kept_scores
 from qupath_hccmil.scoring.results import image_results
 from qupath_hccmil.scoring.riskmap import draw_risk_map

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil import __version__
+from qupath_hccmil.finished import finished_file
 from qupath_hccmil.project.export.table_files import write_table
 from qupath_hccmil.project.export.tables import annotation_table, image_table, tile_table
 from qupath_hccmil.project.model import Project
-from qupath_hccmil.project.writing.output import finished_file
 from qupath_hccmil.scoring.batch import Outcome
 from qupath_hccmil.scoring.settings import ScoreSettings
 from qupath_hccmil.scoring.wording import RESEARCH_USE, SURROGATE

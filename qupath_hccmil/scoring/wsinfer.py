@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from qupath_hccmil.errors import ModelError
+from qupath_hccmil.finished import finished_folder
 from qupath_hccmil.mil.network import load_tile_network
 from qupath_hccmil.model_folder import CARD, CONFIG, ModelConfig, RiskConfig
 from qupath_hccmil.nuclei.model import load_nuclei_network
-from qupath_hccmil.project.writing.output import finished_folder
 from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.scoring.wording import RESEARCH_USE, SURROGATE
 from qupath_hccmil.slide.base import READ_MPP

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from qupath_hccmil.errors import DataError, ModelError
+from qupath_hccmil.finished import make_folder
 from qupath_hccmil.mil.bags import Bag
 from qupath_hccmil.mil.cohort import Cohort
 from qupath_hccmil.mil.crossval import (
@@ -43,7 +44,6 @@ from qupath_hccmil.model_folder import (
     save_model_folder,
     weights_identity,
 )
-from qupath_hccmil.project.writing.output import make_folder
 from qupath_hccmil.stain.reference import default_reference
 from qupath_hccmil.training.bag_source import Prepared, Tiling, find_bags
 from qupath_hccmil.training.clinical import ClinicalColumns, read_clinical

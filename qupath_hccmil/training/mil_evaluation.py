@@ -14,6 +14,7 @@ import numpy as np
 
 from qupath_hccmil.concordance import concordance
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.finished import finished_file, make_folder
 from qupath_hccmil.mil.aggregation import is_high_risk
 from qupath_hccmil.mil.calibration import CalibrationGroup
 from qupath_hccmil.mil.cohort import Cohort
@@ -28,7 +29,6 @@ from qupath_hccmil.mil.evaluate import (
 from qupath_hccmil.mil.metrics import Estimate, bootstrap
 from qupath_hccmil.mil.network import load_tile_network
 from qupath_hccmil.model_folder import RiskConfig, default_model_dir, load_model_folder
-from qupath_hccmil.project.writing.output import finished_file, make_folder
 from qupath_hccmil.scoring.wording import SURROGATE
 from qupath_hccmil.tables.reading import SUFFIXES
 from qupath_hccmil.tables.scores import read_scores

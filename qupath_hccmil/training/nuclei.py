@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from qupath_hccmil.errors import DataError, SlideError
+from qupath_hccmil.finished import make_folder
 from qupath_hccmil.model_folder import (
     Colour,
     DataUse,
@@ -40,7 +41,6 @@ from qupath_hccmil.nuclei.evaluate import NucleiScores, evaluate, torch_predicto
 from qupath_hccmil.nuclei.mobilenet_unet import MobileNetUNet, start_from_imagenet
 from qupath_hccmil.nuclei.model import build_network, complete, load_nuclei_network
 from qupath_hccmil.nuclei.train import NucleiSettings, Progress, train
-from qupath_hccmil.project.writing.output import make_folder
 from qupath_hccmil.slide.geometry import TileGeometry
 from qupath_hccmil.slide.resolution import check_mpp
 from qupath_hccmil.stain.reference import default_reference

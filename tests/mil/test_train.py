@@ -152,7 +152,8 @@ def test_chunks_give_the_gradient_of_the_whole_bag(tmp_path):
         out = tmp_path / str(chunk)
         results.append(train(start, TRAINING[:2], VALIDATION, LABELS, out, settings).network)
     one, other = (torch_tile_predictor(result)(VALIDATION[0].tiles) for result in results)
-    np.testing.assert_allclose(one, other, rtol=1e-2)
+    # Adam's first steps follow a gradient's sign, also where it is nothing but rounding.
+    np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-2)
 
 
 def test_scores_do_not_depend_on_how_tiles_are_chunked():

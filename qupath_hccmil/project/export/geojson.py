@@ -17,10 +17,10 @@ import numpy as np
 from shapely.geometry import MultiPolygon, Polygon, mapping
 from shapely.geometry.polygon import orient
 
+from qupath_hccmil.finished import finished_file
 from qupath_hccmil.project import names
 from qupath_hccmil.project.model import Annotation, ImageEntry, ImageState, TileObjects
 from qupath_hccmil.project.tileids import tile_ids
-from qupath_hccmil.project.writing.output import finished_file
 
 # QuPath's own colour of its class Tumor. A project that knows a class keeps its colour.
 _OUTLINE_COLOUR = 0xC80000

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.finished import finished_file
 from qupath_hccmil.project.export.columns import Column
 from qupath_hccmil.project.export.tables import Batch, Table
-from qupath_hccmil.project.writing.output import finished_file
 
 ROWS_A_GROUP = 50_000
 """Rows held in memory at a time, and a row group of Parquet."""

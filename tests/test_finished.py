@@ -3,7 +3,7 @@
 import pytest
 
 from qupath_hccmil.errors import WriteError
-from qupath_hccmil.project.writing.output import finished_folder
+from qupath_hccmil.finished import finished_folder
 from tests.no_room import no_file_above
 
 
