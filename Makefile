@@ -27,7 +27,7 @@ test: .venv-test/done
 	.venv-test/bin/python -m pytest --numprocesses 2
 
 benchmark: .venv-test/done
-	.venv-test/bin/python scripts/benchmark.py
+	.venv-test/bin/python scripts/proofs/benchmark.py
 
 clean:
 	rm -rf .venv-demo .venv-test build dist

@@ -8,12 +8,12 @@ Without PROJECT a small demo with a drawn slide is made in ./demo-small. For res
 import sys
 from pathlib import Path
 
-from qupath_hccmil.demo.project import make_demo_project
-from qupath_hccmil.project import names
-from qupath_hccmil.project.engine import open_project
-from qupath_hccmil.scoring.batch import BatchOptions, Outcome, score_project
+from qupath_hccmil.demo.demo_project import make_demo_project
+from qupath_hccmil.qupath import names
+from qupath_hccmil.qupath.open_project import open_project
+from qupath_hccmil.scoring.score_project import BatchOptions, Outcome, score_project
 from qupath_hccmil.scoring.scorer import ScorerSource
-from qupath_hccmil.scoring.settings import ScoreSettings
+from qupath_hccmil.tiles.tile_settings import ScoreSettings
 
 
 class Silent:

@@ -7,10 +7,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from qupath_hccmil.survival.cohort import read_cohort
-from qupath_hccmil.survival.cox import univariable
-from qupath_hccmil.survival.settings import read_settings
-from qupath_hccmil.survival.variables import VariableRequest
+from qupath_hccmil.survival.analysis_cohort import read_cohort
+from qupath_hccmil.survival.analysis_settings import read_settings
+from qupath_hccmil.survival.statistics.cox import univariable
+from qupath_hccmil.survival.statistics.variables import VariableRequest
 
 HERE = Path(__file__).parent
 # Liu et al. 2021 (arXiv 2106.00090), 302 patients of TCGA with 165 events; reference stage I.

@@ -5,7 +5,7 @@ python published_counts.py
 
 import pandas as pd
 
-from qupath_hccmil.survival.tiles_of_interest import compare_counts
+from qupath_hccmil.survival.statistics.tiles_of_interest import compare_counts
 
 # Liu et al. 2021 (arXiv 2106.00090), table 3: tiles with the feature among 200, and the p given.
 PUBLISHED = (

@@ -25,12 +25,12 @@ def demo(folder: Path, slide: Path | None, drawn: bool, engine: EngineChoice, qu
     """
     if slide is not None and drawn:
         raise click.UsageError("--slide and --drawn both say which slide; give one")
-    from qupath_hccmil.demo.project import make_demo_project
-    from qupath_hccmil.project.engine import open_project
-    from qupath_hccmil.scoring.batch import BatchOptions, score_project
-    from qupath_hccmil.scoring.record import summary, summary_line, write_record
+    from qupath_hccmil.demo.demo_project import make_demo_project
+    from qupath_hccmil.qupath.open_project import open_project
+    from qupath_hccmil.scoring.run_folder import summary, summary_line, write_record
+    from qupath_hccmil.scoring.score_project import BatchOptions, score_project
     from qupath_hccmil.scoring.scorer import ScorerSource
-    from qupath_hccmil.scoring.settings import ScoreSettings
+    from qupath_hccmil.tiles.tile_settings import ScoreSettings
 
     say = (lambda text: None) if quiet else click.echo
     made = make_demo_project(folder, slide, drawn=drawn)

@@ -14,7 +14,7 @@ from qupath_hccmil.cli.lazy import LazyGroup
 
 if TYPE_CHECKING:
     from qupath_hccmil.mil.metrics import Estimate
-    from qupath_hccmil.model_folder import Colour
+    from qupath_hccmil.model_store.model_folder import Colour
 
 _HERE = "qupath_hccmil.cli.evaluate"
 
@@ -53,7 +53,7 @@ def nuclei(
     as_json: bool,
 ) -> None:
     """Compare a nuclei model with MASKS, paired with IMAGES by file name."""
-    from qupath_hccmil.training.nuclei import evaluate_nuclei
+    from qupath_hccmil.training.train_nuclei import evaluate_nuclei
 
     scores, notes = evaluate_nuclei(
         images, masks, mpp=mpp, model=model, colour=colour, groups=groups
@@ -104,7 +104,7 @@ def mil(
     all tiles, score the project and give its export. For research use only.
     """
     from qupath_hccmil.cli.train import clinical_columns, show_prepared, tiling
-    from qupath_hccmil.training.mil_evaluation import evaluate_mil, write_evaluation
+    from qupath_hccmil.training.evaluate_mil import evaluate_mil, write_evaluation
 
     names = ("model", "nuclei", "repeats", "seed", "device")
     found = evaluate_mil(

@@ -11,9 +11,9 @@ from qupath_hccmil.cli import exit_codes, options
 from qupath_hccmil.cli.options import EngineChoice
 
 if TYPE_CHECKING:
-    from qupath_hccmil.project.export.columns import Level
-    from qupath_hccmil.project.export.patients import Join, PatientOf
-    from qupath_hccmil.project.model import ImageEntry, Project
+    from qupath_hccmil.qupath.data_types import ImageEntry, Project
+    from qupath_hccmil.qupath.export.patient_of_image import Join, PatientOf
+    from qupath_hccmil.tables.export_columns import Level
 
 
 @click.command()
@@ -59,7 +59,7 @@ def export(
 
     GeoJSON opens in QuPath by drag and drop. Exit code 3 when an image cannot be read.
     """
-    from qupath_hccmil.project.engine import open_project
+    from qupath_hccmil.qupath.open_project import open_project
 
     if patients is not None and patient_key is not None:
         raise click.UsageError("--patients and --patient-key both say who the patient is; give one")
@@ -87,7 +87,7 @@ class _Failures:
 
 
 def _patient_lookup(key: str | None, table: Path | None) -> PatientOf:
-    from qupath_hccmil.project.export.patients import patient_by_key, patient_by_table
+    from qupath_hccmil.qupath.export.patient_of_image import patient_by_key, patient_by_table
 
     return patient_by_table(table) if table is not None else patient_by_key(key)
 
@@ -101,9 +101,9 @@ def _write_table(
     classes: tuple[str, ...] | None,
     failures: _Failures,
 ) -> str:
-    from qupath_hccmil.project.export import tables
-    from qupath_hccmil.project.export.table_files import write_table
-    from qupath_hccmil.project.selection import TUMOUR_CLASSES
+    from qupath_hccmil.qupath.export import score_tables as tables
+    from qupath_hccmil.qupath.selection import TUMOUR_CLASSES
+    from qupath_hccmil.tables.table_writer import write_table
 
     table = tables.table(
         project,
@@ -118,9 +118,9 @@ def _write_table(
 
 
 def _write_geojson(project: Project, folder: Path, failures: _Failures) -> str:
+    from qupath_hccmil.atomic_files import file_name, make_folder
     from qupath_hccmil.errors import HccMilError
-    from qupath_hccmil.finished import file_name, make_folder
-    from qupath_hccmil.project.export.geojson import write_geojson
+    from qupath_hccmil.qupath.export.geojson_export import write_geojson
 
     make_folder(folder)
     files = features = 0

@@ -20,7 +20,7 @@ def export_model(out: Path, model: Path | None, quiet: bool) -> None:
     directory of user models; its name is the model's there. For research use only.
     """
     from qupath_hccmil.scoring.scorer import ScorerSource
-    from qupath_hccmil.scoring.wsinfer import export_wsinfer
+    from qupath_hccmil.scoring.wsinfer_export import export_wsinfer
 
     export = export_wsinfer(ScorerSource(model), out)
     if not quiet:

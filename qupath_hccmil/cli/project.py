@@ -14,7 +14,7 @@ from qupath_hccmil.cli.lazy import LazyGroup
 from qupath_hccmil.cli.options import EngineChoice
 
 if TYPE_CHECKING:
-    from qupath_hccmil.project.status import ImageStatus
+    from qupath_hccmil.qupath.project_status import ImageStatus
 
 _HERE = "qupath_hccmil.cli.project"
 
@@ -76,7 +76,7 @@ def check(
     Exit code 3 when there is a problem or a difference.
     """
     if against is not None:
-        from qupath_hccmil.project.check import difference
+        from qupath_hccmil.qupath.project_differences import difference
 
         problems = difference(against, project)
     else:
@@ -100,9 +100,9 @@ def clear(
 ) -> int:
     """Remove our results from PROJECT: tiles, measurements, metadata and workflow step."""
     from qupath_hccmil.errors import HccMilError
-    from qupath_hccmil.project.engine import open_project
-    from qupath_hccmil.project.model import ImageResults
-    from qupath_hccmil.project.selection import choose_images
+    from qupath_hccmil.qupath.data_types import ImageResults
+    from qupath_hccmil.qupath.open_project import open_project
+    from qupath_hccmil.qupath.selection import choose_images
 
     failed = False
     with open_project(project, engine) as opened:
@@ -138,8 +138,8 @@ def restore(
     Later runs of ours are taken back with it. An image that was changed since by another program
     is named, and nothing is brought back unless forced.
     """
-    from qupath_hccmil.project.writing.restore import backups
-    from qupath_hccmil.project.writing.restore import restore as bring_back
+    from qupath_hccmil.qupath.writing.restore_backup import backups
+    from qupath_hccmil.qupath.writing.restore_backup import restore as bring_back
 
     folder = project if project.is_dir() else project.parent
     if list_only:
@@ -155,9 +155,9 @@ def restore(
 def _look(
     project: Path, engine: EngineChoice, classes: tuple[str, ...], slides: Path | None
 ) -> tuple[dict[str, str], list[ImageStatus]]:
-    from qupath_hccmil.project.engine import open_project
-    from qupath_hccmil.project.selection import TUMOUR_CLASSES
-    from qupath_hccmil.project.status import image_statuses
+    from qupath_hccmil.qupath.open_project import open_project
+    from qupath_hccmil.qupath.project_status import image_statuses
+    from qupath_hccmil.qupath.selection import TUMOUR_CLASSES
 
     with open_project(project, engine) as opened:
         facts = {

@@ -13,7 +13,7 @@ from qupath_hccmil.cli.options import EngineChoice
 from qupath_hccmil.cli.show import ScoringDisplay
 
 if TYPE_CHECKING:
-    from qupath_hccmil.scoring.settings import ScoreSettings
+    from qupath_hccmil.tiles.tile_settings import ScoreSettings
 
 
 @click.command()
@@ -52,7 +52,7 @@ def score(**arguments: Any) -> int:
     PROJECT is a project.qpproj or its folder. Close the project in QuPath first, or reload its
     data afterwards: an open viewer that saves later overwrites the scores. For research use only.
     """
-    from qupath_hccmil.scoring.settings import ScoreSettings
+    from qupath_hccmil.tiles.tile_settings import ScoreSettings
 
     classes = arguments["annotation_classes"]
     settings = ScoreSettings(
@@ -84,10 +84,10 @@ def _run(
     device: Any,
     **_: Any,
 ) -> int:
-    from qupath_hccmil.finished import make_folder
-    from qupath_hccmil.project.engine import open_project
-    from qupath_hccmil.scoring.batch import BatchOptions, score_project
-    from qupath_hccmil.scoring.record import reproduce, summary, summary_line, write_record
+    from qupath_hccmil.atomic_files import make_folder
+    from qupath_hccmil.qupath.open_project import open_project
+    from qupath_hccmil.scoring.run_folder import reproduce, summary, summary_line, write_record
+    from qupath_hccmil.scoring.score_project import BatchOptions, score_project
     from qupath_hccmil.scoring.scorer import ScorerSource
 
     if out is not None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-    from qupath_hccmil.scoring.batch import Outcome
+    from qupath_hccmil.scoring.score_project import Outcome
 
 
 def outcome_line(outcome: Outcome) -> str:

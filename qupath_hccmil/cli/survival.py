@@ -13,7 +13,7 @@ import click
 from qupath_hccmil.cli import options
 
 if TYPE_CHECKING:
-    from qupath_hccmil.survival.settings import Settings
+    from qupath_hccmil.survival.analysis_settings import Settings
 
 
 @click.command()
@@ -108,9 +108,9 @@ def survival(
       qupath-hccmil survival scores.csv clinical.csv --time rfs_days --event rfs_event --out report
     """
     from qupath_hccmil.survival.analysis import analyse
-    from qupath_hccmil.survival.cohort import read_cohort
-    from qupath_hccmil.survival.output import write_analysis
-    from qupath_hccmil.survival.settings import read_settings
+    from qupath_hccmil.survival.analysis_cohort import read_cohort
+    from qupath_hccmil.survival.analysis_settings import read_settings
+    from qupath_hccmil.survival.output_folder import write_analysis
 
     in_file = read_settings(config) if config else None
     settings = _settings(in_file, given).check()
@@ -150,7 +150,7 @@ def _tell(step: str) -> None:
 
 def _settings(in_file: Settings | None, given: dict[str, Any]) -> Settings:
     """Lay the options over the file's settings; an option that is not given changes nothing."""
-    from qupath_hccmil.survival.settings import Settings
+    from qupath_hccmil.survival.analysis_settings import Settings
 
     settings = in_file or Settings()
     pairs = {key: given.pop(key) for key in ("exclude", "reference")}
@@ -169,7 +169,7 @@ def _settings(in_file: Settings | None, given: dict[str, Any]) -> Settings:
 def _with_variables(
     settings: Settings, names: tuple[str, ...], references: dict[str, str]
 ) -> Settings:
-    from qupath_hccmil.survival.variables import VariableRequest
+    from qupath_hccmil.survival.statistics.variables import VariableRequest
 
     requests = settings.variables
     if names:

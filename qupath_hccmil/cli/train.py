@@ -12,12 +12,12 @@ from qupath_hccmil.cli import options
 from qupath_hccmil.cli.lazy import LazyGroup
 
 if TYPE_CHECKING:
-    from qupath_hccmil.mil.train import MilSettings
-    from qupath_hccmil.nuclei.train import NucleiSettings
-    from qupath_hccmil.training.bag_source import Tiling
-    from qupath_hccmil.training.clinical import ClinicalColumns
-    from qupath_hccmil.training.mil import Choices, MilModel
-    from qupath_hccmil.training_device import DeviceName
+    from qupath_hccmil.learning.device import DeviceName
+    from qupath_hccmil.mil.risk_training import MilSettings
+    from qupath_hccmil.nuclei.nuclei_training import NucleiSettings
+    from qupath_hccmil.training.clinical_table import ClinicalColumns
+    from qupath_hccmil.training.prepare_bags import Tiling
+    from qupath_hccmil.training.train_mil import Choices, MilModel
 
 _HERE = "qupath_hccmil.cli.train"
 
@@ -73,7 +73,7 @@ def nuclei(
 
     OUT gets the checkpoint, log.csv, curve.png and the model folder.
     """
-    from qupath_hccmil.training.nuclei import train_nuclei
+    from qupath_hccmil.training.train_nuclei import train_nuclei
 
     model = train_nuclei(
         images,
@@ -142,8 +142,8 @@ def mil(source: Path, clinical: Path, out: Path, quiet: bool, **given: Any) -> N
     with --folds also predictions.csv of patients held out. Run the same line
     again to go on with a training that was interrupted. For research use only.
     """
-    from qupath_hccmil.mil.decision import DecisionRule
-    from qupath_hccmil.training.mil import train_mil
+    from qupath_hccmil.mil.threshold_and_temperature import DecisionRule
+    from qupath_hccmil.training.train_mil import train_mil
 
     model = train_mil(
         source,
@@ -191,7 +191,7 @@ def show_prepared(patient: str, number: int, patients: int) -> None:
 
 def tiling(given: Mapping[str, Any]) -> Tiling:
     """How tiles are taken, as the options of `options.tiling` say it."""
-    from qupath_hccmil.training.bag_source import Tiling
+    from qupath_hccmil.training.prepare_bags import Tiling
 
     classes = given["annotation_classes"]
     return Tiling(
@@ -218,7 +218,7 @@ def _show_model(model: MilModel) -> None:
 
 def clinical_columns(given: Mapping[str, Any]) -> ClinicalColumns:
     """Columns as the options of `options.clinical_columns` name them."""
-    from qupath_hccmil.training.clinical import ClinicalColumns
+    from qupath_hccmil.training.clinical_table import ClinicalColumns
 
     return ClinicalColumns(
         patient=given["patient"] or "",
@@ -242,13 +242,13 @@ def _architecture(design: str | None, base: int | None) -> dict[str, Any] | None
 
 
 def _nuclei_settings(**given: Any) -> NucleiSettings:
-    from qupath_hccmil.nuclei.train import NucleiSettings
+    from qupath_hccmil.nuclei.nuclei_training import NucleiSettings
 
     return NucleiSettings(**{key: value for key, value in given.items() if value is not None})
 
 
 def _mil_settings(**given: Any) -> MilSettings:
-    from qupath_hccmil.mil.train import MilSettings
+    from qupath_hccmil.mil.risk_training import MilSettings
 
     return MilSettings(**{key: value for key, value in given.items() if value is not None})
 

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 from qupath_hccmil.demo.cells import ATYPICAL, LYMPHOCYTE, Array, Cells, disc_windows, windows
-from qupath_hccmil.demo.fields import smoothstep
+from qupath_hccmil.demo.random_fields import smoothstep
 from qupath_hccmil.demo.tissue_plan import MARGIN, TissuePlan
 
 # Rows: haematoxylin, eosin; columns: R, G, B optical density (natural logarithm) of one unit.

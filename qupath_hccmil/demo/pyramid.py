@@ -10,7 +10,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from qupath_hccmil.finished import finished_file
+from qupath_hccmil.atomic_files import finished_file
 
 TILE = 512
 FACTOR = 4

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.validation import make_valid
 
-from qupath_hccmil.demo.fields import (
+from qupath_hccmil.demo.random_fields import (
     Field,
     band_noise,
     distance_to_zero,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pixel_shuffle
 
 from qupath_hccmil.errors import ModelError
-from qupath_hccmil.mobilenet import read_weights, torchvision_models
+from qupath_hccmil.learning.mobilenet import read_weights, torchvision_models
 from qupath_hccmil.nuclei.unet import double_convolution
 
 # Where the layers of torchvision's MobileNetV2 are cut, and the channels there: at 1/2, 1/4, 1/8

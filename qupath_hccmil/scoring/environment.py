@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 from qupath_hccmil import __version__
 from qupath_hccmil.errors import HccMilError
-from qupath_hccmil.model_folder import ModelKind
+from qupath_hccmil.model_store.model_folder import ModelKind
 from qupath_hccmil.scoring.openvino_import import import_openvino
 
 
@@ -50,7 +50,7 @@ def findings() -> Iterator[Finding]:
 
 def _qupath() -> str:
     from qupath_hccmil.errors import EngineError
-    from qupath_hccmil.project.engine import find_qupath
+    from qupath_hccmil.qupath.open_project import find_qupath
 
     found = find_qupath()
     if found is None:
@@ -75,7 +75,7 @@ def _stain() -> str:
 def _torch() -> str:
     import torch
 
-    from qupath_hccmil.mil.network import TileNetwork  # noqa: F401
+    from qupath_hccmil.mil.tile_network import TileNetwork  # noqa: F401
 
     return f"{torch.__version__}, torchvision {version('torchvision')}"
 
@@ -101,7 +101,7 @@ def _openvino() -> str:
 
 def _model(kind: ModelKind) -> Callable[[], str]:
     def look() -> str:
-        from qupath_hccmil.model_folder import default_model_dir, load_model_folder
+        from qupath_hccmil.model_store.model_folder import default_model_dir, load_model_folder
 
         folder = load_model_folder(default_model_dir(kind), kind)
         return f"{folder.config.name}, weights sha256 {folder.config.weights_sha256[:12]}… intact"

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import ModelError
-from qupath_hccmil.mil.aggregation import is_high_risk
-from qupath_hccmil.mil.network import load_tile_network
-from qupath_hccmil.model_folder import ModelFolder, default_model_dir, load_model_folder
-from qupath_hccmil.nuclei.model import load_nuclei_network
-from qupath_hccmil.scoring.networks import ScoringNetwork
+from qupath_hccmil.method.aggregation import is_high_risk
+from qupath_hccmil.method.tile_geometry import TileGeometry
+from qupath_hccmil.mil.tile_network import load_tile_network
+from qupath_hccmil.model_store.model_folder import ModelFolder, default_model_dir, load_model_folder
+from qupath_hccmil.nuclei.architectures import load_nuclei_network
+from qupath_hccmil.scoring.fused_networks import ScoringNetwork
 from qupath_hccmil.scoring.runtime import DeviceName, Runtime, RuntimeName, load_runtime
-from qupath_hccmil.slide.geometry import TileGeometry
-from qupath_hccmil.slide.reader import RESAMPLER
-from qupath_hccmil.slide.tissue import TissueRule
+from qupath_hccmil.slides.open_slide import RESAMPLER
+from qupath_hccmil.slides.tissue import TissueRule
 from qupath_hccmil.stain.vahadane import StainFit
 
 

@@ -10,19 +10,19 @@ from collections.abc import Callable
 from functools import partial
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.survival.cohort import GROUP, Cohort
+from qupath_hccmil.survival.analysis_cohort import GROUP, Cohort
+from qupath_hccmil.survival.analysis_context import Work
+from qupath_hccmil.survival.analysis_settings import Settings
 from qupath_hccmil.survival.findings import Analysis
-from qupath_hccmil.survival.missing_data import count_missing
-from qupath_hccmil.survival.outcome import outcome
-from qupath_hccmil.survival.settings import Settings
+from qupath_hccmil.survival.statistics.multiple_imputation import count_missing
+from qupath_hccmil.survival.statistics.survival_outcome import outcome
+from qupath_hccmil.survival.statistics.table_one import events_per_variable, table_one
+from qupath_hccmil.survival.statistics.tiles_of_interest import compare_counts, count_features
 from qupath_hccmil.survival.step_competing import competing_step
 from qupath_hccmil.survival.step_effects import effects_step
 from qupath_hccmil.survival.step_performance import performance_step
 from qupath_hccmil.survival.step_survival import survival_step
-from qupath_hccmil.survival.table_one import events_per_variable, table_one
-from qupath_hccmil.survival.tiles_of_interest import compare_counts, count_features
-from qupath_hccmil.survival.work import Work
-from qupath_hccmil.tables.reading import read_table
+from qupath_hccmil.tables.table_reader import read_table
 
 
 def analyse(

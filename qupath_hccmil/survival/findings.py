@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from qupath_hccmil.survival.baseline import Baseline
-from qupath_hccmil.survival.brier import Brier
-from qupath_hccmil.survival.calibration import Calibration
-from qupath_hccmil.survival.cohort import Cohort
-from qupath_hccmil.survival.cox import CoxFit, LikelihoodRatio
-from qupath_hccmil.survival.discrimination import Discrimination
-from qupath_hccmil.survival.kaplan_meier import LogRank
-from qupath_hccmil.survival.missing_data import ImputedCox
-from qupath_hccmil.survival.rmst import RestrictedMeans
-from qupath_hccmil.survival.settings import Settings
-from qupath_hccmil.survival.table_one import EventsPerVariable
+from qupath_hccmil.survival.analysis_cohort import Cohort
+from qupath_hccmil.survival.analysis_settings import Settings
+from qupath_hccmil.survival.statistics.baseline import Baseline
+from qupath_hccmil.survival.statistics.brier import Brier
+from qupath_hccmil.survival.statistics.cox import CoxFit, LikelihoodRatio
+from qupath_hccmil.survival.statistics.discrimination import Discrimination
+from qupath_hccmil.survival.statistics.horizon_calibration import Calibration
+from qupath_hccmil.survival.statistics.kaplan_meier import LogRank
+from qupath_hccmil.survival.statistics.multiple_imputation import ImputedCox
+from qupath_hccmil.survival.statistics.rmst import RestrictedMeans
+from qupath_hccmil.survival.statistics.table_one import EventsPerVariable
 
 SCORE_NAME = "Risk score"
 CLINICAL_MODEL = "Clinical model"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pandas as pd
 
-from qupath_hccmil.survival.cohort import CAUSE, GROUP
-from qupath_hccmil.survival.competing_risks import (
+from qupath_hccmil.survival.analysis_cohort import CAUSE, GROUP
+from qupath_hccmil.survival.analysis_context import Work
+from qupath_hccmil.survival.findings import Competing
+from qupath_hccmil.survival.statistics.competing_risks import (
     cause_specific,
     cumulative_incidence,
     incidence_at,
 )
-from qupath_hccmil.survival.findings import Competing
-from qupath_hccmil.survival.outcome import EVENT
-from qupath_hccmil.survival.work import Work
+from qupath_hccmil.survival.statistics.survival_outcome import EVENT
 
 
 def competing_step(work: Work) -> Competing:

@@ -6,14 +6,18 @@ from functools import partial
 
 import pandas as pd
 
-from qupath_hccmil.survival.cohort import GROUP
-from qupath_hccmil.survival.cox import fit_cox, gain_of, univariable
+from qupath_hccmil.survival.analysis_cohort import GROUP
+from qupath_hccmil.survival.analysis_context import Work
 from qupath_hccmil.survival.findings import Effects
-from qupath_hccmil.survival.missing_data import ImputedCox, imputed_cox
-from qupath_hccmil.survival.outcome import TIME
-from qupath_hccmil.survival.proportional_hazards import log_log, scaled_residuals, schoenfeld_test
-from qupath_hccmil.survival.rmst import restricted_means
-from qupath_hccmil.survival.work import Work
+from qupath_hccmil.survival.statistics.cox import fit_cox, gain_of, univariable
+from qupath_hccmil.survival.statistics.multiple_imputation import ImputedCox, imputed_cox
+from qupath_hccmil.survival.statistics.proportional_hazards import (
+    log_log,
+    scaled_residuals,
+    schoenfeld_test,
+)
+from qupath_hccmil.survival.statistics.rmst import restricted_means
+from qupath_hccmil.survival.statistics.survival_outcome import TIME
 
 
 def effects_step(work: Work) -> Effects:

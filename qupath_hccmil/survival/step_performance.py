@@ -7,23 +7,23 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from qupath_hccmil.survival.auc import auc_over_time, clinical_times
-from qupath_hccmil.survival.baseline import cross_fitted, fit_baseline, read_baseline
-from qupath_hccmil.survival.brier import brier_scores
-from qupath_hccmil.survival.calibration import calibration
-from qupath_hccmil.survival.cohort import SCORE
-from qupath_hccmil.survival.cox import fit_cox
-from qupath_hccmil.survival.decision_curve import net_benefit
-from qupath_hccmil.survival.discrimination import Discrimination, discrimination
+from qupath_hccmil.survival.analysis_cohort import SCORE
+from qupath_hccmil.survival.analysis_context import Work
 from qupath_hccmil.survival.findings import (
     CLINICAL_MODEL,
     SCORE_NAME,
     Performance,
 )
-from qupath_hccmil.survival.outcome import EVENT, TIME, complete, outcome
-from qupath_hccmil.survival.variables import Variable
-from qupath_hccmil.survival.work import Work
-from qupath_hccmil.tables.coding import DAYS
+from qupath_hccmil.survival.statistics.auc import auc_over_time, clinical_times
+from qupath_hccmil.survival.statistics.baseline import cross_fitted, fit_baseline, read_baseline
+from qupath_hccmil.survival.statistics.brier import brier_scores
+from qupath_hccmil.survival.statistics.cox import fit_cox
+from qupath_hccmil.survival.statistics.decision_curve import net_benefit
+from qupath_hccmil.survival.statistics.discrimination import Discrimination, discrimination
+from qupath_hccmil.survival.statistics.horizon_calibration import calibration
+from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME, complete, outcome
+from qupath_hccmil.survival.statistics.variables import Variable
+from qupath_hccmil.tables.endpoint_coding import DAYS
 
 FINE, COARSE, MANY = 25, 12, 20_000  # times of an AUC curve, and patients where it is coarser
 

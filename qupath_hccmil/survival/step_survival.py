@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pandas as pd
 
-from qupath_hccmil.survival.cohort import GROUP
+from qupath_hccmil.survival.analysis_cohort import GROUP
+from qupath_hccmil.survival.analysis_context import Work
 from qupath_hccmil.survival.findings import Stratum, Survival
-from qupath_hccmil.survival.kaplan_meier import (
+from qupath_hccmil.survival.statistics.kaplan_meier import (
     at_horizons,
     curves,
     follow_up,
     log_rank,
     medians,
 )
-from qupath_hccmil.survival.outcome import EVENT
-from qupath_hccmil.survival.variables import Variable
-from qupath_hccmil.survival.work import Work
+from qupath_hccmil.survival.statistics.survival_outcome import EVENT
+from qupath_hccmil.survival.statistics.variables import Variable
 
 
 def survival_step(work: Work) -> Survival:

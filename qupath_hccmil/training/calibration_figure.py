@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qupath_hccmil.mil.evaluate import RiskScores
 from qupath_hccmil.mil.metrics import Estimate
+from qupath_hccmil.mil.risk_evaluation import RiskScores
 
 
 def draw_calibration(path: Path, scores: RiskScores) -> None:

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from qupath_hccmil.finished import finished_file
+from qupath_hccmil.atomic_files import finished_file
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from pathlib import PurePath
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.training.clinical import Clinical
+from qupath_hccmil.training.clinical_table import Clinical
 from qupath_hccmil.training.left_out import LeftOut
-from qupath_hccmil.training.slide_source import SourceSlide
+from qupath_hccmil.training.slide_collection import SourceSlide
 
 NO_PATIENT, NO_SLIDE = "no patient in the table", "no slide"
 NOT_USED = "its patient is not used"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qupath_hccmil.cli.main import run
-from qupath_hccmil.demo.project import make_demo_project
+from qupath_hccmil.demo.demo_project import make_demo_project
 
 
 @dataclass

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from shapely.geometry import box
 
-from qupath_hccmil.project.create import NewAnnotation, NewImage, create_project
-from qupath_hccmil.project.native.engine import NativeProject
+from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
+from qupath_hccmil.qupath.native.native_project import NativeProject
 
 FULL = box(300, 300, 2700, 2100)
 
@@ -107,7 +107,7 @@ def test_one_clear_line_and_the_exit_code(
 
 
 def test_a_model_with_the_wrong_hash_is_refused_before_anything_is_read(cli, project, tmp_path):
-    from qupath_hccmil.model_folder import default_model_dir
+    from qupath_hccmil.model_store.model_folder import default_model_dir
 
     model = tmp_path / "model"
     shutil.copytree(default_model_dir("mil"), model)

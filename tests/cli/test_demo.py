@@ -1,7 +1,7 @@
 """``demo``: the first thing that a new user runs."""
 
-from qupath_hccmil.project import names
-from qupath_hccmil.project.native.engine import NativeProject
+from qupath_hccmil.qupath import names
+from qupath_hccmil.qupath.native.native_project import NativeProject
 
 
 def test_the_drawn_demo_needs_no_download_no_qupath_and_no_java(cli, tmp_path):

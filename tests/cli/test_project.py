@@ -4,9 +4,9 @@ import json
 import shutil
 from dataclasses import replace
 
-from qupath_hccmil.project import names
-from qupath_hccmil.project.create import NewImage, create_project
-from qupath_hccmil.project.native.engine import NativeProject
+from qupath_hccmil.qupath import names
+from qupath_hccmil.qupath.create_project import NewImage, create_project
+from qupath_hccmil.qupath.native.native_project import NativeProject
 
 NATIVE = ("--engine", "native")
 

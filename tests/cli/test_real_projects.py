@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qupath_hccmil.project.check import difference
-from qupath_hccmil.project.native.engine import NativeProject
+from qupath_hccmil.qupath.native.native_project import NativeProject
+from qupath_hccmil.qupath.project_differences import difference
 from tests.conftest import qupath_dirs
 
 PROJECTS = ("qupath-0_5_1", "qupath-0_6_0", "qupath-0_7_0")

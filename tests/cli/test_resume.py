@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from shapely.geometry import Polygon, box
 
-from qupath_hccmil.mil.aggregation import POWER, contributions, risk, slide_logit
-from qupath_hccmil.project import names
-from qupath_hccmil.project.create import NewAnnotation, NewImage, create_project
-from qupath_hccmil.project.model import ImageState
-from qupath_hccmil.project.native.engine import NativeProject
-from qupath_hccmil.scoring import batch
+from qupath_hccmil.method.aggregation import POWER, contributions, risk, slide_logit
+from qupath_hccmil.qupath import names
+from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
+from qupath_hccmil.qupath.data_types import ImageState
+from qupath_hccmil.qupath.native.native_project import NativeProject
+from qupath_hccmil.scoring import score_project as batch
 from tests.conftest import qupath_dirs
-from tests.project.conftest import QuPathProcess
+from tests.qupath.conftest import QuPathProcess
 
 NATIVE = ("--engine", "native")
 SIDE = 512

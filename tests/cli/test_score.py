@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qupath_hccmil.mil.aggregation import POWER, risk, slide_logit
-from qupath_hccmil.project import names
-from qupath_hccmil.project.model import ImageState
-from qupath_hccmil.project.native.engine import NativeProject
+from qupath_hccmil.method.aggregation import POWER, risk, slide_logit
+from qupath_hccmil.qupath import names
+from qupath_hccmil.qupath.data_types import ImageState
+from qupath_hccmil.qupath.native.native_project import NativeProject
 
 NATIVE = ("--engine", "native", "--quiet")
 

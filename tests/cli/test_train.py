@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from qupath_hccmil.model_folder import load_model_folder
+from qupath_hccmil.model_store.model_folder import load_model_folder
 from tests.blobs import blob_folder, blob_image
 from tests.no_room import no_file_above
 

@@ -13,12 +13,12 @@ import shapely
 from PIL import Image
 
 from qupath_hccmil.demo import cmu
-from qupath_hccmil.demo.project import DRAWN_NAME, DemoProject, make_demo_project
+from qupath_hccmil.demo.demo_project import DRAWN_NAME, DemoProject, make_demo_project
 from qupath_hccmil.errors import AnnotationError, ProjectError, SlideError, SlideMissingError
-from qupath_hccmil.project.model import ImageState
-from qupath_hccmil.project.native.engine import NativeProject
-from qupath_hccmil.project.selection import tumour_annotations
-from qupath_hccmil.slide.reader import open_slide
+from qupath_hccmil.qupath.data_types import ImageState
+from qupath_hccmil.qupath.native.native_project import NativeProject
+from qupath_hccmil.qupath.selection import tumour_annotations
+from qupath_hccmil.slides.open_slide import open_slide
 from tests.conftest import qupath_dirs
 
 SMALL = (2050, 1610)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from qupath_hccmil.mil.calibration import (
+from qupath_hccmil.mil.outcome_calibration import (
     calibration_groups,
     calibration_intercept,
     calibration_slope,

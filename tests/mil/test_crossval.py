@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qupath_hccmil.mil import crossval
-from qupath_hccmil.mil.crossval import cross_validate, write_predictions
-from qupath_hccmil.mil.decision import DecisionRule
+from qupath_hccmil.mil import cross_validation as crossval
+from qupath_hccmil.mil.cross_validation import cross_validate, write_predictions
+from qupath_hccmil.mil.threshold_and_temperature import DecisionRule
 from tests.mil.test_train import SETTINGS, KilledError, drawn_bags, network
 
 BAGS, LABELS = drawn_bags(12, tiles=2)

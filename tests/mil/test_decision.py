@@ -4,9 +4,15 @@ import numpy as np
 import pytest
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.mil.aggregation import THRESHOLD, good_outcome_probability, risk
-from qupath_hccmil.mil.decision import COOLEST, HOTTEST, Decision, DecisionRule, decide
+from qupath_hccmil.method.aggregation import THRESHOLD, good_outcome_probability, risk
 from qupath_hccmil.mil.metrics import cross_entropy
+from qupath_hccmil.mil.threshold_and_temperature import (
+    COOLEST,
+    HOTTEST,
+    Decision,
+    DecisionRule,
+    decide,
+)
 
 DERIVE = DecisionRule(derive_threshold=True)
 FIT = DecisionRule(fit_temperature=True)

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from qupath_hccmil.mil.gradient import backward_by_chunks
-from qupath_hccmil.mil.loss import bag_loss
-from qupath_hccmil.mil.network import TileNetwork
+from qupath_hccmil.mil.bag_gradient import backward_by_chunks
+from qupath_hccmil.mil.outcome_loss import bag_loss
+from qupath_hccmil.mil.tile_network import TileNetwork
 
 
 def gradients(module):

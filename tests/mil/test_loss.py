@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from qupath_hccmil.mil.aggregation import good_outcome_probability, risk, slide_logit
-from qupath_hccmil.mil.loss import bag_loss, weight_penalty
-from qupath_hccmil.mil.network import TileNetwork
+from qupath_hccmil.method.aggregation import good_outcome_probability, risk, slide_logit
+from qupath_hccmil.mil.outcome_loss import bag_loss, weight_penalty
+from qupath_hccmil.mil.tile_network import TileNetwork
 
 LOGITS = [0.3, -0.2, 1.4]
 

@@ -8,9 +8,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from qupath_hccmil.errors import ModelError
-from qupath_hccmil.mil.aggregation import risk
-from qupath_hccmil.mil.network import TileNetwork, imagenet_network
-from qupath_hccmil.mobilenet import torchvision_models
+from qupath_hccmil.learning.mobilenet import torchvision_models
+from qupath_hccmil.method.aggregation import risk
+from qupath_hccmil.mil.tile_network import TileNetwork, imagenet_network
 from qupath_hccmil.scoring.openvino_import import import_openvino
 
 
@@ -92,7 +92,7 @@ def test_torchvision_is_imported_also_beside_a_torch_that_it_was_not_built_for()
         "import torch\n"
         "def fail(path): raise OSError('libcudart')\n"
         "torch.ops.load_library = fail\n"
-        "from qupath_hccmil.mobilenet import torchvision_models\n"
+        "from qupath_hccmil.learning.mobilenet import torchvision_models\n"
         "network = torchvision_models().mobilenet_v2(weights=None).eval()\n"
         "print(network(torch.zeros(1, 3, 32, 32)).shape)\n"
     )

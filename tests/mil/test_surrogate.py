@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from qupath_hccmil.mil.surrogate import (
+from qupath_hccmil.mil.simulated_cohort import (
     EFFECTS,
     HazardScale,
     Nuclei,
@@ -10,7 +10,7 @@ from qupath_hccmil.mil.surrogate import (
     simulate_patients,
     stroma_fraction,
 )
-from qupath_hccmil.mil.surrogate import tile_features as features_of
+from qupath_hccmil.mil.simulated_cohort import tile_features as features_of
 
 
 def discs(radius, count=6):

@@ -6,7 +6,7 @@ from PIL import Image
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.nuclei.augment import _densify
-from qupath_hccmil.nuclei.data import (
+from qupath_hccmil.nuclei.training_crops import (
     NUCLEUS_UM,
     Sample,
     Source,

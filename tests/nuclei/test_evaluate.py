@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from qupath_hccmil.nuclei.data import Sample
-from qupath_hccmil.nuclei.evaluate import evaluate, predict_image, window_starts
-from qupath_hccmil.slide.geometry import TileGeometry
+from qupath_hccmil.method.tile_geometry import TileGeometry
+from qupath_hccmil.nuclei.dice_evaluation import evaluate, predict_image, window_starts
+from qupath_hccmil.nuclei.training_crops import Sample
 
 GEOMETRY = TileGeometry(tile_um=16.0, tile_px=32)
 

@@ -6,7 +6,7 @@ import tifffile
 from PIL import Image
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.nuclei.images import find_pairs, read_image, read_mask, read_pair
+from qupath_hccmil.nuclei.image_mask_folders import find_pairs, read_image, read_mask, read_pair
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 

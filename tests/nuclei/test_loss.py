@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from qupath_hccmil.nuclei.loss import dice_loss, heat_map_loss
+from qupath_hccmil.nuclei.dice_loss import dice_loss, heat_map_loss
 
 
 def test_is_the_published_formula():

@@ -3,7 +3,7 @@ import torch
 from safetensors.torch import save_file
 
 from qupath_hccmil.errors import ModelError
-from qupath_hccmil.mobilenet import torchvision_models
+from qupath_hccmil.learning.mobilenet import torchvision_models
 from qupath_hccmil.nuclei.mobilenet_unet import MobileNetUNet, start_from_imagenet
 
 

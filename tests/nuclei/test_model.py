@@ -3,7 +3,7 @@
 import pytest
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.nuclei.model import build_network, complete
+from qupath_hccmil.nuclei.architectures import build_network, complete
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from qupath_hccmil.nuclei.model import build_network
+from qupath_hccmil.nuclei.architectures import build_network
 from qupath_hccmil.scoring.openvino_import import import_openvino
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.nuclei.data import Sample
-from qupath_hccmil.nuclei.train import NucleiSettings, one_cycle, train
+from qupath_hccmil.nuclei.nuclei_training import NucleiSettings, one_cycle, train
+from qupath_hccmil.nuclei.training_crops import Sample
 from qupath_hccmil.nuclei.unet import UNet
 from tests.blobs import blob_image
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from qupath_hccmil.errors import ModelError
-from qupath_hccmil.mil.aggregation import contributions, risk, slide_logit
-from qupath_hccmil.model_folder import default_model_dir, load_model_folder
+from qupath_hccmil.method.aggregation import contributions, risk, slide_logit
+from qupath_hccmil.model_store.model_folder import default_model_dir, load_model_folder
 from qupath_hccmil.scoring.scorer import ScorerSource
 from tests.blobs import blob_image
 

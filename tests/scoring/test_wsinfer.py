@@ -11,12 +11,12 @@ import torch
 
 from qupath_hccmil.cli.main import run
 from qupath_hccmil.errors import ModelError
-from qupath_hccmil.mil.network import load_tile_network
-from qupath_hccmil.model_folder import default_model_dir, load_model_folder
-from qupath_hccmil.nuclei.model import load_nuclei_network
-from qupath_hccmil.scoring.networks import ScoringNetwork
+from qupath_hccmil.mil.tile_network import load_tile_network
+from qupath_hccmil.model_store.model_folder import default_model_dir, load_model_folder
+from qupath_hccmil.nuclei.architectures import load_nuclei_network
+from qupath_hccmil.scoring.fused_networks import ScoringNetwork
 from qupath_hccmil.scoring.scorer import ScorerSource
-from qupath_hccmil.scoring.wsinfer import CLASS_NAMES, export_wsinfer
+from qupath_hccmil.scoring.wsinfer_export import CLASS_NAMES, export_wsinfer
 from tests.blobs import blob_image
 
 # What WSInfer asks of a config: its fields, their types, and the transforms that it knows.

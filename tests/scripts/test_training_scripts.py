@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from qupath_hccmil.mil.network import load_tile_network
-from qupath_hccmil.mobilenet import torchvision_models
-from qupath_hccmil.model_folder import load_model_folder
-from qupath_hccmil.nuclei.model import load_nuclei_network
+from qupath_hccmil.learning.mobilenet import torchvision_models
+from qupath_hccmil.mil.tile_network import load_tile_network
+from qupath_hccmil.model_store.model_folder import load_model_folder
+from qupath_hccmil.nuclei.architectures import load_nuclei_network
 from tests.blobs import blob_folder, blob_image
 from tests.conftest import ROOT
 
@@ -59,13 +59,13 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def scripts():
     """The scripts as modules, with few organs held out and short trainings."""
-    sys.path.insert(0, str(ROOT / "scripts"))
+    sys.path.insert(0, str(ROOT / "scripts" / "research"))
     try:
         first = importlib.import_module("open_data")
         first.CHOOSING, first.TEST = ("human b",), ("human c",)
         loaded = {name: importlib.import_module(name) for name in MODULES}
     finally:
-        sys.path.remove(str(ROOT / "scripts"))
+        sys.path.remove(str(ROOT / "scripts" / "research"))
     short = replace(
         loaded["nuclei_recipe"].SETTINGS, epochs=1, steps=2, batch=2, crop=64, average=0.5
     )

@@ -9,12 +9,12 @@ import pytest
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.analysis import analyse
-from qupath_hccmil.survival.cohort import GROUP, read_cohort
-from qupath_hccmil.survival.output import as_csv, write_analysis
-from qupath_hccmil.survival.results import plain
-from qupath_hccmil.survival.settings import Settings, read_settings
-from qupath_hccmil.survival.variables import VariableRequest
-from qupath_hccmil.survival.work import choose_horizons
+from qupath_hccmil.survival.analysis_cohort import GROUP, read_cohort
+from qupath_hccmil.survival.analysis_context import choose_horizons
+from qupath_hccmil.survival.analysis_settings import Settings, read_settings
+from qupath_hccmil.survival.output_folder import as_csv, write_analysis
+from qupath_hccmil.survival.results_json import plain
+from qupath_hccmil.survival.statistics.variables import VariableRequest
 from tests.survival.conftest import made_cohort
 from tests.survival.datasets import SCORES
 

@@ -5,16 +5,21 @@ import pandas as pd
 import pytest
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.survival.competing_risks import (
+from qupath_hccmil.survival.statistics.competing_risks import (
     cause_specific,
     cumulative_incidence,
     incidence_at,
 )
-from qupath_hccmil.survival.cox import fit_cox
-from qupath_hccmil.survival.missing_data import count_missing, impute, imputed_cox, rubin
-from qupath_hccmil.survival.table_one import events_per_variable, table_one
-from qupath_hccmil.survival.tiles_of_interest import compare_counts, count_features
-from qupath_hccmil.survival.variables import Variable
+from qupath_hccmil.survival.statistics.cox import fit_cox
+from qupath_hccmil.survival.statistics.multiple_imputation import (
+    count_missing,
+    impute,
+    imputed_cox,
+    rubin,
+)
+from qupath_hccmil.survival.statistics.table_one import events_per_variable, table_one
+from qupath_hccmil.survival.statistics.tiles_of_interest import compare_counts, count_features
+from qupath_hccmil.survival.statistics.variables import Variable
 from tests.survival.frozen import frozen, frozen_at
 
 CAUSES = {1: "first", 2: "second", 3: "third"}
@@ -54,7 +59,7 @@ def test_interval_of_the_incidence_is_close_to_that_of_cmprsk(cgvhd):
 
 def test_incidence_and_survival_add_up(cgvhd):
     table = incidence_at(cumulative_incidence(cgvhd, CAUSES), [1.0])
-    from qupath_hccmil.survival.kaplan_meier import at_horizons
+    from qupath_hccmil.survival.statistics.kaplan_meier import at_horizons
 
     any_event = cgvhd.assign(event=(cgvhd["event"] > 0).astype(int))
     survival = at_horizons(any_event, [1.0])["survival"].iloc[0]

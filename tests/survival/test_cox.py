@@ -5,9 +5,13 @@ import pandas as pd
 import pytest
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.survival.cox import EFRON, FIRTH, fit_cox, gain_of, univariable
-from qupath_hccmil.survival.proportional_hazards import log_log, scaled_residuals, schoenfeld_test
-from qupath_hccmil.survival.variables import Variable
+from qupath_hccmil.survival.statistics.cox import EFRON, FIRTH, fit_cox, gain_of, univariable
+from qupath_hccmil.survival.statistics.proportional_hazards import (
+    log_log,
+    scaled_residuals,
+    schoenfeld_test,
+)
+from qupath_hccmil.survival.statistics.variables import Variable
 from tests.survival.frozen import frozen
 
 

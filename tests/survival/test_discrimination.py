@@ -4,16 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qupath_hccmil.survival.auc import auc_over_time
-from qupath_hccmil.survival.concordance import harrell, uno
-from qupath_hccmil.survival.discrimination import (
+from qupath_hccmil.survival.statistics.auc import auc_over_time
+from qupath_hccmil.survival.statistics.c_index import harrell, uno
+from qupath_hccmil.survival.statistics.discrimination import (
     CLINICAL,
     COMBINED,
     HARRELL,
     SCORE,
     discrimination,
 )
-from qupath_hccmil.survival.variables import Variable
+from qupath_hccmil.survival.statistics.variables import Variable
 from tests.survival.frozen import frozen, frozen_at
 
 MARKERS = [

@@ -4,10 +4,15 @@ import pandas as pd
 import pytest
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.mil import aggregation
-from qupath_hccmil.survival.risk_groups import HIGH, LOW, PUBLISHED_THRESHOLD, risk_groups
-from qupath_hccmil.survival.settings import Settings, read_settings
-from qupath_hccmil.survival.variables import VariableRequest, recognise
+from qupath_hccmil.method import aggregation
+from qupath_hccmil.survival.analysis_settings import Settings, read_settings
+from qupath_hccmil.survival.statistics.risk_groups import (
+    HIGH,
+    LOW,
+    PUBLISHED_THRESHOLD,
+    risk_groups,
+)
+from qupath_hccmil.survival.statistics.variables import VariableRequest, recognise
 from tests.columns import column
 
 # -- variables -------------------------------------------------------------------------------------

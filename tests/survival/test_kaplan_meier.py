@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.survival.kaplan_meier import (
+from qupath_hccmil.survival.statistics.kaplan_meier import (
     at_horizons,
     curves,
     follow_up,
     log_rank,
     medians,
 )
-from qupath_hccmil.survival.rmst import restricted_means
+from qupath_hccmil.survival.statistics.rmst import restricted_means
 from tests.survival.frozen import frozen, frozen_at
 
 DATASETS = [("rossi", 50.0), ("gbsg2", 5.0), ("tcga", 3.0)]

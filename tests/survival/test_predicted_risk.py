@@ -5,10 +5,15 @@ import pandas as pd
 import pytest
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.survival.baseline import Baseline, cross_fitted, fit_baseline, read_baseline
-from qupath_hccmil.survival.brier import brier_scores
-from qupath_hccmil.survival.calibration import calibration
-from qupath_hccmil.survival.decision_curve import net_benefit
+from qupath_hccmil.survival.statistics.baseline import (
+    Baseline,
+    cross_fitted,
+    fit_baseline,
+    read_baseline,
+)
+from qupath_hccmil.survival.statistics.brier import brier_scores
+from qupath_hccmil.survival.statistics.decision_curve import net_benefit
+from qupath_hccmil.survival.statistics.horizon_calibration import calibration
 from tests.survival.frozen import frozen, frozen_at
 
 HORIZONS = [1.0, 2.0, 4.0]

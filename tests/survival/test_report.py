@@ -12,12 +12,12 @@ import pytest
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.analysis import analyse
-from qupath_hccmil.survival.cohort import read_cohort
+from qupath_hccmil.survival.analysis_cohort import read_cohort
+from qupath_hccmil.survival.analysis_settings import Settings
 from qupath_hccmil.survival.figures.style import pretty_p
-from qupath_hccmil.survival.output import write_analysis
-from qupath_hccmil.survival.report.wording import moment, number, p_value, percent, with_span
-from qupath_hccmil.survival.settings import Settings
-from qupath_hccmil.survival.variables import VariableRequest
+from qupath_hccmil.survival.output_folder import write_analysis
+from qupath_hccmil.survival.report.number_format import moment, number, p_value, percent, with_span
+from qupath_hccmil.survival.statistics.variables import VariableRequest
 from tests.survival.conftest import made_cohort
 
 NASTY = '<script>alert("1")</script> & $x^2$'
@@ -121,7 +121,7 @@ def test_report_says_what_reviewers_ask(written):
 def test_figures_are_the_same_bytes_every_time(written):
     from qupath_hccmil.survival.figures.style import svg
     from qupath_hccmil.survival.figures.survival_curves import kaplan_meier_figure
-    from qupath_hccmil.survival.kaplan_meier import curves
+    from qupath_hccmil.survival.statistics.kaplan_meier import curves
 
     table = curves(pd.DataFrame({"time": [1.0, 2, 3], "event": [1, 0, 1]}))
     twice = [svg(kaplan_meier_figure(table, unit="years", endpoint="x")) for _ in range(2)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.tables.coding import code_events, recognise_unit
+from qupath_hccmil.tables.endpoint_coding import code_events, recognise_unit
 from tests.columns import column
 
 

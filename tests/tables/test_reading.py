@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.tables.reading import as_numbers, find_patient_column, read_table
+from qupath_hccmil.tables.table_reader import as_numbers, find_patient_column, read_table
 from tests.columns import column
 
 

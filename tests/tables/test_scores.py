@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.mil import aggregation
-from qupath_hccmil.tables.scores import POWER, read_scores
+from qupath_hccmil.method import aggregation
+from qupath_hccmil.tables.score_table import POWER, read_scores
 
 
 def write(tmp_path, text: str):

@@ -7,12 +7,12 @@ import pytest
 import torch
 from shapely.geometry import box
 
-from qupath_hccmil.mil.network import TileNetwork
-from qupath_hccmil.model_folder import ModelConfig, RiskConfig, save_model_folder
+from qupath_hccmil.mil.tile_network import TileNetwork
+from qupath_hccmil.model_store.model_folder import ModelConfig, RiskConfig, save_model_folder
 from qupath_hccmil.nuclei.unet import UNet
-from qupath_hccmil.project.create import NewAnnotation, NewImage, create_project
+from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
 from tests.blobs import blob_image
-from tests.slides import write_pyramid
+from tests.drawn_slides import write_pyramid
 
 torch.set_num_threads(1)
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.training.clinical import ClinicalColumns, read_clinical
+from qupath_hccmil.training.clinical_table import ClinicalColumns, read_clinical
 
 
 def read(tmp_path, text, **columns):

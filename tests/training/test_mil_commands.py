@@ -3,20 +3,20 @@ import pytest
 from PIL import Image
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.mil.network import load_tile_network
-from qupath_hccmil.mil.train import MilSettings
-from qupath_hccmil.model_folder import (
+from qupath_hccmil.method.tile_geometry import TileGeometry
+from qupath_hccmil.mil.risk_training import MilSettings
+from qupath_hccmil.mil.tile_network import load_tile_network
+from qupath_hccmil.model_store.model_folder import (
     ModelConfig,
     ModelReference,
     load_model_folder,
     save_model_folder,
 )
 from qupath_hccmil.nuclei.unet import UNet
-from qupath_hccmil.slide.geometry import TileGeometry
-from qupath_hccmil.training.bag_source import Tiling
-from qupath_hccmil.training.fields import field_tiles
-from qupath_hccmil.training.mil import train_mil
-from qupath_hccmil.training.mil_evaluation import evaluate_mil
+from qupath_hccmil.training.evaluate_mil import evaluate_mil
+from qupath_hccmil.training.image_folders import field_tiles
+from qupath_hccmil.training.prepare_bags import Tiling
+from qupath_hccmil.training.train_mil import train_mil
 from tests.blobs import blob_image
 
 MPP = 128 / 224

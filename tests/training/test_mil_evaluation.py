@@ -8,9 +8,9 @@ import pytest
 from sksurv.metrics import concordance_index_censored
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.mil.aggregation import good_outcome_probability
-from qupath_hccmil.training.clinical import ClinicalColumns
-from qupath_hccmil.training.mil_evaluation import evaluate_mil, write_evaluation
+from qupath_hccmil.method.aggregation import good_outcome_probability
+from qupath_hccmil.training.clinical_table import ClinicalColumns
+from qupath_hccmil.training.evaluate_mil import evaluate_mil, write_evaluation
 
 PATIENTS = 60
 

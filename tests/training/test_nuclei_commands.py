@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from qupath_hccmil.errors import DataError, ModelError
-from qupath_hccmil.model_folder import load_model_folder
-from qupath_hccmil.nuclei.model import load_nuclei_network
-from qupath_hccmil.nuclei.train import NucleiSettings
-from qupath_hccmil.training.nuclei import evaluate_nuclei, train_nuclei
+from qupath_hccmil.model_store.model_folder import load_model_folder
+from qupath_hccmil.nuclei.architectures import load_nuclei_network
+from qupath_hccmil.nuclei.nuclei_training import NucleiSettings
+from qupath_hccmil.training.train_nuclei import evaluate_nuclei, train_nuclei
 from tests.blobs import blob_folder
 
 TINY = {"name": "unet", "base": 4, "depth": 2}

@@ -13,15 +13,15 @@ from shapely.geometry import box, mapping
 
 from qupath_hccmil.errors import AnnotationError, DataError
 from qupath_hccmil.mil.bags import StoredBag
-from qupath_hccmil.mil.decision import DecisionRule
-from qupath_hccmil.mil.train import MilSettings
-from qupath_hccmil.model_folder import load_model_folder
+from qupath_hccmil.mil.risk_training import MilSettings
+from qupath_hccmil.mil.threshold_and_temperature import DecisionRule
+from qupath_hccmil.model_store.model_folder import load_model_folder
 from qupath_hccmil.scoring.scorer import ScorerSource
-from qupath_hccmil.training.bag_source import Tiling
-from qupath_hccmil.training.clinical import ClinicalColumns
-from qupath_hccmil.training.mil import train_mil
-from qupath_hccmil.training.mil_evaluation import evaluate_mil, write_evaluation
-from qupath_hccmil.training.slide_source import read_outlines
+from qupath_hccmil.training.clinical_table import ClinicalColumns
+from qupath_hccmil.training.evaluate_mil import evaluate_mil, write_evaluation
+from qupath_hccmil.training.prepare_bags import Tiling
+from qupath_hccmil.training.slide_collection import read_outlines
+from qupath_hccmil.training.train_mil import train_mil
 from tests.conftest import ROOT, qupath_dirs
 from tests.training.conftest import SIDE, drawn_slide
 
@@ -95,9 +95,9 @@ def test_tiles_are_those_that_scoring_sees(trained, drawn_cohort, models):
     """RGB and heat map of a bag give the logit that the fused scoring network gives."""
     import torch
 
-    from qupath_hccmil.mil.network import load_tile_network
-    from qupath_hccmil.nuclei.model import load_nuclei_network
-    from qupath_hccmil.scoring.networks import ScoringNetwork
+    from qupath_hccmil.mil.tile_network import load_tile_network
+    from qupath_hccmil.nuclei.architectures import load_nuclei_network
+    from qupath_hccmil.scoring.fused_networks import ScoringNetwork
 
     out, model = trained
     tiles = StoredBag(out / "bags" / "p1.npy").read(np.arange(3))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from qupath_hccmil import __version__
-from qupath_hccmil.survival.discrimination import SCORE, UNO
 from qupath_hccmil.survival.findings import SCORE_NAME, Analysis
 from qupath_hccmil.survival.report.blocks import Fact, Report
 from qupath_hccmil.survival.report.closing_section import (
@@ -20,6 +19,7 @@ from qupath_hccmil.survival.report.effect_section import (
     cox_section,
     survival_section,
 )
+from qupath_hccmil.survival.report.number_format import moment, number, p_value, span
 from qupath_hccmil.survival.report.performance_section import (
     auc_section,
     calibration_section,
@@ -27,7 +27,7 @@ from qupath_hccmil.survival.report.performance_section import (
     discrimination_section,
     tiles_section,
 )
-from qupath_hccmil.survival.report.wording import moment, number, p_value, span
+from qupath_hccmil.survival.statistics.discrimination import SCORE, UNO
 
 RESEARCH = "For research use only: not a medical device, not for decisions about patients."
 

@@ -12,7 +12,7 @@ from qupath_hccmil import __version__
 from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.report.blocks import Section, Table, Text
 from qupath_hccmil.survival.report.checklist import tripod
-from qupath_hccmil.survival.report.wording import NONE
+from qupath_hccmil.survival.report.number_format import NONE
 
 PACKAGES = (
     "lifelines", "scikit-survival", "statsmodels", "numpy", "scipy", "pandas", "matplotlib",

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pandas as pd
 
-from qupath_hccmil.survival.cohort import CAUSE, GROUP, SCORE
+from qupath_hccmil.survival.analysis_cohort import CAUSE, GROUP, SCORE
 from qupath_hccmil.survival.figures.performance import score_figure
 from qupath_hccmil.survival.figures.style import svg
 from qupath_hccmil.survival.findings import Analysis
-from qupath_hccmil.survival.kaplan_meier import OVERALL
 from qupath_hccmil.survival.report.blocks import Image, Images, Section, Table, Text
-from qupath_hccmil.survival.report.wording import number, percent, whole, with_span
-from qupath_hccmil.survival.table_one import ENOUGH, MISSING
-from qupath_hccmil.tables.coding import COMPETING
+from qupath_hccmil.survival.report.number_format import number, percent, whole, with_span
+from qupath_hccmil.survival.statistics.kaplan_meier import OVERALL
+from qupath_hccmil.survival.statistics.table_one import ENOUGH, MISSING
+from qupath_hccmil.tables.endpoint_coding import COMPETING
 
 MOST_LISTED = 60
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
-from qupath_hccmil.survival.cohort import GROUP, SCORE
-from qupath_hccmil.survival.cox import FIRTH, CoxFit
+from qupath_hccmil.survival.analysis_cohort import GROUP, SCORE
 from qupath_hccmil.survival.figures.forest import forest_figure
 from qupath_hccmil.survival.figures.performance import residuals_figure
 from qupath_hccmil.survival.figures.style import group_colours, svg
 from qupath_hccmil.survival.figures.survival_curves import kaplan_meier_figure, log_log_figure
 from qupath_hccmil.survival.findings import Analysis, Stratum
-from qupath_hccmil.survival.kaplan_meier import LogRank
 from qupath_hccmil.survival.report.blocks import Block, Image, Images, Section, Table, Text
-from qupath_hccmil.survival.report.wording import (
+from qupath_hccmil.survival.report.number_format import (
     NONE,
     moment,
     number,
@@ -22,6 +20,8 @@ from qupath_hccmil.survival.report.wording import (
     whole,
     with_span,
 )
+from qupath_hccmil.survival.statistics.cox import FIRTH, CoxFit
+from qupath_hccmil.survival.statistics.kaplan_meier import LogRank
 
 FIRTH_TOLD = (
     "Firth's penalty was used where a category has no events; its intervals and p-values are of "

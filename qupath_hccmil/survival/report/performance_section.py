@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from qupath_hccmil.survival.discrimination import HARRELL
 from qupath_hccmil.survival.figures.performance import (
     auc_figure,
     calibration_figure,
@@ -14,7 +13,7 @@ from qupath_hccmil.survival.figures.style import svg
 from qupath_hccmil.survival.figures.survival_curves import incidence_figure
 from qupath_hccmil.survival.findings import SCORE_NAME, Analysis
 from qupath_hccmil.survival.report.blocks import Block, Image, Images, Section, Table, Text
-from qupath_hccmil.survival.report.wording import (
+from qupath_hccmil.survival.report.number_format import (
     moment,
     number,
     p_value,
@@ -23,6 +22,7 @@ from qupath_hccmil.survival.report.wording import (
     whole,
     with_span,
 )
+from qupath_hccmil.survival.statistics.discrimination import HARRELL
 
 
 def auc_section(analysis: Analysis) -> Section:

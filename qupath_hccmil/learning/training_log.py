@@ -1,0 +1,51 @@
+"""The log of a training run: a CSV table, and its curves as a PNG."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from qupath_hccmil.atomic_files import finished_file
+
+LOG, CURVE = "log.csv", "curve.png"
+
+
+def write_log(out: Path, log: Sequence[Mapping[str, float]], curves: Mapping[str, str]) -> None:
+    """Write ``log.csv`` and ``curve.png`` into a folder.
+
+    Parameters
+    ----------
+    out : Path
+    log : sequence of mapping
+        A row an epoch, each with ``epoch``. Nothing is written of none.
+    curves : mapping of str to str
+        Column to its label, for the columns to draw.
+    """
+    if not log:
+        return
+    with (
+        finished_file(out / LOG) as beside,
+        beside.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, fieldnames=list(log[0]))
+        writer.writeheader()
+        writer.writerows(log)
+    with finished_file(out / CURVE) as beside:
+        _draw(beside, log, curves)
+
+
+def _draw(path: Path, log: Sequence[Mapping[str, float]], curves: Mapping[str, str]) -> None:
+    # Not pyplot: it would choose a window system.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    epochs = [row["epoch"] for row in log]
+    for column, label in curves.items():
+        axes.plot(epochs, [row[column] for row in log], label=label)
+    axes.set(xlabel="epoch", ylim=(0, None))
+    axes.legend()
+    figure.savefig(path, dpi=120)

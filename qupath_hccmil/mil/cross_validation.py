@@ -1,0 +1,244 @@
+"""k-fold cross-validation: every patient is scored by a network that never saw them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from qupath_hccmil.atomic_files import finished_file
+from qupath_hccmil.learning.splits import split_patients, stratified_folds
+from qupath_hccmil.method.aggregation import is_high_risk, risk
+from qupath_hccmil.mil.bags import Bag
+from qupath_hccmil.mil.risk_evaluation import (
+    BagScore,
+    RiskScores,
+    judge,
+    score_bag,
+    torch_tile_predictor,
+)
+from qupath_hccmil.mil.risk_training import CHECKPOINT, MilSettings, Progress, train
+from qupath_hccmil.mil.threshold_and_temperature import Decision, DecisionRule, decide
+from qupath_hccmil.mil.tile_network import TileNetwork
+from qupath_hccmil.model_store.model_folder import file_sha256
+
+FOLDS, PREDICTIONS = "folds", "predictions.csv"
+_SCORES = "scores.json"
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class FoldScore:
+    """A patient as scored by the network of a fold that they were held out of.
+
+    Attributes
+    ----------
+    fold : int
+        From 1.
+    score : BagScore
+        Its logit is S, without a temperature; its risk is that of the fold's decision.
+    decision : Decision
+        Of the fold, from its own training patients.
+    """
+
+    fold: int
+    score: BagScore
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What the folds gave.
+
+    Attributes
+    ----------
+    patients : list of FoldScore
+        Every labelled patient once.
+    folds : list of RiskScores
+        Figures of each fold, without intervals.
+    pooled : RiskScores
+        Over all patients.
+    epochs : list of int
+        The epoch that each fold chose.
+    """
+
+    patients: list[FoldScore]
+    folds: list[RiskScores]
+    pooled: RiskScores
+    epochs: list[int]
+
+    def figures(self) -> dict[str, object]:
+        """Pooled figures and those of each fold, JSON-able, for the model's config."""
+        each = [fold.as_dict() for fold in self.folds]
+        pooled = self.pooled.as_dict()
+        for content in (pooled, *each):
+            content.pop("bags")
+        names = ("auc", "accuracy", "sensitivity", "specificity", "brier")
+        return {
+            "pooled": pooled,
+            "folds": [
+                {
+                    "good": fold["good"],
+                    "poor": fold["poor"],
+                    "best_epoch": epoch,
+                    **{name: fold[name]["value"] for name in names},
+                    "cross_entropy": fold["cross_entropy"],
+                }
+                for fold, epoch in zip(each, self.epochs, strict=True)
+            ],
+        }
+
+
+def cross_validate(
+    network: Callable[[], TileNetwork],
+    bags: Mapping[str, Bag],
+    labels: Mapping[str, int],
+    out: Path,
+    settings: MilSettings,
+    folds: int,
+    *,
+    share: float = 0.2,
+    rule: DecisionRule | None = None,
+    repeats: int = 1000,
+    progress: Progress | None = None,
+    device: torch.device = _CPU,
+    origin: str = "",
+) -> CrossValidation:
+    """Train a network for each fold on the other patients, and score the fold with it.
+
+    Parameters
+    ----------
+    network : callable
+        Makes the network that every fold starts from.
+    bags : mapping of str to Bag
+    labels : mapping of str to int
+        Patient to 1 (good) or 0 (poor); each must have a bag.
+    out : Path
+        Gets a folder ``folds/<k>`` for each training. What is there is gone on from, a finished
+        fold is not trained again.
+    settings : MilSettings
+    folds : int
+    share : float
+        Of a fold's training patients that choose its epoch, threshold and temperature: the fold
+        itself chooses nothing, so that its figures are of unseen patients.
+    rule : DecisionRule, optional
+    repeats : int
+        Bootstrap samples of the pooled figures.
+    progress : callable, optional
+        As of :func:`train`, with ``fold`` in each row.
+    device : torch.device
+    origin : str
+        As of :func:`train`.
+
+    Raises
+    ------
+    DataError
+        See :func:`stratified_folds` and :func:`train`.
+    """
+    patients: list[FoldScore] = []
+    each, epochs = [], []
+    for number, held_out in enumerate(stratified_folds(labels, folds, settings.seed), start=1):
+        others = {patient: labels[patient] for patient in labels.keys() - set(held_out)}
+        training, choosing = split_patients(others, share, settings.seed)
+        folder = out / FOLDS / str(number)
+        result = train(
+            network(),
+            [bags[patient] for patient in training],
+            [bags[patient] for patient in choosing],
+            others,
+            folder,
+            settings,
+            _numbered(progress, number),
+            device,
+            origin,
+        )
+        wanted = [bags[patient] for patient in [*choosing, *held_out]]
+        scores = _scores(folder, result.network, wanted, settings)
+        decision = decide(
+            np.array([scores[patient].logit for patient in choosing]),
+            np.array([bool(labels[patient]) for patient in choosing]),
+            rule or DecisionRule(),
+            settings.threshold,
+        )
+        own = [
+            FoldScore(number, with_temperature(scores[patient], decision), decision)
+            for patient in held_out
+        ]
+        patients += own
+        epochs.append(result.epoch)
+        each.append(judge([p.score for p in own], labels, decision.threshold, seed=0, repeats=0))
+    pooled = judge(
+        [patient.score for patient in patients],
+        labels,
+        [patient.decision.threshold for patient in patients],
+        seed=settings.seed,
+        repeats=repeats,
+    )
+    return CrossValidation(patients, each, pooled, epochs)
+
+
+def with_temperature(score: BagScore, decision: Decision) -> BagScore:
+    """Give the risk that a decision makes of a score whose logit has no temperature."""
+    return replace(score, risk=float(risk(score.logit / decision.temperature)))
+
+
+def write_predictions(
+    path: Path,
+    patients: list[FoldScore],
+    labels: Mapping[str, int],
+    follow_up: Mapping[str, tuple[float, int]],
+) -> None:
+    """Write out-of-fold predictions as CSV, a row a patient.
+
+    Columns: patient, fold, label (good, poor), time (years) and event where known, tiles, logit
+    (S), temperature, r, threshold, group.
+    """
+    columns = (
+        "patient", "fold", "label", "time", "event", "tiles", "logit", "temperature", "r",
+        "threshold", "group",
+    )  # fmt: skip
+    with finished_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for one in sorted(patients, key=lambda p: p.score.patient):
+            score, decision = one.score, one.decision
+            time, event = follow_up.get(score.patient, ("", ""))
+            label = "good" if labels[score.patient] else "poor"
+            group = "high" if is_high_risk(score.risk, decision.threshold) else "low"
+            writer.writerow(
+                [score.patient, one.fold, label, time, event, score.tiles, score.logit,
+                 decision.temperature, score.risk, decision.threshold, group]
+            )  # fmt: skip
+
+
+def _numbered(progress: Progress | None, fold: int) -> Progress | None:
+    if progress is None:
+        return None
+    tell = progress
+    return lambda row: tell({"fold": float(fold), **row})
+
+
+def _scores(
+    folder: Path, network: TileNetwork, bags: list[Bag], settings: MilSettings
+) -> dict[str, BagScore]:
+    """Scores of a finished fold, kept beside its checkpoint so that going on costs nothing."""
+    path = folder / _SCORES
+    made_by = file_sha256(folder / CHECKPOINT)
+    if path.exists():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["checkpoint"] == made_by:
+            return {values["patient"]: BagScore(**values) for values in kept["scores"]}
+    predict = torch_tile_predictor(network)
+    scores = [
+        score_bag(bag, predict, settings.p, settings.validation_tiles, settings.seed)
+        for bag in bags
+    ]
+    content = {"checkpoint": made_by, "scores": [asdict(score) for score in scores]}
+    with finished_file(path) as beside:
+        beside.write_text(json.dumps(content), encoding="utf-8")
+    return {score.patient: score for score in scores}

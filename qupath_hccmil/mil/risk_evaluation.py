@@ -1,0 +1,237 @@
+"""How well bags' risks tell their outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import nn
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.method.aggregation import (
+    POWER,
+    THRESHOLD,
+    good_outcome_probability,
+    is_high_risk,
+    risk,
+    slide_logit,
+)
+from qupath_hccmil.mil.bags import Bag, chunks, draw
+from qupath_hccmil.mil.metrics import (
+    Estimate,
+    Metric,
+    accuracy,
+    auc,
+    bootstrap,
+    brier,
+    cross_entropy,
+    sensitivity,
+    specificity,
+)
+from qupath_hccmil.mil.outcome_calibration import (
+    CalibrationGroup,
+    calibration_groups,
+    calibration_intercept,
+    calibration_slope,
+)
+
+TilePredictor = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
+"""(n, 4, s, s) uint8 to (n,) tile logits."""
+
+_CHUNK = 16
+
+
+@dataclass(frozen=True)
+class BagScore:
+    """Risk of one patient."""
+
+    patient: str
+    tiles: int
+    logit: float
+    risk: float
+
+
+@dataclass(frozen=True)
+class RiskScores:
+    """Figures over patients; the positive class is a poor outcome, called by a high risk.
+
+    Attributes
+    ----------
+    bags : list of BagScore
+        Those that have a label.
+    good, poor : int
+    auc, accuracy, sensitivity, specificity : Estimate
+    brier, calibration_slope, calibration_intercept : Estimate
+        Of the probability of a poor outcome, ``1 − p(good outcome)``.
+    cross_entropy : float
+        The published loss without its penalty.
+    calibration : list of CalibrationGroup
+    """
+
+    bags: list[BagScore]
+    good: int
+    poor: int
+    auc: Estimate
+    accuracy: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+    brier: Estimate
+    calibration_slope: Estimate
+    calibration_intercept: Estimate
+    cross_entropy: float
+    calibration: list[CalibrationGroup] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All figures as JSON-able values; None where there is none."""
+        content: dict[str, Any] = without_nan(asdict(self))
+        return content
+
+
+def torch_tile_predictor(network: nn.Module) -> TilePredictor:
+    """Make a predictor that runs a torch tile network as it is, in evaluation mode."""
+
+    def predict(tiles: NDArray[np.uint8]) -> NDArray[np.float64]:
+        network.eval()
+        with torch.inference_mode():
+            device = next(network.parameters()).device
+            x = torch.from_numpy(tiles).to(device).float().div(255)
+            logits = network(x.contiguous(memory_format=torch.channels_last))
+            return np.asarray(logits.cpu().numpy(), dtype=np.float64)
+
+    return predict
+
+
+def score_bag(
+    bag: Bag, predict: TilePredictor, p: float = POWER, tiles: int | None = None, seed: int = 0
+) -> BagScore:
+    """Score a bag, in bounded memory.
+
+    Parameters
+    ----------
+    bag : Bag
+    predict : callable
+    p : float
+    tiles : int, optional
+        Score only so many random tiles; default all.
+    seed : int
+        Of that choice.
+
+    Raises
+    ------
+    DataError
+        The network gives no finite logit.
+    """
+    indices = draw(bag, tiles or len(bag), np.random.default_rng(seed))
+    logits = np.concatenate([predict(bag.read(part)) for part in chunks(indices, _CHUNK)])
+    if not np.isfinite(logits).all():
+        raise DataError(
+            f"{bag.patient}: the network gives logits that are no numbers; its training diverged, "
+            "lower the learning rate or the bound of the gradient"
+        )
+    logit = slide_logit(logits, p)
+    return BagScore(bag.patient, len(indices), logit, float(risk(logit)))
+
+
+def evaluate(
+    bags: Iterable[Bag],
+    labels: Mapping[str, int],
+    predict: TilePredictor,
+    p: float = POWER,
+    threshold: float = THRESHOLD,
+    tiles: int | None = None,
+    seed: int = 0,
+    repeats: int = 1000,
+) -> RiskScores:
+    """Score bags and compare their risks with their outcomes.
+
+    Parameters
+    ----------
+    bags : iterable of Bag
+    labels : mapping of str to int
+        Patient to 1 (good) or 0 (poor); bags without a label are left out.
+    predict : callable
+    p, threshold : float
+        Of the model.
+    tiles : int, optional
+        At most so many random tiles a bag; default all.
+    seed : int
+        Of that choice and of the bootstrap.
+    repeats : int
+        Bootstrap samples; 0 for no intervals.
+
+    Raises
+    ------
+    DataError
+        No bag has a label.
+    """
+    scores = [score_bag(bag, predict, p, tiles, seed) for bag in bags if bag.patient in labels]
+    return judge(scores, labels, threshold, seed=seed, repeats=repeats)
+
+
+def judge(
+    scores: Sequence[BagScore],
+    labels: Mapping[str, int],
+    threshold: ArrayLike = THRESHOLD,
+    *,
+    seed: int = 0,
+    repeats: int = 1000,
+) -> RiskScores:
+    """Compare risks with outcomes.
+
+    Parameters
+    ----------
+    scores : sequence of BagScore
+        Those without a label are left out.
+    labels : mapping of str to int
+        Patient to 1 (good) or 0 (poor).
+    threshold : float or (n,) array_like
+        t of the model; one a score where they come from several models.
+    seed, repeats : int
+        Of the bootstrap.
+
+    Raises
+    ------
+    DataError
+        No score has a label.
+    """
+    t = np.broadcast_to(np.asarray(threshold, dtype=np.float64), (len(scores),))
+    known = [score.patient in labels for score in scores]
+    t, scores = t[np.array(known, dtype=bool)], [s for s, k in zip(scores, known, strict=True) if k]
+    if not scores:
+        raise DataError("no bag has a label; the table's patients must be the bags' names")
+    r = np.array([score.risk for score in scores])
+    poor = np.array([not labels[score.patient] for score in scores])
+    good_probability = good_outcome_probability(r, t)
+    probability = 1 - good_probability
+    high = is_high_risk(r, t)
+
+    def interval(metric: Metric, values: NDArray[Any]) -> Estimate:
+        return bootstrap(metric, poor, values, repeats=repeats, seed=seed)
+
+    return RiskScores(
+        bags=scores,
+        good=int((~poor).sum()),
+        poor=int(poor.sum()),
+        auc=interval(auc, r),
+        accuracy=interval(accuracy, high),
+        sensitivity=interval(sensitivity, high),
+        specificity=interval(specificity, high),
+        brier=interval(brier, probability),
+        calibration_slope=interval(calibration_slope, probability),
+        calibration_intercept=interval(calibration_intercept, probability),
+        cross_entropy=cross_entropy(~poor, good_probability),
+        calibration=calibration_groups(poor, probability),
+    )
+
+
+def without_nan(content: Any) -> Any:
+    """Dicts and lists with None for every NaN and infinity, which JSON has not."""
+    if isinstance(content, dict):
+        return {key: without_nan(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [without_nan(value) for value in content]
+    return None if isinstance(content, float) and not np.isfinite(content) else content

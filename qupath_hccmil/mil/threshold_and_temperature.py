@@ -1,0 +1,119 @@
+"""Threshold and temperature of a trained model, from patients that no weight was fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.method.aggregation import THRESHOLD, good_outcome_probability, risk
+from qupath_hccmil.mil.metrics import cross_entropy, sensitivity, specificity
+
+COOLEST, HOTTEST = 0.05, 20.0
+_EDGE = 0.01
+
+
+@dataclass(frozen=True)
+class DecisionRule:
+    """What is derived from held-out patients instead of taken as it is.
+
+    Attributes
+    ----------
+    derive_threshold, fit_temperature : bool
+    """
+
+    derive_threshold: bool = False
+    fit_temperature: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What turns a slide logit S into a risk and a group: ``r = sigmoid(S/T)``, high if r > t."""
+
+    threshold: float = THRESHOLD
+    temperature: float = 1.0
+
+
+def decide(
+    logits: NDArray[np.float64],
+    good: NDArray[np.bool_],
+    rule: DecisionRule,
+    threshold: float = THRESHOLD,
+) -> Decision:
+    """Derive what a rule asks for.
+
+    Parameters
+    ----------
+    logits : (n,) float64
+        Slide logits S of patients that the network wasn't fitted to, without a temperature.
+    good : (n,) bool
+    rule : DecisionRule
+    threshold : float
+        t where it isn't derived.
+
+    Raises
+    ------
+    DataError
+        Something is to be derived and one outcome is absent.
+
+    Notes
+    -----
+    Threshold: the cut of the largest sensitivity + specificity − 1 (Youden 1950), which is that
+    of the largest balanced accuracy, between two neighbouring logits; of equal ones the nearest
+    to t as it was.
+
+    Temperature: Guo et al. 2017, one number that leaves the order of patients as it is. It
+    minimises the published cross-entropy on p(good outcome). Where the threshold is derived too
+    it is the risk of the same cut at every T, so that the groups don't change with T.
+    """
+    if not (rule.derive_threshold or rule.fit_temperature):
+        return Decision(threshold)
+    if good.all() or not good.any():
+        raise DataError(
+            f"threshold and temperature need held-out patients of both outcomes; of {len(good)} "
+            f"patients {int(good.sum())} are good"
+        )
+    cut = _youden_cut(logits, good, threshold) if rule.derive_threshold else None
+
+    def threshold_at(temperature: float) -> float:
+        if cut is None:
+            return threshold
+        return float(np.clip(risk(cut / temperature), _EDGE, 1 - _EDGE))
+
+    temperature = _coolest_loss(logits, good, threshold_at) if rule.fit_temperature else 1.0
+    return Decision(threshold_at(temperature), temperature)
+
+
+def _youden_cut(logits: NDArray[np.float64], good: NDArray[np.bool_], threshold: float) -> float:
+    values = np.unique(logits)
+    if len(values) < 2:
+        raise DataError("every held-out patient has the same score; no threshold can be derived")
+    cuts = (values[1:] + values[:-1]) / 2
+    j = np.array([sensitivity(~good, logits > c) + specificity(~good, logits > c) for c in cuts])
+    best = cuts[j >= j.max() - 1e-12]
+    before = np.log(threshold / (1 - threshold))
+    return float(best[np.argmin(np.abs(best - before))])
+
+
+def _coolest_loss(
+    logits: NDArray[np.float64],
+    good: NDArray[np.bool_],
+    threshold_at: Callable[[float], float],
+) -> float:
+    def loss(log_temperature: float) -> float:
+        temperature = float(np.exp(log_temperature))
+        probability = good_outcome_probability(
+            risk(logits / temperature), threshold_at(temperature)
+        )
+        return cross_entropy(good, probability)
+
+    # The loss may have more than one valley, so the deepest of a grid is searched.
+    grid = np.linspace(np.log(COOLEST), np.log(HOTTEST), 61)
+    best = int(np.argmin([loss(point) for point in grid]))
+    low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+    found = minimize_scalar(loss, bounds=(low, high), method="bounded")
+    return float(np.exp(found.x))

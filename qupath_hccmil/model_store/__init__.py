@@ -1,0 +1,1 @@
+"""Model folders: weights, config and card, checked when they are read."""

@@ -1,0 +1,325 @@
+"""A model folder: ``weights.safetensors``, ``config.json`` and a model card, checked on loading."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from qupath_hccmil.atomic_files import finished_folder
+from qupath_hccmil.errors import ModelError, WriteError
+from qupath_hccmil.method.tile_geometry import TileGeometry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ModelKind = Literal["nuclei", "mil"]
+Colour = Literal["stain-normalised", "luminosity-standardised"]
+
+WEIGHTS, CONFIG, CARD = "weights.safetensors", "config.json", "README.md"
+DEFAULT_MODELS: Mapping[ModelKind, str] = {"nuclei": "nuclei-unet", "mil": "hcc-risk-surrogate"}
+
+
+@dataclass(frozen=True)
+class ModelReference:
+    """Another model, by name and by the hash of its weights."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class DataUse:
+    """A data set that a model was made from."""
+
+    name: str
+    licence: str
+    source: str
+    use: str
+
+
+@dataclass(frozen=True)
+class RiskConfig:
+    """What turns tile logits into a risk.
+
+    Attributes
+    ----------
+    p : float
+        Exponent of the generalised mean.
+    threshold : float
+        High risk above it.
+    label : str
+        What the model was trained to tell, and in which direction the risk rises.
+    surrogate : bool
+        The label was simulated, not observed in patients.
+    nuclei_model : ModelReference
+        The heat map that the tile network was trained with.
+    temperature : float
+        T of the calibration: ``r = sigmoid(S/T)``. Tile logits are divided by it.
+    """
+
+    p: float
+    threshold: float
+    label: str
+    surrogate: bool
+    nuclei_model: ModelReference
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """All of ``config.json``.
+
+    Attributes
+    ----------
+    kind : {"nuclei", "mil"}
+    name, version : str
+    architecture : mapping
+        ``name`` and the arguments of the network's constructor.
+    geometry : TileGeometry
+    resampler : str
+        How 128 µm become 224 px.
+    colour : {"stain-normalised", "luminosity-standardised"}
+        The RGB that the network sees.
+    stain_reference : mapping or None
+        Target of the stain normalisation.
+    data : tuple of DataUse
+    training, metrics : mapping
+        Settings and figures, for people.
+    risk : RiskConfig or None
+        Of a mil model.
+    weights_sha256 : str
+        Filled in by :func:`save_model_folder`.
+    format : int
+        Of this file.
+    """
+
+    kind: ModelKind
+    name: str
+    version: str
+    architecture: Mapping[str, Any]
+    geometry: TileGeometry = field(default_factory=TileGeometry)
+    resampler: str = "pillow-bilinear"
+    colour: Colour = "stain-normalised"
+    stain_reference: Mapping[str, Any] | None = None
+    data: tuple[DataUse, ...] = ()
+    training: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    risk: RiskConfig | None = None
+    weights_sha256: str = ""
+    format: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``config.json`` holds it."""
+        content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return content
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> ModelConfig:
+        """From the content of a ``config.json`` that follows the schema."""
+        values = dict(content)
+        values["geometry"] = TileGeometry(**values["geometry"])
+        values["data"] = tuple(DataUse(**use) for use in values["data"])
+        if values["risk"] is not None:
+            risk = dict(values["risk"])
+            risk["nuclei_model"] = ModelReference(**risk["nuclei_model"])
+            values["risk"] = RiskConfig(**risk)
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model folder whose config follows the schema and whose weights have its hash."""
+
+    path: Path
+    config: ModelConfig
+
+    @property
+    def reference(self) -> ModelReference:
+        """Name and hash."""
+        return ModelReference(self.config.name, self.config.weights_sha256)
+
+    @property
+    def identity(self) -> str:
+        """All that scores follow from: the weights, and what turns logits into a risk."""
+        risk = self.config.risk
+        numbers = "" if risk is None else f" p={risk.p} t={risk.threshold} T={risk.temperature}"
+        return self.config.weights_sha256 + numbers
+
+    def weights(self) -> dict[str, Tensor]:
+        """Read the state dict."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return dict(load_file(self.path / WEIGHTS))
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{self.path / WEIGHTS}: can't be read ({error})") from error
+
+
+def load_model_folder(path: Path, kind: ModelKind) -> ModelFolder:
+    """Check a model folder.
+
+    Parameters
+    ----------
+    path : Path
+    kind : {"nuclei", "mil"}
+        What it must be.
+
+    Returns
+    -------
+    ModelFolder
+
+    Raises
+    ------
+    ModelError
+        A file is missing, the config breaks its schema (the field is named), the kind is another,
+        or the weights don't have the config's hash.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise ModelError(f"{path}: no such model folder")
+    for name in (CONFIG, WEIGHTS):
+        if not (path / name).is_file():
+            raise ModelError(f"{path}: not a model folder, {name} is missing")
+    config = _read_config(path / CONFIG)
+    if config.kind != kind:
+        raise ModelError(f"{path}: a {config.kind} model, where a {kind} model is needed")
+    found = file_sha256(path / WEIGHTS)
+    if found != config.weights_sha256:
+        raise ModelError(
+            f"{path / WEIGHTS}: sha256 {found[:12]}… isn't the {config.weights_sha256[:12]}… of "
+            f"{CONFIG}; copy the model folder again"
+        )
+    return ModelFolder(path, config)
+
+
+def save_model_folder(
+    path: Path, config: ModelConfig, weights: Mapping[str, Tensor], card: str
+) -> ModelFolder:
+    """Write a model folder, all of it or nothing; an earlier one of the same path is replaced.
+
+    Parameters
+    ----------
+    path : Path
+    config : ModelConfig
+        Its `weights_sha256` is filled in here.
+    weights : mapping of str to Tensor
+        The state dict.
+    card : str
+        The model card, Markdown.
+
+    Returns
+    -------
+    ModelFolder
+
+    Raises
+    ------
+    ModelError
+        See :func:`check_new_model`.
+    WriteError
+        The system refuses.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    check_new_model(path, config)
+    with finished_folder(path) as beside:
+        tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
+        try:
+            save_file(tensors, beside / WEIGHTS)
+        except SafetensorError as error:
+            raise WriteError(f"{path / WEIGHTS}: cannot be written: {error}") from error
+        # safetensors writes for the owner alone; a model may be everybody's.
+        (beside / WEIGHTS).chmod(0o644)
+        config = replace(config, weights_sha256=file_sha256(beside / WEIGHTS))
+        (beside / CONFIG).write_text(
+            json.dumps(config.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        (beside / CARD).write_text(card, encoding="utf-8")
+    return ModelFolder(path, config)
+
+
+def check_new_model(path: Path, config: ModelConfig) -> None:
+    """Refuse what :func:`save_model_folder` would, before a long training and not after it.
+
+    Raises
+    ------
+    ModelError
+        The config breaks the schema, or `path` is a file or a folder of something else.
+    """
+    if path.exists() and not path.is_dir():
+        raise ModelError(f"{path}: is a file, where a model folder is to be written")
+    if path.exists() and any(path.iterdir()) and not (path / CONFIG).is_file():
+        raise ModelError(f"{path}: holds other files and isn't a model folder; choose another")
+    no_weights_yet = replace(config, weights_sha256="0" * 64)
+    _check_schema(no_weights_yet.to_json(), path / CONFIG)
+
+
+def default_model_dir(kind_or_name: str) -> Path:
+    """Folder of a model that ships: in the installed package, else in the repository checkout.
+
+    Parameters
+    ----------
+    kind_or_name : str
+        ``nuclei``, ``mil``, or the name of a shipped model.
+
+    Raises
+    ------
+    ModelError
+        No model of that name ships.
+    """
+    name = DEFAULT_MODELS.get(kind_or_name, kind_or_name)  # type: ignore[call-overload]
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "models" / name, package.parent / "models" / name):
+        if (folder / CONFIG).is_file():
+            return folder
+    raise ModelError(f"{name}: no such model ships with this installation; give --model DIR")
+
+
+def weights_identity(start: Path) -> str:
+    """Hash of the weights that a training starts from: a model folder, or a file of weights.
+
+    Raises
+    ------
+    ModelError
+        The file can't be read.
+    """
+    try:
+        return file_sha256(start / WEIGHTS if start.is_dir() else start)
+    except OSError as error:
+        raise ModelError(f"{start}: can't be read ({error.strerror})") from error
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_config(path: Path) -> ModelConfig:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: not readable as JSON ({error})") from error
+    _check_schema(content, path)
+    return ModelConfig.from_json(content)
+
+
+def _check_schema(content: Any, path: Path) -> None:
+    import jsonschema
+
+    from qupath_hccmil.model_store.config_schema import MODEL_SCHEMA
+
+    validator = jsonschema.Draft202012Validator(MODEL_SCHEMA)
+    error = jsonschema.exceptions.best_match(validator.iter_errors(content))
+    if error is not None:
+        where = ".".join(str(part) for part in error.absolute_path) or "top level"
+        raise ModelError(f"{path}: {where}: {error.message}")

@@ -1,0 +1,251 @@
+"""Training of the nuclei network: seeded, and resumable after a kill with the same result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.learning.checkpoint import TrainingState
+from qupath_hccmil.learning.device import MixedPrecision
+from qupath_hccmil.learning.training_log import write_log
+from qupath_hccmil.method.tile_geometry import TileGeometry
+from qupath_hccmil.nuclei.dice_evaluation import evaluate, torch_predictor
+from qupath_hccmil.nuclei.dice_loss import heat_map_loss
+from qupath_hccmil.nuclei.training_crops import Sample, draw_batch
+
+Progress = Callable[[Mapping[str, float]], None]
+CHECKPOINT = "checkpoint.safetensors"
+_CPU = torch.device("cpu")
+_CURVES = {"loss": "training: loss", "dice_pooled": "held out: pooled Dice"}
+
+
+@dataclass(frozen=True)
+class NucleiSettings:
+    """Settings of a training of the nuclei network.
+
+    Attributes
+    ----------
+    epochs, steps, batch : int
+        Epochs, optimiser steps an epoch, crops a step.
+    crop : int
+        px of a crop, at the model's pixel size.
+    learning_rate : float
+        Peak of the one-cycle rule.
+    weight_decay : float
+    cross_entropy, focus : float
+        Of `loss.heat_map_loss`.
+    average : float
+        Decay of the moving average of weights, which is what is evaluated and kept.
+    seed : int
+    """
+
+    epochs: int = 20
+    steps: int = 120
+    batch: int = 16
+    crop: int = 160
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-2
+    cross_entropy: float = 1.0
+    focus: float = 0.0
+    average: float = 0.997
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class NucleiTraining:
+    """The outcome of a training.
+
+    Attributes
+    ----------
+    model : nn.Module
+        Averaged weights of the best epoch by pooled Dice on the validation images.
+    epoch : int
+        That epoch, from 1.
+    log : list of dict
+        A row an epoch: epoch, loss, dice_pooled, dice_mean, precision, recall.
+    """
+
+    model: nn.Module
+    epoch: int
+    log: list[dict[str, float]]
+
+
+def train(
+    network: nn.Module,
+    training: Sequence[Sample],
+    validation: Sequence[Sample],
+    out: Path,
+    settings: NucleiSettings,
+    progress: Progress | None = None,
+    device: torch.device = _CPU,
+    origin: str = "",
+) -> NucleiTraining:
+    """Train a nuclei network.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Where to start from, of `model.NETWORKS`; it is changed.
+    training, validation : sequence of Sample
+        No group should be in both.
+    out : Path
+        Folder for the checkpoint, the log (CSV) and its curve (PNG). A checkpoint that is there
+        is gone on from.
+    settings : NucleiSettings
+    progress : callable, optional
+        Given each epoch's row of the log, and every 10 steps ``epoch``, ``step`` and ``loss``.
+    device : torch.device
+        The networks end there. On CUDA they train in mixed precision.
+    origin : str
+        Says what `network` is and starts from: a checkpoint of another is refused.
+
+    Returns
+    -------
+    NucleiTraining
+
+    Raises
+    ------
+    DataError
+        `out` holds a checkpoint of other settings, images or start; the training diverges.
+
+    Notes
+    -----
+    Adam with decoupled weight decay and a one-cycle learning rate; the paper names neither for
+    its U-Net. Every epoch draws from a generator of its own, so a resumed run equals an
+    uninterrupted one.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    run = _Run(network, settings, _fingerprint(training, validation, settings, origin), device)
+    if (out / CHECKPOINT).exists():
+        run.load(out / CHECKPOINT)
+        # A kill may have come between the checkpoint and the log.
+        write_log(out, run.log, _CURVES)
+    while run.epoch < settings.epochs:
+        loss = run.train_epoch(training, progress)
+        scores = evaluate(validation, torch_predictor(run.average))
+        row = {
+            "epoch": float(run.epoch),
+            "loss": loss,
+            "dice_pooled": scores.dice_pooled,
+            "dice_mean": scores.dice_mean,
+            "precision": scores.precision,
+            "recall": scores.recall,
+        }
+        run.keep(row, "dice_pooled", higher=True)
+        run.save(out / CHECKPOINT)
+        write_log(out, run.log, _CURVES)
+        if progress:
+            progress(row)
+    run.average.load_state_dict(run.best)
+    return NucleiTraining(run.average.eval(), run.best_epoch, run.log)
+
+
+def one_cycle(step: int, steps: int, peak: float, warm_up: float = 0.15) -> float:
+    """Learning rate that rises linearly to `peak` and falls by a cosine to 1 % of it."""
+    rise = max(1, round(warm_up * steps))
+    if step < rise:
+        return peak * (step + 1) / rise
+    share = (step - rise) / max(1, steps - rise)
+    return peak * (0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * share))))
+
+
+class _Run(TrainingState):
+    """A training under way."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        settings: NucleiSettings,
+        fingerprint: str,
+        device: torch.device,
+    ) -> None:
+        self.settings, self._device = settings, device
+        self._precision = MixedPrecision(device)
+        self.model = network
+        self.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = deepcopy(network)
+        optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        networks = {"model": self.model, "average": self.average}
+        super().__init__(networks, "average", optimizer, asdict(settings), fingerprint)
+
+    def train_epoch(self, samples: Sequence[Sample], progress: Progress | None) -> float:
+        """One epoch; returns its mean loss."""
+        s = self.settings
+        rng = np.random.default_rng([s.seed, self.epoch])
+        mpp = TileGeometry().mpp
+        losses = []
+        self.model.train()
+        for step in range(s.steps):
+            rgb, mask = draw_batch(samples, s.batch, s.crop, mpp, rng)
+            losses.append(self._step(rgb, mask, self.epoch * s.steps + step))
+            if not math.isfinite(losses[-1]):
+                raise DataError(
+                    f"the loss is {losses[-1]} in epoch {self.epoch + 1}: the training has "
+                    "diverged; lower the learning rate or start from another model"
+                )
+            if progress and (step + 1) % 10 == 0:
+                progress({"epoch": self.epoch + 1, "step": step + 1, "loss": losses[-1]})
+        self.epoch += 1
+        self.extra = {"precision": self._precision.state()}
+        return float(np.mean(losses))
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint."""
+        super().load(path)
+        self._precision.restore(self.extra.get("precision", {}))
+
+    def _step(self, rgb: np.ndarray, mask: np.ndarray, step: int) -> float:
+        s = self.settings
+        for group in self.optimizer.param_groups:
+            group["lr"] = one_cycle(step, s.epochs * s.steps, s.learning_rate)
+        x = torch.from_numpy(rgb).to(self._device).permute(0, 3, 1, 2).float().div(255)
+        y = torch.from_numpy(mask).to(self._device)[:, None].float()
+        with self._precision.autocast():
+            logits = self.model(x)
+        loss = heat_map_loss(logits.float(), y, s.cross_entropy, s.focus)
+        scaler = self._precision.scaler
+        self.optimizer.zero_grad()
+        scaler.scale(loss).backward()
+        scaler.step(self.optimizer)
+        scaler.update()
+        self._update_average(step)
+        return float(loss.detach())
+
+    def _update_average(self, step: int) -> None:
+        # A short memory at first, so that the random initial weights are soon forgotten.
+        decay = min(self.settings.average, (1 + step) / (10 + step))
+        now = self.model.state_dict()
+        for name, tensor in self.average.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.lerp_(now[name], 1 - decay)
+            else:
+                tensor.copy_(now[name])
+
+
+def _fingerprint(
+    training: Sequence[Sample],
+    validation: Sequence[Sample],
+    settings: NucleiSettings,
+    origin: str,
+) -> str:
+    content: dict[str, Any] = {
+        "settings": asdict(settings),
+        "training": [(s.name, s.mpp, s.weight) for s in training],
+        "validation": [(s.name, s.mpp) for s in validation],
+    }
+    if origin:
+        content["origin"] = origin
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

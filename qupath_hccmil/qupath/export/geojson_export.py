@@ -1,0 +1,134 @@
+"""GeoJSON that QuPath 0.5 to 0.7 opens by drag and drop: scored outlines and tiles, with values.
+
+QuPath's dialect (its ``QuPathTypeAdapters`` and ``ROITypeAdapters``): the kind of object stands in
+``properties.objectType``, a class is an object with a colour, ``id`` is a UUID, coordinates are
+level-0 px with y down.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from shapely.geometry import MultiPolygon, Polygon, mapping
+from shapely.geometry.polygon import orient
+
+from qupath_hccmil.atomic_files import finished_file
+from qupath_hccmil.qupath import names
+from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, TileObjects
+from qupath_hccmil.qupath.tile_ids import tile_ids
+
+# QuPath's own colour of its class Tumor. A project that knows a class keeps its colour.
+_OUTLINE_COLOUR = 0xC80000
+
+
+def write_geojson(path: Path, entry: ImageEntry, state: ImageState) -> int:
+    """Write the scored annotations of an image and their tiles as one FeatureCollection.
+
+    One feature a line, written one by one: memory does not grow with the number of tiles. An
+    image without results gives a collection without features.
+
+    Parameters
+    ----------
+    path : Path
+        Replaced if present, whole or not at all.
+    entry : ImageEntry
+        Its name becomes the collection's ``name``.
+    state : ImageState
+
+    Returns
+    -------
+    int
+        Number of features.
+
+    Raises
+    ------
+    WriteError
+        The file cannot be written.
+    """
+    count = 0
+    with finished_file(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as out:
+        head = json.dumps(entry.name, ensure_ascii=False)
+        out.write(f'{{"type": "FeatureCollection", "name": {head}, "features": [')
+        for feature in _features(state):
+            out.write("\n" if count == 0 else ",\n")
+            out.write(json.dumps(feature, ensure_ascii=False, allow_nan=False))
+            count += 1
+        out.write("\n]}\n")
+    return count
+
+
+def _features(state: ImageState) -> Iterator[dict[str, Any]]:
+    for annotation in state.annotations:
+        values = state.results.annotations.get(annotation.id)
+        tiles = state.results.tiles.get(annotation.id)
+        if values is not None or tiles is not None:
+            yield from _outline(annotation, values or {})
+        if tiles is not None:
+            yield from _tiles(annotation.id, tiles)
+
+
+def _outline(annotation: Annotation, values: Mapping[str, float]) -> Iterator[dict[str, Any]]:
+    geometry = annotation.geometry
+    if not isinstance(geometry, Polygon | MultiPolygon):
+        return
+    properties: dict[str, Any] = {"objectType": "annotation"}
+    if annotation.name:
+        properties["name"] = annotation.name
+    if annotation.class_name:
+        properties["classification"] = _classification(annotation.class_name)
+    if annotation.locked:
+        properties["isLocked"] = True
+    properties["measurements"] = {k: v for k, v in values.items() if isfinite(v)}
+    yield {
+        "type": "Feature",
+        "id": annotation.id,
+        "geometry": _geometry(annotation, geometry),
+        "properties": properties,
+    }
+
+
+def _geometry(annotation: Annotation, geometry: Polygon | MultiPolygon) -> dict[str, Any]:
+    """Outer rings counterclockwise (RFC 7946); plane and ellipse as QuPath's own members."""
+    if isinstance(geometry, Polygon):
+        shape: dict[str, Any] = dict(mapping(orient(geometry)))
+    else:
+        shape = dict(mapping(MultiPolygon([orient(part) for part in geometry.geoms])))
+    if (annotation.c, annotation.z, annotation.t) != (-1, 0, 0):
+        shape["plane"] = {"c": annotation.c, "z": annotation.z, "t": annotation.t}
+    if annotation.roi == "ellipse":
+        shape["isEllipse"] = True
+    return shape
+
+
+def _tiles(annotation: str, tiles: TileObjects) -> Iterator[dict[str, Any]]:
+    classes = {name: _classification(name) for name in set(tiles.class_names)}
+    ids = tile_ids(annotation, tiles.bounds)
+    columns = {name: np.asarray(values).tolist() for name, values in tiles.measurements.items()}
+    for k, (x, y, width, height) in enumerate(tiles.bounds.tolist()):
+        right, bottom = x + width, y + height
+        ring = [[x, y], [right, y], [right, bottom], [x, bottom], [x, y]]
+        values = {name: column[k] for name, column in columns.items() if isfinite(column[k])}
+        yield {
+            "type": "Feature",
+            "id": str(ids[k]),
+            "geometry": {"type": "Polygon", "coordinates": [ring]},
+            "properties": {
+                "objectType": "tile",
+                "classification": classes[tiles.class_names[k]],
+                "measurements": values,
+            },
+        }
+
+
+def _classification(name: str) -> dict[str, Any]:
+    """Give a class its colour, without which QuPath does not parse it; derived ones as a list."""
+    parts = [part.strip() for part in name.split(":")]
+    packed = names.CLASS_COLOURS.get(name, _OUTLINE_COLOUR)
+    colour = [packed >> 16 & 255, packed >> 8 & 255, packed & 255]
+    named: dict[str, Any] = {"name": name} if len(parts) == 1 else {"names": parts}
+    return {**named, "color": colour}

@@ -1,0 +1,375 @@
+"""Scores of a project as tables: by image, annotation, tile and patient.
+
+A table is read image by image, so that its size is not held in memory; see
+:mod:`qupath_hccmil.tables.export_columns` for what each column means.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qupath_hccmil.errors import DataError, HccMilError
+from qupath_hccmil.qupath import names
+from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, Project, TileObjects
+from qupath_hccmil.qupath.export.patient_of_image import (
+    Join,
+    PatientOf,
+    PatientRule,
+    patient_by_key,
+    sigmoid,
+)
+from qupath_hccmil.qupath.selection import TUMOUR_CLASSES
+from qupath_hccmil.qupath.staleness import is_stale
+from qupath_hccmil.qupath.tile_ids import tile_ids
+from qupath_hccmil.tables.export_columns import Column, Level, columns_of
+
+Batch = Mapping[str, Sequence[Any]]
+"""Column name to values, all of one length; None for no value."""
+
+Failed = Callable[[ImageEntry, HccMilError], None]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that is read once, in batches.
+
+    Attributes
+    ----------
+    level : {"image", "annotation", "tile", "patient"}
+    batches : iterable of Batch
+    """
+
+    level: Level
+    batches: Iterable[Batch]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Columns, in order."""
+        return columns_of(self.level)
+
+
+def image_table(
+    project: Project,
+    *,
+    patient_of: PatientOf | None = None,
+    classes: Sequence[str] = TUMOUR_CLASSES,
+    failed: Failed | None = None,
+) -> Table:
+    """One row an image, those that were never scored with empty values.
+
+    Parameters
+    ----------
+    project : Project
+    patient_of : callable or None
+        Patient of an image; None looks at the usual metadata keys.
+    classes : sequence of str
+        Classes of tumour outlines, to tell whether a score is stale.
+    failed : callable or None
+        Told of each image whose data cannot be read, which is then left out; None raises.
+    """
+    rows = (_image_row(state, patient_of, classes) for state in _states(project, failed))
+    return _of_rows("image", rows)
+
+
+def annotation_table(
+    project: Project,
+    *,
+    patient_of: PatientOf | None = None,
+    classes: Sequence[str] = TUMOUR_CLASSES,
+    failed: Failed | None = None,
+) -> Table:
+    """One row a scored annotation. Parameters as :func:`image_table`."""
+    rows = (
+        row
+        for state in _states(project, failed)
+        for row in _annotation_rows(state, patient_of, classes)
+    )
+    return _of_rows("annotation", rows)
+
+
+def tile_table(
+    project: Project, *, patient_of: PatientOf | None = None, failed: Failed | None = None
+) -> Table:
+    """One row a tile of an annotation: a tile that lies in two annotations has two rows.
+
+    Parameters as :func:`image_table`.
+    """
+    batches = (
+        _tile_batch(state, annotation, tiles, patient_of)
+        for state in _states(project, failed)
+        for annotation in state.annotations
+        if (tiles := state.results.tiles.get(annotation.id))
+    )
+    return Table("tile", batches)
+
+
+def patient_table(
+    project: Project,
+    join: Join = "pool",
+    *,
+    patient_of: PatientOf | None = None,
+    classes: Sequence[str] = TUMOUR_CLASSES,
+    failed: Failed | None = None,
+) -> Table:
+    """One row a patient, in the order of their first image; unscored ones with empty values.
+
+    Parameters
+    ----------
+    project : Project
+    join : {"pool", "max", "mean"}
+        How several slides become one score, see :class:`PatientRule`; named in the column
+        ``rule``. p and t are those that the slides were scored with.
+    patient_of : callable or None
+        Patient of an image; None looks at the usual metadata keys.
+    classes, failed
+        As :func:`image_table`.
+
+    Raises
+    ------
+    DataError
+        A scored image has no patient, or slides of one patient were scored by different models.
+    """
+
+    def rows() -> Iterator[dict[str, Any]]:
+        slides: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for state in _states(project, failed):
+            row = _image_row(state, patient_of, classes)
+            if row["patient"] is not None:
+                slides[row["patient"]].append(row)
+            elif row["risk_logit"] is not None:
+                raise DataError(
+                    f"{row['image']}: no patient; give the image the metadata 'Patient ID' in"
+                    " QuPath, name another key, or pass a table with the columns image and patient"
+                )
+        for patient, mine in slides.items():
+            yield _patient_row(patient, mine, join)
+
+    return _of_rows("patient", rows())
+
+
+# --------------------------------------------------------------------------- rows
+
+
+def table(
+    project: Project,
+    level: Level,
+    *,
+    join: Join = "pool",
+    patient_of: PatientOf | None = None,
+    classes: Sequence[str] = TUMOUR_CLASSES,
+    failed: Failed | None = None,
+) -> Table:
+    """Table of any level; parameters as those of the level's own function."""
+    if level == "tile":
+        return tile_table(project, patient_of=patient_of, failed=failed)
+    if level == "patient":
+        return patient_table(project, join, patient_of=patient_of, classes=classes, failed=failed)
+    of_level = image_table if level == "image" else annotation_table
+    return of_level(project, patient_of=patient_of, classes=classes, failed=failed)
+
+
+def _states(project: Project, failed: Failed | None) -> Iterator[ImageState]:
+    for entry in project.images:
+        try:
+            state = project.read(entry)
+        except HccMilError as error:
+            if failed is None:
+                raise
+            failed(entry, error)
+        else:
+            yield state
+
+
+def _of_rows(level: Level, rows: Iterable[dict[str, Any]]) -> Table:
+    order = [column.name for column in columns_of(level)]
+    return Table(level, ({name: [row[name]] for name in order} for row in rows))
+
+
+def _identity(entry: ImageEntry, patient_of: PatientOf | None) -> dict[str, Any]:
+    lookup = patient_of or patient_by_key()
+    return {"image": entry.name, "entry_id": entry.id, "patient": lookup(entry)}
+
+
+def _provenance(state: ImageState, classes: Sequence[str]) -> dict[str, Any]:
+    metadata = state.results.metadata
+    size, source = _pixel_size(metadata.get(names.META_MPP))
+    return {
+        "mpp": size,
+        "mpp_source": source,
+        "stale": is_stale(state, classes) if metadata else None,
+        "model": metadata.get(names.META_MODEL),
+        "weights_sha256": metadata.get(names.META_WEIGHTS),
+        "settings_sha256": metadata.get(names.META_SETTINGS),
+        "version": metadata.get(names.META_VERSION),
+        "time": metadata.get(names.META_TIME),
+    }
+
+
+def _image_row(
+    state: ImageState, patient_of: PatientOf | None, classes: Sequence[str]
+) -> dict[str, Any]:
+    metadata, root = state.results.metadata, state.results.root
+    count = _number(metadata.get(names.META_TILES))
+    return {
+        **_identity(state.entry, patient_of),
+        "risk": root.get(names.SLIDE_RISK, _number(metadata.get(names.META_RISK))),
+        "risk_logit": root.get(names.SLIDE_LOGIT, _number(metadata.get(names.META_LOGIT))),
+        "group": metadata.get(names.META_GROUP),
+        "tiles": None if count is None else int(count),
+        **_tile_summary(state.results.tiles.values()),
+        "p": _number(metadata.get(names.META_POWER)),
+        "threshold": _number(metadata.get(names.META_THRESHOLD)),
+        **_provenance(state, classes),
+    }
+
+
+def _tile_summary(parts: Iterable[TileObjects]) -> dict[str, float | None]:
+    """Summarise the tiles of a slide; one that several annotations share counts once."""
+    held = [part for part in parts if len(part)]
+    if not held:
+        return {"high_risk_tile_fraction": None, "nuclei_fraction": None}
+    _, first = np.unique(np.concatenate([p.bounds for p in held]), axis=0, return_index=True)
+    classes = np.concatenate([np.asarray(part.class_names, dtype=object) for part in held])
+    nuclei = np.concatenate([_column(part, names.TILE_NUCLEI_FRACTION) for part in held])[first]
+    known = nuclei[np.isfinite(nuclei)]
+    return {
+        "high_risk_tile_fraction": float(np.mean(classes[first] == names.CLASS_HIGH)),
+        "nuclei_fraction": float(known.mean()) if known.size else None,
+    }
+
+
+def _annotation_rows(
+    state: ImageState, patient_of: PatientOf | None, classes: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    shared = {**_identity(state.entry, patient_of), **_provenance(state, classes)}
+    for annotation in state.annotations:
+        values = state.results.annotations.get(annotation.id)
+        if values is None:
+            continue
+        count = values.get(names.ANNOTATION_TILES)
+        yield {
+            **shared,
+            "annotation_id": annotation.id,
+            "annotation_name": annotation.name,
+            "class": annotation.class_name,
+            "area_um2": _area_um2(annotation, shared["mpp"]),
+            "risk": values.get(names.ANNOTATION_RISK),
+            "risk_logit": values.get(names.ANNOTATION_LOGIT),
+            "tiles": None if count is None else int(count),
+            "high_risk_tile_fraction": values.get(names.ANNOTATION_HIGH_FRACTION),
+            "nuclei_fraction": values.get(names.ANNOTATION_NUCLEI_FRACTION),
+        }
+
+
+def _tile_batch(
+    state: ImageState, annotation: Annotation, tiles: TileObjects, patient_of: PatientOf | None
+) -> Batch:
+    n = len(tiles)
+    constant = {
+        **_identity(state.entry, patient_of),
+        "annotation_id": annotation.id,
+        "annotation_name": annotation.name,
+    }
+    values = {
+        "tile_risk": names.TILE_RISK,
+        "tile_logit": names.TILE_LOGIT,
+        "tile_contribution": names.TILE_CONTRIBUTION,
+        "tile_nuclei_fraction": names.TILE_NUCLEI_FRACTION,
+    }
+    x, y, width, height = (column.tolist() for column in tiles.bounds.T)
+    return {
+        **{name: [value] * n for name, value in constant.items()},
+        "tile_id": [str(identity) for identity in tile_ids(annotation.id, tiles.bounds)],
+        "x_px": x,
+        "y_px": y,
+        "width_px": width,
+        "height_px": height,
+        "class": list(tiles.class_names),
+        **{name: _finite(_column(tiles, measured)) for name, measured in values.items()},
+    }
+
+
+_JOINED = ("risk", "risk_logit", "group", "tiles", "rule", "p", "threshold")
+
+
+def _joined(scored: list[dict[str, Any]], join: Join) -> dict[str, Any]:
+    """Score of a patient from slides that one model scored."""
+    rule = PatientRule(join, scored[0]["p"], scored[0]["threshold"])
+    counts = [row["tiles"] for row in scored]
+    logit = rule.logit([row["risk_logit"] for row in scored], counts)
+    risk = sigmoid(logit)
+    values = (risk, logit, rule.group(risk), sum(counts), rule.text, rule.power, rule.threshold)
+    return dict(zip(_JOINED, values, strict=True))
+
+
+def _patient_row(patient: str, slides: list[dict[str, Any]], join: Join) -> dict[str, Any]:
+    scored = [row for row in slides if row["risk_logit"] is not None and row["tiles"]]
+    weights = {row["weights_sha256"] for row in scored}
+    if len(weights) > 1:
+        models = ", ".join(sorted(f"{row['model']} ({row['image']})" for row in scored))
+        raise DataError(
+            f"Patient {patient}: slides scored by different models: {models};"
+            " score them again with one"
+        )
+    return {
+        "patient": patient,
+        "images": len(slides),
+        "images_scored": len(scored),
+        **(_joined(scored, join) if scored else dict.fromkeys(_JOINED)),
+        "high_risk_tile_fraction": _weighted(scored, "high_risk_tile_fraction"),
+        "nuclei_fraction": _weighted(scored, "nuclei_fraction"),
+        "stale": any(row["stale"] for row in scored) if scored else None,
+        "model": scored[0]["model"] if scored else None,
+        "weights_sha256": scored[0]["weights_sha256"] if scored else None,
+    }
+
+
+# --------------------------------------------------------------------------- values
+
+
+def _weighted(slides: list[dict[str, Any]], name: str) -> float | None:
+    """Mean of a slide value over the slides that have it, weighted by tiles."""
+    known = [(row["tiles"], row[name]) for row in slides if row[name] is not None]
+    total = sum(count for count, _ in known)
+    return sum(count * value for count, value in known) / total if total else None
+
+
+def _column(tiles: TileObjects, name: str) -> NDArray[np.float64]:
+    values = tiles.measurements.get(name)
+    return np.full(len(tiles), np.nan) if values is None else np.asarray(values, np.float64)
+
+
+def _finite(values: NDArray[np.float64]) -> list[float | None]:
+    return [value if isfinite(value) else None for value in values.tolist()]
+
+
+def _area_um2(annotation: Annotation, mpp: float | None) -> float | None:
+    """Area by the pixel size that the run used, so that it fits the tiles."""
+    if annotation.geometry is None or mpp is None:
+        return None
+    return float(annotation.geometry.area) * mpp**2
+
+
+def _pixel_size(text: str | None) -> tuple[float | None, str | None]:
+    """Take apart ``0.25 (QuPath)``."""
+    match = re.fullmatch(r"\s*([0-9.eE+-]+)\s*(?:\((.*)\))?\s*", text or "")
+    if match is None:
+        return None, None
+    return _number(match[1]), match[2]
+
+
+def _number(text: str | None) -> float | None:
+    """Read a number from metadata, which a user may have edited."""
+    try:
+        value = float(text) if text is not None else None
+    except ValueError:
+        return None
+    return value if value is not None and isfinite(value) else None

@@ -1,0 +1,101 @@
+"""The native engine: QuPath's own files, read and written without Java."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qupath_hccmil.errors import ProjectError, UnsupportedDataError, WriteError
+from qupath_hccmil.qupath.data_types import EngineName, ImageResults
+from qupath_hccmil.qupath.native.native_results import (
+    add_results,
+    counts,
+    read_data,
+    remove_results,
+)
+from qupath_hccmil.qupath.native.qpdata import QpData
+from qupath_hccmil.qupath.project_folder import DataChange, ImageContent, ProjectFolder, for_data
+from qupath_hccmil.qupath.results_comparison import same_results
+from qupath_hccmil.qupath.writing.durable_files import stamp_bytes
+
+
+class NativeProject(ProjectFolder):
+    """An open project whose images are read and written without QuPath and without Java.
+
+    Parameters
+    ----------
+    path : Path
+        The project's folder or its ``.qpproj``.
+
+    Raises
+    ------
+    ProjectError
+        It is no project.
+    """
+
+    engine: EngineName = "native"
+
+    def _content(self, path: Path) -> ImageContent:
+        data = parse(path)
+        try:
+            annotations, others, results = read_data(data)
+        except UnsupportedDataError as error:
+            raise UnsupportedDataError(f"{path}: {error}") from error
+        return ImageContent(data.image_type, annotations, others, results, data.read_only)
+
+    def _change(self, path: Path, results: ImageResults) -> DataChange | None:
+        data = parse(path)
+        try:
+            if not (remove_results(data) or for_data(results)):
+                return None
+            data.require_writable()
+            base = data.digest()
+            add_results(data, results)
+        except UnsupportedDataError as error:
+            raise UnsupportedDataError(f"{path}: {error}") from error
+        except WriteError as error:
+            raise WriteError(f"{path}: {error}") from error
+        after = data.digest()
+
+        held = [data]
+
+        def write(beside: Path) -> None:
+            # let go of then: the check reads as much again
+            with beside.open("wb") as file:
+                held.pop().write(file.write)
+
+        def verify(beside: Path) -> None:
+            if not _is_meant(beside.read_bytes(), after, base, results):
+                raise WriteError(f"{path}: does not read back as it was written; it is as it was")
+
+        return DataChange(write, verify, data.image_type, counts(data))
+
+
+def parse(path: Path) -> QpData:
+    """Parse a data file.
+
+    Raises
+    ------
+    UnsupportedDataError
+        It is damaged, or holds what is not understood.
+    ProjectError
+        It cannot be read.
+    """
+    try:
+        return QpData(path.read_bytes())
+    except OSError as error:
+        raise ProjectError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnsupportedDataError as error:
+        raise UnsupportedDataError(
+            f"{path}: {error}; open and save the image in QuPath, or use its backup"
+        ) from error
+
+
+def _is_meant(content: bytes, after: str, base: str, results: ImageResults) -> bool:
+    """Whether a written file has the results, and is the user's data without them."""
+    if stamp_bytes(content) != after:
+        return False
+    data = QpData(content)
+    if not same_results(read_data(data)[2], results):
+        return False
+    remove_results(data)
+    return data.digest() == base

@@ -1,0 +1,353 @@
+"""Our results in an image's data: found, taken out, put in; everything else stays as it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qupath_hccmil.errors import WriteError
+from qupath_hccmil.qupath.data_types import Annotation, ImageResults, TileObjects, WorkflowStep
+from qupath_hccmil.qupath.names import is_ours
+from qupath_hccmil.qupath.native import measurements as lists
+from qupath_hccmil.qupath.native.garbage_collection import no_collection
+from qupath_hccmil.qupath.native.javaclasses import (
+    ClassBook,
+    class_name,
+    hash_order,
+)
+from qupath_hccmil.qupath.native.javanodes import (
+    JavaObject,
+    JavaString,
+    Part,
+)
+from qupath_hccmil.qupath.native.pathobjects import (
+    ANNOTATION,
+    DETECTIONS,
+    NULL_CLASS,
+    PLURALS,
+    TILE,
+    PathObject,
+    full_class_name,
+    walk_packed,
+)
+from qupath_hccmil.qupath.native.qpdata import (
+    QpData,
+    step_name,
+    step_parameters,
+    step_script,
+)
+from qupath_hccmil.qupath.native.record_runs import Run
+from qupath_hccmil.qupath.native.rois import read_roi
+from qupath_hccmil.qupath.native.tilenodes import TileMaker, Tiles, read_tiles
+
+# parameter of our step that names objects whose measurement list was there and empty: without
+# it, a list that is empty when ours are gone is one that we made
+EMPTY_LISTS = "HCC-MIL empty measurement lists"
+
+
+def read_annotation(view: PathObject, parent: PathObject | None, number: int) -> Annotation:
+    """Return an annotation as plain data; `number` is its place, where it has no UUID."""
+    roi = read_roi(view.roi) if view.roi is not None else None
+    top = parent is None or parent.kind == "PathRootObject"
+    return Annotation(
+        id=view.id or f"annotation-{number}",
+        class_name=full_class_name(view.path_class),
+        name=view.name,
+        geometry=roi.geometry if roi else None,
+        roi=roi.kind if roi else "",
+        locked=view.locked,
+        z=roi.z if roi else 0,
+        t=roi.t if roi else 0,
+        c=roi.c if roi else -1,
+        parent=None if top or parent is None else parent.id,
+        measurements=lists.read(view.measurements),
+    )
+
+
+@no_collection()
+def read_data(data: QpData) -> tuple[list[Annotation], int, ImageResults]:
+    """Return annotations, the number of other objects of the user, and our results."""
+    annotations: list[Annotation] = []
+    tiles: dict[str, TileObjects] = {}
+    others = 0
+    ours = _OurTiles()
+    stack: list[tuple[PathObject, PathObject | None]] = [(PathObject(data.root), None)]
+    while stack:
+        view, parent = stack.pop()
+        mine, inside, packed = ours.split(view)
+        others += packed
+        if view.kind == ANNOTATION:
+            annotations.append(read_annotation(view, parent, len(annotations)))
+            if mine:
+                tiles[annotations[-1].id] = read_tiles(mine)
+        elif parent is not None and not ours.has(view):
+            others += 1
+        stack.extend((child, view) for child in reversed(inside))
+    found = {each.id: own for each in annotations if (own := _ours(each.measurements))}
+    root = _ours(lists.read(PathObject(data.root).measurements))
+    return annotations, others, ImageResults(found, tiles, root, {}, _our_step(data))
+
+
+@no_collection()
+def remove_results(data: QpData) -> bool:
+    """Take our results out; objects of the user inside our tiles move up. Whether there were any.
+
+    A file that was scored once and not changed since is then as it was before.
+    """
+    were_empty = {
+        identity
+        for step in _our_steps(data)
+        for identity in step_parameters(step).get(EMPTY_LISTS, "").split()
+    }
+    ours = _OurTiles()
+    changed = False
+    views = []
+    stack = [PathObject(data.root)]
+    while stack:
+        view = stack.pop()
+        views.append(view)
+        kept, removed, unpacked = _without_tiles(view, ours)
+        if removed or unpacked:
+            view.children = kept
+        changed |= removed
+        stack.extend(PathObject(part) for part in reversed(kept) if not isinstance(part, Run))
+    pool = name_pool(data)
+    pool.know_all(kin.view.measurements for kin in walk_packed(data.root))
+    for view in views:
+        node = view.measurements
+        if isinstance(node, JavaObject) and ours.mentions(node) and pool.remove(node, is_ours):
+            changed = True
+            if not lists.read(node) and view.id not in were_empty:
+                view.measurements = None
+    steps = [each for each in data.steps if not is_ours(step_name(each))]
+    changed |= len(steps) < len(data.steps)
+    data.steps = steps
+    return changed
+
+
+@no_collection()
+def add_results(data: QpData, results: ImageResults) -> None:
+    """Put results into data that have none of ours.
+
+    Raises
+    ------
+    WriteError
+        An annotation is not there.
+    """
+    pool = name_pool(data)
+    maker = TileMaker(pool)
+    views = {}
+    for view, _, _, _ in walk_packed(data.root):
+        maker.learn(view)
+        pool.know_all((view.measurements,))
+        if view.kind == ANNOTATION:
+            views[view.id] = view
+    missing = (results.annotations.keys() | results.tiles.keys()) - views.keys()
+    if missing:
+        raise WriteError(f"has no annotation {min(missing)}; read the image again")
+    root = PathObject(data.root)
+    targets = [(views[key], values) for key, values in results.annotations.items()]
+    were_empty = [
+        view.id
+        for view, values in [*targets, (root, results.root)]
+        if _add_measurements(pool, view, values)
+    ]
+    for key, tiles in results.tiles.items():
+        view = views[key]
+        view.children = [*view.children, *maker.make(view, tiles)]
+    if results.step is not None:
+        extra = {EMPTY_LISTS: " ".join(were_empty)} if were_empty else {}
+        data.steps = [*data.steps, _step_node(pool, results.step, extra)]
+
+
+@no_collection()
+def counts(data: QpData) -> dict[str, Any]:
+    """Return object counts as QuPath's ``summary.json`` has them."""
+    kinds: Counter[str] = Counter()
+    annotations: Counter[str] = Counter()
+    detections: Counter[str] = Counter()
+    names: dict[int, str] = {}
+    for view, _, number, _ in walk_packed(data.root):
+        kinds[PLURALS[view.kind]] += number
+        target = annotations if view.kind == ANNOTATION else detections
+        if view.kind == ANNOTATION or view.kind in DETECTIONS:
+            node = view.path_class
+            if id(node) not in names:
+                names[id(node)] = full_class_name(node) or NULL_CLASS
+            target[names[id(node)]] += number
+    return {
+        "nObjects": sum(kinds.values()),
+        "objectTypeCounts": _java_order(kinds),
+        "annotationClassificationCounts": _java_order(annotations),
+        "detectionClassificationCounts": _java_order(detections),
+    }
+
+
+def _java_order(counted: Mapping[str, int]) -> dict[str, int]:
+    return {key: counted[key] for key in hash_order(list(counted))}
+
+
+def name_pool(data: QpData) -> lists.NamePool:
+    """Return what is shared in the data, so that new objects share it too."""
+    # from 0.6 on, closed lists keep their names in an immutable list
+    immutable = not data.qupath_version.removeprefix("v").startswith(("0.4.", "0.5."))
+    return lists.NamePool(ClassBook(data.stream.classes), immutable=immutable)
+
+
+class _OurTiles:
+    """Tells our tiles from other objects; remembers classes and lists of names it has seen."""
+
+    def __init__(self) -> None:
+        self._classes: dict[int, bool] = {}
+        self._names: dict[int, bool] = {}
+        # a node that is known by its id must not be freed, or another could get the id
+        self._known: list[Part] = []
+
+    def split(self, view: PathObject) -> tuple[list[Tiles], list[PathObject], int]:
+        """Return an object's children: our tiles, those that are or hold the user's, packed ones.
+
+        Of the user's packed objects, only the number.
+        """
+        mine: list[Tiles] = []
+        theirs: list[PathObject] = []
+        packed = 0
+        for part in view.children:
+            if isinstance(part, Run):
+                rows = self.rows(part)
+                packed += len(part) - len(rows)
+                if len(rows):
+                    mine.append(part.part(rows))
+                continue
+            child = PathObject(part)
+            is_mine = self.has(child)
+            if is_mine:
+                mine.append(child)
+            # a tile of ours is a leaf, unless QuPath put something of the user into it
+            if not is_mine or child.child_count:
+                theirs.append(child)
+        return mine, theirs, packed
+
+    def rows(self, run: Run) -> NDArray[np.int64]:
+        """Return which of some packed objects are tiles of ours, in order."""
+        groups = [group.rows for group in run.groups() if self.has(PathObject(group.example))]
+        return np.sort(np.concatenate(groups)) if groups else np.empty(0, np.int64)
+
+    def unpack_mentions(self, run: Run) -> bool:
+        """Make nodes of packed objects of the user that have a measurement of ours; say whether."""
+        mentions = [
+            group
+            for group in run.groups()
+            for view in [PathObject(group.example)]
+            if not self.has(view) and self.mentions(view.measurements)
+        ]
+        for group in mentions:
+            run.unpack_some(group.rows)
+        return bool(mentions)
+
+    def has(self, view: PathObject) -> bool:
+        """Whether an object is a tile with a class and a measurement of ours."""
+        if view.kind != TILE:
+            return False
+        path_class = view.path_class
+        if id(path_class) not in self._classes:
+            self._classes[id(path_class)] = is_ours(full_class_name(path_class))
+            self._known.append(path_class)
+        return self._classes[id(path_class)] and self.mentions(view.measurements)
+
+    def mentions(self, node: Part) -> bool:
+        """Whether a measurement list has a name of ours."""
+        if not isinstance(node, JavaObject):
+            return False
+        if class_name(node) not in lists.NUMERIC:
+            return any(map(is_ours, lists.read(node)))
+        shared = lists.names_node(node)
+        if id(shared) not in self._names:
+            self._names[id(shared)] = any(map(is_ours, lists.names(node)))
+            self._known.append(shared)
+        return self._names[id(shared)]
+
+
+def _without_tiles(view: PathObject, ours: _OurTiles) -> tuple[list[Part], bool, bool]:
+    """Return an object's children without our tiles, whether there were any, and what changed.
+
+    The latter is whether packed objects became nodes, because a measurement of ours is in them.
+    """
+    kept: list[Part] = []
+    removed = unpacked = False
+    rest = view.children[::-1]
+    while rest:
+        part = rest.pop()
+        if isinstance(part, Run):
+            unpacked |= ours.unpack_mentions(part)
+            for piece in part.pieces():
+                left = _without_rows(piece, ours) if isinstance(piece, Run) else piece
+                removed |= left is not piece
+                kept += [] if left is None else [left]
+        elif ours.has(child := PathObject(part)):
+            removed = True
+            rest.extend(reversed(child.children))
+        else:
+            kept.append(part)
+    return kept, removed, unpacked
+
+
+def _without_rows(run: Run, ours: _OurTiles) -> Run | None:
+    """Return a run without our tiles; the same run where it has none."""
+    rows = ours.rows(run)
+    if not len(rows):
+        return run
+    left = np.delete(np.arange(len(run)), rows)
+    return run.part(left) if len(left) else None
+
+
+def _ours(measurements: Mapping[str, float]) -> dict[str, float]:
+    return {k: v for k, v in measurements.items() if is_ours(k) and not np.isnan(v)}
+
+
+def _our_steps(data: QpData) -> list[JavaObject]:
+    return [
+        each for each in data.steps if isinstance(each, JavaObject) and is_ours(step_name(each))
+    ]
+
+
+def _our_step(data: QpData) -> WorkflowStep | None:
+    steps = _our_steps(data)
+    if not steps:
+        return None
+    node = steps[-1]
+    parameters = step_parameters(node)
+    parameters.pop(EMPTY_LISTS, None)
+    return WorkflowStep(step_name(node), step_script(node), parameters)
+
+
+def _step_node(pool: lists.NamePool, step: WorkflowStep, extra: Mapping[str, str]) -> JavaObject:
+    parameters = [
+        (JavaString.of(key), JavaString.of(str(value)))
+        for key, value in {**step.parameters, **extra}.items()
+    ]
+    return pool.book.object(
+        "qupath.lib.plugins.workflow.DefaultScriptableWorkflowStep",
+        pool.book.linked_map(parameters),
+        JavaString.of(step.name),
+        JavaString.of(step.script),
+    )
+
+
+def _add_measurements(
+    pool: lists.NamePool, view: PathObject, measurements: Mapping[str, float]
+) -> bool:
+    """Add to an object's list, which is made where absent; whether it was there and empty."""
+    finite = {name: float(value) for name, value in measurements.items() if np.isfinite(value)}
+    node = view.measurements
+    if not finite:
+        return False
+    if not isinstance(node, JavaObject):
+        view.measurements = pool.general_list(finite)
+        return False
+    empty = not lists.read(node)
+    pool.add(node, finite)
+    return empty

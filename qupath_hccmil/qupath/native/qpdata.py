@@ -1,0 +1,162 @@
+"""An image's ``data.qpdata``: what its stream means, as views on the tree."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+from qupath_hccmil.errors import UnsupportedDataError
+from qupath_hccmil.qupath.bounded_json import parse_json
+from qupath_hccmil.qupath.native.garbage_collection import no_collection
+from qupath_hccmil.qupath.native.javaclasses import (
+    class_name,
+    enum_name,
+    field,
+    map_items,
+    text,
+)
+from qupath_hccmil.qupath.native.javanodes import JavaObject, Part, payload
+from qupath_hccmil.qupath.native.javastream import Bytes, JavaStream, load, serialise, write
+from qupath_hccmil.qupath.native.pathobjects import walk_packed
+from qupath_hccmil.qupath.native.run_rules import PACKING
+from qupath_hccmil.qupath.qupath_versions import why_read_only
+
+HEADER = "Data file version "
+STEP = "DefaultScriptableWorkflowStep"
+
+
+class QpData:
+    """A parsed ``data.qpdata``.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+
+    Raises
+    ------
+    UnsupportedDataError
+        The file is damaged, or holds what is not understood.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.stream: JavaStream = load(data, PACKING)
+        contents = self.stream.contents
+        header = payload(contents[0])[2:] if len(contents) > 1 else b""
+        if not header.startswith(HEADER.encode()):
+            raise UnsupportedDataError("is not a data file of QuPath")
+        self.version = header[len(HEADER) :].decode("latin-1")
+        self.server_json = text(contents[1]) or ""
+        self._hierarchy = self._only("PathObjectHierarchy")
+        self._workflow = self._only("Workflow")
+        self._check_tree()
+
+    @property
+    def qupath_version(self) -> str:
+        """QuPath that wrote the file; empty where it doesn't say."""
+        content = self.server
+        return str(content.get("qupathVersion") or "") if isinstance(content, dict) else ""
+
+    @property
+    def server(self) -> Any:
+        """What the file says of the image's server; its text where that is no JSON."""
+        try:
+            return parse_json(self.server_json)
+        except ValueError:
+            return self.server_json
+
+    @property
+    def image_type(self) -> str:
+        """QuPath's constant; UNSET where there is none."""
+        for part in self.stream.contents:
+            if class_name(part) == "ImageData$ImageType":
+                return enum_name(part)
+        return "UNSET"
+
+    @property
+    def root(self) -> Part:
+        """Node of the root object."""
+        return field(self._hierarchy, "rootObject")
+
+    @property
+    def read_only(self) -> str:
+        """Why the file is never written; empty where it may be."""
+        return why_read_only(self.version, self.qupath_version)
+
+    def require_writable(self) -> None:
+        """Refuse a file of a QuPath whose format was not tested.
+
+        Raises
+        ------
+        UnsupportedDataError
+            It is not of QuPath 0.4 to 0.7.
+        """
+        if self.read_only:
+            raise UnsupportedDataError(self.read_only)
+
+    @property
+    def steps(self) -> list[Part]:
+        """Steps of the image's history."""
+        parts = self._workflow.parts
+        # one block holds the version and the number of steps
+        count = int.from_bytes(payload(parts[0])[4:8], "big")
+        if len(payload(parts[0])) != 8 or count != len(parts) - 2:
+            raise UnsupportedDataError("holds a workflow in a form that is not known")
+        return parts[1:-1]
+
+    @steps.setter
+    def steps(self, nodes: list[Part]) -> None:
+        head = self._workflow.parts[0]
+        if not isinstance(head, bytes):
+            raise UnsupportedDataError("holds a workflow in a form that is not known")
+        self._workflow.parts[:-1] = [head[:6] + len(nodes).to_bytes(4, "big"), *nodes]
+
+    def to_bytes(self) -> bytes:
+        """Return the file."""
+        return serialise(self.stream.contents)
+
+    def write(self, sink: Callable[[Bytes], object]) -> None:
+        """Give the file to a function, piece by piece."""
+        write(self.stream.contents, sink)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the file, in hex."""
+        digest = hashlib.sha256()
+        self.write(digest.update)
+        return digest.hexdigest()
+
+    @no_collection()
+    def _check_tree(self) -> None:
+        """Refuse objects that are not understood, and a hierarchy that is no tree."""
+        seen: set[int] = set()
+        # packed objects are mentioned nowhere else, or they would not be packed
+        for kin in walk_packed(self.root):
+            if kin.packed:
+                continue
+            if id(kin.view.node) in seen:
+                raise UnsupportedDataError("holds an object that is in two places")
+            seen.add(id(kin.view.node))
+
+    def _only(self, name: str) -> JavaObject:
+        found = [part for part in self.stream.contents if class_name(part) == name]
+        if len(found) != 1 or not isinstance(found[0], JavaObject):
+            raise UnsupportedDataError(f"holds {len(found)} objects of {name}, not one")
+        return found[0]
+
+
+def step_name(step: Part) -> str:
+    """Return the name of a scriptable step; empty for other kinds."""
+    if class_name(step) != STEP or not isinstance(step, JavaObject):
+        return ""
+    return text(field(step, "name")) or ""
+
+
+def step_script(step: JavaObject) -> str:
+    """Return the script of a scriptable step."""
+    return text(field(step, "script")) or ""
+
+
+def step_parameters(step: JavaObject) -> dict[str, str]:
+    """Return the parameters of a scriptable step that are texts."""
+    return {str(text(key)): str(text(value) or "") for key, value in map_items(field(step, "map"))}

@@ -1,0 +1,419 @@
+"""Runs of records in a tree: children that stay bytes until somebody asks for one of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qupath_hccmil.qupath.native.javanodes import FIRST_HANDLE, Desc, JavaObject, Node
+from qupath_hccmil.qupath.native.similar_records import (
+    Field,
+    Free,
+    Ints,
+    Path,
+    Shape,
+    Source,
+    learn,
+    spans,
+)
+
+# shorter runs cost more than they save
+SHORTEST_RUN = 8
+_FIRST_WINDOW = 1 << 12
+_LAST_WINDOW = 1 << 22
+_MOST_SHAPES = 64
+_LONGEST_WAIT = 256
+# records whose references are rewritten at a time
+_CHUNK = 1 << 14
+
+Read = Callable[[bytes, dict[int, Node], int, int], tuple[JavaObject, list[Node]]]
+
+
+class Packing(NamedTuple):
+    """Which objects of a stream may stay packed.
+
+    Attributes
+    ----------
+    parents : callable
+        Whether the children of objects of a class may.
+    free : callable
+        What may differ between an object and the next of its kind; None where it may not be
+        packed.
+    """
+
+    parents: Callable[[Desc], bool]
+    free: Callable[[JavaObject], Free | None]
+
+
+class Archive:
+    """What the runs of one stream share, up to a reset of it.
+
+    Parameters
+    ----------
+    source : Source
+    parse : callable
+        Makes the node of a record: takes all bytes, what records mention, where the record
+        begins and its first handle; returns all that has handles in it, too.
+
+    Attributes
+    ----------
+    shapes : list of Shape
+    nodes : dict of int to Node
+        What records mention, by its handle in the stream (counted from 0).
+    """
+
+    def __init__(self, source: Source, parse: Read) -> None:
+        self.source = source
+        self.parse = parse
+        self.shapes: list[Shape] = []
+        self.nodes: dict[int, Node] = {}
+
+    def read(self, start: int, first: int) -> tuple[JavaObject, list[Node]]:
+        """Return the node of a record, and all that has handles in it."""
+        return self.parse(self.source.data, self.nodes, start, first)
+
+
+class Group(NamedTuple):
+    """Records of a run that have one shape and mention the same objects.
+
+    Attributes
+    ----------
+    rows : (n,) int64
+        Their numbers in the run.
+    shape : Shape
+    example : JavaObject
+        The first of them; a copy, so a change to it is lost.
+    """
+
+    rows: Ints
+    shape: Shape
+    example: JavaObject
+
+
+class Run(Node):
+    """Records that follow each other among the parts of an object.
+
+    Parameters
+    ----------
+    archive : Archive
+    starts, ends : (n,) int64
+        Their bytes.
+    kinds : (n,) int64
+        Shape of each, as its number in the archive.
+    firsts : (n,) int64
+        First handle of each in the stream.
+    """
+
+    __slots__ = ("_groups", "archive", "ends", "firsts", "kinds", "opened", "starts")
+
+    def __init__(
+        self, archive: Archive, starts: Ints, ends: Ints, kinds: Ints, firsts: Ints
+    ) -> None:
+        self.handle = -1
+        self.archive = archive
+        self.starts = starts
+        self.ends = ends
+        self.kinds = kinds
+        self.firsts = firsts
+        self.opened: dict[int, JavaObject] = {}
+        self._groups: list[Group] | None = None
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def handles(self) -> int:
+        """How many handles the records take."""
+        sizes = np.array([shape.handles for shape in self.archive.shapes])
+        return int(sizes[self.kinds].sum())
+
+    def at_handle(self, handle: int) -> int:
+        """Return the number of the record in which a handle of the stream was given."""
+        return int(np.searchsorted(self.firsts, handle, "right")) - 1
+
+    def copy(self, number: int) -> JavaObject:
+        """Return the node of one record, which stays packed."""
+        return self._read(number)[0]
+
+    def unpack(self, number: int) -> list[Node]:
+        """Make a record a node of the tree; return what has handles in it, the record first."""
+        self.opened[number], own = self._read(number)
+        return own
+
+    def unpack_some(self, rows: Ints) -> None:
+        """Make records nodes of the tree."""
+        for number in rows.tolist():
+            if number not in self.opened:
+                self.unpack(number)
+
+    def _read(self, number: int) -> tuple[JavaObject, list[Node]]:
+        return self.archive.read(int(self.starts[number]), int(self.firsts[number]))
+
+    def part(self, rows: Ints | slice) -> Run:
+        """Return a run of some of the records, none of which was opened."""
+        return Run(
+            self.archive, self.starts[rows], self.ends[rows], self.kinds[rows], self.firsts[rows]
+        )
+
+    def pieces(self) -> Iterator[Run | JavaObject]:
+        """Give packed stretches and opened records in order."""
+        if not self.opened:
+            yield self
+            return
+        begin = 0
+        for number in sorted(self.opened):
+            if begin < number:
+                yield self.part(slice(begin, number))
+            yield self.opened[number]
+            begin = number + 1
+        if begin < len(self):
+            yield self.part(slice(begin, None))
+
+    def groups(self) -> list[Group]:
+        """Return the records by shape and by what they mention; a group's first come first."""
+        if self._groups is None:
+            found = [
+                Group(rows, self.archive.shapes[kind], self.copy(int(rows[0])))
+                for kind in np.unique(self.kinds).tolist()
+                for rows in self._grouped(kind)
+            ]
+            self._groups = sorted(found, key=lambda group: int(group.rows[0]))
+        return self._groups
+
+    def _grouped(self, kind: int) -> Iterator[Ints]:
+        rows = np.flatnonzero(self.kinds == kind)
+        group = np.zeros(len(rows), np.int64)
+        for mentioned in self._slots(kind, rows).values():
+            known, which = np.unique(mentioned, return_inverse=True)
+            _, group = np.unique(group * len(known) + which, return_inverse=True)
+        order = np.argsort(group, kind="stable")
+        counts = np.bincount(group)
+        yield from np.split(rows[order], np.cumsum(counts)[:-1])
+
+    def _slots(self, kind: int, rows: Ints) -> dict[Path, Ints]:
+        """Handles that stand in the slots of records of one shape."""
+        shape, source = self.archive.shapes[kind], self.archive.source
+        positions = shape.positions(source, self.starts[rows])
+        return {
+            path: source.numbers(positions[field.block] + field.offset, 4) - FIRST_HANDLE
+            for path, field in shape.slots.items()
+        }
+
+    def values(self, group: Group, path: Path, size: int = 0) -> NDArray[np.uint8] | None:
+        """Bytes of one value of each record of a group.
+
+        Parameters
+        ----------
+        group : Group
+        path : path
+            Part of the object, see :class:`~qupath_hccmil.qupath.native.similar_records.Free`.
+        size : int
+            Of an array: how many bytes of it.
+
+        Returns
+        -------
+        (n, size) uint8 or None
+            None where the shape has no such value, or an array is shorter.
+        """
+        field = group.shape.fields.get(path)
+        if field is None:
+            return None
+        source = self.archive.source
+        at = group.shape.positions(source, self.starts[group.rows])[field.block]
+        if field.size:
+            return source.rows(at + field.offset, field.size)
+        block = group.shape.blocks[field.block]
+        counts = source.numbers(at, field.offset) * block.size
+        return source.rows(at + field.offset, size) if (counts >= size).all() else None
+
+    def mentioned(self) -> dict[int, int]:
+        """Handles that the records mention, each with the first record that does."""
+        found: dict[int, int] = {}
+        for kind in np.unique(self.kinds).tolist():
+            rows = np.flatnonzero(self.kinds == kind)
+            pairs = [(handle, int(rows[0])) for _, handle in self.archive.shapes[kind].references]
+            for column in self._slots(kind, rows).values():
+                known, first = np.unique(column, return_index=True)
+                pairs += zip(known.tolist(), rows[first].tolist(), strict=True)
+            for handle, row in pairs:
+                found[handle] = min(row, found.get(handle, row))
+        return found
+
+    def stretches(self) -> Iterator[memoryview]:
+        """Give the bytes of the records as they are."""
+        whole = memoryview(self.archive.source.data)
+        for first, last in spans(self.starts, self.ends):
+            yield whole[first:last]
+
+    def rewritten(self, handles: dict[int, int]) -> Iterator[memoryview]:
+        """Give the bytes with other handles in the references; a key is the handle as it was."""
+        for begin in range(0, len(self), _CHUNK):
+            yield self.part(slice(begin, begin + _CHUNK))._rewritten(handles)
+
+    def _rewritten(self, handles: dict[int, int]) -> memoryview:
+        content = np.concatenate([self.archive.source.bytes[a:b] for a, b in self._spans()])
+        sizes = self.ends - self.starts
+        moved = np.cumsum(sizes) - sizes - self.starts
+        numbers = np.ndarray((len(content) - 3,), ">u4", content, strides=(1,))
+        for kind in np.unique(self.kinds).tolist():
+            rows = np.flatnonzero(self.kinds == kind)
+            shape = self.archive.shapes[kind]
+            positions = shape.positions(self.archive.source, self.starts[rows])
+
+            def place(field: Field, at: list[Ints] = positions, rows: Ints = rows) -> Ints:
+                return at[field.block] + field.offset + moved[rows]
+
+            for field, handle in shape.references:
+                if handles[handle] != handle:
+                    numbers[place(field)] = handles[handle] + FIRST_HANDLE
+            for field in shape.slots.values():
+                known, which = np.unique(numbers[place(field)], return_inverse=True)
+                new = [handles[int(each) - FIRST_HANDLE] + FIRST_HANDLE for each in known]
+                numbers[place(field)] = np.array(new, ">u4")[which]
+        return content.data
+
+    def _spans(self) -> list[tuple[int, int]]:
+        return list(spans(self.starts, self.ends))
+
+
+class Packer:
+    """Finds runs while a stream is parsed.
+
+    Parameters
+    ----------
+    archive : Archive
+    packing : Packing
+    """
+
+    def __init__(self, archive: Archive, packing: Packing) -> None:
+        self.packing = packing
+        self._archive = archive
+        self._by_class: dict[bytes, list[int]] = {}
+        self._wait = 0
+        self._next_wait = 1
+
+    def forget(self) -> None:
+        """Begin anew: the handles so far mean nothing behind a reset of the stream."""
+        self._archive = Archive(self._archive.source, self._archive.parse)
+        self._by_class.clear()
+
+    def run(self, node: JavaObject, start: int, end: int, handles: list[Node]) -> Run | None:
+        """Return the records that follow an object which was parsed from some bytes.
+
+        `handles` are those given so far. None where there is no run worth the name.
+        """
+        if self._wait:
+            self._wait -= 1
+            return None
+        shapes = len(self._archive.shapes)
+        run = self._find(node, start, end, handles)
+        learned = shapes < len(self._archive.shapes) <= _MOST_SHAPES
+        if run is not None or learned:
+            self._wait, self._next_wait = 0, 1
+        else:
+            # a file whose objects are all different is not tried at each of them
+            self._wait = self._next_wait
+            self._next_wait = min(2 * self._next_wait, _LONGEST_WAIT)
+        return run
+
+    def _find(self, node: JavaObject, start: int, end: int, handles: list[Node]) -> Run | None:
+        data = self._archive.source.data
+        prefix = data[start : start + 6]
+        kinds = self._by_class.setdefault(prefix, [])
+        if not self._is_known(kinds, start, end, handles):
+            free = self.packing.free(node)
+            shape = None if free is None else learn(self._archive.source, start, end, node, free)
+            if shape is None:
+                return None
+            self._add(kinds, shape, handles)
+        found = _Found(end)
+        while data.startswith(prefix, found.end) and self._extend(found, prefix, kinds, handles):
+            pass
+        if found.count < SHORTEST_RUN:
+            return None
+        return self._packed(found, len(handles))
+
+    def _is_known(self, kinds: list[int], start: int, end: int, handles: list[Node]) -> bool:
+        at = np.array([start], np.int64)
+        return any(self._ends(kind, at, handles)[0] == end for kind in kinds)
+
+    def _add(self, kinds: list[int], shape: Shape, handles: list[Node]) -> None:
+        kinds.append(len(self._archive.shapes))
+        self._archive.shapes.append(shape)
+        del kinds[:-_MOST_SHAPES]
+        for _, handle in shape.references:
+            self._archive.nodes[handle] = handles[handle]
+
+    def _ends(self, kind: int, starts: Ints, handles: list[Node]) -> Ints:
+        shape = self._archive.shapes[kind]
+
+        def allowed(path: Path, mentioned: Ints) -> Ints:
+            wanted = _type(_part(shape.example, path))
+            good = []
+            for handle in mentioned.tolist():
+                if 0 <= handle < len(handles) and _type(handles[handle]) == wanted:
+                    self._archive.nodes[handle] = handles[handle]
+                    good.append(handle)
+            return np.array(good, np.int64)
+
+        return shape.ends(self._archive.source, starts, allowed)
+
+    def _extend(self, found: _Found, prefix: bytes, kinds: list[int], handles: list[Node]) -> bool:
+        """Add records of the next stretch of bytes; whether there may be more."""
+        data = self._archive.source.data
+        matches = re.compile(re.escape(prefix)).finditer(data, found.end, found.end + found.window)
+        starts = np.fromiter((match.start() for match in matches), np.int64)
+        which = np.full(len(starts), -1, np.int64)
+        ends = np.zeros(len(starts), np.int64)
+        for kind in reversed(kinds):
+            left = np.flatnonzero(which < 0)
+            if not len(left):
+                break
+            here = self._ends(kind, starts[left], handles)
+            which[left[here > 0]] = kind
+            ends[left] = here
+        # each must begin where the one before it ends
+        chained = np.concatenate([[True], starts[1:] == ends[:-1]]) & (which >= 0)
+        count = len(starts) if chained.all() else int(np.argmin(chained))
+        found.add(starts[:count], ends[:count], which[:count])
+        found.window = min(2 * found.window, _LAST_WINDOW) if chained.all() else _FIRST_WINDOW
+        return count > 0
+
+    def _packed(self, found: _Found, first_handle: int) -> Run:
+        starts, ends, kinds = (np.concatenate(each) for each in zip(*found.columns, strict=True))
+        sizes = np.array([shape.handles for shape in self._archive.shapes])[kinds]
+        firsts = np.cumsum(sizes) - sizes + first_handle
+        return Run(self._archive, starts, ends, kinds.astype(np.int64), firsts)
+
+
+class _Found:
+    """Records found so far, and how far to look for the next."""
+
+    def __init__(self, end: int) -> None:
+        self.columns: list[tuple[Ints, Ints, Ints]] = []
+        self.count = 0
+        self.end = end
+        self.window = _FIRST_WINDOW
+
+    def add(self, starts: Ints, ends: Ints, kinds: Ints) -> None:
+        if len(starts):
+            self.columns.append((starts, ends, kinds))
+            self.count += len(starts)
+            self.end = int(ends[-1])
+
+
+def _part(node: JavaObject, path: Path) -> object:
+    """Return the part of an object at a path."""
+    found: object = node
+    for at in path:
+        found = next(islice(getattr(found, "parts", ()), at, None), None)
+    return found
+
+
+def _type(part: object) -> tuple[type, object]:
+    return part.__class__, getattr(part, "desc", None)

@@ -1,0 +1,77 @@
+"""Which of QuPath's objects may stay packed: detections without children, each much like the next.
+
+What may differ between two records that are packed together is what nobody asks a single one for:
+identity, outline, values. All else, but for class and names of measurements, is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from qupath_hccmil.errors import UnsupportedDataError
+from qupath_hccmil.qupath.native.javaclasses import class_name, field
+from qupath_hccmil.qupath.native.javanodes import (
+    CONTENTS,
+    ClassDesc,
+    Desc,
+    JavaObject,
+)
+from qupath_hccmil.qupath.native.measurements import GENERAL, NUMERIC
+from qupath_hccmil.qupath.native.pathobjects import (
+    DETECTIONS,
+    METADATA_AT,
+    NAME_AT,
+    PLURALS,
+    PathObject,
+)
+from qupath_hccmil.qupath.native.record_runs import Packing
+from qupath_hccmil.qupath.native.similar_records import Free, Path
+
+
+def may_have_packed_children(desc: Desc) -> bool:
+    """Whether a class is one of QuPath's objects."""
+    return (
+        isinstance(desc, ClassDesc)
+        and desc.plan == (CONTENTS,)
+        and desc.short in PLURALS
+        and desc.name.startswith(b"qupath.lib.objects.")
+    )
+
+
+def what_differs(node: JavaObject) -> Free | None:
+    """Return the places of class, names, map of names and texts; None where it may not be packed.
+
+    An inline name of a measurement is no such text: names must be the same.
+    """
+    if class_name(node) not in DETECTIONS:
+        return None
+    try:
+        view = PathObject(node)
+        if view.child_count or not view.id:
+            return None
+        references = {(view.class_at,), *_shared_names(view)}
+        return Free(references, {(NAME_AT,), (METADATA_AT,)})
+    except (UnsupportedDataError, IndexError):
+        return None
+
+
+def _shared_names(view: PathObject) -> Iterator[Path]:
+    """Places of the references to what closed lists of measurements share.
+
+    Raises
+    ------
+    UnsupportedDataError
+        It is a list of an unknown kind.
+    """
+    node = view.measurements
+    if not isinstance(node, JavaObject):
+        return
+    kind = class_name(node)
+    if kind not in (*NUMERIC, GENERAL):
+        raise UnsupportedDataError("holds measurements of an unknown kind")
+    if kind != GENERAL and isinstance(node.desc, ClassDesc) and field(node, "isClosed") == b"\1":
+        layout = node.desc.layout
+        yield from ((view.measurements_at, layout[name][0]) for name in ("names", "map"))
+
+
+PACKING = Packing(may_have_packed_children, what_differs)

@@ -1,0 +1,264 @@
+"""Our tiles as QuPath's objects: made so that they share what QuPath's own would, and read."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qupath_hccmil.errors import UnsupportedDataError, WriteError
+from qupath_hccmil.qupath.data_types import TileObjects
+from qupath_hccmil.qupath.names import CLASS_COLOURS, is_ours
+from qupath_hccmil.qupath.native import measurements as lists
+from qupath_hccmil.qupath.native.javaclasses import class_name, integer_value
+from qupath_hccmil.qupath.native.javanodes import (
+    END,
+    JavaObject,
+    JavaString,
+    ObjectArray,
+    Part,
+    block,
+)
+from qupath_hccmil.qupath.native.pathobjects import (
+    METADATA,
+    OBJECT_ID,
+    PathObject,
+    full_class_name,
+)
+from qupath_hccmil.qupath.native.record_runs import Group, Run
+from qupath_hccmil.qupath.native.rois import (
+    RECTANGLE,
+    read_roi,
+    rectangle_bounds,
+    rectangle_columns,
+    rectangle_node,
+)
+from qupath_hccmil.qupath.tile_ids import tile_ids
+
+# tiles of ours as they are found: objects, and packed ones
+Tiles = PathObject | Run
+
+DEFAULT_COLOUR = 0x404040
+_NO_PROBABILITY = block(struct.pack(">d", float("nan")))
+_NO_CHILDREN = block(struct.pack(">i", 0))
+
+
+def read_tiles(found: Sequence[Tiles]) -> TileObjects:
+    """Return tiles, packed or not, as columns in their order."""
+    parts: list[TileObjects] = []
+    rest = list(found)[::-1]
+    while rest:
+        views = []
+        while rest and isinstance(rest[-1], PathObject):
+            views.append(rest.pop())
+        if views:
+            parts.append(_read_views([view for view in views if isinstance(view, PathObject)]))
+        if rest and isinstance(run := rest.pop(), Run):
+            parts.append(_read_run(run))
+    return parts[0] if len(parts) == 1 else _joined(parts)
+
+
+def _joined(parts: Sequence[TileObjects]) -> TileObjects:
+    """Return tiles behind one another; what some of them have no value for is NaN there."""
+    names = dict.fromkeys(name for each in parts for name in each.measurements)
+    return TileObjects(
+        bounds=np.concatenate([np.empty((0, 4)), *(each.bounds for each in parts)]),
+        class_names=[name for each in parts for name in each.class_names],
+        measurements={
+            name: np.concatenate(
+                [each.measurements.get(name, np.full(len(each), np.nan)) for each in parts]
+            )
+            for name in names
+        },
+    )
+
+
+def _read_run(run: Run) -> TileObjects:
+    """Return packed tiles as columns."""
+    groups = run.groups()
+    columns = [_read_group(run, group) for group in groups]
+    if any(each is None for each in columns):
+        return _read_views([PathObject(run.copy(number)) for number in range(len(run))])
+    joined = _joined([each for each in columns if each is not None])
+    order = np.argsort(np.concatenate([group.rows for group in groups]), kind="stable")
+    names = np.array(joined.class_names, dtype=object)[order].tolist()
+    measured = {name: values[order] for name, values in joined.measurements.items()}
+    return TileObjects(joined.bounds[order], names, measured)
+
+
+def _read_group(run: Run, group: Group) -> TileObjects | None:
+    """Return tiles of one shape as columns; None where each must be read for itself."""
+    view = PathObject(group.example)
+    node = view.measurements
+    if not isinstance(node, JavaObject) or class_name(node) not in lists.NUMERIC:
+        return None
+    known = lists.names(node)
+    size = lists.value_size(node)
+    bounds = run.values(group, (view.class_at + 1, 0))
+    place = (view.measurements_at, lists.values_at(node))
+    values = run.values(group, place, len(known) * size)
+    if view.roi is None or class_name(view.roi) != RECTANGLE or bounds is None or values is None:
+        return None
+    table = values.view(f">f{size}").astype(np.float64)
+    return TileObjects(
+        bounds=rectangle_columns(bounds),
+        class_names=[full_class_name(view.path_class) or ""] * len(group.rows),
+        measurements={name: table[:, at] for at, name in enumerate(known) if is_ours(name)},
+    )
+
+
+def _read_views(views: Sequence[PathObject]) -> TileObjects:
+    """Return tiles as columns."""
+    bounds = [rectangle_bounds(view.roi) if view.roi is not None else (0.0,) * 4 for view in views]
+    classes: dict[int, str] = {}
+    names: list[str] = []
+    for view in views:
+        key = id(view.path_class)
+        if key not in classes:
+            classes[key] = full_class_name(view.path_class) or ""
+        names.append(classes[key])
+    return TileObjects(
+        bounds=np.array(bounds, dtype=np.float64).reshape(-1, 4),
+        class_names=names,
+        measurements=_columns([view.measurements for view in views]),
+    )
+
+
+def _columns(nodes: Sequence[Part]) -> dict[str, NDArray[np.float64]]:
+    """Return measurements of ours of many lists, NaN where one has no such."""
+    groups: dict[int, list[int]] = {}
+    for at, node in enumerate(nodes):
+        if not isinstance(node, JavaObject) or class_name(node) not in lists.NUMERIC:
+            raise UnsupportedDataError("holds a tile of ours with unknown measurements")
+        groups.setdefault(id(lists.names_node(node)), []).append(at)
+    columns: dict[str, NDArray[np.float64]] = {}
+    for rows in groups.values():
+        chosen = [node for at in rows if isinstance(node := nodes[at], JavaObject)]
+        known = lists.names(chosen[0])
+        rows_of_values = [lists.values(node)[: len(known)] for node in chosen]
+        if any(len(each) != len(known) for each in rows_of_values):
+            raise UnsupportedDataError("holds a tile of ours with missing values")
+        table = np.stack(rows_of_values)
+        for at, name in enumerate(known):
+            if is_ours(name):
+                column = columns.setdefault(name, np.full(len(nodes), np.nan))
+                column[rows] = table[:, at]
+    return columns
+
+
+class TileMaker:
+    """Makes tiles that share what QuPath's tiles would share."""
+
+    def __init__(self, pool: lists.NamePool) -> None:
+        self._pool = pool
+        self._book = pool.book
+        self._classes: dict[str, JavaObject] = {}
+        self._key: Part = None
+        self._one: Part = None
+        self._false: Part = None
+
+    def learn(self, view: PathObject) -> None:
+        """Take note of what an object of the stream has, so that tiles share it."""
+        if self._key is None:
+            for part in view.node.parts[2:4]:
+                if class_name(part) == METADATA and isinstance(part, JavaObject):
+                    self._learn_metadata(part)
+        if view.kind == "PathRootObject":
+            return
+        if self._false is None and not view.locked:
+            self._false = next(
+                (part for part in view.node.parts if class_name(part) == "Boolean"), None
+            )
+        if view.path_class is not None:
+            name = full_class_name(view.path_class)
+            if is_ours(name) and name is not None:
+                self._classes.setdefault(name, view.path_class)
+
+    def _learn_metadata(self, node: JavaObject) -> None:
+        for keys in node.parts[1:2]:
+            if isinstance(keys, ObjectArray):
+                self._key = next((key for key in keys.parts if str(key) == OBJECT_ID), None)
+        if integer_value(node.parts[0]) == 1 and isinstance(node.parts[0], JavaObject):
+            self._one = node.parts[0]
+            self._pool.know_integer(1, node.parts[0])
+
+    def path_class(self, name: str) -> JavaObject:
+        """Return the one node of a class."""
+        if name not in self._classes:
+            colour = CLASS_COLOURS.get(name, DEFAULT_COLOUR) | 0xFF000000
+            self._classes[name] = self._book.object(
+                "qupath.lib.objects.classes.PathClass",
+                self._book.integer(colour - (1 << 32)),
+                JavaString.of(name),
+                None,
+            )
+        return self._classes[name]
+
+    def make(self, annotation: PathObject, tiles: TileObjects) -> list[Part]:
+        """Return tiles of an annotation, on its plane."""
+        book = self._book
+        self._key = self._key or JavaString.of(OBJECT_ID)
+        self._one = self._one or self._pool.integer(1)
+        self._false = self._false or book.boolean(False)
+        roi = read_roi(annotation.roi) if annotation.roi is not None else None
+        plane = (roi.c, roi.z, roi.t) if roi else (-1, 0, 0)
+        tile, metadata = (
+            book.get("qupath.lib.objects.PathTileObject"),
+            book.get("qupath.lib.objects.MetadataMap"),
+        )
+        keys = ObjectArray(book.get("[Ljava.lang.Object;"), [self._key]).desc
+        rows = zip(
+            tile_ids(annotation.id, tiles.bounds),
+            tiles.bounds.tolist(),
+            tiles.class_names,
+            self._measurements(tiles),
+            strict=True,
+        )
+        return [
+            JavaObject(
+                tile,
+                [
+                    None,
+                    None,
+                    JavaObject(
+                        metadata,
+                        [
+                            self._one,
+                            ObjectArray(keys, [self._key]),
+                            ObjectArray(keys, [JavaString(str(identity).encode("ascii"))]),
+                            END,
+                        ],
+                    ),
+                    values,
+                    _NO_CHILDREN,
+                    self._false,
+                    self.path_class(name),
+                    rectangle_node(book, bounds, plane),
+                    _NO_PROBABILITY,
+                    END,
+                ],
+            )
+            for identity, bounds, name, values in rows
+        ]
+
+    def _measurements(self, tiles: TileObjects) -> list[Part]:
+        """Return each tile's list, without what has no value."""
+        names = list(tiles.measurements)
+        if not len(tiles):
+            return []
+        table = np.array([tiles.measurements[name] for name in names]).reshape(len(names), -1).T
+        with np.errstate(over="ignore"):
+            table = table.astype(">f4")
+        present = np.isfinite(table)
+        made: list[Part] = []
+        for row, has in zip(table, present, strict=True):
+            if has.all():
+                made.append(self._pool.float_list(names, row.tobytes()))
+            elif not has.any():
+                raise WriteError("a tile without any value could not be told from the user's own")
+            else:
+                chosen = [name for name, there in zip(names, has, strict=True) if there]
+                made.append(self._pool.float_list(chosen, row[has].tobytes()))
+        return made

@@ -1,0 +1,57 @@
+"""Which engine opens a project: the user's QuPath through paquo, or our own without Java."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Literal
+
+from qupath_hccmil.errors import EngineError
+from qupath_hccmil.qupath.data_types import Project
+from qupath_hccmil.qupath.paquo.jvm import QuPathInstall, find_qupath
+
+__all__ = ["EngineChoice", "QuPathInstall", "find_qupath", "open_project"]
+
+EngineChoice = Literal["auto", "paquo", "native"]
+
+_log = logging.getLogger(__name__)
+
+
+def open_project(path: Path, engine: EngineChoice = "auto") -> Project:
+    """Open a QuPath project.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder or its ``.qpproj``.
+    engine : {"auto", "paquo", "native"}
+        ``auto`` takes paquo where a QuPath is found and starts, else native;
+        :attr:`Project.engine` tells which it was.
+
+    Raises
+    ------
+    ProjectError
+        It is no project.
+    EngineError
+        paquo was asked for and no QuPath starts.
+    """
+    if engine == "paquo" or (engine == "auto" and _qupath_is_there()):
+        from qupath_hccmil.qupath.paquo.paquo_project import PaquoProject
+
+        try:
+            return PaquoProject(path)
+        except EngineError as error:
+            if engine == "paquo":
+                raise
+            _log.warning("%s; going on without QuPath", error)
+    from qupath_hccmil.qupath.native.native_project import NativeProject
+
+    return NativeProject(path)
+
+
+def _qupath_is_there() -> bool:
+    try:
+        return find_qupath() is not None
+    except EngineError as error:
+        _log.warning("%s; going on without QuPath", error)
+        return False

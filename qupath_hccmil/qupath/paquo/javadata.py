@@ -1,0 +1,218 @@
+"""An image's ``data.qpdata`` as the Java objects in it, read and written by QuPath's own classes.
+
+QuPath's ``PathIO.readImageData`` is not used: it needs the slide (0.5), adds steps to the history
+each time it reads (0.6, 0.7), and an error ends in an image without objects. The objects of the
+stream are read and written as they are instead, so all but ours stays as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from qupath_hccmil.errors import UnsupportedDataError
+from qupath_hccmil.qupath.bounded_json import parse_json
+from qupath_hccmil.qupath.paquo.jvm import java
+from qupath_hccmil.qupath.qupath_versions import why_read_only
+
+HEADER = "Data file version "
+END = "EOF"
+_HIERARCHY = "qupath.lib.objects.hierarchy.PathObjectHierarchy"
+_WORKFLOW = "qupath.lib.plugins.workflow.Workflow"
+_IMAGE_TYPE = "qupath.lib.images.ImageData$ImageType"
+
+
+@dataclass(frozen=True)
+class JavaData:
+    """What a data file holds.
+
+    Attributes
+    ----------
+    header : str
+        ``Data file version 3``.
+    objects : list
+        The Java objects of the stream, in order, without the ``EOF`` at its end.
+    """
+
+    header: str
+    objects: list[Any]
+
+    @property
+    def hierarchy(self) -> Any:
+        """QuPath's object hierarchy."""
+        return self.first(_HIERARCHY)
+
+    @property
+    def root(self) -> Any:
+        """The object that all others are under."""
+        return self.hierarchy.getRootObject()
+
+    @property
+    def workflow(self) -> Any:
+        """The history of the image."""
+        return self.first(_WORKFLOW)
+
+    @property
+    def image_type(self) -> str:
+        """QuPath's constant, such as ``BRIGHTFIELD_H_E``; UNSET where there is none."""
+        found = self.first(_IMAGE_TYPE)
+        return "UNSET" if found is None else str(found.name())
+
+    @property
+    def qupath_version(self) -> str:
+        """Version of the QuPath that wrote the file; empty where it doesn't say."""
+        try:
+            return str(parse_json(str(self.objects[0])).get("qupathVersion") or "")
+        except (ValueError, AttributeError, IndexError):
+            return ""
+
+    @property
+    def read_only(self) -> str:
+        """Why the file is never written; empty where it may be."""
+        return why_read_only(self.header.removeprefix(HEADER), self.qupath_version)
+
+    def first(self, class_name: str) -> Any:
+        """First object of a class; None where there is none."""
+        kind = java(class_name)
+        return next((each for each in self.objects if isinstance(each, kind)), None)
+
+
+def read_data(path: Path) -> JavaData:
+    """Read a data file.
+
+    Raises
+    ------
+    UnsupportedDataError
+        QuPath's classes cannot read it, or something is missing in it.
+    """
+    try:
+        _forget_classes()
+        with contextlib.closing(_input(path)) as stream:
+            header = str(stream.readUTF())
+            data = JavaData(header, list(_objects(stream)))
+    except java("java.lang.Throwable") as error:
+        raise UnsupportedDataError(
+            f"{path}: QuPath cannot read it ({_reason(error)}); restore it from a backup"
+        ) from error
+    for kind in (_HIERARCHY, _WORKFLOW):
+        if data.first(kind) is None:
+            raise UnsupportedDataError(f"{path}: has no {kind}; restore it from a backup")
+    return data
+
+
+def write_data(file: BinaryIO, data: JavaData) -> None:
+    """Write a data file in the way of QuPath; Java gives the bytes, and Python writes them.
+
+    Parameters
+    ----------
+    file : binary file
+        Open for writing.
+    data : JavaData
+
+    Raises
+    ------
+    OSError
+        The disk refused.
+    """
+    import jpype
+
+    sink = _Sink(file)
+    channel = jpype.JProxy("java.nio.channels.WritableByteChannel", inst=sink)
+    raw = java("java.nio.channels.Channels").newOutputStream(channel)
+    buffered = java("java.io.BufferedOutputStream")(raw, 1 << 20)
+    try:
+        with contextlib.closing(java("java.io.ObjectOutputStream")(buffered)) as stream:
+            stream.writeUTF(data.header)
+            for each in data.objects:
+                stream.writeObject(each)
+            stream.writeObject(END)
+    except java("java.lang.Throwable"):
+        if sink.failure is None:
+            raise
+    if sink.failure is not None:
+        raise sink.failure
+
+
+class _Sink:
+    """A Java channel into a Python file; what the file raises goes past Java."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.failure: OSError | None = None
+
+    def write(self, buffer: Any) -> int:
+        """Take all that is left in a buffer of Java."""
+        size = int(buffer.remaining())
+        piece = java("byte[]")(size)
+        buffer.get(piece)
+        if self.failure is None:
+            try:
+                self._file.write(memoryview(piece).cast("B"))
+            except OSError as error:
+                self.failure = error
+        return size
+
+    def isOpen(self) -> bool:  # noqa: N802 - Java's name
+        """Whether the channel can be written."""
+        return True
+
+    def close(self) -> None:
+        """Leave the file open: it is flushed and closed by who opened it."""
+
+
+def require_writable(path: Path, data: JavaData) -> None:
+    """Refuse a file of a QuPath whose format was not tested.
+
+    Raises
+    ------
+    UnsupportedDataError
+        The file is of another QuPath than 0.4 to 0.7.
+    """
+    if data.read_only:
+        raise UnsupportedDataError(f"{path}: {data.read_only}")
+
+
+def _objects(stream: Any) -> Iterator[Any]:
+    string = java("java.lang.String")
+    # called straight from Python, the stream would not look for classes among QuPath's: it asks
+    # the loader of the nearest Java class that called it, which reflection makes JPype's
+    read_object = java("java.io.ObjectInputStream").class_.getMethod("readObject")
+    while True:
+        each = read_object.invoke(stream)
+        if isinstance(each, string) and str(each) == END:
+            return
+        yield each
+
+
+def _input(path: Path) -> Any:
+    raw = java("java.nio.file.Files").newInputStream(_path(path))
+    try:
+        # QuPath's filter lets only its own and Java's basic classes in
+        return java("qupath.lib.io.PathIO").createObjectInputStream(
+            java("java.io.BufferedInputStream")(raw, 1 << 20)
+        )
+    except BaseException:
+        raw.close()
+        raise
+
+
+def _path(path: Path) -> Any:
+    return java("java.nio.file.Path").of(str(path))
+
+
+def _forget_classes() -> None:
+    """Let the next file bring its own class colours.
+
+    QuPath keeps one object a class name for the life of the process, with the colour that was
+    read first: a second image with another colour would be saved with the first one's.
+    """
+    field = java("qupath.lib.objects.classes.PathClass").class_.getDeclaredField("existingClasses")
+    field.setAccessible(True)
+    field.get(None).clear()
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

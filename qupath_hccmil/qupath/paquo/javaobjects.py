@@ -1,0 +1,304 @@
+"""QuPath's objects in Java: what is the user's and what is ours, and how ours come and go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from qupath_hccmil.qupath.data_types import Annotation, TileObjects
+from qupath_hccmil.qupath.names import is_ours
+from qupath_hccmil.qupath.paquo.javabulk import (
+    MEASUREMENTS,
+    OBJECT,
+    PATH_CLASS,
+    PATH_OBJECT,
+    ROI,
+    STRING,
+    bound,
+    counts,
+    distinct,
+    doubles,
+    getter,
+    hash_code,
+    one_of,
+    predicate,
+    static,
+    strings,
+    text,
+    then,
+    where,
+)
+from qupath_hccmil.qupath.paquo.jvm import java
+
+_TILE = "qupath.lib.objects.PathTileObject"
+_BOUNDS = ("getBoundsX", "getBoundsY", "getBoundsWidth", "getBoundsHeight")
+
+
+def descendants(root: Any) -> Any:
+    """All objects under the root, depth first, in QuPath's order, as a Java list."""
+    return java("java.util.ArrayList")(root.getDescendantObjects(None))
+
+
+def annotations_of(objects: Any) -> Any:
+    """Annotations of a Java list of objects."""
+    return where(objects, _is_annotation())
+
+
+def class_counts(objects: Any) -> dict[str, int]:
+    """How many objects have each class; ``null`` for none."""
+    return counts(objects, _class())
+
+
+def our_tiles(objects: Any) -> Any:
+    """Tiles that this project wrote: those with a class and a measurement of ours."""
+    found = where(objects, _is_tile())
+    for handle in (_class_name(), _measurement_names()):
+        found = _mentioning_us(found, handle)
+    return found
+
+
+def without(objects: Any, removed: Any) -> Any:
+    """Objects that are not among others."""
+    return where(objects, one_of(_itself(), removed).negate())
+
+
+def read_annotation(path_object: Any, root: Any) -> Annotation:
+    """Annotation as plain data."""
+    roi = path_object.getROI()
+    parent = path_object.getParent()
+    path_class = path_object.getPathClass()
+    name = path_object.getName()
+    return Annotation(
+        id=str(path_object.getID().toString()),
+        class_name=str(path_class.toString()) if path_class and path_class.isValid() else None,
+        name=None if name is None else str(name),
+        geometry=None if roi is None else _geometry(roi),
+        roi="" if roi is None else str(roi.getRoiName()).lower(),
+        locked=bool(path_object.isLocked()),
+        z=0 if roi is None else int(roi.getZ()),
+        t=0 if roi is None else int(roi.getT()),
+        c=-1 if roi is None else int(roi.getC()),
+        parent=None if parent.equals(root) else str(parent.getID().toString()),
+        measurements=read_measurements(path_object),
+    )
+
+
+def read_measurements(path_object: Any) -> dict[str, float]:
+    """All measurements of an object; a NaN that is stored stays one."""
+    if not path_object.hasMeasurements():
+        return {}
+    measurements = path_object.getMeasurementList()
+    return {str(name): float(measurements.get(name)) for name in measurements.getMeasurementNames()}
+
+
+def read_tiles(tiles: Any) -> TileObjects:
+    """Tiles of ours as columns."""
+    roi = getter(PATH_OBJECT, "getROI", ROI)
+    names = dict.fromkeys(
+        str(name)
+        for stored in distinct(tiles, _measurement_names())
+        for name in stored
+        if is_ours(str(name))
+    )
+    columns = [doubles(tiles, then(roi, getter(ROI, bounds, "double"))) for bounds in _BOUNDS]
+    return TileObjects(
+        bounds=np.column_stack(columns),
+        class_names=strings(tiles, _class_name()),
+        measurements={name: doubles(tiles, _measurement(name)) for name in names},
+    )
+
+
+def with_our_measurements(objects: Any) -> Any:
+    """Objects, whosever they are, that have a measurement of ours."""
+    return _mentioning_us(where(objects, _is_measured()), _measurement_names())
+
+
+def remove_ours(root: Any) -> None:
+    """Remove our tiles and measurements; objects of the user inside our tiles move up."""
+    objects = descendants(root)
+    tiles = our_tiles(objects)
+    for parent in without(distinct(tiles, getter(PATH_OBJECT, "getParent", PATH_OBJECT)), tiles):
+        kept = java("java.util.ArrayList")(_without_tiles(parent.getChildObjects(), tiles))
+        parent.clearChildObjects()
+        parent.addChildObjects(kept)
+    objects = descendants(root)
+    objects.add(root)
+    for path_object in with_our_measurements(objects):
+        measurements = path_object.getMeasurementList()
+        for name in read_measurements(path_object):
+            if is_ours(name):
+                measurements.remove(name)
+        measurements.close()
+
+
+def add_measurements(path_object: Any, values: Mapping[str, float]) -> None:
+    """Add measurements to an object; what is not finite stays absent."""
+    if any(map(math.isfinite, values.values())):
+        measurements = path_object.getMeasurementList()
+        for name, value in values.items():
+            if math.isfinite(value):
+                measurements.put(name, float(value))
+        measurements.close()
+
+
+def user_content(root: Any) -> tuple[object, ...]:
+    """Fingerprint of all that is not ours, to compare before and after writing."""
+    everything = descendants(root)
+    objects = without(everything, our_tiles(everything))
+    others = where(where(objects, _is_annotation().negate()), _is_measured())
+    measurements = getter(PATH_OBJECT, "getMeasurementList", MEASUREMENTS)
+    return (
+        objects.size(),
+        *(hash_code(objects, handle) for handle in _traits()),
+        *(hash_code(where(objects, _has_roi()), handle) for handle in _outline()),
+        hash_code(others, _measurement_names()),
+        hash_code(others, then(measurements, _values_hash())),
+        tuple(
+            (str(each.toString()), str(each.getColor()))
+            for each in distinct(where(objects, _has_class()), _class())
+        ),
+        *(_user_measurements(each) for each in (root, *annotations_of(objects))),
+    )
+
+
+def _without_tiles(children: Any, tiles: Any) -> Any:
+    """Children, in order, with the children of each tile of ours in its place."""
+    kept = java("java.util.ArrayList")(children)
+    while True:
+        ours = where(kept, one_of(_itself(), tiles))
+        full = where(ours, _has_children())
+        # only what is ours is looked at one by one
+        for tile in full:
+            at = kept.indexOf(tile)
+            kept.subList(at, at + 1).clear()
+            kept.addAll(at, tile.getChildObjects())
+        if full.isEmpty():
+            return without(kept, ours)
+
+
+def _mentioning_us(objects: Any, handle: Any) -> Any:
+    """Objects whose value, a name or a list of names, mentions us."""
+    ours = [each for each in distinct(objects, handle) if _mentions_us(each)]
+    return where(objects, one_of(handle, ours))
+
+
+def _user_measurements(path_object: Any) -> tuple[tuple[str, bytes], ...]:
+    return tuple(
+        (name, np.float64(value).tobytes())
+        for name, value in read_measurements(path_object).items()
+        if not is_ours(name)
+    )
+
+
+def _geometry(roi: Any) -> BaseGeometry:
+    wkb = java("org.locationtech.jts.io.WKBWriter")().write(roi.getGeometry())
+    geometry: BaseGeometry = shapely.from_wkb(bytes(memoryview(wkb)))
+    # QuPath makes one point of a set of points that has one
+    return shapely.MultiPoint([geometry]) if isinstance(geometry, shapely.Point) else geometry
+
+
+def _mentions_us(value: Any) -> bool:
+    """Whether a Java string is ours, or a Java list of strings has one of ours."""
+    if isinstance(value, java(STRING)):
+        return is_ours(str(value))
+    return any(is_ours(str(each)) for each in value)
+
+
+@cache
+def _is_tile() -> Any:
+    instance = getter("java.lang.Class", "isInstance", "boolean", OBJECT)
+    return predicate(bound(instance, 0, java(_TILE).class_))
+
+
+@cache
+def _is_annotation() -> Any:
+    return predicate(getter(PATH_OBJECT, "isAnnotation", "boolean"))
+
+
+@cache
+def _is_measured() -> Any:
+    return predicate(getter(PATH_OBJECT, "hasMeasurements", "boolean"))
+
+
+@cache
+def _has_children() -> Any:
+    return predicate(getter(PATH_OBJECT, "hasChildObjects", "boolean"))
+
+
+@cache
+def _has_roi() -> Any:
+    return predicate(getter(PATH_OBJECT, "hasROI", "boolean"))
+
+
+@cache
+def _itself() -> Any:
+    return java("java.lang.invoke.MethodHandles").identity(java(PATH_OBJECT).class_)
+
+
+@cache
+def _class() -> Any:
+    return getter(PATH_OBJECT, "getPathClass", PATH_CLASS)
+
+
+@cache
+def _has_class() -> Any:
+    return one_of(_class(), [None]).negate()
+
+
+@cache
+def _class_name() -> Any:
+    return text(_class())
+
+
+@cache
+def _measurement_names() -> Any:
+    return then(
+        getter(PATH_OBJECT, "getMeasurementList", MEASUREMENTS),
+        getter(MEASUREMENTS, "getMeasurementNames", "java.util.List"),
+    )
+
+
+def _measurement(name: str) -> Any:
+    get = bound(getter(MEASUREMENTS, "get", "double", STRING), 1, java(STRING)(name))
+    return then(getter(PATH_OBJECT, "getMeasurementList", MEASUREMENTS), get)
+
+
+@cache
+def _traits() -> tuple[Any, ...]:
+    """Return the handles of what every object has."""
+    identity = text(getter(PATH_OBJECT, "getID", "java.util.UUID"))
+    return (
+        identity,
+        then(getter(PATH_OBJECT, "getParent", PATH_OBJECT), identity),
+        _class_name(),
+        text(getter(PATH_OBJECT, "getName", STRING)),
+        text(getter(PATH_OBJECT, "isLocked", "boolean")),
+        text(getter(PATH_OBJECT, "getColor", "java.lang.Integer")),
+        text(getter(PATH_OBJECT, "getMetadata", "java.util.Map")),
+    )
+
+
+@cache
+def _outline() -> tuple[Any, ...]:
+    """Return the handles of a ROI's kind, plane and points."""
+    roi = getter(PATH_OBJECT, "getROI", ROI)
+    return (
+        then(roi, getter(ROI, "getRoiName", STRING)),
+        then(roi, getter(ROI, "getImagePlane", "qupath.lib.regions.ImagePlane")),
+        then(roi, getter(ROI, "getAllPoints", "java.util.List")),
+    )
+
+
+@cache
+def _values_hash() -> Any:
+    """Hash code of the values of a measurement list, NaN included."""
+    return then(
+        getter(MEASUREMENTS, "values", "double[]"),
+        static("java.util.Arrays", "hashCode", "int", "double[]"),
+    )

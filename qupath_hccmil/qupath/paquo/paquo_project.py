@@ -1,0 +1,96 @@
+"""The paquo engine: an image's objects through the classes of the user's own QuPath.
+
+paquo finds and starts QuPath. Its project object is not used: loading one makes folders, and
+saving one writes in place (see :mod:`~qupath_hccmil.qupath.paquo.javadata`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qupath_hccmil.errors import HccMilError, WriteError
+from qupath_hccmil.qupath.data_types import EngineName, ImageResults
+from qupath_hccmil.qupath.paquo.java_results import (
+    add_results,
+    census,
+    has_results,
+    read_results,
+    remove_results,
+)
+from qupath_hccmil.qupath.paquo.javadata import read_data, require_writable, write_data
+from qupath_hccmil.qupath.paquo.javaobjects import (
+    annotations_of,
+    descendants,
+    our_tiles,
+    read_annotation,
+    user_content,
+)
+from qupath_hccmil.qupath.paquo.jvm import start_qupath
+from qupath_hccmil.qupath.paquo.stains import keep_stains
+from qupath_hccmil.qupath.project_folder import DataChange, ImageContent, ProjectFolder, for_data
+from qupath_hccmil.qupath.results_comparison import same_results
+
+
+class PaquoProject(ProjectFolder):
+    """An open project whose images are read and written by the user's QuPath.
+
+    Parameters
+    ----------
+    path : Path
+        The project's folder or its ``.qpproj``.
+
+    Raises
+    ------
+    ProjectError
+        It is no project.
+    EngineError
+        QuPath is not found or does not start.
+    """
+
+    engine: EngineName = "paquo"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        start_qupath()
+
+    def _content(self, path: Path) -> ImageContent:
+        data = read_data(path)
+        everything = descendants(data.root)
+        annotations = [read_annotation(each, data.root) for each in annotations_of(everything)]
+        users = int(everything.size() - our_tiles(everything).size())
+        return ImageContent(
+            image_type=data.image_type,
+            annotations=annotations,
+            other_objects=users - len(annotations),
+            results=read_results(data),
+            read_only=data.read_only,
+        )
+
+    def _change(self, path: Path, results: ImageResults) -> DataChange | None:
+        data = read_data(path)
+        if not (has_results(data) or for_data(results)):
+            return None
+        require_writable(path, data)
+        remove_results(data)
+        users = user_content(data.root)
+        add_results(data, results, path)
+
+        held = [data]
+
+        def write(beside: Path) -> None:
+            # let go of then: the check reads as many objects again
+            with beside.open("wb") as file:
+                write_data(file, held.pop())
+            keep_stains(path, beside)
+
+        def verify(beside: Path) -> None:
+            try:
+                written = read_data(beside)
+            except HccMilError as error:
+                raise WriteError(f"{path}: not written; it is as it was ({error})") from error
+            if user_content(written.root) != users or not same_results(
+                read_results(written), results
+            ):
+                raise WriteError(f"{path}: does not read back as it was written; it is as it was")
+
+        return DataChange(write, verify, data.image_type, census(data))

@@ -1,0 +1,68 @@
+"""Any part of an image's data as plain values that compare: what it means, not how it is stored.
+
+QuPath stores the same map in another way each time it saves: its capacity, and with it the order,
+may differ. Such is no difference to a user.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qupath_hccmil.errors import UnsupportedDataError
+from qupath_hccmil.qupath.native.javaclasses import (
+    class_name,
+    enum_name,
+    list_items,
+    map_items,
+)
+from qupath_hccmil.qupath.native.javanodes import (
+    JavaEnum,
+    JavaObject,
+    JavaString,
+    ObjectArray,
+    Part,
+    PrimitiveArray,
+)
+from qupath_hccmil.qupath.native.pathobjects import PLURALS, PathObject
+
+_LISTS = frozenset({"ArrayList", "Arrays$ArrayList", "Collections$EmptyList"})
+_UNORDERED = frozenset({"HashMap", "Collections$SingletonMap", "Collections$EmptyMap"})
+# QuPath nests a few steps deep; a file that goes on is no work of its
+_DEEPEST = 40
+
+
+def plain(part: Part, depth: int = 0) -> Any:
+    """Return a part as texts, bytes, tuples and frozen sets.
+
+    An object of the hierarchy becomes its UUID: it is compared where it is in the tree.
+
+    Raises
+    ------
+    UnsupportedDataError
+        It is nested deeper than QuPath nests.
+    """
+    if depth > _DEEPEST:
+        raise UnsupportedDataError("holds parts that are nested too deep")
+    if isinstance(part, JavaString):
+        return str(part)
+    if isinstance(part, JavaEnum):
+        return enum_name(part)
+    if isinstance(part, PrimitiveArray):
+        return part.data
+    if isinstance(part, ObjectArray):
+        return tuple(plain(each, depth + 1) for each in part.parts)
+    if isinstance(part, JavaObject):
+        return _plain_object(part, class_name(part), depth + 1)
+    return part if isinstance(part, bytes) else class_name(part)
+
+
+def _plain_object(node: JavaObject, kind: str, depth: int) -> Any:
+    if kind in PLURALS:
+        view = PathObject(node)
+        return f"{kind} {view.id or view.name or ''}"
+    if kind in _LISTS:
+        return tuple(plain(each, depth) for each in list_items(node))
+    if kind in _UNORDERED or kind == "LinkedHashMap":
+        items = [(plain(key, depth), plain(value, depth)) for key, value in map_items(node)]
+        return frozenset(items) if kind in _UNORDERED else tuple(items)
+    return kind, *(plain(each, depth) for each in node.parts)

@@ -1,0 +1,118 @@
+"""What a project holds and what state it is in: the facts behind ``project info`` and ``check``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qupath_hccmil.errors import HccMilError
+from qupath_hccmil.qupath import names
+from qupath_hccmil.qupath.data_types import ImageEntry, Project
+from qupath_hccmil.qupath.selection import TUMOUR_CLASSES
+from qupath_hccmil.qupath.slide_location import locate_slide
+from qupath_hccmil.qupath.staleness import contradicts_itself, is_stale, outline_changes
+
+
+@dataclass(frozen=True)
+class ImageStatus:
+    """One image.
+
+    Attributes
+    ----------
+    slide : Path or None
+        Where its slide is now.
+    classes : dict of str to int
+        Number of annotations by class.
+    objects : int
+        Objects that are neither annotations nor ours.
+    scored : bool
+    stale : bool
+        Whether a tumour outline was edited, added or deleted since it was scored.
+    edited, added : list of str
+        Names of those outlines, or their UUIDs; empty where nothing was noted of each outline.
+    deleted : int
+        Outlines that were scored and are gone.
+    problems : list of str
+        One line each; empty for a sound image.
+    """
+
+    name: str
+    slide: Path | None = None
+    image_type: str | None = None
+    classes: dict[str, int] = field(default_factory=dict)
+    objects: int = 0
+    scored: bool = False
+    stale: bool = False
+    edited: list[str] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
+    deleted: int = 0
+    tiles: int = 0
+    risk: float | None = None
+    group: str | None = None
+    model: str | None = None
+    time: str | None = None
+    problems: list[str] = field(default_factory=list)
+
+
+def image_statuses(
+    project: Project,
+    *,
+    classes: Sequence[str] = TUMOUR_CLASSES,
+    slides: Path | None = None,
+) -> Iterator[ImageStatus]:
+    """State of every image, in the project's order; a bad one is told, not raised."""
+    for entry in project.images:
+        yield _status(project, entry, classes, slides)
+
+
+def _status(
+    project: Project, entry: ImageEntry, classes: Sequence[str], slides: Path | None
+) -> ImageStatus:
+    problems: list[str] = []
+    slide = None
+    try:
+        slide = locate_slide(entry, project.path, project.previous_uri, slides)
+    except HccMilError as error:
+        problems.append(str(error))
+    try:
+        state = project.read(entry)
+    except HccMilError as error:
+        return ImageStatus(entry.name, slide, problems=[*problems, str(error)])
+    if state.read_only:
+        problems.append(f"{entry.name}: {state.read_only}")
+    metadata = state.results.metadata
+    if contradicts_itself(state):
+        problems.append(
+            f"{entry.name}: the image shows another score than the project's list, as when QuPath "
+            "saved one of them after us; score it again"
+        )
+    labels = {each.id: each.name or each.id for each in state.annotations}
+    changes = outline_changes(state, classes)
+    counts = Counter(annotation.class_name or "unclassified" for annotation in state.annotations)
+    return ImageStatus(
+        name=entry.name,
+        slide=slide,
+        image_type=state.image_type,
+        classes=dict(sorted(counts.items())),
+        objects=state.object_count,
+        scored=names.META_RISK in metadata,
+        stale=is_stale(state, classes),
+        edited=[labels[key] for key in changes.edited] if changes else [],
+        added=[labels[key] for key in changes.added] if changes else [],
+        deleted=len(changes.deleted) if changes else 0,
+        tiles=sum(len(tiles) for tiles in state.results.tiles.values()),
+        risk=_number(metadata.get(names.META_RISK)),
+        group=metadata.get(names.META_GROUP),
+        model=metadata.get(names.META_MODEL),
+        time=metadata.get(names.META_TIME),
+        problems=problems,
+    )
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None

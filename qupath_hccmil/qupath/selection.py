@@ -1,0 +1,148 @@
+"""Which images of a project are meant, and which of their annotations are tumour outlines."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from shapely.geometry import MultiPolygon, Polygon
+
+from qupath_hccmil.errors import AnnotationError, ProjectError
+from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, Project
+
+TUMOUR_CLASSES = ("Tumor", "Tumour", "HCC")
+BY_ID = "id:"
+
+
+def choose_images(project: Project, patterns: Sequence[str]) -> list[ImageEntry]:
+    """Images whose name is one of `patterns` or matches it as a glob; all when there are none.
+
+    A pattern such as ``id:7`` is the image of that entry ID: several images may have one name.
+    Accents count the same, composed or not, as a file's name and what is typed may differ in that.
+
+    Raises
+    ------
+    ProjectError
+        A pattern matches no image, or the project has none.
+    """
+    entries = project.images
+    if not entries:
+        raise ProjectError(f"{project.path}: the project has no images; add slides in QuPath")
+    chosen: set[str] = set()
+    for pattern in patterns:
+        found = _matching(entries, pattern)
+        if not found:
+            have = ", ".join(list(labels(entries).values())[:5])
+            raise ProjectError(f"{project.path}: no image named {pattern}; there are: {have}")
+        chosen |= found
+    return [entry for entry in entries if not patterns or entry.id in chosen]
+
+
+def _matching(entries: Sequence[ImageEntry], pattern: str) -> set[str]:
+    """Entry IDs of the images that a pattern means, the nearest meaning first."""
+    same = _composed(pattern)
+    names = {entry.id: _composed(entry.name) for entry in entries}
+    return (
+        {entry.id for entry in entries if entry.name == pattern}
+        or {identity for identity, name in names.items() if name == same}
+        or {identity for identity in names if f"{BY_ID}{identity}" == pattern}
+        or {identity for identity, name in names.items() if fnmatchcase(name, same)}
+    )
+
+
+def labels(entries: Sequence[ImageEntry]) -> Mapping[str, str]:
+    """What to call each image, by its entry ID: its name, and the ID where others look the same."""
+    known = Counter(_composed(entry.name) for entry in entries)
+    return {
+        entry.id: f"{entry.name} ({BY_ID}{entry.id})"
+        if known[_composed(entry.name)] > 1
+        else entry.name
+        for entry in entries
+    }
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def is_of_class(class_name: str | None, wanted: Sequence[str]) -> bool:
+    """Whether a class is one of `wanted` or derived from one, case-insensitive.
+
+    Examples
+    --------
+    >>> is_of_class("tumor: Positive", ["Tumor"]), is_of_class("Tumor bed", ["Tumor"])
+    (True, False)
+    """
+    if class_name is None:
+        return False
+    parts = [part.strip().casefold() for part in class_name.split(":")]
+    prefixes = {": ".join(parts[:n]) for n in range(1, len(parts) + 1)}
+    return any(_normalised(name) in prefixes for name in wanted)
+
+
+def _normalised(name: str) -> str:
+    return ": ".join(part.strip().casefold() for part in name.split(":"))
+
+
+def tumour_annotations(
+    state: ImageState, wanted: Sequence[str] = TUMOUR_CLASSES
+) -> list[Annotation]:
+    """Area annotations of the wanted classes, in the first plane, in QuPath's order.
+
+    Lines, points and empty outlines are left alone, and so are other z-slices and time points.
+
+    Raises
+    ------
+    AnnotationError
+        There is none; the message names the classes that the image does have.
+    """
+    chosen = [
+        annotation
+        for annotation in state.annotations
+        if is_of_class(annotation.class_name, wanted) and _has_area(annotation)
+    ]
+    if not chosen:
+        raise AnnotationError(_nothing_found(state, wanted))
+    return chosen
+
+
+def on_other_planes(state: ImageState, wanted: Sequence[str] = TUMOUR_CLASSES) -> list[Annotation]:
+    """Area annotations of the wanted classes that are left: on another z-slice or time point."""
+    return [
+        annotation
+        for annotation in state.annotations
+        if is_of_class(annotation.class_name, wanted)
+        and _is_area(annotation)
+        and not _in_first_plane(annotation)
+    ]
+
+
+def _has_area(annotation: Annotation) -> bool:
+    return _is_area(annotation) and _in_first_plane(annotation)
+
+
+def _is_area(annotation: Annotation) -> bool:
+    geometry = annotation.geometry
+    return isinstance(geometry, Polygon | MultiPolygon) and geometry.area > 0
+
+
+def _in_first_plane(annotation: Annotation) -> bool:
+    return annotation.z == 0 and annotation.t == 0
+
+
+def _nothing_found(state: ImageState, wanted: Sequence[str]) -> str:
+    name = state.entry.name
+    classes = ", ".join(wanted)
+    if not state.annotations:
+        return (
+            f"{name}: no annotations; outline the tumour in QuPath and give it a class ({classes})"
+        )
+    if any(is_of_class(annotation.class_name, wanted) for annotation in state.annotations):
+        return f"{name}: the annotations of class {classes} enclose no area in the first plane"
+    present = sorted({annotation.class_name or "unclassified" for annotation in state.annotations})
+    return (
+        f"{name}: no annotation of class {classes}; there are: {', '.join(present)} "
+        "(choose with --annotation-class)"
+    )

@@ -1,0 +1,155 @@
+"""Where a slide is now: as stored, as the project moved, or by name in a folder of slides."""
+
+from __future__ import annotations
+
+import ntpath
+import os
+import posixpath
+import re
+import unicodedata
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from urllib.parse import unquote
+
+from qupath_hccmil.errors import SlideError, SlideMissingError
+from qupath_hccmil.qupath.data_types import ImageEntry
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # two letters at least: C: is a drive
+_DRIVE = re.compile(r"/?[A-Za-z]:([/\\]|$)")
+
+
+def locate_slide(
+    entry: ImageEntry,
+    project_path: Path,
+    previous_uri: str | None = None,
+    slides_dir: Path | None = None,
+) -> Path:
+    """Find the file of a slide, in the order in which QuPath looks, then in a folder of slides.
+
+    Parameters
+    ----------
+    entry : ImageEntry
+        The image; its stored URI is tried first.
+    project_path : Path
+        The project's ``.qpproj``, where it is now.
+    previous_uri : str, optional
+        Where the project was when QuPath saved it (``uri`` in the ``.qpproj``). A slide that
+        moved together with its project is found relative to it.
+    slides_dir : Path, optional
+        A folder that is searched with its subfolders for a file of the slide's name.
+
+    Returns
+    -------
+    Path
+        An existing file.
+
+    Raises
+    ------
+    SlideMissingError
+        The slide is in none of these places, or is not a file on any disk.
+    SlideError
+        `slides_dir` is no folder, or holds several files of the name; or the image has no file
+        of its own.
+    """
+    if not entry.server.uri:
+        raise SlideError(
+            f"{entry.name}: QuPath makes this image of several files ({entry.server.builder}); "
+            "score the original slides"
+        )
+    stored = path_of_uri(entry.server.uri)
+    if stored is None:
+        name = PurePosixPath(unquote(re.split("[?#]", entry.server.uri)[0])).name
+    else:
+        name = stored.name
+        for candidate in (Path(stored), _moved_with_project(stored, project_path, previous_uri)):
+            if candidate is not None and os.path.isfile(candidate):
+                return candidate
+    if slides_dir is not None:
+        return _named_in_folder(entry.name, name, slides_dir)
+    raise SlideMissingError(
+        f"{entry.name}: the slide is not at {stored or entry.server.uri}; "
+        "put it back, or name the folder it is in with --slides DIR"
+    )
+
+
+def path_of_uri(uri: str) -> PurePath | None:
+    """Path that a URI of QuPath stands for; None where it is not a file (``https:`` and others).
+
+    Parameters
+    ----------
+    uri : str
+        ``file:/data/a.svs``, ``file:///data/a%20b.svs``, ``file:/C:/a.svs``,
+        ``file:////server/share/a.svs``, ``file://server/share/a.svs``, or a plain path.
+
+    Returns
+    -------
+    PurePosixPath or PureWindowsPath or None
+        Of the system the slide was on, whichever this one is.
+
+    Examples
+    --------
+    >>> path_of_uri("file:/C:/slides/a%20b.svs")
+    PureWindowsPath('C:/slides/a b.svs')
+    """
+    if uri[:5].lower() == "file:":
+        path = unquote(re.split("[?#]", uri[5:])[0])
+        # an empty authority, or one that names this machine, is not part of the path
+        path = re.sub(r"^//(localhost)?(?=/(?!/))", "", path)
+    elif _SCHEME.match(uri):
+        return None
+    else:
+        path = uri
+    if _DRIVE.match(path):
+        return PureWindowsPath(path.lstrip("/"))
+    if path.startswith(("//", "\\\\")):
+        return PureWindowsPath("//" + path.lstrip("/\\"))
+    return PurePosixPath(path)
+
+
+def _moved_with_project(stored: PurePath, now: Path, previous_uri: str | None) -> Path | None:
+    """Where the slide is if it kept its place relative to the project."""
+    previous = path_of_uri(previous_uri) if previous_uri else None
+    if previous is None or type(previous) is not type(stored):
+        return None
+    flavour = ntpath if isinstance(stored, PureWindowsPath) else posixpath
+    try:
+        relative = flavour.relpath(str(stored), str(previous.parent))
+    except ValueError:  # another drive
+        return None
+    parts = relative.split(flavour.sep)
+    return Path(os.path.normpath(now.absolute().parent.joinpath(*parts)))
+
+
+def _named_in_folder(image: str, name: str, folder: Path) -> Path:
+    if not folder.is_dir():
+        raise SlideError(f"{folder}: is not a folder; give --slides the folder of the slides")
+    found = _files_by_name(folder.resolve()).get(_same(name), ())
+    if not found:
+        raise SlideMissingError(
+            f"{image}: no file {name} in {folder} or its subfolders; "
+            "put it there, or name another folder with --slides DIR"
+        )
+    if len(found) > 1:
+        raise SlideError(
+            f"{image}: {len(found)} files {name} in {folder}: {found[0]} and {found[1]}; "
+            "name the folder of the right one with --slides DIR"
+        )
+    return found[0]
+
+
+# a batch looks for hundreds of slides in one folder, which may be on a slow network drive
+@lru_cache(maxsize=4)
+def _files_by_name(folder: Path) -> Mapping[str, tuple[Path, ...]]:
+    """Files under a folder by name, in a stable order."""
+    files: dict[str, tuple[Path, ...]] = {}
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            files[_same(name)] = (*files.get(_same(name), ()), Path(parent, name))
+    return files
+
+
+def _same(name: str) -> str:
+    """One spelling of a name: macOS decomposes accents where other systems compose them."""
+    return unicodedata.normalize("NFC", name)

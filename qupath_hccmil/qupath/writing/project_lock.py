@@ -1,0 +1,203 @@
+"""One writer a project: a lock file that names its holder; a dead one's is released.
+
+No two processes hold the lock at once, whatever their order: the file appears with its content, by
+a hard link where there are any, else by exclusive creation; and a dead holder's file is removed by
+the one process that holds the lock on that removal (a lock of the same kind, named after the dead
+holder's token), after it has read the file again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from qupath_hccmil.errors import WriteError
+from qupath_hccmil.qupath.writing.lock_owner import described, is_gone, this_process
+
+LOCK_NAME = "hccmil.lock"
+TRIES = 5
+LOOK_AGAIN = 0.2
+"""Seconds between two looks at a lock that is waited for."""
+
+_log = logging.getLogger(__name__)
+
+
+class ProjectLock:
+    """Holds ``hccmil.lock`` in a project's folder from :meth:`acquire` to :meth:`release`.
+
+    The file says host, process and the process's start, so that a lock left by a process that
+    died on this machine is recognised. A lock of another machine is never broken.
+    """
+
+    def __init__(self, folder: Path, name: str = LOCK_NAME) -> None:
+        self.path = folder / name
+        self._token = ""
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return bool(self._token)
+
+    def acquire(self, wait: float = 0.0) -> None:
+        """Take the lock.
+
+        Parameters
+        ----------
+        wait : float
+            Seconds to wait for a holder that lives; who it is is told in one line.
+
+        Raises
+        ------
+        WriteError
+            Somebody else holds it, or the folder cannot be written.
+        """
+        if self.held:
+            return
+        until = time.monotonic() + wait
+        told = False
+        while not self._try():
+            holder = self._holder()
+            if not holder:
+                # given back since; who is next is a matter of luck
+                time.sleep(0.01)
+                continue
+            if time.monotonic() >= until:
+                raise WriteError(
+                    f"{self.path}: {described(holder)} is writing this project; wait for it "
+                    "(--wait SECONDS), or delete the file if no qupath-hccmil is at work on it"
+                )
+            if not told:
+                _log.warning(
+                    "%s: %s is writing this project; waiting up to %g s",
+                    self.path.parent,
+                    described(holder),
+                    wait,
+                )
+                told = True
+            time.sleep(min(LOOK_AGAIN, max(0.0, until - time.monotonic())))
+
+    def release(self) -> None:
+        """Give the lock back; without effect where it is not held."""
+        if self.held and _read(self.path).get("token") == self._token:
+            # a drive that vanished keeps the file; the next run sees that its holder is dead
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+        self._token = ""
+
+    def _try(self) -> bool:
+        """Take the lock if nobody holds it, or nobody who lives."""
+        token = uuid.uuid4().hex
+        try:
+            for _ in range(TRIES):
+                if self._create(token):
+                    self._token = token
+                    self._sweep()
+                    return True
+                if not self._remove_if_dead():
+                    return False
+        except OSError as error:
+            raise WriteError(
+                f"{self.path.parent}: cannot be written ({error.strerror}); "
+                "the project is as it was"
+            ) from error
+        return False
+
+    def _create(self, token: str) -> bool:
+        content = json.dumps({**this_process(), "token": token})
+        beside = self.path.with_name(f".{LOCK_NAME}.{token}")
+        try:
+            beside.write_text(content, "ascii")
+            try:
+                os.link(beside, self.path)
+            except FileExistsError:
+                return False
+            except OSError:
+                if not beside.exists():
+                    # a holder swept it away, see _sweep
+                    return False
+                return _create_exclusively(self.path, content)
+        finally:
+            beside.unlink(missing_ok=True)
+        return True
+
+    def _holder(self) -> dict[str, Any]:
+        """Who holds the lock; empty where it is free by now.
+
+        Raises
+        ------
+        WriteError
+            The file does not say.
+        """
+        for _ in range(TRIES):
+            holder = _read(self.path)
+            if holder or not self.path.exists():
+                return holder
+            # where there are no hard links the file is empty for a moment
+            time.sleep(0.05)
+        raise WriteError(
+            f"{self.path}: cannot tell who holds this project; "
+            "delete the file if no qupath-hccmil is at work on it"
+        )
+
+    def _remove_if_dead(self) -> bool:
+        """Remove the file of a holder that is dead; False where it may live."""
+        holder = self._holder()
+        if not holder:
+            return True
+        if not is_gone(holder):
+            return False
+        token = str(holder.get("token"))[:64]
+        if not token.isalnum():
+            return False
+        removal = ProjectLock(self.path.parent, f".{LOCK_NAME}.{token}.removal")
+        if not removal._try():
+            return True
+        try:
+            # with this held nobody else removes the file of that token, and its owner is dead
+            if _read(self.path).get("token") == holder["token"]:
+                self.path.unlink(missing_ok=True)
+        finally:
+            removal.release()
+        return True
+
+    def _sweep(self) -> None:
+        """Remove what processes left that died while they took the lock.
+
+        Another that is just taking it notices: it finds its file gone, or the token changed.
+        """
+        if self.path.name != LOCK_NAME:
+            return
+        for left in self.path.parent.glob(f".{LOCK_NAME}.*"):
+            with contextlib.suppress(OSError):
+                left.unlink()
+
+
+def _create_exclusively(path: Path, content: str) -> bool:
+    """Create the file where there are no hard links."""
+    try:
+        file = path.open("x", encoding="ascii")
+    except FileExistsError:
+        return False
+    try:
+        with file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return True
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        holder = json.loads(path.read_text("ascii"))
+    except (OSError, ValueError):
+        return {}
+    return holder if isinstance(holder, dict) else {}

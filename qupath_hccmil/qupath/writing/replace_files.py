@@ -1,0 +1,143 @@
+"""Changing a project's files: all or none, verified before, backed up, completed after a crash.
+
+One :class:`WriteRun` a command. Each :meth:`WriteRun.replace` is one
+:class:`~qupath_hccmil.qupath.writing.transaction.Transaction` over the files of one image.
+
+The layout: ``<project>/hccmil-backups/<run id>/`` mirrors the paths of the files as they were
+before the run, with a ``manifest.json``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from qupath_hccmil.errors import WriteError
+from qupath_hccmil.qupath.writing.backups import BACKUPS, KEPT_RUNS, prune
+from qupath_hccmil.qupath.writing.crash_recovery import recover
+from qupath_hccmil.qupath.writing.durable_files import inside, stamp
+from qupath_hccmil.qupath.writing.project_list import ListChange
+from qupath_hccmil.qupath.writing.project_lock import ProjectLock
+from qupath_hccmil.qupath.writing.transaction import Replacement, Transaction
+
+__all__ = ["BACKUPS", "KEPT_RUNS", "ListChange", "Replacement", "WriteRun", "stamp"]
+
+
+class WriteRun:
+    """A run that changes a project: holds its lock, and keeps a backup of what it replaces.
+
+    Parameters
+    ----------
+    folder : Path
+        The project's folder.
+    kind : {"write", "restore"}
+        What the run is, for its manifest.
+
+    Notes
+    -----
+    The lock is taken by :meth:`begin`, or the first :meth:`replace`; the backup folder is made by
+    the latter.
+    """
+
+    def __init__(self, folder: Path, kind: str = "write") -> None:
+        self.folder = folder.resolve()
+        now = datetime.now(timezone.utc)
+        self.id = f"{now:%Y%m%dT%H%M%S.%f}Z-{uuid.uuid4().hex[:6]}"
+        self._lock = ProjectLock(self.folder)
+        self._manifest: Mapping[str, Any] = {
+            "run": self.id,
+            "kind": kind,
+            "time": now.isoformat(timespec="seconds"),
+            "undoes": [],
+            "files": {},
+        }
+
+    def begin(self, wait: float = 0.0) -> bool:
+        """Take the project's lock, and end what a killed run left half done.
+
+        Parameters
+        ----------
+        wait : float
+            Seconds to wait for another run.
+
+        Returns
+        -------
+        bool
+            Whether the lock was taken just now: then the project may be another than before.
+
+        Raises
+        ------
+        WriteError
+            Another run holds the project, or it cannot be written.
+        """
+        if self._lock.held:
+            return False
+        try:
+            self._lock.acquire(wait)
+            recover(self.folder)
+        except OSError as error:
+            self._lock.release()
+            raise _refused(self.folder, error) from error
+        except BaseException:
+            self._lock.release()
+            raise
+        return True
+
+    def takes_back(self, runs: Sequence[str]) -> None:
+        """Say for the manifest which runs a restore takes back."""
+        self._manifest = {**self._manifest, "undoes": list(runs)}
+
+    def replace(self, files: Sequence[Replacement], listed: ListChange | None = None) -> None:
+        """Replace files and our metadata in the project's list, all or none.
+
+        Raises
+        ------
+        ConflictError
+            A file is not the expected one any more; nothing was changed.
+        WriteError
+            The disk refused; nothing was changed, or the message says so.
+        """
+        for file in files:
+            inside(self.folder, file.path)
+        if not self.begin():
+            # what could not be swept away after the transaction before
+            recover(self.folder)
+        change = Transaction(self.folder, self.folder / BACKUPS / self.id, self._manifest)
+        try:
+            change.run(files, listed)
+        except OSError as error:
+            if change.touched:
+                raise WriteError(
+                    f"{error.filename or self.folder}: the disk failed while files were replaced "
+                    f"({error.strerror or error}); the next qupath-hccmil that opens the project "
+                    "completes or undoes it"
+                ) from error
+            raise _refused(self.folder, error) from error
+        finally:
+            self._manifest = change.manifest
+
+    def close(self) -> None:
+        """End the run: prune old backups and give the lock back."""
+        if self._lock.held:
+            try:
+                # old backups that cannot be deleted are no reason to fail a run that is done
+                with contextlib.suppress(OSError):
+                    prune(self.folder)
+            finally:
+                self._lock.release()
+
+    def __enter__(self) -> WriteRun:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _refused(folder: Path, error: OSError) -> WriteError:
+    return WriteError(
+        f"{error.filename or folder}: {error.strerror or error}; the project is as it was"
+    )

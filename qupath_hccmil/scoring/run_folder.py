@@ -1,0 +1,107 @@
+"""What is kept of a run outside the project: ``run.json`` and the tables of ``--out``."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from qupath_hccmil import __version__
+from qupath_hccmil.atomic_files import finished_file
+from qupath_hccmil.method.research_use import RESEARCH_USE, SURROGATE
+from qupath_hccmil.qupath.data_types import Project
+from qupath_hccmil.qupath.export.score_tables import annotation_table, image_table, tile_table
+from qupath_hccmil.scoring.score_project import Outcome
+from qupath_hccmil.tables.table_writer import write_table
+from qupath_hccmil.tiles.tile_settings import ScoreSettings
+
+_VERSIONS = ("numpy", "opencv-python", "openslide-bin", "openvino", "pillow", "shapely", "torch")
+
+
+def reproduce(settings: ScoreSettings, model: Path | None) -> tuple[str, ...]:
+    """Command-line options of ``score`` that give the same scores; defaults are left out."""
+    default = ScoreSettings()
+    words: list[str] = []
+    if settings.annotation_classes != default.annotation_classes:
+        for name in settings.annotation_classes:
+            words += ["--annotation-class", name]
+    for option, value, usual in (
+        ("--mpp", settings.mpp, default.mpp),
+        ("--min-inside", settings.min_inside, default.min_inside),
+        ("--max-tiles", settings.max_tiles, default.max_tiles),
+        ("--seed", settings.seed, default.seed),
+        ("--model", str(model.resolve()) if model else None, None),
+    ):
+        if value != usual:
+            words += [option, str(value)]
+    return tuple(words)
+
+
+def summary(
+    project: Project,
+    settings: ScoreSettings,
+    outcomes: Sequence[Outcome],
+    model: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """A run as plain data, for JSON.
+
+    Parameters
+    ----------
+    project : Project
+    settings : ScoreSettings
+    outcomes : sequence of Outcome
+    model : dict or None
+        What scored; None where nothing had to be scored.
+    """
+    return {
+        "note": RESEARCH_USE,
+        "project": str(project.path),
+        "engine": project.engine,
+        "qupath_version": project.qupath_version,
+        "model": model,
+        "settings": asdict(settings),
+        "images": [asdict(outcome) for outcome in outcomes],
+        "versions": {"qupath-hccmil": __version__, "python": sys.version.split()[0], **_versions()},
+        "platform": platform.platform(),
+    }
+
+
+def summary_line(outcomes: Sequence[Outcome], model: dict[str, Any] | None) -> str:
+    """How many images came to what, and what the numbers are not, in one line."""
+    counts = {
+        status: sum(outcome.status == status for outcome in outcomes)
+        for status in ("scored", "planned", "up to date", "failed")
+    }
+    parts = [f"{count} {status}" for status, count in counts.items() if count]
+    said = [f"{', '.join(parts)}.", RESEARCH_USE]
+    if model is not None and model["surrogate"]:
+        said.append(SURROGATE)
+    return " ".join(said)
+
+
+def write_record(folder: Path, record: dict[str, Any], project: Project) -> None:
+    """Write ``run.json`` and the tables of every level that needs no patient."""
+    with finished_file(folder / "run.json") as path:
+        path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    for name, table in (
+        ("images", image_table),
+        ("annotations", annotation_table),
+        ("tiles", tile_table),
+    ):
+        # An image that cannot be read was named while scoring.
+        write_table(table(project, failed=lambda entry, error: None), folder / f"{name}.csv")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,333 @@
+"""Score the images of a project, one after the other; one that fails does not stop the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+from qupath_hccmil.atomic_files import file_name
+from qupath_hccmil.errors import (
+    AnnotationError,
+    HccMilError,
+    ModelError,
+    UnsupportedDataError,
+)
+from qupath_hccmil.method.research_use import RESEARCH_USE, SURROGATE
+from qupath_hccmil.qupath import names
+from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, Project
+from qupath_hccmil.qupath.fingerprint import annotation_fingerprint
+from qupath_hccmil.qupath.selection import (
+    choose_images,
+    labels,
+    on_other_planes,
+    tumour_annotations,
+)
+from qupath_hccmil.qupath.slide_location import locate_slide
+from qupath_hccmil.qupath.staleness import OutlineChanges, contradicts_itself, outline_changes
+from qupath_hccmil.scoring.open_image import open_source
+from qupath_hccmil.scoring.qupath_results import image_results
+from qupath_hccmil.scoring.reused_scores import KeptScores, kept_scores
+from qupath_hccmil.scoring.risk_map_picture import draw_risk_map
+from qupath_hccmil.scoring.score_slide import SlideScore, plan_tiles, score_slide
+from qupath_hccmil.scoring.scorer import ScorerSource
+from qupath_hccmil.slides.open_slide import Slide
+from qupath_hccmil.tiles.tile_settings import ScoreSettings
+
+Status = Literal["scored", "planned", "up to date", "failed"]
+
+# Image types that are H&E or may be: QuPath leaves many H&E slides unset.
+_ACCEPTED_TYPES = {"BRIGHTFIELD_H_E", "UNSET"}
+
+
+class Progress(Protocol):
+    """Told what goes on."""
+
+    def start(self, image: str, n_tiles: int) -> None:
+        """An image's tiles are about to be read."""
+        ...
+
+    def advance(self, n_tiles: int) -> None:
+        """So many more tiles are dealt with."""
+        ...
+
+    def finish(self, outcome: Outcome) -> None:
+        """An image is done."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one image.
+
+    Attributes
+    ----------
+    tiles : int
+        Scored, or planned in a dry run.
+    background, blurred : int
+        Tiles left out for that reason.
+    seconds : float
+        Wall clock from the first tile to written, without loading the networks.
+    reused : int
+        Scored tiles whose values are those of an earlier run.
+    reason : str
+        Why it failed.
+    notes : list of str
+        What a careful user wants to know: an annotation without tiles, an edited outline.
+    """
+
+    image: str
+    status: Status
+    annotations: int = 0
+    tiles: int = 0
+    background: int = 0
+    blurred: int = 0
+    risk: float | None = None
+    logit: float | None = None
+    group: str | None = None
+    mpp: float | None = None
+    mpp_source: str | None = None
+    seconds: float = 0.0
+    reused: int = 0
+    reason: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How a batch goes about its images; none of this changes a score.
+
+    Attributes
+    ----------
+    images : tuple of str
+        Names or glob patterns; empty takes all.
+    resume : bool
+        Leave images whose results are of the same model, settings and outlines; where some
+        outlines were edited, added or deleted, score just those.
+    force : bool
+        Score images that QuPath does not hold for H&E too.
+    dry_run : bool
+        Count tiles and write nothing.
+    slides : Path or None
+        Folder in which slides that have moved are looked for by file name.
+    maps : Path or None
+        Folder for a PNG of each risk map.
+    wait : float
+        Seconds to wait for another run that writes the project.
+    reproduce : tuple of str
+        Command-line options that give the same scores, for the workflow step.
+    """
+
+    images: tuple[str, ...] = ()
+    resume: bool = False
+    force: bool = False
+    dry_run: bool = False
+    slides: Path | None = None
+    maps: Path | None = None
+    wait: float = 0.0
+    reproduce: tuple[str, ...] = ()
+
+
+def score_project(
+    project: Project,
+    models: ScorerSource,
+    settings: ScoreSettings,
+    options: BatchOptions,
+    progress: Progress,
+) -> Iterator[Outcome]:
+    """Score the chosen images and write the results into the project.
+
+    Parameters
+    ----------
+    project : Project
+        Open.
+    models : ScorerSource
+        Loaded only where an image needs them.
+    settings : ScoreSettings
+    options : BatchOptions
+    progress : Progress
+
+    Yields
+    ------
+    Outcome
+        One an image, in the project's order. A failed image is as it was.
+
+    Raises
+    ------
+    ModelError
+        The networks cannot be loaded: no image could be scored.
+    WriteError
+        Another run is at work on the project, or it cannot be written.
+    """
+    job = _Job(project, models, settings, options, progress)
+    entries = choose_images(project, options.images)
+    if not options.dry_run:
+        # before hours of work, not at the first result
+        project.begin(options.wait)
+    called = labels(project.images)
+    for entry in entries:
+        start = time.perf_counter()
+        try:
+            outcome = job.image(entry)
+        except ModelError:
+            raise
+        except (HccMilError, OSError) as error:
+            seconds = time.perf_counter() - start
+            outcome = Outcome(entry.name, "failed", reason=str(error), seconds=seconds)
+        outcome = replace(outcome, image=called[entry.id])
+        progress.finish(outcome)
+        yield outcome
+
+
+@dataclass
+class _Job:
+    """One image at a time."""
+
+    project: Project
+    models: ScorerSource
+    settings: ScoreSettings
+    options: BatchOptions
+    progress: Progress
+    _classes_added: bool = False
+
+    def image(self, entry: ImageEntry) -> Outcome:
+        state = self.project.read(entry)
+        if state.read_only:
+            raise UnsupportedDataError(f"{entry.name}: {state.read_only}")
+        self._check_type(state)
+        annotations = tumour_annotations(state, self.settings.annotation_classes)
+        changes = self._changes(state) if self.options.resume else None
+        if changes is not None and self._is_current(state, annotations):
+            return Outcome(entry.name, "up to date", annotations=len(annotations))
+        kept = self._kept(state, changes)
+        path = locate_slide(
+            entry, self.project.path, self.project.previous_uri, self.options.slides
+        )
+        with open_source(entry, path) as slide:
+            plan = plan_tiles(slide, annotations, entry, self.settings, self.models.geometry)
+            self.progress.start(entry.name, plan.expected)
+            notes = [f"{label}: too small for a tile, so no score" for label in plan.without_tiles]
+            if kept is not None and changes is not None:
+                notes.append(_told(changes, kept))
+            notes += [
+                f"{' '.join((each.name or each.id).split())}: is on plane z {each.z}, t {each.t}, "
+                "and only the first plane is scored"
+                for each in on_other_planes(state, self.settings.annotation_classes)
+            ]
+            if self.options.dry_run:
+                return Outcome(
+                    entry.name,
+                    "planned",
+                    annotations=len(annotations),
+                    tiles=plan.expected,
+                    mpp=plan.resolution.mpp,
+                    mpp_source=plan.resolution.source,
+                    notes=notes,
+                )
+            # Loading the networks is the run's time, not this image's.
+            scorer = self.models.scorer()
+            start = time.perf_counter()
+            score = score_slide(slide, plan, scorer, self.progress.advance, kept)
+            self._write(state, annotations, score)
+            if self.options.maps is not None:
+                self._draw(entry, slide, annotations, score)
+        return Outcome(
+            entry.name,
+            "scored",
+            annotations=len(annotations),
+            tiles=len(score.tiles),
+            background=score.background,
+            blurred=score.blurred,
+            risk=score.risk,
+            logit=score.logit,
+            group=score.group,
+            mpp=score.resolution.mpp,
+            mpp_source=score.resolution.source,
+            seconds=time.perf_counter() - start,
+            reused=score.reused,
+            notes=notes + score.notes,
+        )
+
+    def _check_type(self, state: ImageState) -> None:
+        if state.image_type not in _ACCEPTED_TYPES and not self.options.force:
+            raise AnnotationError(
+                f"{state.entry.name}: QuPath holds it for {state.image_type}, not H&E; "
+                "set the image type in QuPath or use --force"
+            )
+
+    def _changes(self, state: ImageState) -> OutlineChanges | None:
+        """What became of the outlines since; None where the image is to be scored as a whole."""
+        settings = self.settings.fingerprint(self.models.identity, state.entry.server)
+        if state.results.metadata.get(names.META_SETTINGS) != settings or contradicts_itself(state):
+            return None
+        return outline_changes(state, self.settings.annotation_classes)
+
+    def _is_current(self, state: ImageState, annotations: Sequence[Annotation]) -> bool:
+        stored = state.results.metadata.get(names.META_FINGERPRINT)
+        return stored == annotation_fingerprint(annotations)
+
+    def _kept(self, state: ImageState, changes: OutlineChanges | None) -> KeptScores | None:
+        # a random choice of tiles is one over all outlines, so another where they are others
+        if changes is None or self.settings.max_tiles is not None:
+            return None
+        return kept_scores(state, changes)
+
+    def _write(
+        self, state: ImageState, annotations: Sequence[Annotation], score: SlideScore
+    ) -> None:
+        results = image_results(
+            state.entry,
+            annotations,
+            score,
+            self.models.scorer(),
+            self.settings,
+            self.options.reproduce,
+        )
+        if not self._classes_added:
+            self.project.add_classes(names.CLASS_COLOURS)
+            self._classes_added = True
+        self.project.write(state.entry, results, state.stamp)
+
+    def _draw(
+        self,
+        entry: ImageEntry,
+        slide: Slide,
+        annotations: Sequence[Annotation],
+        score: SlideScore,
+    ) -> None:
+        assert self.options.maps is not None
+        scorer = self.models.scorer()
+        draw_risk_map(
+            self.options.maps / f"{entry.id}-{file_name(entry.name)}-risk-map.png",
+            slide.thumbnail(1500),
+            width=slide.width,
+            mpp=score.resolution.mpp,
+            bounds=score.tiles.bounds,
+            tile_risk=score.tiles.risk,
+            outlines=[a.geometry for a in annotations if a.geometry is not None],
+            threshold=scorer.threshold,
+            title=(
+                f"{entry.name}: risk {score.risk:.3f} ({score.group}), "
+                f"{len(score.tiles)} tiles, model {scorer.name}"
+            ),
+            note=RESEARCH_USE + (f" {SURROGATE}" if scorer.surrogate else ""),
+        )
+
+
+def _told(changes: OutlineChanges, kept: KeptScores) -> str:
+    """Which outlines are scored and which are kept, in one line."""
+    counts = [
+        f"{len(each)} {word}"
+        for word, each in (
+            ("edited", changes.edited),
+            ("added", changes.added),
+            ("deleted", changes.deleted),
+        )
+        if each
+    ]
+    return (
+        f"outlines since the last run: {', '.join(counts) or 'tiles changed'}; the scores of "
+        f"{len(kept.outlines)} are kept, with the slide's stain"
+    )

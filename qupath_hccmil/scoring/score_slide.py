@@ -1,0 +1,332 @@
+"""Score one slide: plan its tiles, fit its stain, run the networks, aggregate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qupath_hccmil.errors import AnnotationError
+from qupath_hccmil.method.aggregation import contributions, risk, slide_logit
+from qupath_hccmil.method.tile_geometry import TileGeometry
+from qupath_hccmil.qupath import names
+from qupath_hccmil.qupath.data_types import Annotation, ImageEntry
+from qupath_hccmil.scoring.reused_scores import KeptOutline, KeptScores, TakenOver, taken_over
+from qupath_hccmil.scoring.scorer import Scorer
+from qupath_hccmil.slides.open_slide import Slide
+from qupath_hccmil.slides.resolution import Resolution, resolve_mpp
+from qupath_hccmil.stain.vahadane import Normalizer, StainFit
+from qupath_hccmil.tiles.grid import tile_grid, unique_tiles
+from qupath_hccmil.tiles.read_ahead import Chunk, TileVerdict, chunks_of, read_ahead, run
+from qupath_hccmil.tiles.tile_reader import TileReader
+from qupath_hccmil.tiles.tile_settings import ScoreSettings
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """The tiles to read.
+
+    Attributes
+    ----------
+    resolution : Resolution
+    bounds : (n, 4) float64
+        x, y, width, height of every tile once, level-0 px, in the order of reading.
+    members : dict of str to (k,) int64
+        Annotation UUID to the rows of its tiles; a tile may belong to several annotations.
+    wanted : int or None
+        Stop after so many kept tiles.
+    labels : dict of str to str
+        Annotation UUID to its name, or the UUID where it has none.
+    """
+
+    resolution: Resolution
+    bounds: NDArray[np.float64]
+    members: dict[str, NDArray[np.int64]]
+    wanted: int | None
+    labels: dict[str, str]
+
+    @property
+    def without_tiles(self) -> list[str]:
+        """Labels of annotations that hold no tile."""
+        return [self.labels[key] for key, rows in self.members.items() if not len(rows)]
+
+    @property
+    def expected(self) -> int:
+        """Number of tiles that will be scored at most."""
+        return len(self.bounds) if self.wanted is None else min(self.wanted, len(self.bounds))
+
+
+@dataclass(frozen=True)
+class TileScores:
+    """Scored tiles, each once, as columns of length n.
+
+    Attributes
+    ----------
+    bounds : (n, 4) float64
+        x, y, width, height, level-0 px.
+    logit, risk, contribution, nuclei_fraction : (n,) float64
+        `contribution` is the tile's signed share of the slide's m: the sum over the slide's tiles
+        is m, and S = sign(m) |m|^(1/p).
+    """
+
+    bounds: NDArray[np.float64]
+    logit: NDArray[np.float64]
+    risk: NDArray[np.float64]
+    contribution: NDArray[np.float64]
+    nuclei_fraction: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+
+@dataclass(frozen=True)
+class AnnotationScore:
+    """One tumour outline: its own aggregate over its own tiles.
+
+    Attributes
+    ----------
+    rows : (k,) int64
+        Its tiles among the slide's.
+    """
+
+    risk: float
+    logit: float
+    high_fraction: float
+    nuclei_fraction: float
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SlideScore:
+    """One slide: every tile counts once, however many annotations hold it.
+
+    Attributes
+    ----------
+    background, blurred : int
+        Tiles left out for that reason. Of outlines whose scores are kept from an earlier run those
+        that it noted for each outline are added up.
+    left_out : dict of str to (int, int)
+        The same by annotation UUID.
+    reused : int
+        Tiles whose values are those of an earlier run.
+    """
+
+    risk: float
+    logit: float
+    group: str
+    resolution: Resolution
+    tiles: TileScores
+    annotations: dict[str, AnnotationScore]
+    background: int
+    blurred: int
+    stain: StainFit
+    left_out: dict[str, tuple[int, int]] = field(default_factory=dict)
+    reused: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def plan_tiles(
+    slide: Slide,
+    annotations: Sequence[Annotation],
+    entry: ImageEntry,
+    settings: ScoreSettings,
+    geometry: TileGeometry,
+) -> TilePlan:
+    """Lay the tile grid over tumour outlines.
+
+    Parameters
+    ----------
+    slide : Slide
+        Open, in the coordinates of QuPath's server.
+    annotations : sequence of Annotation
+        Tumour outlines.
+    entry : ImageEntry
+        Its pixel calibration comes before the slide's own.
+    settings : ScoreSettings
+    geometry : TileGeometry
+        The model's.
+
+    Raises
+    ------
+    ResolutionError
+        The pixel size is absent or out of range.
+    AnnotationError
+        No annotation has room for a tile.
+    """
+    calibration = (entry.server.pixel_width, entry.server.pixel_height)
+    resolution = resolve_mpp(settings.mpp, calibration, slide.mpp, name=entry.name)
+    grids = tile_grid(
+        [a.geometry for a in annotations if a.geometry is not None],
+        geometry.tile_um / resolution.mpp_x,
+        geometry.tile_um / resolution.mpp_y,
+        slide.width,
+        slide.height,
+        min_inside=settings.min_inside,
+    )
+    union, rows = unique_tiles(grids)
+    if not len(union):
+        raise AnnotationError(
+            f"{entry.name}: the tumour annotations are too small: none has half a tile of "
+            f"{geometry.tile_um:g} µm inside; outline a larger area or lower --min-inside"
+        )
+    order = np.arange(len(union))
+    if settings.max_tiles is not None and settings.max_tiles < len(union):
+        order = np.random.default_rng(settings.seed).permutation(len(union))
+    place = np.empty_like(order)
+    place[order] = np.arange(len(union))
+    return TilePlan(
+        resolution=resolution,
+        bounds=union[order],
+        members={
+            annotation.id: np.sort(place[mine])
+            for annotation, mine in zip(annotations, rows, strict=True)
+        },
+        wanted=settings.max_tiles,
+        labels={annotation.id: annotation.name or annotation.id for annotation in annotations},
+    )
+
+
+def score_slide(
+    slide: Slide,
+    plan: TilePlan,
+    scorer: Scorer,
+    progress: Callable[[int], None] = lambda n: None,
+    kept: KeptScores | None = None,
+) -> SlideScore:
+    """Score the planned tiles of a slide.
+
+    Parameters
+    ----------
+    slide : Slide
+    plan : TilePlan
+    scorer : Scorer
+        Networks and their numbers.
+    progress : callable
+        Told how many more tiles are dealt with.
+    kept : KeptScores or None
+        Outlines whose scores are taken over; the others' tiles alone are read.
+
+    Raises
+    ------
+    SlideError
+        A tile cannot be read.
+    AnnotationError
+        No tile shows tissue in focus.
+    """
+    known = taken_over(plan.bounds, plan.members, kept)
+    rows = known.to_read
+    if kept is not None:
+        progress(len(plan.bounds) - len(rows))
+    reader = TileReader(slide, plan.bounds[rows], scorer, plan.resolution.mpp)
+    stain = reader.fit_stain() if kept is None else kept.stain
+    normalizer = Normalizer(stain, scorer.stain_target)
+
+    def load(places: NDArray[np.int64]) -> Chunk:
+        rgb, verdicts = reader.read(places)
+        return Chunk(places, verdicts, normalizer.transform(rgb[verdicts == TileVerdict.KEPT]))
+
+    if len(rows):
+        found = run(
+            read_ahead(load, chunks_of(len(rows))),
+            scorer.runtime,
+            len(rows),
+            wanted=plan.wanted,
+            progress=progress,
+        )
+        known.scored.logits[rows] = found.logits
+        known.scored.nuclei_fraction[rows] = found.nuclei_fraction
+        known.scored.verdicts[rows] = found.verdicts
+    return _aggregate(plan, scorer, known, kept, stain)
+
+
+def _aggregate(
+    plan: TilePlan,
+    scorer: Scorer,
+    known: TakenOver,
+    kept: KeptScores | None,
+    stain: StainFit,
+) -> SlideScore:
+    logits, verdicts = known.scored.logits, known.scored.verdicts
+    rows_kept = np.flatnonzero(verdicts == TileVerdict.KEPT)
+    if not len(rows_kept):
+        raise AnnotationError("all tiles in the tumour annotations are background or out of focus")
+    place = np.full(len(plan.bounds), -1)
+    place[rows_kept] = np.arange(len(rows_kept))
+    tiles = TileScores(
+        bounds=plan.bounds[rows_kept],
+        logit=logits[rows_kept],
+        risk=risk(logits[rows_kept]),
+        contribution=contributions(logits[rows_kept], scorer.p),
+        nuclei_fraction=known.scored.nuclei_fraction[rows_kept],
+    )
+    outlines = {} if kept is None else {key: kept.outlines[key] for key in known.members}
+    annotations: dict[str, AnnotationScore] = {}
+    left_out: dict[str, tuple[int, int]] = {}
+    notes = []
+    for annotation, rows in plan.members.items():
+        if annotation in outlines:
+            outline = outlines[annotation]
+            left_out[annotation] = (outline.noted.background, outline.noted.blurred)
+            if len(outline.bounds):
+                mine = place[known.members[annotation]]
+                annotations[annotation] = _as_it_was(outline, mine)
+            continue
+        mine = place[rows]
+        mine = mine[mine >= 0]
+        left_out[annotation] = _left_out(verdicts[rows])
+        if len(mine):
+            annotations[annotation] = _annotation_score(tiles, mine, scorer)
+        elif len(rows):
+            notes.append(f"{plan.labels[annotation]}: no tile with tissue in focus, so no score")
+    background, blurred = np.sum(
+        [_left_out(verdicts), *(left_out[key] for key in outlines)], axis=0
+    ).tolist()
+    logit = float(slide_logit(tiles.logit, scorer.p))
+    slide_risk = float(risk(logit))
+    return SlideScore(
+        risk=slide_risk,
+        logit=logit,
+        group=scorer.group(slide_risk),
+        resolution=plan.resolution,
+        tiles=tiles,
+        annotations=annotations,
+        background=background,
+        blurred=blurred,
+        stain=stain,
+        left_out=left_out,
+        reused=known.reused,
+        notes=notes,
+    )
+
+
+def _left_out(verdicts: NDArray[np.int8]) -> tuple[int, int]:
+    """Numbers of background and of blurred tiles."""
+    return (
+        int(np.sum(verdicts == TileVerdict.BACKGROUND)),
+        int(np.sum(verdicts == TileVerdict.BLURRED)),
+    )
+
+
+def _as_it_was(outline: KeptOutline, rows: NDArray[np.int64]) -> AnnotationScore:
+    return AnnotationScore(
+        risk=outline.values[names.ANNOTATION_RISK],
+        logit=outline.values[names.ANNOTATION_LOGIT],
+        high_fraction=outline.values[names.ANNOTATION_HIGH_FRACTION],
+        nuclei_fraction=outline.values[names.ANNOTATION_NUCLEI_FRACTION],
+        rows=rows,
+    )
+
+
+def _annotation_score(
+    tiles: TileScores, rows: NDArray[np.int64], scorer: Scorer
+) -> AnnotationScore:
+    logit = float(slide_logit(tiles.logit[rows], scorer.p))
+    return AnnotationScore(
+        risk=float(risk(logit)),
+        logit=logit,
+        high_fraction=float(np.mean(tiles.risk[rows] > scorer.threshold)),
+        nuclei_fraction=float(np.mean(tiles.nuclei_fraction[rows])),
+        rows=rows,
+    )

@@ -1,0 +1,44 @@
+"""The workflow step that reproduces a run from inside QuPath."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from qupath_hccmil import __version__
+from qupath_hccmil.qupath import names
+from qupath_hccmil.qupath.data_types import WorkflowStep
+
+
+def scoring_step(
+    image_name: str, options: Sequence[str], parameters: Mapping[str, str]
+) -> WorkflowStep:
+    """A scriptable step: run in QuPath's script editor it scores the open image again.
+
+    Parameters
+    ----------
+    image_name : str
+    options : sequence of str
+        Command-line options after ``score PROJECT`` that give the same scores.
+    parameters : mapping of str to str
+        Shown by QuPath beside the step.
+    """
+    words = ", ".join(_groovy(word) for word in options)
+    script = "\n".join(
+        (
+            f"// Scored by qupath-hccmil {__version__}. For research use only.",
+            "// Runs the same scoring again; save the image first, and reload its data after.",
+            'def project = buildFilePath(PROJECT_BASE_DIR, "project.qpproj")',
+            f'def command = ["qupath-hccmil", "score", project, "--image", {_groovy(image_name)}]',
+            f"command += [{words}]" if words else "",
+            "def run = new ProcessBuilder(command as String[]).redirectErrorStream(true).start()",
+            "run.inputStream.eachLine { println it }",
+            'if (run.waitFor() != 0) println "qupath-hccmil failed"',
+        )
+    )
+    return WorkflowStep(names.STEP_NAME, script, dict(parameters))
+
+
+def _groovy(text: str) -> str:
+    # A JSON string is a Groovy string, but for the dollar sign, which would interpolate.
+    return json.dumps(text, ensure_ascii=True).replace("$", "\\$")

@@ -1,0 +1,171 @@
+"""A risk model for QuPath's WSInfer extension: TorchScript from RGB to tile risk, and its config.
+
+The extension cuts tiles, resizes them, scales RGB to [0, 1], runs the network, takes the softmax
+of its outputs as probabilities and gives each tile the class of the highest
+(``qupath-extension-wsinfer``, ``WSInfer.java``; its config follows wsinfer-zoo's
+``model-config.schema.json``).
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qupath_hccmil.atomic_files import finished_folder
+from qupath_hccmil.errors import ModelError
+from qupath_hccmil.method.research_use import RESEARCH_USE, SURROGATE
+from qupath_hccmil.method.tile_geometry import TileGeometry
+from qupath_hccmil.mil.tile_network import load_tile_network
+from qupath_hccmil.model_store.model_folder import CARD, CONFIG, ModelConfig, RiskConfig
+from qupath_hccmil.nuclei.architectures import load_nuclei_network
+from qupath_hccmil.scoring.scorer import ScorerSource
+from qupath_hccmil.slides.slide import READ_MPP
+
+TORCHSCRIPT = "torchscript_model.pt"
+# Not the classes of this program, so that `project clear` leaves WSInfer's tiles alone. No colon:
+# a colon makes a derived class.
+CLASS_NAMES = ("Lower recurrence risk", "Higher recurrence risk")
+
+_CARD = """# {name} for WSInfer
+
+Tile risk of the risk model {name} (weights {sha256}), for QuPath's WSInfer extension: put this
+folder into the extension's directory of user models. {research}{surrogate}
+
+What it loses against `qupath-hccmil score`:
+
+{losses}
+"""
+
+
+class TileRiskNetwork(nn.Module):
+    """RGB tiles in; two outputs whose softmax is (1 − r, r), r the tile's risk.
+
+    Parameters
+    ----------
+    unet : nn.Module
+        (n, 3, h, w) RGB in [0, 1] to (n, 1, h, w) logits of nuclei.
+    tile_network : nn.Module
+        (n, 4, h, w) RGB and heat map in [0, 1] to (n,) logits.
+    """
+
+    def __init__(self, unet: nn.Module, tile_network: nn.Module) -> None:
+        super().__init__()
+        self.unet = unet
+        self.tile_network = tile_network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(n, 3, h, w) float RGB in [0, 1] to (n, 2) float."""
+        heat_map = torch.sigmoid(self.unet(image))
+        logits: Tensor = self.tile_network(torch.cat([image, heat_map], dim=1)).reshape(-1)
+        return torch.stack([-0.5 * logits, 0.5 * logits], dim=1)
+
+
+@dataclass(frozen=True)
+class WsinferExport:
+    """What was written, and what it loses.
+
+    Attributes
+    ----------
+    folder : Path
+    losses : list of str
+        One sentence each.
+    """
+
+    folder: Path
+    losses: list[str]
+
+
+def export_wsinfer(models: ScorerSource, out: Path) -> WsinferExport:
+    """Write a risk model with its nuclei model as one network for the WSInfer extension.
+
+    Parameters
+    ----------
+    models : ScorerSource
+        The risk model and its nuclei model.
+    out : Path
+        Folder for ``torchscript_model.pt``, ``config.json`` and ``README.md``: all or nothing; an
+        earlier export is replaced. Its name is the model's in QuPath.
+
+    Raises
+    ------
+    ModelError
+        `out` holds something else, or the weights don't fit.
+    WriteError
+        The system refuses.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not _is_export(out))):
+        raise ModelError(f"{out}: holds other files and no earlier export; choose another folder")
+    risk_folder, nuclei_folder = models.folders
+    config = risk_folder.config
+    assert config.risk is not None, "the schema asks for it in a mil model"
+    network = TileRiskNetwork(load_nuclei_network(nuclei_folder), load_tile_network(risk_folder))
+    losses = _losses(config.risk)
+    card = _CARD.format(
+        name=config.name,
+        sha256=config.weights_sha256,
+        research=RESEARCH_USE,
+        surrogate=f" {SURROGATE}" if config.risk.surrogate else "",
+        losses="\n".join(f"- {loss}" for loss in losses),
+    )
+    traced = _traced(network.eval(), config.geometry)
+    with finished_folder(out) as beside:
+        (beside / TORCHSCRIPT).write_bytes(traced.save_to_buffer())
+        content = json.dumps(wsinfer_config(config), indent=2) + "\n"
+        (beside / CONFIG).write_text(content, encoding="utf-8")
+        (beside / CARD).write_text(card, encoding="utf-8")
+    return WsinferExport(out, losses)
+
+
+def wsinfer_config(config: ModelConfig) -> dict[str, Any]:
+    """``config.json`` as the extension reads it.
+
+    A tile is stated at `READ_MPP`, from which the extension resizes it once, as scoring does.
+    """
+    geometry = config.geometry
+    patch = round(geometry.tile_um / READ_MPP)
+    return {
+        "spec_version": "1.0",
+        "architecture": "mobilenetv2_100",
+        "num_classes": len(CLASS_NAMES),
+        "patch_size_pixels": patch,
+        "spacing_um_px": geometry.tile_um / patch,
+        "class_names": list(CLASS_NAMES),
+        "transform": [
+            {"name": "Resize", "arguments": {"size": geometry.tile_px}},
+            {"name": "ToTensor"},
+        ],
+    }
+
+
+def _is_export(folder: Path) -> bool:
+    return (folder / TORCHSCRIPT).is_file() and (folder / CONFIG).is_file()
+
+
+def _losses(risk: RiskConfig) -> list[str]:
+    return [
+        "Stain normalisation: scoring brings each slide to the model's reference; here the "
+        "network sees the pixels as they are, so risks shift with staining and scanner.",
+        f"The slide's score: scoring aggregates all tiles (generalised mean with sign, "
+        f"p = {risk.p:g}); here every tile stands alone.",
+        f"The threshold: the model's is {risk.threshold:.4f}; WSInfer calls a tile "
+        f"“{CLASS_NAMES[1]}” above 0.5.",
+        "Tiles without tissue in focus, which scoring leaves out, are scored too; the grid is "
+        "laid over each annotation by QuPath, and QuPath resamples the pixels.",
+        "Provenance: nothing records the model's weights with the measurements.",
+    ]
+
+
+def _traced(network: nn.Module, geometry: TileGeometry) -> torch.jit.ScriptModule:
+    # Two tiles, so that the number of tiles is not taken for a constant.
+    example = torch.zeros((2, 3, geometry.tile_px, geometry.tile_px))
+    with torch.inference_mode(), warnings.catch_warnings():
+        # What torch says of TorchScript's future is not for users; the extension needs it.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.trace(network, example, check_trace=False)

@@ -1,0 +1,95 @@
+"""A slide that OpenSlide reads: scanner formats and tiled TIFF."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import openslide
+from PIL import Image
+
+from qupath_hccmil.errors import SlideError
+from qupath_hccmil.slides.jpeg_tiles import jpeg_tiles
+from qupath_hccmil.slides.slide import PyramidSlide
+
+_BOUNDS = tuple(f"openslide.bounds-{name}" for name in ("x", "y", "width", "height"))
+_MPP = (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
+
+
+class OpenSlideFile(PyramidSlide):
+    """A slide through OpenSlide, placed as QuPath's OpenSlide server places it.
+
+    One handle serves all threads: OpenSlide locks only its tile cache, and a shared cache decodes
+    each of the file's tiles once. The pixel size is what OpenSlide states, which for a plain tiled
+    TIFF is that of its resolution tags.
+
+    Parameters
+    ----------
+    path : Path
+    crop_to_bounds : bool
+        Start at the scanned area where the format states one (MIRAX), as QuPath does unless its
+        server has the argument ``--no-crop``.
+    """
+
+    def __init__(self, path: Path, *, crop_to_bounds: bool = True) -> None:
+        try:
+            self._file = openslide.OpenSlide(path)
+        except openslide.OpenSlideError as error:
+            raise SlideError(f"{path}: damaged or truncated slide: {error}") from error
+        properties = self._file.properties
+        bounds = _bounds(properties) if crop_to_bounds else None
+        self._left, self._top, self.width, self.height = bounds or (0, 0, *self._file.dimensions)
+        self.path = path
+        self.levels = tuple(self._file.level_downsamples)
+        self.mpp = _mpp(properties)
+        vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "")
+        self._direct = jpeg_tiles(path, vendor, self._file.level_dimensions)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._direct is not None:
+            self._direct.close()
+        self._file.close()
+
+    def _block(self, level: int, left: int, top: int, width: int, height: int) -> Image.Image:
+        downsample = self.levels[level]
+        # Between whole downsamples OpenSlide moves pixels by fractions.
+        if self._direct is not None and downsample == round(downsample):
+            pixels = self._direct.read(level, left, top, width, height)
+            if pixels is not None:
+                return Image.fromarray(pixels)
+        corner = (self._left + round(left * downsample), self._top + round(top * downsample))
+        try:
+            rgba = self._file.read_region(corner, level, (width, height))
+        except openslide.OpenSlideError as error:
+            raise SlideError(
+                f"{self.path}: damaged or truncated slide: cannot read level {level} at "
+                f"({corner[0]}, {corner[1]}): {error}"
+            ) from error
+        return _on_white(rgba)
+
+
+def _on_white(rgba: Image.Image) -> Image.Image:
+    alpha = rgba.getchannel("A")
+    if alpha.getextrema() == (255, 255):
+        return rgba.convert("RGB")
+    white = Image.new("RGB", rgba.size, "white")
+    white.paste(rgba, mask=alpha)
+    return white
+
+
+def _bounds(properties: Mapping[str, str]) -> tuple[int, int, int, int] | None:
+    try:
+        x, y, width, height = (int(properties[name]) for name in _BOUNDS)
+    except (KeyError, ValueError):
+        return None
+    return x, y, width, height
+
+
+def _mpp(properties: Mapping[str, str]) -> tuple[float, float] | None:
+    try:
+        x, y = (float(properties[name]) for name in _MPP)
+    except (KeyError, ValueError):
+        return None
+    return (x, y) if all(math.isfinite(value) and value > 0 for value in (x, y)) else None

@@ -1,0 +1,145 @@
+"""What every slide can do: read tiles of any place and size through one named resampler."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from qupath_hccmil.method.tile_geometry import TileGeometry
+
+RESAMPLER = "pillow-bilinear"
+"""Pillow's antialiased BILINEAR: a triangle as wide as two output pixels, so nothing aliases.
+
+Scores depend on it, so models name the one they were trained with.
+"""
+
+READ_MPP = 0.25
+"""µm/px that a tile is read at (Liu et al. 2021: 40×), where the file has it."""
+
+READ_TOLERANCE = 0.1
+"""A level counts as READ_MPP when it is at most this share coarser: scanners say 0.23 to 0.27."""
+
+_RGB = NDArray[np.uint8]
+Box = tuple[float, float, float, float]
+
+_Self = TypeVar("_Self", bound="Slide")
+_THUMBNAIL_CELL = 256
+
+
+class Slide(ABC):
+    """Pixels of one image in the coordinates of QuPath's server; a context manager.
+
+    All methods may be called from several threads at a time.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    width, height : int
+        Level-0 px.
+    levels : tuple of float
+        Downsamples, 1.0 first.
+    mpp : (float, float) or None
+        µm of a level-0 px in x and y, as the file states it.
+    """
+
+    path: Path
+    width: int
+    height: int
+    levels: tuple[float, ...]
+    mpp: tuple[float, float] | None
+
+    def read_tile(self, x: float, y: float, side_x: float, side_y: float, out: int = 224) -> _RGB:
+        """Read a rectangle and resample it once to a square.
+
+        Reads the coarsest level that is as fine as :data:`READ_MPP`, or else level 0. How fine
+        that is follows from the sides, as `out` px stand for a tile at the model's resolution.
+
+        Parameters
+        ----------
+        x, y, side_x, side_y : float
+            Level-0 px; they need not be whole. What lies beyond the slide is white.
+        out : int
+            Side of the result, px.
+
+        Returns
+        -------
+        (out, out, 3) uint8
+            RGB.
+
+        Raises
+        ------
+        SlideError
+            The file is damaged there.
+        """
+        finest = READ_MPP * (1 + READ_TOLERANCE) / TileGeometry().mpp
+        downsample = finest * min(side_x, side_y) / out
+        return self._resample((x, y, side_x, side_y), (out, out), downsample)
+
+    def thumbnail(self, max_side: int) -> _RGB:
+        """Whole slide as (h, w, 3) uint8 RGB, its longer side at most `max_side` px."""
+        scale = min(1.0, max_side / max(self.width, self.height))
+        width, height = max(1, round(self.width * scale)), max(1, round(self.height * scale))
+        step_x, step_y = self.width / width, self.height / height
+        result = np.empty((height, width, 3), dtype=np.uint8)
+        # In cells: level 0 of a slide without a pyramid does not fit into memory.
+        for top in range(0, height, _THUMBNAIL_CELL):
+            for left in range(0, width, _THUMBNAIL_CELL):
+                cell = result[top : top + _THUMBNAIL_CELL, left : left + _THUMBNAIL_CELL]
+                rows, columns = cell.shape[:2]
+                box = (left * step_x, top * step_y, columns * step_x, rows * step_y)
+                cell[...] = self._resample(box, (columns, rows), min(step_x, step_y))
+        return result
+
+    @abstractmethod
+    def _resample(self, box: Box, size: tuple[int, int], downsample: float) -> _RGB:
+        """Resample a rectangle to `size` (width, height) px.
+
+        Parameters
+        ----------
+        box : (x, y, width, height) of float
+            Level-0 px.
+        size : (width, height) of int
+        downsample : float
+            Read no level coarser than that, if there is a choice.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the file."""
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class PyramidSlide(Slide):
+    """A slide over levels of pixels: all but the reading of a block of whole pixels."""
+
+    @abstractmethod
+    def _block(self, level: int, left: int, top: int, width: int, height: int) -> Image.Image:
+        """Read whole px of a level as an RGB image; white beyond the slide."""
+
+    def _resample(self, box: Box, size: tuple[int, int], downsample: float) -> _RGB:
+        fine_enough = [i for i, own in enumerate(self.levels) if own <= downsample]
+        level = max(fine_enough, default=0)
+        left, top, width, height = (value / self.levels[level] for value in box)
+        x0, y0 = math.floor(left), math.floor(top)
+        x1, y1 = math.ceil(left + width), math.ceil(top + height)
+        block = self._block(level, x0, y0, x1 - x0, y1 - y0)
+        inner = (left - x0, top - y0, left - x0 + width, top - y0 + height)
+        return np.asarray(block.resize(size, Image.Resampling.BILINEAR, box=inner))

@@ -1,0 +1,344 @@
+"""The cohort: scores and follow-up joined by patient, everybody who is left out accounted for."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.survival.analysis_settings import Settings
+from qupath_hccmil.survival.statistics.risk_groups import (
+    PUBLISHED_THRESHOLD,
+    RiskGroups,
+    risk_groups,
+)
+from qupath_hccmil.survival.statistics.variables import Variable, VariableRequest, recognise
+from qupath_hccmil.tables.endpoint_coding import (
+    COMPETING,
+    EventCoding,
+    code_events,
+    in_unit,
+    recognise_unit,
+)
+from qupath_hccmil.tables.score_table import PatientScores, read_scores
+from qupath_hccmil.tables.table_reader import (
+    as_numbers,
+    find_column,
+    find_patient_column,
+    read_table,
+)
+
+SCORE = "risk_score__"
+GROUP = "risk_group__"
+CAUSE = "cause__"
+LOOKS_MISSING = re.compile(
+    r"^(\[.*\]|n/?a|nan|null|none|unknown|not (available|evaluated|reported|applicable)|missing|"
+    r"[?.\-]|gx|tx|rx|nx|mx|999|9999|-9|-99)$",
+    re.IGNORECASE,
+)
+# Columns that prognostic studies of HCC report, as they are usually named.
+PROGNOSTIC = re.compile(
+    r"^(age|gender|sex|.*stage|stage.*|bclc|.*grade|edmondson.*|differentiation|"
+    r".*vascular_?invasion|mvi|afp.*|alpha_?feto.*|.*tumou?r_?size|size_?cm|"
+    r".*tumou?r_?number|multifocal.*|cirrhosis|child.*)$",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The patients of an analysis.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        Indexed by patient: ``time`` (report unit), ``event`` (0/1), the score, its risk group, the
+        variables, and the cause (0/1/2) when events compete.
+    variables : tuple of Variable
+    flow : DataFrame
+        ``step, patients``: how many are left after each step.
+    left_out : DataFrame
+        ``patient, reason``, everybody who is in a table and not in the analysis.
+    groups : RiskGroups
+    scores : PatientScores
+    coding : EventCoding
+    unit, column_unit : str
+        Of ``time``, and of the column it came from.
+    notes : tuple of str
+        What was recognised or looks odd and the reader should know.
+    hashes : dict
+        SHA-256 of each input file by name.
+    """
+
+    frame: pd.DataFrame
+    variables: tuple[Variable, ...]
+    flow: pd.DataFrame
+    left_out: pd.DataFrame
+    groups: RiskGroups
+    scores: PatientScores
+    coding: EventCoding
+    unit: str
+    column_unit: str
+    notes: tuple[str, ...]
+    hashes: dict[str, str]
+
+    @property
+    def score_variable(self) -> Variable:
+        """The score per standard deviation."""
+        spread = float(self.frame[SCORE].std(ddof=1))
+        return Variable(SCORE, "numeric", label="Risk score", per=spread, unit="per SD")
+
+    @property
+    def group_variable(self) -> Variable:
+        """The risk group, the lowest as reference."""
+        levels = tuple(str(name) for name in self.frame[GROUP].cat.categories)
+        return Variable(GROUP, "categorical", levels, "Risk group")
+
+
+def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) -> Cohort:
+    """Read both tables, join them by patient, and code outcome, groups and variables.
+
+    Raises
+    ------
+    DataError
+        A column is absent or not understood, no patient is in both tables, or nobody is left.
+    """
+    settings.check()
+    scored = read_scores(
+        scores,
+        column=settings.score,
+        patient=settings.score_patient,
+        rule=settings.patient_rule,
+        missing=settings.missing,
+    )
+    table = read_table(clinical)
+    key = find_patient_column(table, clinical, settings.patient)
+    _columns_exist(table, clinical, settings)
+    follow = _Follow(table, key, scored, settings, clinical)
+    frame = follow.join()
+    frame, coding, column_unit = _outcome(frame, follow, settings, clinical)
+    if frame.empty:
+        raise DataError(f"{clinical}: no patient is left: {_reasons(follow.left_out)}")
+    frame[SCORE] = scored.scores.reindex(frame.index).astype(float)
+    if frame[SCORE].nunique() < 2:
+        raise DataError(
+            f"{scores}: every one of {len(frame)} patient(s) has the score "
+            f"{frame[SCORE].iloc[0]:g}: there is nothing to analyse"
+        )
+    threshold = settings.threshold
+    if threshold is None:
+        threshold = PUBLISHED_THRESHOLD if scored.threshold is None else scored.threshold
+    groups = risk_groups(frame[SCORE], settings.cut, threshold=threshold)
+    frame[GROUP] = groups.groups
+    variables, notes = _variables(frame, settings)
+    notes += _notes(frame, scored, groups, settings)
+    kept = ["time", "event", SCORE, GROUP, *([CAUSE] if coding.competing else [])]
+    return Cohort(
+        frame[[*kept, *(variable.name for variable in variables)]].copy(),
+        variables,
+        follow.flow(),
+        follow.left_out.reset_index(drop=True),
+        groups,
+        scored,
+        coding,
+        settings.report_unit,
+        column_unit,
+        tuple(notes),
+        {Path(path).name: _sha256(path) for path in (scores, clinical)},
+    )
+
+
+class _Follow:
+    """The clinical table and the account of who left it, step by step."""
+
+    def __init__(
+        self,
+        table: pd.DataFrame,
+        key: str,
+        scored: PatientScores,
+        settings: Settings,
+        path: str | Path,
+    ) -> None:
+        self.table, self.key, self.scored = table, key, scored
+        self.settings, self.path = settings, path
+        self.left_out = pd.DataFrame({"patient": [], "reason": []}, dtype=object)
+        self.steps: list[tuple[str, int]] = []
+
+    def join(self) -> pd.DataFrame:
+        """Keep the rows that have a score, one a patient, without the excluded."""
+        frame = self._one_row_a_patient()
+        self.step("Patients in the clinical table", frame)
+        unmatched = frame.index.difference(self.scored.scores.index, sort=False)
+        silent = set(self.scored.excluded["patient"])
+        without = [name for name in unmatched if name in silent]
+        self.drop(without, "the scores table has no value for them")
+        self.drop([name for name in unmatched if name not in silent], "no row in the scores table")
+        unknown = self.scored.scores.index.difference(frame.index, sort=False)
+        known = set(self.table[self.key].dropna())
+        unknown = [name for name in unknown if name not in known]
+        self.drop(unknown, "scored, but not in the clinical table")
+        frame = frame.loc[frame.index.isin(self.scored.scores.index)]
+        if frame.empty:
+            ours, theirs = list(self.scored.scores.index[:2]), list(self.table[self.key][:2])
+            raise DataError(
+                f"{self.path}: no patient is in both tables: the scores have {ours}, the clinical "
+                f"table {theirs} in column {self.key!r}"
+            )
+        self.step("with a score", frame)
+        for column, value in self.settings.exclude:
+            hit = frame.index[frame[column].fillna("") == value]
+            self.drop(hit, f"excluded: {column} is {value!r}")
+            frame = frame.drop(index=hit)
+        if self.settings.exclude:
+            self.step("not excluded", frame)
+        return frame
+
+    def drop(self, patients: Sequence[str] | pd.Index, reason: str) -> None:
+        """Note patients as left out."""
+        rows = pd.DataFrame({"patient": list(patients), "reason": reason}, dtype=object)
+        self.left_out = pd.concat([self.left_out, rows])
+
+    def step(self, name: str, frame: pd.DataFrame) -> None:
+        """Note how many are left."""
+        self.steps.append((name, len(frame)))
+
+    def flow(self) -> pd.DataFrame:
+        """List the steps as a table."""
+        return pd.DataFrame(self.steps, columns=["step", "patients"])
+
+    def _one_row_a_patient(self) -> pd.DataFrame:
+        frame = self.table[self.table[self.key].notna()]
+        if len(frame) < len(self.table):
+            count = len(self.table) - len(frame)
+            self.drop(["(no name)"] * count, f"row without a value in column {self.key!r}")
+        plain = frame.drop_duplicates()
+        twice = plain.loc[plain[self.key].duplicated(keep=False), self.key].unique()
+        same = frame.loc[frame.duplicated(), self.key]
+        same = same[~same.isin(twice)]
+        self.drop(same, "identical row a second time (one is kept)")
+        self.drop(twice, "several rows that differ: none is used")
+        plain = plain[~plain[self.key].isin(twice)]
+        return plain.set_index(self.key)
+
+
+def _columns_exist(table: pd.DataFrame, path: str | Path, settings: Settings) -> None:
+    find_column(table, path, settings.time, "time")
+    find_column(table, path, settings.event, "event")
+    for column, _ in settings.exclude:
+        find_column(table, path, column, "exclusion")
+    for request in settings.variables or ():
+        find_column(table, path, request.name, "variable")
+
+
+def _outcome(
+    frame: pd.DataFrame, follow: _Follow, settings: Settings, path: str | Path
+) -> tuple[pd.DataFrame, EventCoding, str]:
+    unit = recognise_unit(settings.time, settings.unit)
+    time = as_numbers(frame[settings.time], path, settings.missing)
+    time = in_unit(time, unit, settings.report_unit)
+    raw = frame[settings.event].where(~frame[settings.event].isin(settings.missing), None)
+    codes, coding = code_events(
+        raw,
+        events=settings.event_values,
+        censored=settings.censored_values,
+        competing=settings.competing_values,
+    )
+    no_time, no_event = frame.index[time.isna()], frame.index[time.notna() & codes.isna()]
+    negative = frame.index[(time < 0) & codes.notna()]
+    follow.drop(no_time, f"no time ({settings.time})")
+    follow.drop(no_event, f"no event status ({settings.event})")
+    follow.drop(negative, f"negative time ({settings.time})")
+    kept = frame.drop(index=[*no_time, *no_event, *negative])
+    kept = kept.assign(time=time.reindex(kept.index), cause__=codes.reindex(kept.index))
+    kept[CAUSE] = kept[CAUSE].astype(int)
+    kept["event"] = (kept[CAUSE] == 1).astype(int)
+    if coding.competing and not (kept[CAUSE] == COMPETING).any():
+        coding = EventCoding(coding.censored, coding.events, (), coding.recognised)
+    follow.step("with an outcome: analysed", kept)
+    return kept, coding, unit
+
+
+def _variables(frame: pd.DataFrame, settings: Settings) -> tuple[tuple[Variable, ...], list[str]]:
+    found, notes = [], []
+    asked = settings.variables
+    if asked is None:
+        taken = {settings.time, settings.event}
+        asked = tuple(
+            VariableRequest(str(name))
+            for name in frame.columns
+            if PROGNOSTIC.match(str(name)) and name not in taken
+        )
+        names = ", ".join(request.name for request in asked) or "none"
+        notes.append(
+            f"No variables were named. Columns with the name of a prognostic variable are used: "
+            f"{names}."
+        )
+    for request in asked:
+        request = _with_missing(request, settings)
+        try:
+            variable, values = recognise(frame[request.name], request)
+        except DataError as error:
+            if settings.variables is not None:
+                raise
+            notes.append(f"Left out: {error}.")
+            continue
+        odd = [
+            level
+            for level in variable.levels
+            if LOOKS_MISSING.match(level) and level not in request.levels
+        ]
+        if odd:
+            notes.append(
+                f"“{variable.name}” has the value(s) {', '.join(f'“{v}”' for v in odd)}, which "
+                "are used as categories; if they mean missing, say so (--missing)."
+            )
+        frame[request.name] = values
+        found.append(variable)
+    return tuple(found), notes
+
+
+def _with_missing(request: VariableRequest, settings: Settings) -> VariableRequest:
+    return replace(request, missing=(*request.missing, *settings.missing))
+
+
+def _notes(
+    frame: pd.DataFrame, scored: PatientScores, groups: RiskGroups, settings: Settings
+) -> list[str]:
+    notes = []
+    zero = int((frame["time"] == 0).sum())
+    if zero:
+        notes.append(f"{zero} patient(s) have a follow-up of 0; they are kept.")
+    if groups.from_data:
+        notes.append(
+            "The risk groups were cut on these very patients, so their separation is optimistic; "
+            "a cut that was fixed before is honest."
+        )
+    if len(scored.models) > 1:
+        notes.append(
+            f"The scores come from {len(scored.models)} models ({'; '.join(scored.models)}): "
+            "they may not be comparable."
+        )
+    if scored.stale:
+        notes.append(
+            f"{scored.stale} row(s) of the scores are stale: outlines were edited since they were "
+            "scored."
+        )
+    if frame["event"].sum() < 10:
+        notes.append(f"Only {int(frame['event'].sum())} event(s): every estimate is uncertain.")
+    if not settings.time_zero:
+        notes.append("Time zero is not stated (--time-zero): say from when follow-up counts.")
+    return notes
+
+
+def _reasons(left_out: pd.DataFrame) -> str:
+    counts = left_out["reason"].value_counts()
+    return "; ".join(f"{count} {reason}" for reason, count in counts.items()) or "no rows"
+
+
+def _sha256(path: str | Path) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -1,0 +1,95 @@
+"""What the steps of an analysis share: the cohort, its horizons, and the list of problems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypedDict, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.survival.analysis_cohort import Cohort
+from qupath_hccmil.survival.analysis_settings import Settings
+from qupath_hccmil.survival.statistics.survival_outcome import outcome
+from qupath_hccmil.tables.endpoint_coding import DAYS
+
+USUAL_HORIZONS = (1.0, 3.0, 5.0)  # years
+FEWEST_AT_RISK = 10
+Found = TypeVar("Found")
+
+
+class CoxOptions(TypedDict):
+    """What every Cox model of an analysis is fitted with."""
+
+    confidence: float
+    penalty: str
+
+
+class Work:
+    """One analysis under way."""
+
+    def __init__(self, cohort: Cohort, settings: Settings, progress: Callable[[str], None]) -> None:
+        self.cohort, self.settings, self.progress = cohort, settings, progress
+        self.frame = cohort.frame
+        self.problems: list[tuple[str, str]] = []
+        self.horizons, told = choose_horizons(self.frame, settings.horizons, cohort.unit)
+        self.problems += told
+        self.confidence = settings.confidence
+        self.score, self.group = cohort.score_variable, cohort.group_variable
+        self.clinical = list(cohort.variables)
+
+    def attempt(self, part: str, work: Callable[[], Found]) -> Found | None:
+        """Do one part, or note why it cannot be done."""
+        self.progress(part.lower())
+        try:
+            return work()
+        except DataError as error:
+            self.problems.append((part, str(error)))
+            return None
+
+    def options(self) -> CoxOptions:
+        """Give what every Cox model is fitted with."""
+        return {"confidence": self.confidence, "penalty": self.settings.penalty}
+
+
+def choose_horizons(
+    frame: pd.DataFrame, asked: Sequence[float], unit: str
+) -> tuple[tuple[float, ...], list[tuple[str, str]]]:
+    """Keep the horizons that lie within follow-up, or choose usual ones.
+
+    Returns
+    -------
+    horizons : tuple of float
+        Ascending. Of 1, 3 and 5 years those that ten patients are followed to, when none is asked.
+    problems : list of (part, reason)
+        Horizons that were asked for and lie past the last follow-up.
+    """
+    time, event = outcome(frame)
+    last = float(time.max())
+    if asked:
+        kept = tuple(sorted({horizon for horizon in asked if horizon <= last}))
+        problems = [
+            (
+                f"Horizon {horizon:g} {unit}",
+                f"past the last follow-up ({last:.2f} {unit}): left out",
+            )
+            for horizon in sorted(set(asked) - set(kept))
+        ]
+        if kept:
+            return kept, problems
+    else:
+        problems = []
+        scale = DAYS["years"] / DAYS[unit]
+        kept = tuple(
+            round(year * scale, 6)
+            for year in USUAL_HORIZONS
+            if (time >= year * scale).sum() >= FEWEST_AT_RISK
+        )
+        if kept:
+            return kept, problems
+    middle = float(np.median(time[event])) if event.any() else float(np.median(time))
+    return (middle,), [
+        *problems,
+        ("Horizons", f"the median time to an event, {middle:.3g} {unit}, is used"),
+    ]

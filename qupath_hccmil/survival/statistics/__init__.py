@@ -1,0 +1,1 @@
+"""The statistics of survival: plain functions from arrays to numbers."""

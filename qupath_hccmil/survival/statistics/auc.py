@@ -1,0 +1,260 @@
+"""Time-dependent AUC (cumulative cases, dynamic controls) with intervals, bands and comparisons.
+
+scikit-survival has the estimate without an interval. The standard errors here come from the
+influence function of the weighed estimate, the estimated weights included (Blanche, Dartigues and
+Jacqmin-Gadda 2013, Statistics in Medicine 32:5381), as in ``timeROC`` and ``riskRegression``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.survival.statistics.ipcw import censoring
+from qupath_hccmil.survival.statistics.survival_outcome import numbers, outcome
+
+NOBODY = "no case or no control at this time"
+
+
+@dataclass(frozen=True)
+class TimeAuc:
+    """AUC(t) of markers and their paired differences to one of them.
+
+    Attributes
+    ----------
+    table : DataFrame
+        ``marker, time, cases, controls, auc, se, lower, upper, band_lower, band_upper, note``.
+        The bands hold for all times of a marker at once.
+    differences : DataFrame
+        ``marker, reference, time, difference, se, lower, upper, z, p``: the reference marker's
+        AUC less this one's, in the same patients.
+    """
+
+    table: pd.DataFrame
+    differences: pd.DataFrame
+
+
+def auc_over_time(
+    frame: pd.DataFrame,
+    markers: Sequence[str],
+    times: Sequence[float],
+    *,
+    confidence: float = 0.95,
+    simulations: int = 2000,
+    seed: int = 0,
+) -> TimeAuc:
+    """AUC(t) of every marker at every time, the first marker compared with each other one.
+
+    AUC(t) is the probability that a patient with an event up to ``t`` has a higher marker than one
+    without an event at ``t``; equal markers count one half.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns ``time``, ``event`` and the markers, none missing.
+    markers : sequence of str
+        Columns; higher means higher risk. The first is the reference of the comparisons.
+    times : sequence of float
+        In the unit of ``time``.
+    confidence : float
+        Of intervals (Wald, cut at 0 and 1), of bands and of the differences.
+    simulations : int
+        Draws of the Gaussian process for the simultaneous bands (Lin, Wei and Ying 1994).
+    seed : int
+        Of those draws.
+    """
+    if not markers:
+        raise DataError("no marker named for the time-dependent AUC")
+    time, event = outcome(frame)
+    setting = _Setting(time, event)
+    rows: list[pd.DataFrame] = []
+    compared: list[pd.DataFrame] = []
+    reference: tuple[np.ndarray, np.ndarray] | None = None
+    for marker in markers:
+        estimate, influence = _curve(setting, numbers(frame, marker), times)
+        table = _intervals(estimate, influence, confidence, simulations, seed)
+        rows.append(_describe(table, setting, marker, times))
+        if reference is None:
+            reference = estimate, influence
+            continue
+        gap = _wald(reference[0] - estimate, _standard_error(reference[1] - influence), confidence)
+        gap.insert(0, "marker", marker)
+        gap.insert(1, "reference", markers[0])
+        gap.insert(2, "time", np.asarray(times, float))
+        compared.append(gap)
+    columns = ["marker", "reference", "time", "difference", "se", "lower", "upper", "z", "p"]
+    differences = (
+        pd.concat(compared, ignore_index=True) if compared else pd.DataFrame(columns=columns)
+    )
+    return TimeAuc(pd.concat(rows, ignore_index=True), differences)
+
+
+def clinical_times(frame: pd.DataFrame, last: float, points: int = 25) -> np.ndarray:
+    """Evenly spaced times for a curve: from the first tenth of the events up to ``last``.
+
+    Earlier there are too few cases for an AUC to mean anything.
+    """
+    time, event = outcome(frame)
+    if not event.any():
+        raise DataError("no events: there is no AUC over time")
+    first = float(np.quantile(time[event], 0.1))
+    return np.linspace(min(first, last), last, points)
+
+
+class _Setting:
+    """The outcome with its patients sorted by time once, for every marker and time."""
+
+    def __init__(self, time: np.ndarray, event: np.ndarray) -> None:
+        self.time, self.event = time, event
+        self.by_time = np.argsort(time, kind="stable")
+        self.censoring = censoring(time, event)
+        self.weight = np.zeros(len(time))
+        self.weight[event] = 1.0 / self.censoring.before(time[event])
+        times = self.censoring.times
+        # Cases after each censoring time, as a position in the order of time.
+        self.after = np.searchsorted(time[self.by_time], times, side="right")
+        # A patient with an event at u has left before the censorings of u.
+        self.seen = np.where(
+            event,
+            np.searchsorted(times, time, side="left"),
+            np.searchsorted(times, time, side="right"),
+        )
+
+    def cases(self, at: float) -> np.ndarray:
+        return self.event & (self.time <= at)
+
+    def controls(self, at: float) -> np.ndarray:
+        return self.time > at
+
+
+class _Sorted:
+    """A marker sorted once: the weight below each patient is then one cumulated sum."""
+
+    def __init__(self, marker: np.ndarray) -> None:
+        self.order = np.argsort(marker, kind="stable")
+        ordered = marker[self.order]
+        self.first = np.searchsorted(ordered, marker, side="left")
+        self.last = np.searchsorted(ordered, marker, side="right")
+
+    def share_below(self, weight: np.ndarray) -> np.ndarray:
+        """Weight of the patients with a lower marker, those with an equal one by half."""
+        summed = np.r_[0.0, np.cumsum(weight[self.order])]
+        return (summed[self.first] + summed[self.last]) / 2
+
+
+def _curve(
+    setting: _Setting, marker: np.ndarray, times: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    estimate = np.full(len(times), np.nan)
+    influence = np.full((len(marker), len(times)), np.nan)
+    ordered = _Sorted(marker)
+    for column, at in enumerate(times):
+        if setting.cases(at).any() and setting.controls(at).any():
+            estimate[column], influence[:, column] = _at(setting, ordered, at)
+    return estimate, influence
+
+
+def _at(setting: _Setting, ordered: _Sorted, at: float) -> tuple[float, np.ndarray]:
+    case, control = setting.cases(at), setting.controls(at)
+    cases = np.where(case, setting.weight, 0.0)
+    cases /= cases.sum()
+    controls = control / control.sum()
+    above = ordered.share_below(controls)
+    auc = float(cases @ above)
+    by_case = len(case) * cases * (above - auc)
+    by_control = len(case) * controls * (1.0 - ordered.share_below(cases) - auc)
+    return auc, by_case + by_control + _weights_influence(setting, by_case)
+
+
+def _weights_influence(setting: _Setting, by_case: np.ndarray) -> np.ndarray:
+    """How each patient moves the estimate through the estimated weights of the cases.
+
+    The martingale representation of the reverse Kaplan-Meier estimate: each censoring time ``u``
+    carries the part of the cases after it.
+    """
+    times = setting.censoring.times
+    if not len(times):
+        return np.zeros(len(by_case))
+    after = np.r_[np.cumsum(by_case[setting.by_time][::-1])[::-1], 0.0]
+    carried = after[setting.after]
+    at_risk, censored = setting.censoring.at_risk, setting.censoring.censored
+    drift = np.r_[0.0, np.cumsum(carried * censored / at_risk**2)]
+    influence = -drift[setting.seen]
+    left = ~setting.event
+    influence[left] += (carried / at_risk)[np.searchsorted(times, setting.time[left])]
+    return influence
+
+
+def _standard_error(influence: np.ndarray) -> np.ndarray:
+    n = len(influence)
+    if n < 2:
+        return np.full(influence.shape[1], np.nan)
+    return influence.std(axis=0, ddof=1) / np.sqrt(n)
+
+
+def _intervals(
+    estimate: np.ndarray,
+    influence: np.ndarray,
+    confidence: float,
+    simulations: int,
+    seed: int,
+) -> pd.DataFrame:
+    error = _standard_error(influence)
+    critical = stats.norm.ppf(0.5 + confidence / 2)
+    wide = _band_factor(influence, confidence, simulations, seed)
+    return pd.DataFrame(
+        {
+            "auc": estimate,
+            "se": error,
+            "lower": np.clip(estimate - critical * error, 0, 1),
+            "upper": np.clip(estimate + critical * error, 0, 1),
+            "band_lower": np.clip(estimate - wide * error, 0, 1),
+            "band_upper": np.clip(estimate + wide * error, 0, 1),
+        }
+    )
+
+
+def _band_factor(influence: np.ndarray, confidence: float, simulations: int, seed: int) -> float:
+    """How many standard errors hold the curve at all times at once."""
+    spread = influence.std(axis=0)
+    known = np.isfinite(spread) & (spread > 0)
+    if not known.any():
+        return float("nan")
+    scaled = (influence[:, known] - influence[:, known].mean(axis=0)) / spread[known]
+    correlation = scaled.T @ scaled / len(scaled)
+    values, vectors = np.linalg.eigh(correlation)
+    root = vectors * np.sqrt(np.clip(values, 0, None))
+    draws = np.random.default_rng(seed).normal(size=(simulations, len(values))) @ root.T
+    return float(np.quantile(np.abs(draws).max(axis=1), confidence))
+
+
+def _describe(
+    table: pd.DataFrame, setting: _Setting, marker: str, times: Sequence[float]
+) -> pd.DataFrame:
+    table.insert(0, "marker", marker)
+    table.insert(1, "time", np.asarray(times, float))
+    table.insert(2, "cases", [int(setting.cases(at).sum()) for at in times])
+    table.insert(3, "controls", [int(setting.controls(at).sum()) for at in times])
+    table["note"] = np.where(table["auc"].isna(), NOBODY, "")
+    return table
+
+
+def _wald(gap: np.ndarray, error: np.ndarray, confidence: float) -> pd.DataFrame:
+    critical = stats.norm.ppf(0.5 + confidence / 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.where(error > 0, gap / error, np.where(gap == 0, 0.0, np.nan))
+    return pd.DataFrame(
+        {
+            "difference": gap,
+            "se": error,
+            "lower": gap - critical * error,
+            "upper": gap + critical * error,
+            "z": z,
+            "p": 2 * stats.norm.sf(np.abs(z)),
+        }
+    )

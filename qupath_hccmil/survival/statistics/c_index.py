@@ -1,0 +1,47 @@
+"""Harrell's and Uno's C of a cohort.
+
+lifelines has no Uno's C, and scikit-survival's weighs by ``G(T)`` instead of ``G(T-)`` (see
+``ipcw``).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from qupath_hccmil.method.concordance import concordance
+from qupath_hccmil.survival.statistics.ipcw import censoring
+from qupath_hccmil.survival.statistics.survival_outcome import numbers, outcome
+
+
+def harrell(frame: pd.DataFrame, score: str) -> float:
+    """Harrell's C, see :func:`qupath_hccmil.method.concordance.concordance`; NaN without usable pairs."""
+    time, event = outcome(frame)
+    return concordance(time, event, numbers(frame, score))
+
+
+def uno(frame: pd.DataFrame, score: str, tau: float) -> float:
+    """Uno's C: pairs with the earlier event up to ``tau``, weighed by ``1 / G(T-)²`` (Uno 2011).
+
+    It does not depend on the distribution of censoring. Beyond ``tau`` nothing is used, so state
+    it. As ``survival::concordance(timewt = "n/G2", ymax = tau)``.
+    """
+    time, event = outcome(frame)
+    return concordance(time, event, numbers(frame, score), uno_weight(time, event, tau))
+
+
+def uno_weight(time: np.ndarray, event: np.ndarray, tau: float) -> np.ndarray:
+    """Weight of each patient's pairs in Uno's C.
+
+    Parameters
+    ----------
+    time : (n,) float64
+    event : (n,) bool
+    tau : float
+
+    Returns
+    -------
+    (n,) float64
+        Inverse squared probability of being uncensored; 0 after ``tau``.
+    """
+    return np.where(time <= tau, censoring(time, event).before(time) ** -2, 0.0)

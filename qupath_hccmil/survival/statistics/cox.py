@@ -1,0 +1,342 @@
+"""Cox regression: univariable, multivariable, and the gain of adding the score.
+
+Ties by Efron. Where a group has no events the likelihood has no maximum, and Firth's penalty takes
+over (or the user asks for it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.survival.statistics.firth import firth_coefficients, fit_firth
+from qupath_hccmil.survival.statistics.partial_likelihood import RiskSets
+from qupath_hccmil.survival.statistics.survival_outcome import complete, outcome
+from qupath_hccmil.survival.statistics.variables import Variable, design, present_levels
+
+EFRON = "Efron"
+FIRTH = "Firth"
+PENALTIES = ("auto", "none", "firth")
+COLUMNS = [
+    "variable", "label", "level", "reference", "step", "patients", "events", "coefficient", "se",
+    "hazard_ratio", "lower", "upper", "z", "p", "method",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CoxFit:
+    """One fitted Cox model.
+
+    Attributes
+    ----------
+    table : DataFrame
+        ``variable, label, level, reference, step, patients, events, coefficient, se,
+        hazard_ratio, lower, upper, z, p, method``: one row a level (the reference first, with a
+        hazard ratio of 1 and no interval) or a numeric variable. With Firth's penalty the interval
+        and p are of the profile likelihood and there is no z.
+    variables : tuple of Variable
+        As fitted: levels that nobody has are gone.
+    coefficients : tuple of float
+        In the order of ``design``.
+    patients, events : int
+    left_out : int
+        Patients without a value in a variable.
+    log_likelihood, log_likelihood_null : float
+        Penalised with Firth's method.
+    method : str
+        ``"Efron"`` or ``"Firth"``.
+    """
+
+    table: pd.DataFrame
+    variables: tuple[Variable, ...]
+    coefficients: tuple[float, ...]
+    patients: int
+    events: int
+    left_out: int
+    log_likelihood: float
+    log_likelihood_null: float
+    method: str
+
+    def linear_predictor(self, frame: pd.DataFrame) -> np.ndarray:
+        """Log relative hazard of complete rows, not centred."""
+        columns, _ = design(frame, self.variables)
+        return columns.to_numpy(float) @ np.asarray(self.coefficients)
+
+
+@dataclass(frozen=True)
+class LikelihoodRatio:
+    """Twice the gain in log-likelihood of a larger model over a nested one."""
+
+    statistic: float
+    degrees_of_freedom: int
+    p: float
+    patients: int
+    events: int
+    note: str = ""
+
+
+def fit_cox(
+    frame: pd.DataFrame,
+    variables: Sequence[Variable],
+    *,
+    confidence: float = 0.95,
+    penalty: str = "auto",
+) -> CoxFit:
+    """Fit one Cox model on the rows that have every variable.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns ``time``, ``event`` and the variables.
+    variables : sequence of Variable
+    confidence : float
+        Of the intervals (Wald, or profile likelihood with Firth's penalty).
+    penalty : str
+        ``"none"``, ``"firth"``, or ``"auto"``: Firth's where the likelihood has no maximum.
+
+    Raises
+    ------
+    DataError
+        No events, no variable that varies, variables that determine each other, or (without a
+        penalty) a likelihood without a maximum.
+    """
+    if penalty not in PENALTIES:
+        raise DataError(f"penalty {penalty!r} is none of {', '.join(PENALTIES)}")
+    rows = complete(frame, [variable.name for variable in variables])
+    time, event = outcome(rows, at_least=2)
+    if not event.any():
+        raise DataError(f"no event among {len(rows)} patients: no hazard ratio can be estimated")
+    kept = present_levels(rows, variables)
+    if not kept:
+        names = ", ".join(variable.name for variable in variables)
+        raise DataError(f"Cox model: {names} does not vary in the {len(rows)} complete patients")
+    columns, terms = design(rows, kept)
+    _refuse_dependent(columns, kept)
+    if penalty == "auto" and _level_without_events(rows, event, kept):
+        penalty = "firth"
+    numbers = _estimate(time, event, columns, confidence, penalty)
+    return CoxFit(
+        _table(rows, event, kept, terms, numbers),
+        tuple(kept),
+        tuple(float(value) for value in numbers.coefficients),
+        len(rows),
+        int(event.sum()),
+        len(frame) - len(rows),
+        numbers.log_likelihood,
+        numbers.log_likelihood_null,
+        numbers.method,
+    )
+
+
+def univariable(
+    frame: pd.DataFrame,
+    variables: Sequence[Variable],
+    *,
+    confidence: float = 0.95,
+    penalty: str = "auto",
+) -> pd.DataFrame:
+    """One Cox model a variable, each on all the patients who have it.
+
+    Returns
+    -------
+    DataFrame
+        The tables of ``fit_cox`` below each other, and per row ``left_out`` and the overall
+        likelihood-ratio test of the variable, ``variable_p``.
+    """
+    parts = []
+    for variable in variables:
+        fit = fit_cox(frame, [variable], confidence=confidence, penalty=penalty)
+        gain = 2 * (fit.log_likelihood - fit.log_likelihood_null)
+        p = float(stats.chi2.sf(max(gain, 0.0), len(fit.coefficients)))
+        parts.append(fit.table.assign(left_out=fit.left_out, variable_p=p))
+    return pd.concat(parts, ignore_index=True)
+
+
+def gain_of(
+    frame: pd.DataFrame,
+    added: Variable,
+    base: Sequence[Variable],
+    *,
+    penalty: str = "auto",
+) -> LikelihoodRatio:
+    """Likelihood-ratio test of adding one variable to a model, both on the same patients."""
+    rows = complete(frame, [added.name, *(variable.name for variable in base)])
+    larger = fit_cox(rows, [*base, added], penalty=penalty)
+    smaller = fit_cox(rows, base, penalty="firth" if larger.method == FIRTH else penalty)
+    note = ""
+    if smaller.method == FIRTH:
+        larger = fit_cox(rows, [*base, added], penalty="firth")
+        note = "of penalised likelihoods: a group has no events, so take it as approximate"
+    degrees = len(larger.coefficients) - len(smaller.coefficients)
+    if degrees < 1:
+        return LikelihoodRatio(np.nan, 0, np.nan, len(rows), larger.events, "nothing was added")
+    statistic = 2 * (larger.log_likelihood - smaller.log_likelihood)
+    p = float(stats.chi2.sf(max(statistic, 0.0), degrees))
+    return LikelihoodRatio(statistic, degrees, p, len(rows), larger.events, note)
+
+
+def refit(time: np.ndarray, event: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Coefficients alone, for bootstrap samples; Firth's where the likelihood has no maximum.
+
+    Parameters
+    ----------
+    time : (n,) float64
+    event : (n,) bool
+    columns : (n, p) float64
+        A column that is constant in the sample gets the coefficient 0.
+
+    Returns
+    -------
+    (p,) float64
+    """
+    varies = columns.std(axis=0) > 0
+    beta = np.zeros(columns.shape[1])
+    if varies.any():
+        found = RiskSets(time, event, columns[:, varies]).maximise()
+        if found is None:
+            found = firth_coefficients(time, event, columns[:, varies])
+        beta[varies] = found
+    return beta
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    coefficients: np.ndarray
+    se: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    z: np.ndarray
+    p: np.ndarray
+    log_likelihood: float
+    log_likelihood_null: float
+    method: str
+
+
+def _estimate(
+    time: np.ndarray, event: np.ndarray, columns: pd.DataFrame, confidence: float, penalty: str
+) -> _Numbers:
+    if penalty == "firth":
+        return _firth(time, event, columns, confidence)
+    found = _efron(time, event, columns.to_numpy(float), confidence)
+    if found is not None:
+        return found
+    if penalty == "auto":
+        return _firth(time, event, columns, confidence)
+    raise DataError(
+        "the Cox model has no maximum: a group has no events or a variable tells the outcome "
+        "apart; use the Firth penalty"
+    )
+
+
+def _level_without_events(
+    rows: pd.DataFrame, event: np.ndarray, variables: Sequence[Variable]
+) -> bool:
+    """Whether a category has patients and no events, so that its hazard ratio has no estimate."""
+    return any(
+        len(set(rows.loc[event, variable.name].astype(str))) < len(variable.levels)
+        for variable in variables
+        if variable.levels
+    )
+
+
+def _efron(
+    time: np.ndarray, event: np.ndarray, columns: np.ndarray, confidence: float
+) -> _Numbers | None:
+    sets = RiskSets(time, event, columns)
+    beta = sets.maximise()
+    if beta is None:
+        return None
+    best = sets.moments(beta)
+    error = np.sqrt(np.diag(np.linalg.inv(best.variances.sum(axis=0))))
+    critical = stats.norm.ppf(0.5 + confidence / 2)
+    z = beta / error
+    return _Numbers(
+        beta,
+        error,
+        beta - critical * error,
+        beta + critical * error,
+        z,
+        2 * stats.norm.sf(np.abs(z)),
+        best.log_likelihood,
+        sets.moments(np.zeros_like(beta)).log_likelihood,
+        EFRON,
+    )
+
+
+def _firth(
+    time: np.ndarray, event: np.ndarray, columns: pd.DataFrame, confidence: float
+) -> _Numbers:
+    fit = fit_firth(time, event, columns.to_numpy(float), confidence=confidence)
+    return _Numbers(
+        fit.coefficients,
+        fit.standard_errors,
+        fit.lower,
+        fit.upper,
+        np.full(len(fit.p), np.nan),
+        fit.p,
+        fit.log_likelihood,
+        fit.log_likelihood_null,
+        FIRTH,
+    )
+
+
+def _refuse_dependent(columns: pd.DataFrame, variables: Sequence[Variable]) -> None:
+    values = columns.to_numpy(float)
+    centred = values - values.mean(axis=0)
+    if np.linalg.matrix_rank(centred / values.std(axis=0)) < values.shape[1]:
+        names = ", ".join(variable.name for variable in variables)
+        raise DataError(
+            f"Cox model: the variables determine each other ({names}); leave one of them out"
+        )
+
+
+def _table(
+    rows: pd.DataFrame,
+    event: np.ndarray,
+    variables: Sequence[Variable],
+    terms: Sequence[tuple[Variable, str]],
+    numbers: _Numbers,
+) -> pd.DataFrame:
+    place = {(term.name, level): index for index, (term, level) in enumerate(terms)}
+    found = []
+    for variable in variables:
+        for level in variable.levels or ("",):
+            inside = (
+                (rows[variable.name].astype(str) == level).to_numpy()
+                if level
+                else np.ones(len(rows), bool)
+            )
+            index = place.get((variable.name, level))
+            found.append(
+                (
+                    variable.name,
+                    variable.title,
+                    level,
+                    index is None,
+                    "" if level else variable.step,
+                    int(inside.sum()),
+                    int((inside & event).sum()),
+                    *_row(numbers, index),
+                    numbers.method,
+                )
+            )
+    return pd.DataFrame(found, columns=COLUMNS)
+
+
+def _row(numbers: _Numbers, index: int | None) -> tuple[float, ...]:
+    if index is None:
+        return 0.0, np.nan, 1.0, np.nan, np.nan, np.nan, np.nan
+    with np.errstate(over="ignore"):  # a step of the variable that is far too wide gives ∞
+        ratio = np.exp([numbers.coefficients[index], numbers.lower[index], numbers.upper[index]])
+    return (
+        float(numbers.coefficients[index]),
+        float(numbers.se[index]),
+        *(float(value) for value in ratio),
+        float(numbers.z[index]),
+        float(numbers.p[index]),
+    )

@@ -1,0 +1,58 @@
+"""Decision curve: the net benefit of acting on a predicted risk, with censored follow-up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.survival.statistics.kaplan_meier import survival_at
+from qupath_hccmil.survival.statistics.survival_outcome import numbers, outcome
+
+THRESHOLDS = tuple(np.round(np.arange(0.01, 0.96, 0.01), 2))
+
+
+def net_benefit(
+    frame: pd.DataFrame,
+    predicted: str,
+    horizon: float,
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> pd.DataFrame:
+    """Net benefit of treating those whose predicted risk exceeds a threshold.
+
+    With ``x`` for "risk above the threshold p": ``P(x) (1 − S(t|x)) − P(x) S(t|x) p / (1 − p)``,
+    S by Kaplan-Meier among them (Vickers et al. 2008, BMC Med Inform Decis Mak 8:53).
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns ``time``, ``event`` and ``predicted``.
+    predicted : str
+        Column of the risk of an event up to the horizon, in [0, 1].
+    horizon : float
+    thresholds : sequence of float
+        In (0, 1).
+
+    Returns
+    -------
+    DataFrame
+        ``threshold, treated, model, all, none``; ``model`` is NaN where those above the threshold
+        are not followed to the horizon.
+    """
+    risk = numbers(frame, predicted)
+    time, event = outcome(frame)
+    everyone = survival_at(time, event, horizon)
+    rows = []
+    for threshold in thresholds:
+        if not 0 < threshold < 1:
+            raise DataError(f"threshold {threshold:g} of a decision curve must lie in (0, 1)")
+        odds = threshold / (1 - threshold)
+        above = risk > threshold
+        share, benefit = float(above.mean()), 0.0
+        if above.any():
+            free = survival_at(time[above], event[above], horizon)
+            benefit = share * (1 - free) - share * free * odds
+        rows.append((threshold, share, benefit, (1 - everyone) - everyone * odds, 0.0))
+    return pd.DataFrame(rows, columns=["threshold", "treated", "model", "all", "none"])

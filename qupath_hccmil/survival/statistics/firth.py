@@ -1,0 +1,165 @@
+"""Cox regression with Firth's penalty: finite hazard ratios where a group has no events.
+
+Heinze and Schemper 2001, Biometrics 57:114: the log partial likelihood plus half the logarithm of
+the determinant of the information (Jeffreys' prior), with intervals and p-values from the profile
+of the penalised likelihood, since Wald's are misleading there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, stats
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.survival.statistics.partial_likelihood import RiskSets
+
+STEP = 1e-5  # of the central difference of the information, in standardised columns
+TOLERANCE = 1e-8
+ROUNDS = 200
+WIDEST = 40.0
+
+
+@dataclass(frozen=True)
+class FirthFit:
+    """Coefficients with profile-likelihood intervals, all of shape (p,)."""
+
+    coefficients: np.ndarray
+    standard_errors: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    p: np.ndarray
+    log_likelihood: float
+    log_likelihood_null: float
+
+
+def fit_firth(
+    time: np.ndarray, event: np.ndarray, columns: np.ndarray, *, confidence: float = 0.95
+) -> FirthFit:
+    """Fit a Cox model with Firth's penalty, ties by Efron.
+
+    Parameters
+    ----------
+    time : (n,) float64
+    event : (n,) bool
+    columns : (n, p) float64
+    confidence : float
+        Of the profile intervals.
+
+    Raises
+    ------
+    DataError
+        There are no events, or columns depend on each other.
+    """
+    spread, problem = _problem(time, event, columns)
+    p = len(spread)
+    best = problem.maximise(np.zeros(p))
+    top = problem.value(best)
+    half = stats.chi2.ppf(confidence, 1) / 2
+    bounds = np.array([problem.bounds(best, index, top - half) for index in range(p)])
+    statistic = [2 * (top - problem.profile(best, index, 0.0)) for index in range(p)]
+    errors = np.sqrt(np.diag(np.linalg.inv(problem.information(best))))
+    return FirthFit(
+        best / spread,
+        errors / spread,
+        bounds[:, 0] / spread,
+        bounds[:, 1] / spread,
+        stats.chi2.sf(np.maximum(statistic, 0), 1),
+        top,
+        problem.value(np.zeros(p)),
+    )
+
+
+def firth_coefficients(time: np.ndarray, event: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Find the coefficients alone, shape (p,): no profiles, so it is quick. See ``fit_firth``."""
+    spread, problem = _problem(time, event, columns)
+    return problem.maximise(np.zeros(len(spread))) / spread
+
+
+def _problem(
+    time: np.ndarray, event: np.ndarray, columns: np.ndarray
+) -> tuple[np.ndarray, _Penalised]:
+    if not event.any():
+        raise DataError("no events: there is no hazard ratio to estimate")
+    spread = columns.std(axis=0)
+    if (spread == 0).any() or np.linalg.matrix_rank(columns - columns.mean(axis=0)) < len(spread):
+        raise DataError("Firth's regression: a column is constant or depends on others; leave it")
+    return spread, _Penalised(RiskSets(time, event, columns / spread))
+
+
+class _Penalised:
+    def __init__(self, sets: RiskSets) -> None:
+        self.sets = sets
+
+    def information(self, beta: np.ndarray) -> np.ndarray:
+        return self.sets.moments(beta).variances.sum(axis=0)
+
+    def value(self, beta: np.ndarray) -> float:
+        moments = self.sets.moments(beta)
+        sign, log_determinant = np.linalg.slogdet(moments.variances.sum(axis=0))
+        return moments.log_likelihood + log_determinant / 2 if sign > 0 else -np.inf
+
+    def maximise(self, start: np.ndarray, fixed: int | None = None) -> np.ndarray:
+        """Newton steps on the modified score, halved until the likelihood grows."""
+        beta = start.copy()
+        free = np.array([index for index in range(len(beta)) if index != fixed], int)
+        if not len(free):
+            return beta
+        value = self.value(beta)
+        for _ in range(ROUNDS):
+            moments = self.sets.moments(beta)
+            information = moments.variances.sum(axis=0)
+            score = moments.residuals.sum(axis=0) + self._penalty_slope(beta, information)
+            step = np.linalg.solve(information[np.ix_(free, free)], score[free])
+            step *= min(1.0, 3.0 / np.abs(step).max(initial=1e-300))
+            better, beta, value = self._search(beta, free, step, value)
+            if not better or np.abs(step).max() < TOLERANCE:
+                break
+        return beta
+
+    def _search(
+        self, beta: np.ndarray, free: np.ndarray, step: np.ndarray, value: float
+    ) -> tuple[bool, np.ndarray, float]:
+        for _ in range(25):
+            trial = beta.copy()
+            trial[free] += step
+            reached = self.value(trial)
+            if reached >= value - 1e-13 * abs(value):
+                return True, trial, reached
+            step = step / 2
+        return False, beta, value
+
+    def _penalty_slope(self, beta: np.ndarray, information: np.ndarray) -> np.ndarray:
+        inverse = np.linalg.inv(information)
+        slope = np.empty(len(beta))
+        for index in range(len(beta)):
+            ahead, behind = beta.copy(), beta.copy()
+            ahead[index] += STEP
+            behind[index] -= STEP
+            change = (self.information(ahead) - self.information(behind)) / (2 * STEP)
+            slope[index] = np.sum(inverse * change) / 2
+        return slope
+
+    def profile(self, best: np.ndarray, index: int, at: float) -> float:
+        start = best.copy()
+        start[index] = at
+        return self.value(self.maximise(start, index))
+
+    def bounds(self, best: np.ndarray, index: int, level: float) -> tuple[float, float]:
+        def gap(value: float) -> float:
+            return self.profile(best, index, value) - level
+
+        error = float(np.sqrt(np.linalg.inv(self.information(best))[index, index]))
+        return _root(gap, best[index], -error), _root(gap, best[index], error)
+
+
+def _root(gap: Callable[[float], float], start: float, step: float) -> float:
+    """Where the profile falls to the level, seen from ``start`` in the direction of ``step``."""
+    inner, reach = start, 2.0 * step
+    while abs(reach) < WIDEST:
+        if gap(start + reach) < 0:
+            return float(optimize.brentq(gap, inner, start + reach, xtol=1e-8))
+        inner, reach = start + reach, reach * 1.6
+    return float(np.copysign(np.inf, step))

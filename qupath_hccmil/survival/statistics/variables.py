@@ -1,0 +1,297 @@
+"""Prognostic variables: number or category, levels and reference, and the columns of a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.survival.statistics.survival_outcome import complete, need
+
+FEW_CODES = 5  # whole numbers with at most this many values are taken for codes of categories
+MOST_LEVELS = 12
+# Not categories of a disease, so never the reference of their own accord.
+PLACEHOLDER = re.compile(r"\[|unknown|not |n/?a$|missing|other", re.IGNORECASE)
+LOWEST = ("none", "no", "absent", "negative", "normal", "false", "0", "low")
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One prognostic variable.
+
+    Attributes
+    ----------
+    name : str
+        Its column.
+    kind : str
+        ``"numeric"`` or ``"categorical"``.
+    levels : tuple of str
+        Of a categorical variable, the reference first.
+    label : str
+        What the report calls it.
+    per : float
+        The hazard ratio of a numeric variable is for this step, in the variable's unit.
+    unit : str
+        How the step is written when a number does not say it: ``per SD``, ``per doubling``.
+    """
+
+    name: str
+    kind: str
+    levels: tuple[str, ...] = ()
+    label: str = ""
+    per: float = 1.0
+    unit: str = ""
+
+    @property
+    def title(self) -> str:
+        """The label, or the column made readable."""
+        return self.label or self.name.replace("_", " ")
+
+    @property
+    def step(self) -> str:
+        """The step that a numeric variable's hazard ratio is for: ``per 10``."""
+        return self.unit or f"per {self.per:.3g}"
+
+
+@dataclass(frozen=True)
+class VariableRequest:
+    """What the user says of a variable; what is absent is recognised from the values.
+
+    Attributes
+    ----------
+    name : str
+        Its column.
+    kind : str
+        ``"numeric"``, ``"categorical"`` or empty.
+    levels : tuple of str
+        All categories in their order, the reference first.
+    reference : str
+        The reference alone.
+    label : str
+        What the report calls it.
+    per : float
+        Step of a numeric variable's hazard ratio; 0 for a round number just below its SD.
+    log : bool
+        Use the binary logarithm: the hazard ratio is for a doubling.
+    merge : mapping of str to str
+        Values that are renamed, so that several become one category.
+    missing : tuple of str
+        Values that mean missing.
+    """
+
+    name: str
+    kind: str = ""
+    levels: tuple[str, ...] = ()
+    reference: str = ""
+    label: str = ""
+    per: float = 0.0
+    log: bool = False
+    merge: Mapping[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+
+def recognise(column: pd.Series, request: VariableRequest) -> tuple[Variable, pd.Series]:
+    """Turn a column of text or numbers into a variable and its coded values.
+
+    Numbers with more than five values are numeric; text, and whole numbers with at most five
+    values, are categories. Categories sort by name with "none", "no", "absent"… first, and the
+    first is the reference, unless the request orders them.
+
+    Returns
+    -------
+    variable : Variable
+    values : Series
+        float64, or an ordered categorical; missing where the column has no value.
+
+    Raises
+    ------
+    DataError
+        No value, only one value, too many categories, or a named level that does not occur.
+    """
+    text = column.map(_text).astype(object)
+    text = text.where(~text.isin([*request.missing, ""]), None)
+    if request.merge:
+        text = text.map(lambda value: request.merge.get(value, value) if value else None)
+    present = text.dropna()
+    if present.empty:
+        raise DataError(f"variable {request.name!r} has no value in any patient of the analysis")
+    if present.nunique() < 2:
+        raise DataError(
+            f"variable {request.name!r} is {present.iloc[0]!r} in every patient: leave it out"
+        )
+    parsed = pd.to_numeric(present, errors="coerce")
+    kind = request.kind or _kind(parsed, request)
+    if kind == "numeric":
+        return _numeric(text, parsed, present, request)
+    return _categorical(text, present, parsed, request)
+
+
+def scaled(frame: pd.DataFrame, variable: Variable) -> pd.Series:
+    """Put a numeric variable in its step (``value / per``)."""
+    return frame[variable.name].astype(float) / variable.per
+
+
+def design(
+    frame: pd.DataFrame, variables: Sequence[Variable]
+) -> tuple[pd.DataFrame, list[tuple[Variable, str]]]:
+    """Make the columns of a Cox model: one a numeric variable, one a level beside the reference.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Complete rows.
+    variables : sequence of Variable
+
+    Returns
+    -------
+    columns : DataFrame
+        float64, one column a term, named ``x0, x1, …`` (names from the data do not reach models).
+    terms : list of (Variable, level)
+        What each column stands for; the level of a numeric variable is ``""``.
+    """
+    need(frame, [variable.name for variable in variables])
+    columns: dict[str, np.ndarray] = {}
+    terms: list[tuple[Variable, str]] = []
+    for variable in variables:
+        if variable.kind == "numeric":
+            columns[f"x{len(terms)}"] = scaled(frame, variable).to_numpy(float)
+            terms.append((variable, ""))
+            continue
+        values = frame[variable.name].astype(str)
+        for level in variable.levels[1:]:
+            columns[f"x{len(terms)}"] = (values == level).to_numpy(float)
+            terms.append((variable, level))
+    return pd.DataFrame(columns, index=frame.index), terms
+
+
+def present_levels(frame: pd.DataFrame, variables: Sequence[Variable]) -> list[Variable]:
+    """Take the variables as they are in these rows: levels that nobody has are gone.
+
+    A variable that is constant in these rows is left out.
+    """
+    kept = []
+    frame = complete(frame, [variable.name for variable in variables])
+    for variable in variables:
+        if variable.kind == "numeric":
+            if frame[variable.name].nunique() > 1:
+                kept.append(variable)
+            continue
+        found = set(frame[variable.name].astype(str))
+        levels = tuple(level for level in variable.levels if level in found)
+        if len(levels) > 1:
+            kept.append(_with_levels(variable, levels))
+    return kept
+
+
+def _with_levels(variable: Variable, levels: tuple[str, ...]) -> Variable:
+    return replace(variable, levels=levels)
+
+
+def _text(value: object) -> str | None:
+    if value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NA:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _kind(parsed: pd.Series, request: VariableRequest) -> str:
+    if request.levels or request.reference or request.merge or parsed.isna().any():
+        return "categorical"
+    whole = (parsed == parsed.round()).all()
+    return "categorical" if whole and parsed.nunique() <= FEW_CODES else "numeric"
+
+
+def _numeric(
+    text: pd.Series, parsed: pd.Series, present: pd.Series, request: VariableRequest
+) -> tuple[Variable, pd.Series]:
+    wrong = present[parsed.isna()]
+    if len(wrong):
+        raise DataError(
+            f"variable {request.name!r}: {_some(wrong)} is no number in {len(wrong)} row(s); "
+            f"say --missing {wrong.iloc[0]!r} if it means missing"
+        )
+    values = pd.to_numeric(text, errors="coerce").astype(float)
+    if not np.isfinite(values.dropna()).all():
+        raise DataError(f"variable {request.name!r} has an infinite value")
+    if request.log:
+        if (values <= 0).any():
+            raise DataError(
+                f"variable {request.name!r}: the logarithm needs values above 0, and "
+                f"{values.min():g} occurs"
+            )
+        doubled = Variable(request.name, "numeric", (), request.label, 1.0, "per doubling")
+        return doubled, pd.Series(np.log2(values), index=values.index)
+    step = request.per or _round_step(_spread(values))
+    return Variable(request.name, "numeric", (), request.label, step), values
+
+
+def _spread(values: pd.Series) -> float:
+    # The middle half of a normal distribution is 1.35 SD wide, and outliers do not widen it.
+    low, high = values.quantile([0.25, 0.75])
+    return float((high - low) / 1.35) or float(values.std(ddof=0))
+
+
+def _round_step(spread: float) -> float:
+    """Find the largest 1, 2 or 5 times a power of ten that is not above the spread."""
+    power = 10.0 ** np.floor(np.log10(spread))
+    return float(max(step for step in (1, 2, 5) if step * power <= spread) * power)
+
+
+def _categorical(
+    text: pd.Series, present: pd.Series, parsed: pd.Series, request: VariableRequest
+) -> tuple[Variable, pd.Series]:
+    if parsed.notna().mean() > 0 and parsed.notna().all():
+        # 1, 1.0 and 01 are one code.
+        numbered = {value: _text(float(value)) for value in present.unique()}
+        text = text.map(lambda value: numbered.get(value) if value else None)
+        present = text.dropna()
+    levels = _levels(present, request)
+    if len(levels) > MOST_LEVELS:
+        hint = ""
+        if parsed.notna().mean() > 0.5:
+            wrong = present[parsed.reindex(present.index).isna()]
+            hint = f"; {_some(wrong)} is no number, so say --missing if it means missing"
+        raise DataError(
+            f"variable {request.name!r} has {len(levels)} different values, more than "
+            f"{MOST_LEVELS} categories{hint}"
+        )
+    values = pd.Series(
+        pd.Categorical(text, categories=list(levels), ordered=True), index=text.index
+    )
+    return Variable(request.name, "categorical", levels, request.label), values
+
+
+def _levels(present: pd.Series, request: VariableRequest) -> tuple[str, ...]:
+    found = sorted(present.unique(), key=_natural)
+    if request.levels:
+        extra = [value for value in found if value not in request.levels]
+        if extra:
+            raise DataError(
+                f"variable {request.name!r}: value {extra[0]!r} is not among the given levels "
+                f"({', '.join(request.levels)}); add, merge or mark it as missing"
+            )
+        found = [level for level in request.levels if level in set(present)]
+    if request.reference:
+        if request.reference not in found:
+            raise DataError(
+                f"variable {request.name!r}: reference {request.reference!r} does not occur; "
+                f"its values are: {', '.join(found)}"
+            )
+        found = [request.reference] + [level for level in found if level != request.reference]
+    return tuple(found)
+
+
+def _natural(value: str) -> tuple[int, list[tuple[int, float, str]]]:
+    parts = [part for part in re.split(r"(\d+(?:\.\d+)?)", value.lower()) if part]
+    key = [(0, float(part), "") if part[0].isdigit() else (1, 0.0, part) for part in parts]
+    place = 0 if value.lower() in LOWEST else 2 if PLACEHOLDER.match(value) else 1
+    return place, key
+
+
+def _some(values: pd.Series) -> str:
+    return ", ".join(repr(str(value)) for value in values.unique()[:3])

@@ -1,0 +1,123 @@
+"""Reads and judges the tiles of a slide, and fits its stain on a sample of them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qupath_hccmil.errors import AnnotationError
+from qupath_hccmil.method.tile_geometry import TileGeometry
+from qupath_hccmil.slides.open_slide import Slide
+from qupath_hccmil.slides.tissue import TissueRule
+from qupath_hccmil.stain.vahadane import StainFit, fit
+from qupath_hccmil.tiles.read_ahead import Chunk, TileVerdict, chunks_of, read_ahead
+
+# Pooled for the slide's one stain fit: enough to hold its range of staining.
+STAIN_TILES = 64
+# Every other pixel in both directions: neighbours say the same, and the fit takes half the time.
+STAIN_STRIDE = 2
+
+
+class TileRules(Protocol):
+    """What tiles are, and which are left out: a scorer, or whoever else needs tiles."""
+
+    @property
+    def geometry(self) -> TileGeometry:
+        """Of a tile."""
+        ...
+
+    @property
+    def tissue_rule(self) -> TissueRule:
+        """Which tiles show tissue in focus."""
+        ...
+
+
+class TileReader:
+    """Reads tiles by row; may be called from several threads.
+
+    Parameters
+    ----------
+    slide : Slide
+        Open.
+    bounds : (n, 4) float64
+        x, y, width, height of the tiles, level-0 px.
+    rules : TileRules
+    mpp : float
+        µm per level-0 px.
+    """
+
+    def __init__(
+        self, slide: Slide, bounds: NDArray[np.float64], rules: TileRules, mpp: float
+    ) -> None:
+        self._slide = slide
+        self._bounds = bounds
+        self._side = rules.geometry.tile_px
+        self._rule = rules.tissue_rule
+        self._mpp = mpp
+        self._sample: dict[int, NDArray[np.uint8]] = {}
+
+    def read(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
+        """Pixels and verdicts.
+
+        Returns
+        -------
+        rgb : (n, 224, 224, 3) uint8
+        verdicts : (n,) int8
+            :class:`TileVerdict`.
+        """
+        rgb = np.empty((len(rows), self._side, self._side, 3), np.uint8)
+        for tile, row in zip(rgb, rows.tolist(), strict=True):
+            held = self._sample.pop(row, None)
+            tile[...] = self._pixels(row) if held is None else held
+        return rgb, self._verdicts(rgb)
+
+    def fit_stain(self) -> StainFit:
+        """Fit the stain on tissue tiles spread evenly; their pixels are kept for :meth:`read`.
+
+        Raises
+        ------
+        AnnotationError
+            No tile shows tissue in focus.
+        SlideError
+            There is too little tissue.
+        """
+        order = _spread(len(self._bounds))
+
+        def load(places: NDArray[np.int64]) -> Chunk:
+            rgb, verdicts = self.read(order[places])
+            return Chunk(order[places], verdicts, rgb)
+
+        sample: dict[int, NDArray[np.uint8]] = {}
+        chunks = read_ahead(load, chunks_of(len(order)))
+        for chunk in chunks:
+            kept = chunk.verdicts == TileVerdict.KEPT
+            sample |= dict(zip(chunk.rows[kept].tolist(), chunk.rgb[kept], strict=True))
+            if len(sample) >= STAIN_TILES:
+                break
+        chunks.close()
+        if not sample:
+            raise AnnotationError(
+                f"{self._slide.path}: all {len(order)} tiles in the tumour annotations are "
+                "background or out of focus; check the outlines"
+            )
+        self._sample = sample
+        tissue = np.stack([sample[row] for row in sorted(sample)])
+        return fit(tissue[:, ::STAIN_STRIDE, ::STAIN_STRIDE], name=self._slide.path.name)
+
+    def _pixels(self, row: int) -> NDArray[np.uint8]:
+        x, y, width, height = self._bounds[row].tolist()
+        return self._slide.read_tile(x, y, width, height, self._side)
+
+    def _verdicts(self, rgb: NDArray[np.uint8]) -> NDArray[np.int8]:
+        background, blurred = self._rule.judge(rgb, self._mpp)
+        verdicts = np.full(len(rgb), TileVerdict.KEPT, np.int8)
+        verdicts[blurred] = TileVerdict.BLURRED
+        verdicts[background] = TileVerdict.BACKGROUND
+        return verdicts
+
+
+def _spread(n: int) -> NDArray[np.int64]:
+    """Rows 0 to n - 1 in an order whose every beginning is spread evenly (golden ratio)."""
+    return np.argsort(np.arange(n) * 0.6180339887498949 % 1, kind="stable")

@@ -1,0 +1,52 @@
+"""What a scoring run is asked to do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from qupath_hccmil import __version__
+from qupath_hccmil.qupath.data_types import Server
+from qupath_hccmil.qupath.selection import TUMOUR_CLASSES
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """Settings that change scores; all of them are recorded with the result.
+
+    Attributes
+    ----------
+    annotation_classes : tuple of str
+        Classes of tumour outlines, case-insensitive; derived classes belong to them.
+    mpp : float or None
+        µm per level-0 px that overrides the project's and the slide's.
+    min_inside : float
+        Least share of a tile's area inside the outline, in (0, 1].
+    max_tiles : int or None
+        At most so many random tiles a slide; None scores every tile.
+    seed : int
+        Of that random choice.
+    """
+
+    annotation_classes: tuple[str, ...] = TUMOUR_CLASSES
+    mpp: float | None = None
+    min_inside: float = 0.5
+    max_tiles: int | None = None
+    seed: int = 0
+
+    def fingerprint(self, model: str, server: Server) -> str:
+        """SHA-256 of all but the outlines and the pixels that scores follow from.
+
+        That is the settings, the model's identity, this program's version, and how QuPath shows
+        the slide: a pixel size that was corrected there makes the scores stale.
+        """
+        content = {
+            **asdict(self),
+            "model": model,
+            "version": __version__,
+            "calibration": (server.pixel_width, server.pixel_height),
+            "views": [asdict(view) for view in server.views],
+        }
+        text = json.dumps(content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,199 @@
+"""The clinical table of a training: patients, their slides, and labels or follow-up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.method.outcome_label import Cohort, outcome
+from qupath_hccmil.tables.endpoint_coding import EVENT, code_events, in_unit, recognise_unit
+from qupath_hccmil.tables.follow_up import FollowUpColumns
+from qupath_hccmil.tables.table_reader import (
+    as_numbers,
+    find_column,
+    find_patient_column,
+    read_table,
+)
+
+_LABELS = {"good": 1, "1": 1, "poor": 0, "0": 0}
+_SLIDE_NAMES = ("slides", "slide")
+_LONGEST_YEARS = 100.0
+
+
+@dataclass(frozen=True)
+class ClinicalColumns(FollowUpColumns):
+    """Which columns hold what; empty takes the usual name.
+
+    Follow-up is needed where there is no label. Its columns are ``time`` and ``event`` and its unit
+    is years where nothing says otherwise.
+
+    Attributes
+    ----------
+    slides : str
+        File or image names, several in one cell divided by ``;``. Else ``slides`` or ``slide``
+        where there is one.
+    label : str
+        ``good`` (1) or ``poor`` (0). Else ``label`` where there is one.
+    """
+
+    slides: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Clinical:
+    """A clinical table as read.
+
+    Attributes
+    ----------
+    path : Path
+    cohort : Cohort
+    slides : mapping of str to tuple of str
+        Patient to names of slides; of every patient in the table. Empty where no column says it.
+    said : list of str
+        What was recognised, for the user to check.
+    """
+
+    path: Path
+    cohort: Cohort
+    slides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def patients(self) -> set[str]:
+        """Everybody in the table."""
+        return self.cohort.labels.keys() | self.cohort.excluded.keys()
+
+
+def read_clinical(path: Path, columns: ClinicalColumns | None = None) -> Clinical:
+    """Read a clinical table (CSV, Parquet or Excel), one or more rows a patient.
+
+    Rows of one patient that differ in nothing but the slide count as one. Patients that cannot be
+    trained on are excluded with the reason; nobody is dropped in silence.
+
+    Raises
+    ------
+    DataError
+        The file or a column is absent, or a value isn't understood.
+    """
+    columns = columns or ClinicalColumns()
+    table = read_table(path)
+    table = table.where(~table.isin(columns.missing), None) if columns.missing else table
+    key = find_patient_column(table, path, columns.patient)
+    said = []
+    nameless = int(table[key].isna().sum())
+    if nameless:
+        said.append(f"{nameless} row(s) without a value in column {key!r} are left out")
+    table = table[table[key].notna()]
+    slides = _slides(table, path, key, columns)
+    label = _column(table, path, columns.label, "label")
+    frame, differing = _one_row_a_patient(table, key, slides)
+    times = _follow_up(frame, path, columns, said, needed=label is None)
+    labels: dict[str, int] = {}
+    excluded: dict[str, str] = dict.fromkeys(differing, "several rows that differ")
+    told = None if label is None else frame[label].to_dict()
+    for patient in frame.index:
+        if told is not None:
+            found, reason = _label(told[patient], path, patient), "no label"
+        else:
+            found, reason = outcome(*times[patient])
+        if found is None:
+            excluded[patient] = reason
+        else:
+            labels[patient] = found
+    follow_up = {p: (t, e) for p, (t, e) in times.items() if t is not None and e is not None}
+    cohort = Cohort(labels, excluded, follow_up)
+    return Clinical(Path(path), cohort, _by_patient(table, key, slides), said)
+
+
+def _column(table: pd.DataFrame, path: Path, told: str, usual: str) -> str | None:
+    """Find a column by the name that is told, else by its usual one."""
+    if told:
+        return find_column(table, path, told, usual)
+    return usual if usual in table.columns else None
+
+
+def _slides(table: pd.DataFrame, path: Path, key: str, columns: ClinicalColumns) -> str | None:
+    if columns.slides:
+        return find_column(table, path, columns.slides, "slides")
+    found = [name for name in table.columns if name.lower() in _SLIDE_NAMES and name != key]
+    return found[0] if found else None
+
+
+def _by_patient(table: pd.DataFrame, key: str, slides: str | None) -> dict[str, tuple[str, ...]]:
+    if slides is None:
+        return {}
+    names: dict[str, dict[str, None]] = {patient: {} for patient in table[key]}
+    for patient, cell in zip(table[key], table[slides], strict=True):
+        for name in (cell or "").split(";"):
+            if name.strip():
+                names[patient][name.strip()] = None
+    return {patient: tuple(found) for patient, found in names.items()}
+
+
+def _one_row_a_patient(
+    table: pd.DataFrame, key: str, slides: str | None
+) -> tuple[pd.DataFrame, list[str]]:
+    plain = table.drop(columns=[slides] if slides else []).drop_duplicates()
+    twice = plain.loc[plain[key].duplicated(keep=False), key].unique()
+    return plain[~plain[key].isin(twice)].set_index(key), [str(name) for name in twice]
+
+
+def _follow_up(
+    frame: pd.DataFrame, path: Path, columns: ClinicalColumns, said: list[str], *, needed: bool
+) -> dict[str, tuple[float | None, int | None]]:
+    """Years and event of each patient; empty where the table needn't have them and hasn't."""
+    time = _column(frame, path, columns.time, "time")
+    event = _column(frame, path, columns.event, "event")
+    if time is None or event is None:
+        if not needed:
+            return {}
+        have = ", ".join(repr(name) for name in frame.columns[:30])
+        raise DataError(
+            f"{path}: no column {'time' if time is None else 'event'!r}; name the columns of time "
+            f"and event, or of a label (--time, --event, --label); it has: {have}"
+        )
+    unit = _unit(time, columns.unit)
+    years = in_unit(as_numbers(frame[time], path, columns.missing), unit, "years")
+    if years.max() > _LONGEST_YEARS:
+        raise DataError(
+            f"{path}: column {time!r} holds {years.max():.0f} years when read as {unit}; say its "
+            "unit (--time-unit)"
+        )
+    codes, coding = code_events(
+        frame[event], events=columns.event_values, censored=columns.censored_values
+    )
+    said.append(f"column {time!r} is in {unit}; {event!r}: {coding.describe()}")
+    return {
+        str(patient): (_time(years[patient]), _event(codes[patient])) for patient in frame.index
+    }
+
+
+def _unit(column: str, told: str) -> str:
+    try:
+        return recognise_unit(column, told)
+    except DataError:
+        if told:
+            raise
+        return "years"
+
+
+def _time(years: float) -> float | None:
+    return float(years) if np.isfinite(years) and years >= 0 else None
+
+
+def _event(code: float) -> int | None:
+    return int(code == EVENT) if np.isfinite(code) else None
+
+
+def _label(value: str | None, path: Path, patient: str) -> int | None:
+    if value is None:
+        return None
+    if value.lower() not in _LABELS:
+        raise DataError(f"{path}: patient {patient!r}: label {value!r}; use good (1) or poor (0)")
+    return _LABELS[value.lower()]

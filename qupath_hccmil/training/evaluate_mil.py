@@ -1,0 +1,260 @@
+"""The command ``evaluate mil`` as a function."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qupath_hccmil.atomic_files import finished_file, make_folder
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.learning.device import DeviceName, training_device
+from qupath_hccmil.method.aggregation import is_high_risk
+from qupath_hccmil.method.concordance import concordance
+from qupath_hccmil.method.outcome_label import Cohort
+from qupath_hccmil.method.research_use import SURROGATE
+from qupath_hccmil.mil.metrics import Estimate, bootstrap
+from qupath_hccmil.mil.outcome_calibration import CalibrationGroup
+from qupath_hccmil.mil.risk_evaluation import (
+    BagScore,
+    RiskScores,
+    judge,
+    score_bag,
+    torch_tile_predictor,
+    without_nan,
+)
+from qupath_hccmil.mil.tile_network import load_tile_network
+from qupath_hccmil.model_store.model_folder import RiskConfig, default_model_dir, load_model_folder
+from qupath_hccmil.tables.score_table import read_scores
+from qupath_hccmil.tables.table_reader import SUFFIXES
+from qupath_hccmil.training.calibration_figure import draw_calibration
+from qupath_hccmil.training.clinical_table import Clinical, ClinicalColumns, read_clinical
+from qupath_hccmil.training.prepare_bags import Prepared, Tiling, find_bags
+
+SCORES, CALIBRATION, FIGURE, RECORD = (
+    "scores.csv", "calibration.csv", "calibration.png", "evaluation.json",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MilEvaluation:
+    """How a risk model did on patients that it wasn't trained on.
+
+    Attributes
+    ----------
+    patients : list of BagScore
+        Everybody that has a label or follow-up.
+    scores : RiskScores
+        Of those of a distinct outcome.
+    c_index : Estimate or None
+        Harrell's C over everybody with follow-up; None where the table has none.
+    followed : int
+        Patients behind it.
+    cohort : Cohort
+    threshold : float
+    notes : list of str
+        What couldn't be used, and what was recognised.
+    """
+
+    patients: list[BagScore]
+    scores: RiskScores
+    c_index: Estimate | None
+    followed: int
+    cohort: Cohort
+    threshold: float
+    notes: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All figures as JSON-able values."""
+        return {
+            **self.scores.as_dict(),
+            "c_index": None if self.c_index is None else without_nan(asdict(self.c_index)),
+            "followed": self.followed,
+            "threshold": self.threshold,
+            "excluded": dict(self.cohort.excluded),
+            "notes": self.notes,
+        }
+
+
+def evaluate_mil(
+    source: Path,
+    clinical: Path,
+    *,
+    columns: ClinicalColumns | None = None,
+    tiling: Tiling | None = None,
+    model: Path | None = None,
+    nuclei: Path | None = None,
+    repeats: int = 1000,
+    seed: int = 0,
+    device: DeviceName = "auto",
+    keep: Path | None = None,
+    prepared: Prepared | None = None,
+) -> MilEvaluation:
+    """Compare a risk model with the outcomes of patients it wasn't trained on.
+
+    Parameters
+    ----------
+    source : Path
+        As of :func:`train_mil`, or a table of scores: our export at any level, or any table with
+        a patient and a risk.
+    clinical : Path
+        See :func:`read_clinical`.
+    columns : ClinicalColumns, optional
+    tiling : Tiling, optional
+    model : Path, optional
+        Default: the model that ships. Of a table of scores it says the threshold where the table
+        doesn't.
+    nuclei : Path, optional
+        Default: the model that ships; it must be the one that `model` was trained with.
+    repeats, seed : int
+        Of the bootstrap by patient.
+    device : {"auto", "cpu", "cuda", "mps"}
+    keep : Path, optional
+        Folder that keeps the bags that are prepared, for the next time; else they are removed.
+    prepared : callable, optional
+        Told of each patient whose tiles are prepared.
+
+    Raises
+    ------
+    DataError, ModelError
+    """
+    table = read_clinical(clinical, columns)
+    notes = list(table.said)
+    if source.is_file() and source.suffix.lower() in SUFFIXES:
+        patients, threshold = _from_table(source, table, model, notes)
+    else:
+        patients, threshold = _from_bags(
+            source, table, tiling or Tiling(), model, nuclei, device, keep, prepared, notes
+        )
+    cohort = table.cohort
+    known = {score.patient for score in patients}
+    missing = sorted((cohort.labels.keys() | cohort.follow_up.keys()) - known)
+    if missing:
+        some = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+        notes.append(f"{len(missing)} patients of the table have no score: {some}")
+    if not known & cohort.labels.keys():
+        raise DataError(
+            f"{clinical}: none of the {len(known)} patients that have a score has a distinct "
+            f"outcome: {cohort.summary()}"
+        )
+    c_index, followed = _c_index(patients, cohort, repeats, seed)
+    return MilEvaluation(
+        patients=patients,
+        scores=judge(patients, cohort.labels, threshold, seed=seed, repeats=repeats),
+        c_index=c_index,
+        followed=followed,
+        cohort=cohort,
+        threshold=threshold,
+        notes=notes,
+    )
+
+
+def write_evaluation(out: Path, evaluation: MilEvaluation) -> None:
+    """Write the scores and the calibration as tables, its figure, and all figures as JSON."""
+    make_folder(out)
+    cohort, t = evaluation.cohort, evaluation.threshold
+    names = {1: "good", 0: "poor"}
+    rows = []
+    for score in evaluation.patients:
+        label = names.get(cohort.labels.get(score.patient, -1), "")
+        time, event = cohort.follow_up.get(score.patient, ("", ""))
+        group = "high" if is_high_risk(score.risk, t) else "low"
+        rows.append([score.patient, label, time, event, score.tiles, score.risk, group])
+    _write(out / SCORES, ["patient", "label", "time", "event", "tiles", "r", "group"], rows)
+    groups = evaluation.scores.calibration
+    head = [field.name for field in fields(CalibrationGroup)]
+    _write(out / CALIBRATION, head, [[getattr(group, name) for name in head] for group in groups])
+    with finished_file(out / FIGURE) as beside:
+        draw_calibration(beside, evaluation.scores)
+    content = json.dumps(evaluation.as_dict(), indent=2, allow_nan=False) + "\n"
+    with finished_file(out / RECORD) as beside:
+        beside.write_text(content, encoding="utf-8")
+
+
+def _from_bags(
+    source: Path,
+    table: Clinical,
+    tiling: Tiling,
+    model: Path | None,
+    nuclei: Path | None,
+    device: DeviceName,
+    keep: Path | None,
+    prepared: Prepared | None,
+    notes: list[str],
+) -> tuple[list[BagScore], float]:
+    folder = load_model_folder(model or default_model_dir("mil"), "mil")
+    nuclei_folder = load_model_folder(nuclei or default_model_dir("nuclei"), "nuclei")
+    where = training_device(device)
+    risk = _risk(folder.config.risk)
+    if risk.surrogate:
+        notes.append(f"{folder.config.name}: {SURROGATE}")
+    wanted = table.cohort.labels.keys() | table.cohort.follow_up.keys()
+    with tempfile.TemporaryDirectory() as beside:
+        found = find_bags(
+            source, keep or Path(beside), table, wanted, tiling, nuclei_folder, folder.config,
+            device=where, progress=prepared,
+        )  # fmt: skip
+        notes += [str(one) for one in found.left_out]
+        predict = torch_tile_predictor(load_tile_network(folder).to(where))
+        scores = [
+            score_bag(bag, predict, risk.p) for name, bag in found.bags.items() if name in wanted
+        ]
+    if not scores:
+        raise DataError(f"{table.path}: none of its patients is in {source}")
+    return scores, risk.threshold
+
+
+def _from_table(
+    source: Path, table: Clinical, model: Path | None, notes: list[str]
+) -> tuple[list[BagScore], float]:
+    read = read_scores(source)
+    notes.append(f"scores are column {read.column!r}; {read.rule}")
+    wanted = table.cohort.labels.keys() | table.cohort.follow_up.keys()
+    scores = []
+    for patient, r in read.scores.dropna().items():
+        if not 0 <= r <= 1:
+            raise DataError(f"{source}: patient {patient!r} has the risk {r:g}, not in [0, 1]")
+        if patient in wanted:
+            with np.errstate(divide="ignore"):
+                logit = float(np.log(r) - np.log1p(-r))
+            scores.append(BagScore(str(patient), 0, logit, float(r)))
+    if not scores:
+        raise DataError(f"{source}: none of its patients is in {table.path}")
+    if read.threshold is not None and model is None:
+        return scores, read.threshold
+    folder = load_model_folder(model or default_model_dir("mil"), "mil")
+    threshold = _risk(folder.config.risk).threshold
+    notes.append(f"threshold {threshold:g} of model {folder.config.name}")
+    return scores, threshold
+
+
+def _risk(risk: RiskConfig | None) -> RiskConfig:
+    assert risk is not None, "the schema asks for it in a mil model"
+    return risk
+
+
+def _c_index(
+    patients: Sequence[BagScore], cohort: Cohort, repeats: int, seed: int
+) -> tuple[Estimate | None, int]:
+    followed = [score for score in patients if score.patient in cohort.follow_up]
+    if not followed:
+        return None, 0
+    times = np.array([cohort.follow_up[score.patient][0] for score in followed])
+    events = np.array([bool(cohort.follow_up[score.patient][1]) for score in followed])
+    risks = np.array([score.risk for score in followed])
+    if not events.any():
+        return None, len(followed)
+    return bootstrap(concordance, times, events, risks, repeats=repeats, seed=seed), len(followed)
+
+
+def _write(path: Path, head: list[str], rows: list[list[Any]]) -> None:
+    with finished_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(head)
+        writer.writerows(rows)

@@ -1,0 +1,280 @@
+"""Where the bags of a command come from: prepared before, or made now of what the user has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from qupath_hccmil.errors import DataError, HccMilError
+from qupath_hccmil.mil.bags import Bag, HeatMap, StoredBag, write_bag
+from qupath_hccmil.model_store.model_folder import ModelConfig, ModelFolder
+from qupath_hccmil.nuclei.architectures import load_nuclei_network
+from qupath_hccmil.nuclei.dice_evaluation import torch_predictor
+from qupath_hccmil.qupath.open_project import EngineChoice
+from qupath_hccmil.qupath.selection import TUMOUR_CLASSES
+from qupath_hccmil.slides.resolution import check_mpp
+from qupath_hccmil.stain.reference import default_reference
+from qupath_hccmil.stain.vahadane import StainFit
+from qupath_hccmil.training.bag_folder import BagFolder, is_prepared, prepared_bags
+from qupath_hccmil.training.clinical_table import Clinical
+from qupath_hccmil.training.image_folders import field_batches, patient_images
+from qupath_hccmil.training.left_out import LeftOut
+from qupath_hccmil.training.patient_slides import NO_SLIDE, slides_by_patient
+from qupath_hccmil.training.random_tiles import TileSettings, patient_tiles
+from qupath_hccmil.training.slide_collection import (
+    SourceSlides,
+    folder_slides,
+    project_slides,
+    slide_files,
+)
+
+Kind = Literal["prepared bags", "QuPath project", "folder of slides", "folders of images"]
+Prepared = Callable[[str, int, int], None]
+"""Told a patient whose bag is there, its place from 1, and the number of patients."""
+NO_BAG, NOT_PREPARED = "no bag", "no tiles"
+_CPU = torch.device("cpu")
+
+Batches = Callable[[], Iterator[NDArray[np.uint8]]]
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How tiles are taken from what a user has.
+
+    Attributes
+    ----------
+    mpp : float or None
+        µm/px of images; over what QuPath and the file say of a slide.
+    per_patient : int or None
+        At most so many random tiles of a patient; None for all.
+    seed : int
+        Of that choice.
+    annotation_classes : tuple of str
+        Of tumour outlines.
+    engine : {"auto", "paquo", "native"}
+        That opens a QuPath project.
+    images : tuple of str
+        Of a QuPath project; names or glob patterns, empty takes all.
+    slides_dir : Path or None
+        Folder in which slides that have moved are looked for by file name.
+    patient_key : str or None
+        Metadata key of a QuPath project that names the patient.
+    """
+
+    mpp: float | None = None
+    per_patient: int | None = 100
+    seed: int = 0
+    annotation_classes: tuple[str, ...] = TUMOUR_CLASSES
+    engine: EngineChoice = "auto"
+    images: tuple[str, ...] = ()
+    slides_dir: Path | None = None
+    patient_key: str | None = None
+
+
+@dataclass(frozen=True)
+class FoundBags:
+    """Bags by patient, and who and what couldn't be used."""
+
+    kind: Kind
+    bags: dict[str, Bag]
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+def find_bags(
+    source: Path,
+    out: Path,
+    clinical: Clinical,
+    wanted: Collection[str],
+    tiling: Tiling,
+    nuclei: ModelFolder,
+    config: ModelConfig,
+    *,
+    device: torch.device = _CPU,
+    progress: Prepared | None = None,
+) -> FoundBags:
+    """Read or prepare the bags of patients.
+
+    Parameters
+    ----------
+    source : Path
+        Prepared bags (``*.npy``), a QuPath project, a folder of slides, or one subfolder of
+        images a patient.
+    out : Path
+        Folder for bags that are prepared now; those that it has of the same are kept.
+    clinical : Clinical
+        Which slides are of which patient.
+    wanted : collection of str
+        Patients to prepare.
+    tiling : Tiling
+    nuclei : ModelFolder
+        Makes the heat maps.
+    config : ModelConfig
+        Of the risk model: it says which nuclei model and stain reference it needs.
+    device : torch.device
+        Where heat maps are made.
+    progress : callable, optional
+
+    Raises
+    ------
+    DataError
+        No patient can be used, or bags were prepared in another way.
+    """
+    needed = config.risk.nuclei_model if config.risk else nuclei.reference
+    if needed.sha256 != nuclei.reference.sha256:
+        raise DataError(
+            f"{nuclei.path}: {config.name} was trained with another nuclei model, {needed.name} "
+            f"({needed.sha256[:12]}…); give that one"
+        )
+    kind = kind_of(source)
+    if kind == "prepared bags":
+        bags: dict[str, Bag] = dict(prepared_bags(source, config))
+        absent = [LeftOut("patient", p, NO_BAG) for p in sorted(set(wanted) - bags.keys())]
+        return FoundBags(kind, bags, absent)
+    preparation = _Preparation(out, tiling, nuclei, config, kind, device)
+    if kind == "folders of images":
+        return preparation.of_images(source, wanted, progress)
+    return preparation.of_slides(_slides(source, kind, tiling), clinical, wanted, progress)
+
+
+def kind_of(source: Path) -> Kind:
+    """Tell what a source is.
+
+    Raises
+    ------
+    DataError
+        It is a file that is no QuPath project.
+    """
+    if source.suffix == ".qpproj" or (source / "project.qpproj").is_file():
+        return "QuPath project"
+    if not source.is_dir():
+        raise DataError(f"{source}: neither a QuPath project nor a folder of slides or images")
+    if is_prepared(source):
+        return "prepared bags"
+    return "folder of slides" if slide_files(source) else "folders of images"
+
+
+def _slides(source: Path, kind: Kind, tiling: Tiling) -> SourceSlides:
+    if kind == "folder of slides":
+        return folder_slides(source, tiling.annotation_classes)
+    return project_slides(
+        source,
+        tiling.annotation_classes,
+        engine=tiling.engine,
+        images=tiling.images,
+        slides_dir=tiling.slides_dir,
+        patient_key=tiling.patient_key,
+    )
+
+
+class _Preparation:
+    """Prepares the bags of one source into a folder."""
+
+    def __init__(
+        self,
+        out: Path,
+        tiling: Tiling,
+        nuclei: ModelFolder,
+        config: ModelConfig,
+        kind: Kind,
+        device: torch.device,
+    ) -> None:
+        stored = config.stain_reference
+        reference = default_reference() if stored is None else StainFit.from_dict(stored)
+        self._tiling, self._out, self._kind = tiling, out, kind
+        self._settings = TileSettings(
+            tiling.per_patient, tiling.seed, tiling.mpp, reference, geometry=config.geometry
+        )
+        self._nuclei, self._device = nuclei, device
+        self._heat_map: HeatMap | None = None
+        self._made = {
+            "source": kind,
+            "nuclei_sha256": nuclei.reference.sha256,
+            "nuclei_model": nuclei.reference.name,
+            "tile_um": config.geometry.tile_um,
+            "tile_px": config.geometry.tile_px,
+            "resampler": config.resampler,
+            "stain_reference": reference.to_dict(),
+            "tiles_per_patient": tiling.per_patient,
+            "seed": tiling.seed,
+            "mpp": tiling.mpp,
+            "min_inside": self._settings.min_inside,
+            "tissue_rule": asdict(self._settings.tissue_rule),
+            "annotation_classes": tiling.annotation_classes,
+        }
+
+    def of_slides(
+        self,
+        source: SourceSlides,
+        clinical: Clinical,
+        wanted: Collection[str],
+        progress: Prepared | None,
+    ) -> FoundBags:
+        """Bags of whole slides."""
+        slides, left_out = slides_by_patient(source.slides, clinical, wanted)
+        left_out = [*source.left_out, *left_out]
+        sources = {p: [slide.identity for slide in of] for p, of in slides.items()}
+
+        def batches(patient: str) -> Iterator[NDArray[np.uint8]]:
+            return patient_tiles(slides[patient], self._settings, left_out)
+
+        return self._prepared(sources, batches, left_out, progress)
+
+    def of_images(
+        self, folder: Path, wanted: Collection[str], progress: Prepared | None
+    ) -> FoundBags:
+        """Bags of fields of view."""
+        images = {p: of for p, of in patient_images(folder).items() if p in wanted}
+        mpp = self._tiling.mpp
+        if mpp is None:
+            raise DataError(f"{folder}: the images' resolution is needed; give --mpp, in µm/px")
+        check_mpp(mpp, str(folder))
+        left_out = [LeftOut("patient", p, NO_SLIDE) for p in sorted(set(wanted) - images.keys())]
+        sources = {
+            p: [{"name": path.name, "bytes": path.stat().st_size} for path in of]
+            for p, of in images.items()
+        }
+
+        def batches(patient: str) -> Iterator[NDArray[np.uint8]]:
+            return field_batches(images[patient], mpp, self._settings)
+
+        return self._prepared(sources, batches, left_out, progress)
+
+    def _prepared(
+        self,
+        sources: Mapping[str, Sequence[Any]],
+        batches: Callable[[str], Iterator[NDArray[np.uint8]]],
+        left_out: list[LeftOut],
+        progress: Prepared | None,
+    ) -> FoundBags:
+        folder = BagFolder(self._out, self._made)
+        bags: dict[str, Bag] = {}
+        for number, patient in enumerate(sorted(sources), start=1):
+
+            def prepare(path: Path, patient: str = patient) -> StoredBag:
+                side = self._settings.geometry.tile_px
+                return write_bag(path, batches(patient), None, side, self._heat)
+
+            try:
+                bags[patient] = folder.bag(patient, sources[patient], prepare)
+            except HccMilError as error:
+                left_out.append(LeftOut("patient", patient, NOT_PREPARED, str(error)))
+            if progress:
+                progress(patient, number, len(sources))
+        if not bags:
+            first = f" ({left_out[0]})" if left_out else ""
+            raise DataError(f"{self._out}: there is no patient to make a bag of{first}")
+        return FoundBags(self._kind, bags, left_out)
+
+    @property
+    def _heat(self) -> HeatMap:
+        """The nuclei network, loaded only where a bag is made."""
+        if self._heat_map is None:
+            network = load_nuclei_network(self._nuclei)
+            self._heat_map = torch_predictor(network.to(self._device))
+        return self._heat_map

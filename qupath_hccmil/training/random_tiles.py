@@ -1,0 +1,146 @@
+"""Random stain-normalised tiles of a patient's slides, as scoring would see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qupath_hccmil.errors import AnnotationError, DataError, HccMilError
+from qupath_hccmil.method.tile_geometry import TileGeometry
+from qupath_hccmil.scoring.score_slide import plan_tiles
+from qupath_hccmil.slides.tissue import TissueRule
+from qupath_hccmil.stain.vahadane import Normalizer, StainFit
+from qupath_hccmil.tiles.read_ahead import Chunk, TileVerdict, chunks_of, read_ahead
+from qupath_hccmil.tiles.tile_reader import TileReader
+from qupath_hccmil.tiles.tile_settings import ScoreSettings
+from qupath_hccmil.training.left_out import LeftOut
+from qupath_hccmil.training.slide_collection import UNREADABLE, SourceSlide
+
+NO_TILE = "no tile with tissue in focus"
+
+
+@dataclass(frozen=True)
+class TileSettings:
+    """Which tiles are taken, and what they are normalised to.
+
+    Attributes
+    ----------
+    per_patient : int or None
+        At most so many random tiles, shared by a patient's slides in proportion to their tiles;
+        None for all.
+    seed : int
+    mpp : float or None
+        µm/px, over what QuPath and the file say.
+    min_inside : float
+        Least share of a tile inside an outline.
+    stain_target : StainFit
+    geometry : TileGeometry
+    tissue_rule : TissueRule
+    """
+
+    per_patient: int | None
+    seed: int
+    mpp: float | None
+    stain_target: StainFit
+    min_inside: float = 0.5
+    geometry: TileGeometry = field(default_factory=TileGeometry)
+    tissue_rule: TissueRule = field(default_factory=TissueRule)
+
+    def of_slide(self, tiles: int | None) -> ScoreSettings:
+        """As scoring knows them, with at most so many tiles."""
+        return ScoreSettings(
+            mpp=self.mpp, min_inside=self.min_inside, max_tiles=tiles, seed=self.seed
+        )
+
+
+def patient_tiles(
+    slides: Sequence[SourceSlide], settings: TileSettings, left_out: list[LeftOut]
+) -> Iterator[NDArray[np.uint8]]:
+    """Tiles of a patient, a batch at a time, each slide normalised by its own stain fit.
+
+    Parameters
+    ----------
+    slides : sequence of SourceSlide
+    settings : TileSettings
+    left_out : list of LeftOut
+        Gets the slides that can't be used.
+
+    Yields
+    ------
+    (n, tile_px, tile_px, 3) uint8
+
+    Raises
+    ------
+    DataError
+        No slide of the patient can be used.
+    """
+    usable, counts = [], []
+    for slide in slides:
+        try:
+            counts.append(_planned(slide, settings))
+            usable.append(slide)
+        except (HccMilError, OSError) as error:
+            left_out.append(LeftOut("slide", slide.name, _reason(error), str(error)))
+    some = False
+    for slide, quota in zip(usable, _quotas(counts, settings.per_patient), strict=True):
+        try:
+            for batch in _tiles(slide, quota, settings):
+                some = True
+                yield batch
+        except (HccMilError, OSError) as error:
+            left_out.append(LeftOut("slide", slide.name, _reason(error), str(error)))
+    if not some:
+        raise DataError("none of its slides can be used")
+
+
+def _reason(error: Exception) -> str:
+    return NO_TILE if isinstance(error, AnnotationError) else UNREADABLE
+
+
+def _planned(slide: SourceSlide, settings: TileSettings) -> int:
+    opened, outlines = slide.open()
+    with opened:
+        plan = plan_tiles(opened, outlines, slide.entry, settings.of_slide(None), settings.geometry)
+    return len(plan.bounds)
+
+
+def _quotas(counts: Sequence[int], limit: int | None) -> list[int | None]:
+    """Share a number of tiles in proportion; every slide gives one at least."""
+    if limit is None or sum(counts) <= limit:
+        return [None] * len(counts)
+    exact = np.asarray(counts) * (limit / sum(counts))
+    quotas = np.maximum(np.floor(exact), 1).astype(int)
+    # What rounding down left goes to those that lost most by it.
+    for index in np.argsort(np.floor(exact) - exact, kind="stable")[: max(limit - quotas.sum(), 0)]:
+        quotas[index] += 1
+    return [int(quota) for quota in quotas]
+
+
+def _tiles(
+    slide: SourceSlide, quota: int | None, settings: TileSettings
+) -> Iterator[NDArray[np.uint8]]:
+    opened, outlines = slide.open()
+    with opened:
+        asked = settings.of_slide(quota)
+        plan = plan_tiles(opened, outlines, slide.entry, asked, settings.geometry)
+        reader = TileReader(opened, plan.bounds, settings, plan.resolution.mpp)
+        normalizer = Normalizer(reader.fit_stain(), settings.stain_target)
+
+        def load(rows: NDArray[np.int64]) -> Chunk:
+            rgb, verdicts = reader.read(rows)
+            return Chunk(rows, verdicts, normalizer.transform(rgb[verdicts == TileVerdict.KEPT]))
+
+        left = len(plan.bounds) if plan.wanted is None else plan.wanted
+        # Closed before the slide is: its threads read ahead.
+        with closing(read_ahead(load, chunks_of(len(plan.bounds)))) as chunks:
+            for chunk in chunks:
+                batch = chunk.rgb[:left]
+                left -= len(batch)
+                if len(batch):
+                    yield batch
+                if not left:
+                    break

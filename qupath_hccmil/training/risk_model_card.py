@@ -1,0 +1,54 @@
+"""The model card of a risk model that a user trained."""
+
+from __future__ import annotations
+
+from qupath_hccmil.mil.cross_validation import CrossValidation
+from qupath_hccmil.mil.metrics import Estimate
+from qupath_hccmil.mil.risk_evaluation import RiskScores
+from qupath_hccmil.model_store.model_folder import ModelConfig
+
+_CARD = """# {name}
+
+Risk from bags of tiles, trained by `qupath-hccmil train mil` on {data}: {cohort}. It
+started from {start}. For research use only.
+
+High risk above t = {threshold:.4f} ({derived}), r = sigmoid(S/T) with T = {temperature:.4g}.
+
+| patients | AUC | accuracy | sensitivity | specificity | Brier |
+|---|---|---|---|---|---|
+{rows}
+
+The held-out patients chose the epoch, so their figures flatter. Out-of-fold figures are of
+patients that chose nothing.
+"""
+
+
+def model_card(
+    config: ModelConfig, cohort: str, held_out: RiskScores, validated: CrossValidation | None
+) -> str:
+    """Write the card, Markdown."""
+    assert config.risk is not None
+    rows = [_row("held out", held_out)]
+    if validated is not None:
+        rows.append(_row(f"out of fold, {len(validated.folds)} folds", validated.pooled))
+    derived = config.training.get("derived", {}).get("derive_threshold")
+    return _CARD.format(
+        name=config.name,
+        data=", ".join(use.name for use in config.data),
+        cohort=cohort,
+        start=config.training.get("start", "unknown"),
+        threshold=config.risk.threshold,
+        temperature=config.risk.temperature,
+        derived="by Youden's J on patients that no weight was fitted to" if derived else "as set",
+        rows="\n".join(rows),
+    )
+
+
+def _row(name: str, scores: RiskScores) -> str:
+    figures = (scores.auc, scores.accuracy, scores.sensitivity, scores.specificity, scores.brier)
+    cells = [f"{name} ({scores.good} good, {scores.poor} poor)", *map(_figure, figures)]
+    return f"| {' | '.join(cells)} |"
+
+
+def _figure(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f} ({estimate.low:.3f}–{estimate.high:.3f})"

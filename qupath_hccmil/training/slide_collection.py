@@ -1,0 +1,225 @@
+"""The slides that a user has: the images of a QuPath project, or the files of a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shapely.errors import ShapelyError
+from shapely.geometry import box, shape
+
+from qupath_hccmil.errors import (
+    AnnotationError,
+    DataError,
+    HccMilError,
+    SlideError,
+    SlideMissingError,
+)
+from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, Project, Server
+from qupath_hccmil.qupath.export.patient_of_image import patient_by_key
+from qupath_hccmil.qupath.fingerprint import annotation_fingerprint
+from qupath_hccmil.qupath.open_project import EngineChoice, open_project
+from qupath_hccmil.qupath.selection import choose_images, is_of_class, tumour_annotations
+from qupath_hccmil.qupath.slide_location import locate_slide
+from qupath_hccmil.scoring.open_image import open_source
+from qupath_hccmil.slides.open_slide import Slide
+from qupath_hccmil.training.left_out import LeftOut
+
+SUFFIXES = frozenset(
+    {".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".czi"}
+)
+NO_OUTLINE, NOT_FOUND, UNREADABLE = "no tumour outline", "not found", "unreadable"
+
+
+@dataclass(frozen=True)
+class SourceSlide:
+    """A slide with what is needed to take tiles from it.
+
+    Attributes
+    ----------
+    entry : ImageEntry
+    path : Path
+    annotations : sequence of Annotation
+        Tumour outlines; empty takes the whole slide, of which the tissue rule keeps the tissue.
+    patient : str or None
+        As the project's metadata say.
+    """
+
+    entry: ImageEntry
+    path: Path
+    annotations: Sequence[Annotation]
+    patient: str | None = None
+
+    @property
+    def name(self) -> str:
+        """As the user knows it."""
+        return self.entry.name
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What its tiles follow from, as plain data: other outlines or pixels are another slide."""
+        server = self.entry.server
+        return {
+            "name": self.name,
+            "file": self.path.name,
+            "bytes": self.path.stat().st_size,
+            "outlines": annotation_fingerprint(self.annotations),
+            "calibration": [server.pixel_width, server.pixel_height],
+            "views": [str(view) for view in server.views],
+        }
+
+    def open(self) -> tuple[Slide, Sequence[Annotation]]:
+        """Open it; returns its outlines too, the whole slide where there are none."""
+        slide = open_source(self.entry, self.path)
+        if self.annotations:
+            return slide, self.annotations
+        everything = box(0, 0, slide.width, slide.height)
+        return slide, [Annotation("slide", None, self.name, everything, "rectangle")]
+
+
+@dataclass(frozen=True)
+class SourceSlides:
+    """All slides of a source, and those that can't be used."""
+
+    slides: list[SourceSlide]
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+def project_slides(
+    path: Path,
+    classes: Sequence[str],
+    *,
+    engine: EngineChoice = "auto",
+    images: Sequence[str] = (),
+    slides_dir: Path | None = None,
+    patient_key: str | None = None,
+) -> SourceSlides:
+    """Slides of a QuPath project that have a tumour outline.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder or its ``.qpproj``. Nothing in it is changed.
+    classes : sequence of str
+        Of tumour outlines.
+    engine : {"auto", "paquo", "native"}
+    images : sequence of str
+        Names or glob patterns; empty takes all.
+    slides_dir : Path, optional
+        Folder in which slides that have moved are looked for by file name.
+    patient_key : str, optional
+        Metadata key that names the patient; else a usual one.
+
+    Raises
+    ------
+    ProjectError, EngineError
+    """
+    patient_of = patient_by_key(patient_key)
+    found, left_out = [], []
+    with open_project(path, engine) as project:
+        for entry in choose_images(project, images):
+            try:
+                found.append(_project_slide(project, entry, classes, slides_dir, patient_of(entry)))
+            except (HccMilError, OSError) as error:
+                left_out.append(LeftOut("slide", entry.name, _reason(error), str(error)))
+    return SourceSlides(found, left_out)
+
+
+def folder_slides(folder: Path, classes: Sequence[str]) -> SourceSlides:
+    """Slides of a folder: with the outlines of a GeoJSON beside a slide, else all their tissue.
+
+    Parameters
+    ----------
+    folder : Path
+    classes : sequence of str
+        Of tumour outlines in a GeoJSON, which is named like the slide, with or without its suffix
+        (``a.geojson`` or ``a.svs.geojson``). In one without any class every polygon counts.
+
+    Raises
+    ------
+    DataError
+        There are no slides.
+    """
+    found, left_out = [], []
+    for path in slide_files(folder):
+        entry = ImageEntry(path.name, path.name, Server("uri", "", path.resolve().as_uri()))
+        try:
+            found.append(SourceSlide(entry, path, _outlines_beside(path, classes)))
+        except AnnotationError as error:
+            left_out.append(LeftOut("slide", path.name, NO_OUTLINE, str(error)))
+    if not found and not left_out:
+        raise DataError(f"{folder}: no slides in it ({', '.join(sorted(SUFFIXES))})")
+    return SourceSlides(found, left_out)
+
+
+def slide_files(folder: Path) -> list[Path]:
+    """Files of a folder that are slides by their suffix."""
+    return sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in SUFFIXES)
+
+
+def read_outlines(path: Path, classes: Sequence[str]) -> list[Annotation]:
+    """Tumour outlines of a GeoJSON as QuPath writes it: level-0 px, y down.
+
+    Raises
+    ------
+    AnnotationError
+        It can't be read, or holds no polygon of the wanted classes.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        features = content["features"] if isinstance(content, dict) else content
+        annotations = [
+            _annotation(number, feature)
+            for number, feature in enumerate(features)
+            if feature["geometry"]["type"] in ("Polygon", "MultiPolygon")
+        ]
+    except (OSError, ValueError, KeyError, TypeError, ShapelyError) as error:
+        raise AnnotationError(f"{path}: not GeoJSON as QuPath exports it ({error})") from error
+    classed = any(annotation.class_name for annotation in annotations)
+    chosen = [a for a in annotations if not classed or is_of_class(a.class_name, classes)]
+    if not chosen:
+        raise AnnotationError(f"{path}: no polygon of class {', '.join(classes)}")
+    return chosen
+
+
+def _outlines_beside(path: Path, classes: Sequence[str]) -> list[Annotation]:
+    for beside in (path.with_suffix(".geojson"), path.with_name(path.name + ".geojson")):
+        if beside.is_file():
+            return read_outlines(beside, classes)
+    return []
+
+
+def _annotation(number: int, feature: Mapping[str, Any]) -> Annotation:
+    properties = feature.get("properties") or {}
+    given = properties.get("classification") or {}
+    name = given.get("name") or ": ".join(given.get("names") or ()) or None
+    geometry = shape(feature["geometry"])
+    key = str(feature.get("id") or number)
+    return Annotation(key, name, properties.get("name"), geometry, "geometry")
+
+
+def _project_slide(
+    project: Project,
+    entry: ImageEntry,
+    classes: Sequence[str],
+    slides_dir: Path | None,
+    patient: str | None,
+) -> SourceSlide:
+    state: ImageState = project.read(entry)
+    annotations = tumour_annotations(state, classes)
+    path = locate_slide(entry, project.path, project.previous_uri, slides_dir)
+    return SourceSlide(entry, path, annotations, patient)
+
+
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (AnnotationError, NO_OUTLINE),
+    (SlideMissingError, NOT_FOUND),
+    (SlideError, UNREADABLE),
+)
+
+
+def _reason(error: Exception) -> str:
+    return next((reason for kind, reason in _REASONS if isinstance(error, kind)), UNREADABLE)

@@ -1,0 +1,328 @@
+"""The command ``train mil`` as a function."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from qupath_hccmil.atomic_files import make_folder
+from qupath_hccmil.errors import DataError, ModelError
+from qupath_hccmil.learning.device import DeviceName, training_device
+from qupath_hccmil.learning.splits import split_patients, stratified_folds
+from qupath_hccmil.method.outcome_label import Cohort
+from qupath_hccmil.mil.bags import Bag
+from qupath_hccmil.mil.cross_validation import (
+    PREDICTIONS,
+    CrossValidation,
+    cross_validate,
+    with_temperature,
+    write_predictions,
+)
+from qupath_hccmil.mil.risk_evaluation import (
+    BagScore,
+    RiskScores,
+    judge,
+    score_bag,
+    torch_tile_predictor,
+)
+from qupath_hccmil.mil.risk_training import MilSettings, Progress, train
+from qupath_hccmil.mil.threshold_and_temperature import Decision, DecisionRule, decide
+from qupath_hccmil.mil.tile_network import TileNetwork, imagenet_network, load_tile_network
+from qupath_hccmil.model_store.model_folder import (
+    DataUse,
+    ModelConfig,
+    ModelFolder,
+    RiskConfig,
+    check_new_model,
+    default_model_dir,
+    load_model_folder,
+    save_model_folder,
+    weights_identity,
+)
+from qupath_hccmil.stain.reference import default_reference
+from qupath_hccmil.training.clinical_table import ClinicalColumns, read_clinical
+from qupath_hccmil.training.left_out import LeftOut, counted, write_left_out
+from qupath_hccmil.training.prepare_bags import Prepared, Tiling, find_bags
+from qupath_hccmil.training.risk_model_card import model_card
+
+MODEL, BAGS, LEFT_OUT = "model", "bags", "left_out.csv"
+LABEL = "1 = good outcome; the risk rises with recurrence"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Who is trained on, and who and what isn't and why.
+
+    Attributes
+    ----------
+    kind : str
+        What the tiles come from.
+    said : list of str
+        What was recognised in the table.
+    cohort : Cohort
+        Of the whole table.
+    used : dict of str to int
+        Patient to label of those that are trained on.
+    left_out : list of LeftOut
+    """
+
+    kind: str
+    said: list[str]
+    cohort: Cohort
+    used: dict[str, int]
+    left_out: list[LeftOut]
+
+    def lines(self) -> list[str]:
+        """Tell it to the user, every reason counted."""
+        good = sum(self.used.values())
+        return [
+            *self.said,
+            f"Table: {self.cohort.summary()}",
+            *(f"Left out: {line}" for line in counted(self.left_out)),
+            f"Trained on, from {self.kind}: {good} good, {len(self.used) - good} poor",
+        ]
+
+
+@dataclass(frozen=True)
+class MilModel:
+    """A trained risk model.
+
+    Attributes
+    ----------
+    folder : ModelFolder
+    choices : Choices
+    held_out : RiskScores
+        On the patients that chose the epoch, the threshold and the temperature.
+    cross_validation : CrossValidation or None
+    """
+
+    folder: ModelFolder
+    choices: Choices
+    held_out: RiskScores
+    cross_validation: CrossValidation | None
+
+
+def train_mil(
+    source: Path,
+    clinical: Path,
+    out: Path,
+    *,
+    columns: ClinicalColumns | None = None,
+    tiling: Tiling | None = None,
+    start: Path | None = None,
+    nuclei: Path | None = None,
+    share: float = 0.2,
+    folds: int = 0,
+    rule: DecisionRule | None = None,
+    settings: MilSettings | None = None,
+    device: DeviceName = "auto",
+    name: str = "hcc-risk",
+    prepared: Prepared | None = None,
+    chosen: Callable[[Choices], None] | None = None,
+    progress: Progress | None = None,
+) -> MilModel:
+    """Train a risk model from what a user has and the outcomes of patients.
+
+    Parameters
+    ----------
+    source : Path
+        See :func:`find_bags`.
+    clinical : Path
+        Table of labels or follow-up; see :func:`read_clinical`.
+    out : Path
+        Gets the prepared bags, the checkpoint, ``log.csv``, ``curve.png``, ``left_out.csv`` and
+        the model folder ``model``; with folds also a folder for each, and ``predictions.csv``. A
+        nuclei model that doesn't ship is copied there, where scoring looks for it.
+    columns : ClinicalColumns, optional
+    tiling : Tiling, optional
+    start : Path, optional
+        Where the tile network starts from: a safetensors file with torchvision's MobileNetV2, or
+        a mil model folder. Default: the model that ships.
+    nuclei : Path, optional
+        Nuclei model folder; default: the one that ships.
+    share : float
+        Of patients that choose the epoch.
+    folds : int
+        Cross-validate in so many folds before the model itself is trained; 0 for none.
+    rule : DecisionRule, optional
+        Whether threshold and temperature are derived: with folds from all out-of-fold
+        predictions, else from the patients that choose the epoch.
+    settings : MilSettings, optional
+    device : {"auto", "cpu", "cuda", "mps"}
+    name : str
+    prepared : callable, optional
+        Told of each patient whose tiles are prepared.
+    chosen : callable, optional
+        Told who is trained on, before that begins.
+    progress : callable, optional
+
+    Returns
+    -------
+    MilModel
+
+    Raises
+    ------
+    DataError, ModelError
+    """
+    settings, rule = settings or MilSettings(), rule or DecisionRule()
+    make_folder(out)
+    where = training_device(device)
+    table = read_clinical(clinical, columns)
+    _check_outcomes(table.cohort, folds, clinical)
+    nuclei_folder = load_model_folder(nuclei or default_model_dir("nuclei"), "nuclei")
+    start = start or default_model_dir("mil")
+    network = _starting_network(start, settings.seed)
+    config = _config(name, source, settings, nuclei_folder)
+    check_new_model(out / MODEL, config)
+    origin = weights_identity(start)
+    cohort = table.cohort
+    found = find_bags(
+        source, out / BAGS, table, cohort.labels.keys(), tiling or Tiling(), nuclei_folder, config,
+        device=where, progress=prepared,
+    )  # fmt: skip
+    used = {patient: label for patient, label in cohort.labels.items() if patient in found.bags}
+    if not used:
+        raise DataError(f"{clinical}: none of its patients is in {source}")
+    choices = Choices(found.kind, table.said, cohort, used, found.left_out)
+    excluded = [LeftOut("patient", p, reason) for p, reason in cohort.excluded.items()]
+    write_left_out(out / LEFT_OUT, [*excluded, *found.left_out])
+    _keep_nuclei_model(out, nuclei_folder)
+    if chosen:
+        chosen(choices)
+    validated = None
+    if folds:
+        validated = cross_validate(
+            lambda: _starting_network(start, settings.seed),
+            found.bags, used, out, settings, folds,
+            share=share, rule=rule, progress=progress, device=where, origin=origin,
+        )  # fmt: skip
+        write_predictions(out / PREDICTIONS, validated.patients, used, cohort.follow_up)
+    training, choosing = split_patients(used, share, settings.seed)
+    result = train(
+        network,
+        [found.bags[patient] for patient in training],
+        [found.bags[patient] for patient in choosing],
+        used,
+        out,
+        settings,
+        progress,
+        where,
+        origin,
+    )
+    plain = _scores(found.bags, choosing, result.network, settings)
+    decision = _decision(plain, validated, used, rule, settings)
+    scores = judge([with_temperature(s, decision) for s in plain], used, decision.threshold)
+    config = _trained(config, settings, result.epoch, decision, rule)
+    config = replace(
+        config,
+        metrics=_metrics(scores, validated),
+        training={**config.training, "start": start.resolve().name},
+    )
+    good = sum(used.values())
+    card = model_card(config, f"{good} good, {len(used) - good} poor", scores, validated)
+    folder = save_model_folder(out / MODEL, config, _weights(result.network), card)
+    return MilModel(folder, choices, scores, validated)
+
+
+def _check_outcomes(cohort: Cohort, folds: int, clinical: Path) -> None:
+    """Refuse a table that can't be split, before hours of tiles are prepared for it."""
+    good = sum(cohort.labels.values())
+    if min(good, len(cohort.labels) - good) < 2:
+        raise DataError(
+            f"{clinical}: {cohort.summary()}; training needs 2 patients of each outcome at least, "
+            "one to train on and one to choose the epoch by"
+        )
+    if folds:
+        stratified_folds(cohort.labels, folds, seed=0)
+
+
+def _config(name: str, source: Path, settings: MilSettings, nuclei: ModelFolder) -> ModelConfig:
+    # The source may be given as "." or "..".
+    data = source.resolve().name or str(source)
+    return ModelConfig(
+        kind="mil",
+        name=name,
+        version="1",
+        architecture={"name": "mobilenet_v2"},
+        stain_reference=default_reference().to_dict(),
+        data=(DataUse(data, "the user's own", data, "slides and outcomes"),),
+        risk=RiskConfig(settings.p, settings.threshold, LABEL, False, nuclei.reference),
+    )
+
+
+def _keep_nuclei_model(out: Path, nuclei: ModelFolder) -> None:
+    """Put a nuclei model beside the risk model, unless it is one that ships."""
+    name = nuclei.config.name
+    try:
+        if load_model_folder(default_model_dir(name), "nuclei").reference == nuclei.reference:
+            return
+    except ModelError:
+        pass
+    kept = out / name
+    if not kept.exists():
+        shutil.copytree(nuclei.path, kept)
+    elif load_model_folder(kept, "nuclei").reference != nuclei.reference:
+        raise ModelError(f"{kept}: is another nuclei model of that name; use another --out")
+
+
+def _starting_network(start: Path, seed: int) -> TileNetwork:
+    if start.is_dir():
+        return load_tile_network(load_model_folder(start, "mil"))
+    return imagenet_network(start, seed)
+
+
+def _scores(
+    bags: Mapping[str, Bag], patients: list[str], network: TileNetwork, settings: MilSettings
+) -> list[BagScore]:
+    predict = torch_tile_predictor(network)
+    return [
+        score_bag(bags[patient], predict, settings.p, settings.validation_tiles, settings.seed)
+        for patient in patients
+    ]
+
+
+def _decision(
+    choosing: list[BagScore],
+    validated: CrossValidation | None,
+    labels: Mapping[str, int],
+    rule: DecisionRule,
+    settings: MilSettings,
+) -> Decision:
+    scores = choosing if validated is None else [p.score for p in validated.patients]
+    return decide(
+        np.array([score.logit for score in scores]),
+        np.array([bool(labels[score.patient]) for score in scores]),
+        rule,
+        settings.threshold,
+    )
+
+
+def _metrics(scores: RiskScores, validated: CrossValidation | None) -> dict[str, Any]:
+    held_out = scores.as_dict()
+    held_out.pop("bags")
+    metrics: dict[str, Any] = {"held_out": held_out}
+    if validated is not None:
+        metrics["cross_validation"] = validated.figures()
+    return metrics
+
+
+def _trained(
+    config: ModelConfig, settings: MilSettings, epoch: int, decision: Decision, rule: DecisionRule
+) -> ModelConfig:
+    assert config.risk is not None
+    risk = replace(config.risk, threshold=decision.threshold, temperature=decision.temperature)
+    return replace(
+        config,
+        risk=risk,
+        training={**asdict(settings), "best_epoch": epoch, "derived": asdict(rule)},
+    )
+
+
+def _weights(network: TileNetwork) -> dict[str, torch.Tensor]:
+    return {name: tensor.cpu() for name, tensor in network.state_dict().items()}

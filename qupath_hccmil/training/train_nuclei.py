@@ -1,0 +1,313 @@
+"""The commands ``train nuclei`` and ``evaluate nuclei`` as functions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from qupath_hccmil.atomic_files import make_folder
+from qupath_hccmil.errors import DataError, SlideError
+from qupath_hccmil.learning.device import DeviceName, training_device
+from qupath_hccmil.method.tile_geometry import TileGeometry
+from qupath_hccmil.model_store.model_folder import (
+    Colour,
+    DataUse,
+    ModelConfig,
+    ModelFolder,
+    check_new_model,
+    default_model_dir,
+    load_model_folder,
+    save_model_folder,
+    weights_identity,
+)
+from qupath_hccmil.nuclei.architectures import build_network, complete, load_nuclei_network
+from qupath_hccmil.nuclei.dice_evaluation import NucleiScores, evaluate, torch_predictor
+from qupath_hccmil.nuclei.mobilenet_unet import MobileNetUNet, start_from_imagenet
+from qupath_hccmil.nuclei.nuclei_training import NucleiSettings, Progress, train
+from qupath_hccmil.nuclei.training_crops import (
+    NUCLEUS_UM,
+    Sample,
+    Source,
+    draw_batch,
+    iterate_source,
+    load_source,
+    read_groups,
+    split_groups,
+    white_background,
+)
+from qupath_hccmil.slides.resolution import check_mpp
+from qupath_hccmil.stain.reference import default_reference
+from qupath_hccmil.stain.vahadane import Normalizer, StainFit, fit
+
+MODEL = "model"
+# Crops whose statistics a network that starts from ImageNet takes.
+_STATISTICS = 32
+_CARD = """# {name}
+
+Nuclei heat map, trained by `qupath-hccmil train nuclei` on {images}. For research use only.
+
+Pooled Dice on {count} held-out images: {dice:.3f} (the epoch was chosen on them).
+"""
+
+
+@dataclass(frozen=True)
+class NucleiModel:
+    """A trained nuclei model.
+
+    Attributes
+    ----------
+    folder : ModelFolder
+    held_out : NucleiScores
+        On the images that chose the epoch.
+    notes : list of str
+        Files that couldn't be used, and what else a user should know.
+    """
+
+    folder: ModelFolder
+    held_out: NucleiScores
+    notes: list[str]
+
+
+def train_nuclei(
+    images: Path,
+    masks: Path,
+    out: Path,
+    *,
+    mpp: float | None = None,
+    groups: Path | None = None,
+    held_out: Sequence[str] = (),
+    share: float = 0.2,
+    architecture: Mapping[str, Any] | None = None,
+    start: Path | None = None,
+    settings: NucleiSettings | None = None,
+    name: str = "nuclei",
+    progress: Progress | None = None,
+    device: DeviceName = "auto",
+) -> NucleiModel:
+    """Train a nuclei network from a folder of images and one of masks.
+
+    Parameters
+    ----------
+    images, masks : Path
+        Paired by file name; masks binary or of instances.
+    out : Path
+        Gets the checkpoint, ``log.csv``, ``curve.png`` and the model folder ``model``.
+    mpp : float, optional
+        µm/px; without it each image is scaled by the size of its nuclei.
+    groups : Path, optional
+        CSV with columns ``image, group``: images of a group (slide, organ, patient) are kept
+        together.
+    held_out : sequence of str
+        Groups that choose the epoch; default a random `share` of them.
+    share : float
+    architecture : mapping, optional
+        Of the network, see `nuclei.model.build_network`; it starts from random weights, or
+        from `start`. Default: that of the model to start from.
+    start : Path, optional
+        Nuclei model folder, or a safetensors file with torchvision's MobileNetV2 for a
+        ``mobilenet_unet``. Default without `architecture`: the model that ships.
+    settings : NucleiSettings, optional
+    name : str
+        Of the model.
+    progress : callable, optional
+    device : {"auto", "cpu", "cuda", "mps"}
+
+    Returns
+    -------
+    NucleiModel
+
+    Raises
+    ------
+    ResolutionError
+        `mpp` is none that a scanner has.
+    DataError
+        See `load_source`, `split_groups` and `train`.
+    """
+    settings = settings or NucleiSettings()
+    make_folder(out)
+    table, notes = _groups_and_notes(images, mpp, groups)
+    samples, unused = load_source(Source(images, masks, mpp, table))
+    notes += [*unused, *_without_group(groups, table, [sample.name for sample in samples])]
+    if groups is None:
+        notes.append(
+            "no groups given: images of one slide may be on both sides, and the Dice flatters"
+        )
+    training, validation = split_groups(samples, held_out or share, settings.seed)
+    if start is None and architecture is None:
+        start = default_model_dir("nuclei")
+    network, architecture = starting_network(architecture, start, training, settings.seed)
+    where = training_device(device)
+    # The folder may be given as "." or "..".
+    data = images.resolve().name or str(images)
+    config = ModelConfig(
+        kind="nuclei",
+        name=name,
+        version="1",
+        architecture=dict(architecture),
+        stain_reference=default_reference().to_dict(),
+        data=(DataUse(data, "the user's own", data, "images and masks"),),
+        training={
+            **asdict(settings),
+            "start": start.resolve().name if start else "random weights",
+            "images": len(training),
+        },
+    )
+    check_new_model(out / MODEL, config)
+    origin = f"{json.dumps(config.architecture)} {weights_identity(start) if start else ''}"
+    result = train(network, training, validation, out, settings, progress, where, origin)
+    scores = evaluate(validation, torch_predictor(result.model))
+    config = replace(
+        config,
+        training={**config.training, "best_epoch": result.epoch},
+        metrics={
+            "held_out_dice_pooled": scores.dice_pooled,
+            "held_out_dice_mean": scores.dice_mean,
+        },
+    )
+    card = _CARD.format(name=name, images=data, count=len(validation), dice=scores.dice_pooled)
+    folder = save_model_folder(out / MODEL, config, result.model.state_dict(), card)
+    return NucleiModel(folder, scores, notes)
+
+
+def evaluate_nuclei(
+    images: Path,
+    masks: Path,
+    *,
+    mpp: float | None = None,
+    model: Path | None = None,
+    colour: Colour = "luminosity-standardised",
+    groups: Path | None = None,
+) -> tuple[NucleiScores, list[str]]:
+    """Compare a nuclei model with masks.
+
+    Parameters
+    ----------
+    images, masks : Path
+    mpp : float, optional
+        µm/px; without it each image is scaled by the size of its nuclei.
+    model : Path, optional
+        Default: the model that ships.
+    colour : {"luminosity-standardised", "stain-normalised"}
+        What the network sees. Scoring shows it RGB normalised by the stains of a whole slide; a
+        field of view is no slide, and one that is all nuclei or all fibres misleads the fit. Where
+        an image's stains can't be fitted, its luminosity is standardised instead.
+    groups : Path, optional
+        CSV with columns ``image, group``, for figures by group.
+
+    Returns
+    -------
+    scores : NucleiScores
+    notes : list of str
+        Files that couldn't be used, and images whose stains couldn't be fitted.
+
+    Raises
+    ------
+    DataError, ModelError, ResolutionError
+    """
+    folder = load_model_folder(model or default_model_dir("nuclei"), "nuclei")
+    table, notes = _groups_and_notes(images, mpp, groups)
+    fallbacks: list[str] = []
+    reference = _reference(folder)
+
+    def prepare(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if colour == "luminosity-standardised":
+            return white_background(rgb)
+        try:
+            return Normalizer(fit(rgb), reference).transform(rgb[None])[0]
+        except SlideError as error:
+            fallbacks.append(str(error))
+            return white_background(rgb)
+
+    samples = iterate_source(Source(images, masks, mpp, table), notes, prepare)
+    predict = torch_predictor(load_nuclei_network(folder))
+    scores = evaluate(samples, predict, folder.config.geometry)
+    notes += _without_group(groups, table, [image.name for image in scores.images])
+    if fallbacks:
+        notes.append(f"{len(fallbacks)} image(s) only luminosity-standardised: {fallbacks[0]}")
+    return scores, notes
+
+
+def starting_network(
+    architecture: Mapping[str, Any] | None,
+    start: Path | None,
+    training: Sequence[Sample],
+    seed: int,
+) -> tuple[nn.Module, Mapping[str, Any]]:
+    """Make the network that a training starts from.
+
+    Parameters
+    ----------
+    architecture : mapping, optional
+        Default: that of `start`, where it is a folder, else ``mobilenet_unet``.
+    start : Path, optional
+        As of :func:`train_nuclei`.
+    training : sequence of Sample
+        Their statistics go into a network that starts from ImageNet.
+    seed : int
+        Of random weights.
+
+    Returns
+    -------
+    network : nn.Module
+    architecture : mapping
+
+    Raises
+    ------
+    DataError
+        The two don't fit together.
+    ModelError
+        `start` can't be used.
+    """
+    if start is not None and start.is_dir():
+        folder = load_model_folder(start, "nuclei")
+        network, own = load_nuclei_network(folder), complete(folder.config.architecture)
+        if architecture is not None and complete(architecture) != own:
+            raise DataError(f"{start}: its network is {own}, not {architecture}; leave one out")
+        return network, own
+    architecture = architecture or {"name": "mobilenet_unet"}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_network(architecture)
+    if start is not None:
+        if not isinstance(network, MobileNetUNet):
+            raise DataError(f"{start}: ImageNet weights are for a mobilenet_unet; leave one out")
+        rng, geometry = np.random.default_rng(seed), TileGeometry()
+        rgb, _ = draw_batch(training, _STATISTICS, geometry.tile_px, geometry.mpp, rng)
+        start_from_imagenet(network, start, torch.from_numpy(rgb).permute(0, 3, 1, 2) / 255)
+    return network, complete(architecture)
+
+
+def _groups_and_notes(
+    images: Path, mpp: float | None, groups: Path | None
+) -> tuple[dict[str, str], list[str]]:
+    """Check what is said of images; returns their groups, and what a user should know."""
+    notes = []
+    if mpp is None:
+        notes.append(
+            "no --mpp given: each image is scaled by the size of the nuclei in its mask, to a "
+            f"median of {NUCLEUS_UM:g} µm"
+        )
+    else:
+        check_mpp(mpp, str(images))
+    return read_groups(groups, "image", "group") if groups else {}, notes
+
+
+def _without_group(groups: Path | None, table: Mapping[str, str], names: list[str]) -> list[str]:
+    alone = [name for name in names if name not in table]
+    if groups is None or not alone:
+        return []
+    some = ", ".join(alone[:5]) + (", …" if len(alone) > 5 else "")
+    return [f"{groups}: no group for {len(alone)} images, each is its own: {some}"]
+
+
+def _reference(folder: ModelFolder) -> StainFit:
+    stored = folder.config.stain_reference
+    return default_reference() if stored is None else StainFit.from_dict(stored)

@@ -1,0 +1,362 @@
+"""Speed and memory, as ratios measured in one run: a table, and JSON with --json FILE.
+
+    python scripts/proofs/benchmark.py [--only NAME] [--tiles N] [--json FILE]
+
+The slide is a drawn one whose tissue is repeated to the size that the number of tiles needs, at
+0.25 µm/px. Parts whose ratio counts are measured in turns, so that a noisy machine slows both.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+TILE_PX = 512
+MPP = 0.25
+
+
+@dataclass
+class Row:
+    """One line of the table; `met` is None where there is no goal."""
+
+    name: str
+    value: str
+    goal: str = ""
+    met: bool | None = None
+
+
+def big_slide(path: Path, columns: int, rows: int) -> None:
+    """A slide of `columns` × `rows` tiles of tissue, painted from one drawn piece."""
+    from qupath_hccmil.demo.drawn import draw_slide
+    from qupath_hccmil.demo.pyramid import write_pyramid
+    from qupath_hccmil.slides.open_slide import open_slide
+
+    piece = path.with_name("piece.tif")
+    drawn = draw_slide(piece, width=8192, height=6144, seed=1)
+    left, top, right, bottom = (int(v) for v in drawn.tumours[0].bounds)
+    side = min(right - left, bottom - top) // 2 // TILE_PX * TILE_PX
+    x = (left + right - side) // 2
+    y = (top + bottom - side) // 2
+    with open_slide(piece) as slide:
+        tissue = slide.read_tile(x, y, side, side, side)
+
+    def paint(x: int, y: int, width: int, height: int) -> np.ndarray:
+        return np.take(
+            np.take(tissue, np.arange(y, y + height) % side, axis=0),
+            np.arange(x, x + width) % side,
+            axis=1,
+        )
+
+    write_pyramid(path, columns * TILE_PX, rows * TILE_PX, MPP, paint)
+
+
+def slide_of(n_tiles: int, folder: Path) -> Path:
+    """The big slide for so many tiles, made once."""
+    columns = int(np.ceil(np.sqrt(n_tiles)))
+    path = folder / f"tissue-{n_tiles}.tif"
+    if not path.exists():
+        big_slide(path, columns, -(-n_tiles // columns))
+    return path
+
+
+def score_tiles(slide_path: Path, n_tiles: int, scorer: object) -> float:
+    """Seconds from an open slide to its results in memory."""
+    from shapely.geometry import box
+
+    from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, Server
+    from qupath_hccmil.scoring.score_slide import plan_tiles, score_slide
+    from qupath_hccmil.slides.open_slide import open_slide
+    from qupath_hccmil.tiles.tile_settings import ScoreSettings
+
+    entry = ImageEntry("1", slide_path.name, Server("uri", "", slide_path.as_uri()))
+    with open_slide(slide_path) as slide:
+        outline = Annotation("a", "Tumor", None, box(0, 0, slide.width, slide.height), "rectangle")
+        start = time.perf_counter()
+        plan = plan_tiles(slide, [outline], entry, ScoreSettings(), scorer.geometry)
+        score = score_slide(slide, plan, scorer)
+        seconds = time.perf_counter() - start
+    assert len(score.tiles) > 0.9 * n_tiles, f"only {len(score.tiles)} of {n_tiles} tiles kept"
+    return seconds * n_tiles / len(plan.bounds)
+
+
+def networks_alone(scorer: object, n_tiles: int) -> float:
+    """Seconds that the two networks take for so many tiles that are already in memory."""
+    batch = scorer.runtime.batch
+    tiles = np.random.default_rng(0).integers(0, 256, (batch, 224, 224, 3), dtype=np.uint8)
+    start = time.perf_counter()
+    for _ in range(n_tiles // batch):
+        scorer.runtime.submit(tiles, lambda outputs: None)
+    scorer.runtime.wait()
+    return time.perf_counter() - start
+
+
+def named_stack(slide_path: Path, n_tiles: int) -> float:
+    """Seconds for the stack that the project was asked for, used plainly, one tile at a time."""
+    import openslide
+    import staintools
+    import torch
+
+    from qupath_hccmil.mil.tile_network import load_tile_network
+    from qupath_hccmil.model_store.model_folder import default_model_dir, load_model_folder
+    from qupath_hccmil.nuclei.architectures import load_nuclei_network
+
+    unet = load_nuclei_network(load_model_folder(default_model_dir("nuclei"), "nuclei"))
+    network = load_tile_network(load_model_folder(default_model_dir("mil"), "mil"))
+    slide = openslide.OpenSlide(slide_path)
+
+    def tile(i: int) -> np.ndarray:
+        read = slide.read_region((i * TILE_PX, 0), 0, (TILE_PX, TILE_PX)).convert("RGB")
+        return staintools.LuminosityStandardizer.standardize(np.asarray(read.resize((224, 224))))
+
+    normalizer = staintools.StainNormalizer(method="vahadane")
+    normalizer.fit(tile(0))
+    start = time.perf_counter()
+    with torch.inference_mode():
+        for i in range(n_tiles):
+            rgb = torch.from_numpy(normalizer.transform(tile(i)))[None].permute(0, 3, 1, 2) / 255
+            network(torch.cat([rgb, torch.sigmoid(unet(rgb))], dim=1))
+    return time.perf_counter() - start
+
+
+def throughput(folder: Path, n_tiles: int) -> Iterator[Row]:
+    """End to end against the networks alone, and against the named stack."""
+    from qupath_hccmil.scoring.scorer import ScorerSource
+
+    scorer = ScorerSource().scorer()
+    slide = slide_of(n_tiles, folder)
+    networks_alone(scorer, 64)
+    turns = [
+        (networks_alone(scorer, n_tiles), score_tiles(slide, n_tiles, scorer)) for _ in range(5)
+    ]
+    alone, whole = (n_tiles / statistics.median(column) for column in zip(*turns, strict=True))
+    ratio = statistics.median(a / w for a, w in turns)
+    plain = 12 / named_stack(slide, 12)
+    yield Row("networks alone", f"{alone:.1f} tiles/s ({scorer.runtime.name})")
+    yield Row("end to end", f"{whole:.1f} tiles/s")
+    yield Row("end to end / networks alone", f"{ratio:.2f}", "≥ 0.85", ratio >= 0.85)
+    yield Row("named stack used plainly", f"{plain:.2f} tiles/s")
+    yield Row("end to end / named stack", f"{whole / plain:.0f}", "≥ 25", whole / plain >= 25)
+
+
+def peak_memory(folder: Path, n_tiles: int) -> Iterator[Row]:
+    """Peak resident memory of scoring, each size in a process of its own."""
+    peaks = []
+    for size in (n_tiles // 10, n_tiles):
+        slide = slide_of(size, folder)
+        peaks.append(_in_process("score", str(slide), str(size)))
+        yield Row(f"peak memory, {size} tiles", f"{peaks[-1] / 2**30:.2f} GB")
+    small, large = peaks
+    limit = 1.5 * 2**30
+    yield Row("peak memory, the larger", f"{large / 2**30:.2f} GB", "≤ 1.5 GB", large <= limit)
+    growth = large / small - 1
+    yield Row("its growth over the smaller", f"{100 * growth:.1f} %", "≤ 10 %", growth <= 0.1)
+
+
+def _in_process(*arguments: str) -> int:
+    done = subprocess.run(
+        [sys.executable, __file__, "--in-process", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(done.stdout.split()[-1])
+
+
+def _score_and_tell_peak(slide: str, n_tiles: str) -> None:
+    from qupath_hccmil.scoring.scorer import ScorerSource
+
+    score_tiles(Path(slide), int(n_tiles), ScorerSource().scorer())
+    print(_peak_resident())
+
+
+def _peak_resident() -> int:
+    """Bytes. Linux counts the parent's peak into a child's ru_maxrss, but not into VmHWM."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = (row for row in status.read_text().splitlines() if row.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def write_back(folder: Path, n_tiles: int = 100_000) -> Iterator[Row]:
+    """Writing tiles into one image, and reading them back, with each engine there is."""
+    from qupath_hccmil.qupath.open_project import find_qupath
+
+    limits = {"native": 10.0, "paquo": 5.0}
+    if find_qupath() is None:
+        del limits["paquo"]
+        yield Row("paquo engine", "no QuPath found, not measured")
+    for engine, limit in limits.items():
+        write, read = _write_and_read(folder / engine, engine, n_tiles)
+        yield Row(
+            f"{engine}: write {n_tiles} tiles", f"{write:.1f} s", f"≤ {limit:g} s", write <= limit
+        )
+        yield Row(f"{engine}: read them back", f"{read:.1f} s", f"≤ {limit:g} s", read <= limit)
+
+
+def _write_and_read(folder: Path, engine: str, n_tiles: int) -> tuple[float, float]:
+    from shapely.geometry import box
+
+    from qupath_hccmil.qupath import names
+    from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
+    from qupath_hccmil.qupath.data_types import ImageResults, TileObjects
+    from qupath_hccmil.qupath.open_project import open_project
+
+    side = int(np.ceil(np.sqrt(n_tiles)))
+    size = side * TILE_PX
+    outline = NewAnnotation(box(0, 0, size, size), "Tumor")
+    image = NewImage(folder / "slide.svs", "slide.svs", size, size, MPP, annotations=[outline])
+    path = create_project(folder, [image])
+    x, y = (grid.ravel()[:n_tiles] * TILE_PX for grid in np.meshgrid(*[np.arange(side)] * 2))
+    ones = np.full(n_tiles, float(TILE_PX))
+    bounds = np.stack([x, y, ones, ones], axis=1).astype(np.float64)
+    values = np.random.default_rng(0).random((4, n_tiles))
+    measured = (
+        names.TILE_RISK,
+        names.TILE_LOGIT,
+        names.TILE_CONTRIBUTION,
+        names.TILE_NUCLEI_FRACTION,
+    )
+    classes = np.where(values[0] > 0.5, names.CLASS_HIGH, names.CLASS_LOW).tolist()
+    tiles = TileObjects(bounds, classes, dict(zip(measured, values, strict=True)))
+    with open_project(path, engine) as project:
+        state = project.read(project.images[0])
+        key = state.annotations[0].id
+        results = ImageResults({key: {names.ANNOTATION_RISK: 0.5}}, {key: tiles})
+        start = time.perf_counter()
+        project.write(project.images[0], results, state.stamp)
+        wrote = time.perf_counter() - start
+        start = time.perf_counter()
+        found = project.read(project.images[0])
+        read = time.perf_counter() - start
+    assert len(found.results.tiles[key]) == n_tiles
+    return wrote, read
+
+
+def start_up() -> Iterator[Row]:
+    """Time that --help takes."""
+    command = [sys.executable, "-m", "qupath_hccmil", "--help"]
+    times = []
+    for _ in range(7):
+        start = time.perf_counter()
+        subprocess.run(command, capture_output=True, check=True)
+        times.append(time.perf_counter() - start)
+    seconds = statistics.median(times)
+    yield Row("--help", f"{seconds:.2f} s", "≤ 0.3 s", seconds <= 0.3)
+
+
+def training_epoch(patients: int = 552, tiles: int = 104) -> Iterator[Row]:
+    """An epoch of the risk model on the published cohort: some bags are trained on, and scaled.
+
+    The step is the command's own, without reading tiles from disk. CPU time is stated beside
+    wall clock, since other work on the machine lengthens only the latter.
+    """
+    import torch
+
+    from qupath_hccmil.mil.risk_evaluation import score_bag, torch_tile_predictor
+    from qupath_hccmil.mil.risk_training import MilSettings, train
+    from qupath_hccmil.mil.tile_network import load_tile_network
+    from qupath_hccmil.model_store.model_folder import default_model_dir, load_model_folder
+
+    network = load_tile_network(load_model_folder(default_model_dir("mil"), "mil"))
+    bags = [_RandomBag(f"p{number}", tiles) for number in range(3)]
+    labels = {bag.patient: number % 2 for number, bag in enumerate(bags)}
+    judging = [_RandomBag(f"v{number}", 1) for number in range(2)]
+    labels |= {bag.patient: number for number, bag in enumerate(judging)}
+    moments = [(time.perf_counter(), time.process_time())]
+
+    def tell(row: Mapping[str, float]) -> None:
+        if "bag" in row:
+            moments.append((time.perf_counter(), time.process_time()))
+
+    with tempfile.TemporaryDirectory() as out:
+        settings = MilSettings(epochs=1, tiles=tiles)
+        train(network, bags, judging, labels, Path(out), settings, tell)
+    start = (time.perf_counter(), time.process_time())
+    score_bag(bags[0], torch_tile_predictor(network))
+    end = (time.perf_counter(), time.process_time())
+    # The first bag warms up.
+    steps = np.diff(np.array(moments[1:]), axis=0) / tiles
+    wall, cpu = np.median(steps, axis=0)
+    ratio = cpu / ((end[1] - start[1]) / tiles)
+    threads = torch.get_num_threads()
+    yield Row("training, forward and backward", f"{1000 * wall:.0f} ms/tile ({threads} threads)")
+    yield Row("training, CPU time", f"{1000 * cpu:.0f} ms/tile")
+    yield Row("training / scoring a tile, CPU time", f"{ratio:.1f}")
+    minutes, of_cpu = (seconds * patients * tiles / 60 for seconds in (wall, cpu))
+    told = f"{minutes:.0f} min, {of_cpu:.0f} min of CPU time"
+    yield Row(f"epoch of {patients} patients × {tiles} tiles", told)
+
+
+@dataclass(frozen=True)
+class _RandomBag:
+    """Tiles of noise."""
+
+    patient: str
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        rng = np.random.default_rng(int(indices[0]))
+        return rng.integers(0, 256, (len(indices), 4, 224, 224), dtype=np.uint8)
+
+
+def table(rows: list[Row]) -> str:
+    """Rows as Markdown."""
+    lines = ["| what | measured | goal | |", "|---|---|---|---|"]
+    marks = {True: "met", False: "**missed**", None: ""}
+    lines += [f"| {row.name} | {row.value} | {row.goal} | {marks[row.met]} |" for row in rows]
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    return f"{platform.platform()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tiles", type=int, default=1000, help="for the throughput; default 1000")
+    parser.add_argument("--only", choices=["throughput", "memory", "write", "training", "help"])
+    parser.add_argument("--json", type=Path, help="write the rows here too")
+    parser.add_argument("--in-process", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.in_process:
+        _score_and_tell_peak(*arguments.in_process[1:])
+        return
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        parts: dict[str, Callable[[], Iterator[Row]]] = {
+            "throughput": lambda: throughput(folder, arguments.tiles),
+            "memory": lambda: peak_memory(folder, 10 * arguments.tiles),
+            "write": lambda: write_back(folder),
+            "training": training_epoch,
+            "help": start_up,
+        }
+        chosen = [part for key, part in parts.items() if arguments.only in (None, key)]
+        for row in itertools.chain.from_iterable(part() for part in chosen):
+            rows.append(row)
+            print(f"{row.name}: {row.value} {row.goal}", file=sys.stderr, flush=True)
+    print(f"Measured on {machine()}.\n\n{table(rows)}")
+    if arguments.json:
+        content = {"machine": machine(), "rows": [vars(row) for row in rows]}
+        arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

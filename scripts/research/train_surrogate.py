@@ -1,0 +1,185 @@
+"""Train the risk model that ships, on a simulated cohort of real tissue, in one command.
+
+    python scripts/research/train_surrogate.py DATA NUCLEI_MODEL OUT [--ablations DIR]
+
+DATA holds nuinsseg/ and weights/ (DESIGN §8). No open data join slides of hepatocellular carcinoma
+with outcome, so the label is a surrogate: see `surrogate_cohort`. Interrupted, it goes on where it
+was. The model folder is OUT/hcc-risk-surrogate; its card has the table that surrogate_ablations.py
+left in DIR.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from open_data import CMU1, IMAGENET, NUINSSEG
+from surrogate_cohort import (
+    PATIENTS,
+    SETTINGS,
+    TILES_PER_PATIENT,
+    Side,
+    follow_up_figures,
+    patient_scores,
+    pool_logits,
+    simulated_cohort,
+    tile_figures,
+)
+
+from qupath_hccmil.method.aggregation import good_outcome_probability, risk, slide_logit
+from qupath_hccmil.mil.metrics import cross_entropy
+from qupath_hccmil.mil.risk_evaluation import TilePredictor, judge, torch_tile_predictor
+from qupath_hccmil.mil.risk_training import train
+from qupath_hccmil.mil.simulated_cohort import EFFECTS
+from qupath_hccmil.mil.threshold_and_temperature import DecisionRule, decide
+from qupath_hccmil.mil.tile_network import imagenet_network
+from qupath_hccmil.model_store.model_folder import (
+    ModelConfig,
+    RiskConfig,
+    load_model_folder,
+    save_model_folder,
+)
+from qupath_hccmil.stain.reference import default_reference
+
+NAME = "hcc-risk-surrogate"
+CARD = Path(__file__).parent / "model_cards" / f"{NAME}.md"
+LABEL = (
+    "1 = good outcome; the risk rises with the hazard of a simulated recurrence: a surrogate, "
+    "no patient's outcome"
+)
+SHIFTS = np.arange(-8, 8.01, 0.25)
+SHOWN = ("auc", "accuracy", "sensitivity", "specificity", "brier", "calibration_slope")
+
+
+def calibration(side: Side, predict: TilePredictor) -> tuple[float, float]:
+    """Shift of every tile logit, and temperature, of the lowest cross-entropy at the threshold.
+
+    Few tiles a step leave the logits' middle where the last steps took it. The shift goes into the
+    output layer's bias, so that the published threshold stays.
+    """
+    tiles = pool_logits(predict, side.pool)
+    logits = [tiles[bag.indices] for bag in side.bags]
+    good = np.array([bool(side.labels[bag.patient]) for bag in side.bags])
+    best, t = (np.inf, 0.0, 1.0), SETTINGS.threshold
+    for shift in SHIFTS:
+        slides = np.array([slide_logit(each + shift, SETTINGS.p) for each in logits])
+        found = decide(slides, good, DecisionRule(fit_temperature=True), t).temperature
+        probability = good_outcome_probability(risk(slides / found), t)
+        best = min(best, (cross_entropy(good, probability), float(shift), found))
+    return best[1:]
+
+
+def show_epoch(row: Mapping[str, float]) -> None:
+    if "bag" not in row:
+        print(json.dumps(dict(row)), flush=True)
+
+
+def _written(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"
+
+
+def table(metrics: dict[str, Any]) -> str:
+    """Write the figures of a model card, as Markdown."""
+    bags, tiles, follow_up = (metrics[f"test {part}"] for part in ("bags", "tiles", "follow-up"))
+    lines = [
+        f"{bags['good']} good and {bags['poor']} poor simulated patients; C-index and hazard ratio "
+        f"over all {follow_up['patients']}, of whom {follow_up['high']} are of high risk:",
+        "",
+        "| figure | value | 95 % interval |",
+        "|---|---|---|",
+    ]
+    rows = {name.replace("_", " "): bags[name] for name in SHOWN}
+    rows["C-index"] = follow_up["c_index"]
+    rows["hazard ratio, high against low risk"] = follow_up["hazard_ratio"]
+    for name, estimate in rows.items():
+        value, low, high = (_written(estimate[part]) for part in ("value", "low", "high"))
+        lines.append(f"| {name} | {value} | {low}–{high} |")
+    lines += [
+        "",
+        f"Over {tiles['tiles']} tiles Spearman's ρ of logit and true hazard is "
+        f"{tiles['spearman_hazard']:.3f}. Of each feature:",
+        "",
+        "| | ρ, true hazard | ρ, logit | adjusted, true hazard | adjusted, logit (95 % interval) |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in tiles["features"].items():
+        value, low, high = (_written(row["adjusted"][part]) for part in ("value", "low", "high"))
+        lines.append(
+            f"| {name.replace('_', ' ')} | {row['hazard_spearman']:.3f} | {row['spearman']:.3f} "
+            f"| {row['hazard_adjusted']:.3f} | {value} ({low} to {high}) |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("nuclei", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--ablations", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    sides, scale = simulated_cohort(arguments.data, arguments.nuclei, arguments.out)
+    labels = {patient: label for side in sides.values() for patient, label in side.labels.items()}
+    weights = arguments.data / "weights" / "mobilenet_v2_imagenet.safetensors"
+    result = train(
+        imagenet_network(weights, SETTINGS.seed),
+        sides["training"].bags,
+        sides["choosing"].bags,
+        labels,
+        arguments.out,
+        SETTINGS,
+        show_epoch,
+    )
+    predict = torch_tile_predictor(result.network)
+    # Calibrated on the patients that chose the epoch, none of whom is in the test.
+    choosing = sides["choosing"]
+    shift, temperature = calibration(choosing, predict)
+    with torch.no_grad():
+        result.network.mobilenet.classifier[1].bias.add_(shift)
+    result.network.temperature.fill_(temperature)
+    test = sides["test"]
+    logits = pool_logits(predict, test.pool)
+    scores = patient_scores(logits, test.patients, SETTINGS.p)
+    bags = judge(scores, test.labels, SETTINGS.threshold).as_dict()
+    bags.pop("bags")
+    metrics = {
+        "test bags": bags,
+        "test tiles": tile_figures(logits, test.pool, scale),
+        "test follow-up": follow_up_figures(scores, test.patients, SETTINGS.threshold),
+        "hazard scale": asdict(scale),
+    }
+    print(json.dumps(metrics, indent=1))
+    nuclei = load_model_folder(arguments.nuclei, "nuclei")
+    config = ModelConfig(
+        kind="mil",
+        name=NAME,
+        version="2",
+        architecture={"name": "mobilenet_v2"},
+        stain_reference=default_reference().to_dict(),
+        data=(NUINSSEG, IMAGENET, CMU1),
+        training={
+            **asdict(SETTINGS),
+            "best_epoch": result.epoch,
+            "calibration_shift": shift,
+            "effects": dict(EFFECTS),
+            "patients": PATIENTS,
+            "tiles_per_patient": TILES_PER_PATIENT,
+            "command": "python scripts/research/train_surrogate.py DATA NUCLEI_MODEL OUT --ablations DIR",
+        },
+        metrics=metrics,
+        risk=RiskConfig(SETTINGS.p, SETTINGS.threshold, LABEL, True, nuclei.reference, temperature),
+    )
+    ablations = (arguments.ablations / "ablations.md").read_text(encoding="utf-8").strip()
+    card = CARD.read_text(encoding="utf-8")
+    card = card.replace("FIGURES", table(metrics)).replace("ABLATIONS", ablations)
+    save_model_folder(arguments.out / NAME, config, result.network.state_dict(), card)
+
+
+if __name__ == "__main__":
+    main()

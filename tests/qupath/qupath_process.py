@@ -1,0 +1,258 @@
+"""A process with a QuPath in it: reads tasks from standard input, writes answers to its output."""
+
+import contextlib
+import io
+import pickle
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qupath_hccmil.errors import HccMilError
+from qupath_hccmil.qupath.data_types import ImageResults, ImageState
+from qupath_hccmil.qupath.paquo.javadata import read_data, write_data
+from qupath_hccmil.qupath.paquo.javaobjects import annotations_of, descendants, our_tiles
+from qupath_hccmil.qupath.paquo.jvm import java, start_qupath
+from qupath_hccmil.qupath.paquo.paquo_project import PaquoProject
+from tests.qupath.big_results import score
+
+
+def version() -> str:
+    return start_qupath()
+
+
+def read(path: Path) -> list[ImageState]:
+    with PaquoProject(path) as project:
+        return [project.read(entry) for entry in project.images]
+
+
+def write(path: Path, results: dict[str, ImageResults], stamps: dict[str, str]) -> None:
+    with PaquoProject(path) as project:
+        for entry in project.images:
+            if entry.id in results:
+                project.write(entry, results[entry.id], stamps[entry.id])
+
+
+def write_on_a_full_disk(path: Path, results: dict[str, ImageResults], limit: int) -> None:
+    """Let no file grow beyond a limit, in bytes, while writing."""
+    state = {each.entry.id: each.stamp for each in read(path)}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        write(path, results, state)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def classes(path: Path, colours: dict[str, int]) -> None:
+    with PaquoProject(path) as project:
+        project.add_classes(colours)
+
+
+def project_classes(path: Path) -> dict[str, int]:
+    """Classes as QuPath's own project object shows them."""
+    from paquo.projects import QuPathProject
+
+    project = QuPathProject(path / "project.qpproj", "r").java_object
+    return {str(each.toString()): int(each.getColor()) for each in project.getPathClasses()}
+
+
+def entry_metadata(path: Path) -> dict[str, str]:
+    """Metadata of the first image as QuPath's own project object shows them."""
+    from paquo.projects import QuPathProject
+
+    return dict(QuPathProject(path / "project.qpproj", "r").images[0].metadata)
+
+
+def shown(path: Path) -> dict[str, object]:
+    """What QuPath's own way of reading finds in the first image."""
+    from paquo.projects import QuPathProject
+
+    hierarchy = QuPathProject(path / "project.qpproj", "r").images[0].hierarchy.java_object
+    tiles = hierarchy.getTileObjects()
+    return {
+        "annotations": int(hierarchy.getAnnotationObjects().size()),
+        "cells": int(hierarchy.getCellObjects().size()),
+        "tiles": {
+            str(tile.getID().toString()): (
+                str(tile.getPathClass().toString()),
+                {str(each.getKey()): float(each.getValue()) for each in measured.entrySet()},
+            )
+            for tile in tiles
+            for measured in [tile.getMeasurements()]
+        },
+    }
+
+
+def opened(path: Path) -> list[dict[str, Any]]:
+    """Which run's results QuPath's own classes find in each image, and in the project's list."""
+    from paquo.projects import QuPathProject
+
+    start_qupath()
+    found = []
+    project = QuPathProject(path / "project.qpproj", "r").java_object
+    for entry in project.getImageList():
+        hierarchy = entry.readHierarchy()
+        risk = hierarchy.getRootObject().getMeasurements().get("HCC-MIL: Slide risk score")
+        listed = entry.getMetadataMap().get("HCC-MIL risk score")
+        found.append(
+            {
+                "image": "-" if risk is None else str(float(risk)),
+                "list": "-" if listed is None else str(listed),
+                "annotations": int(hierarchy.getAnnotationObjects().size()),
+                "tiles": int(hierarchy.getTileObjects().size()),
+            }
+        )
+    return found
+
+
+def pixels(path: Path, slide: Path, names: list[str]) -> dict[str, np.ndarray]:
+    """Whole images as QuPath's own servers give them, as (h, w, 3) uint8."""
+    start_qupath()
+    from paquo.projects import QuPathProject
+
+    java("qupath.lib.images.servers.openslide.jna.OpenSlideLoader").tryToLoad()
+    found = {}
+    for entry in QuPathProject(path / "project.qpproj", "r").java_object.getImageList():
+        if str(entry.getImageName()) not in names:
+            continue
+        moved = java("java.util.HashMap")()
+        for uri in entry.getURIs():
+            moved.put(uri, java("java.io.File")(str(slide)).toURI())
+        server = entry.getServerBuilder().updateURIs(moved).build()
+        width, height = int(server.getWidth()), int(server.getHeight())
+        image = server.readRegion(1.0, 0, 0, width, height)
+        packed = np.array(image.getRGB(0, 0, width, height, None, 0, width), np.int32)
+        rgba = packed.view(np.uint8).reshape(height, width, 4)
+        found[str(entry.getImageName())] = rgba[..., 2::-1]
+        server.close()
+    return found
+
+
+def put_into_our_tile(data_file: Path) -> int:
+    """Move the first annotation's other children into its last tile, as a user can in QuPath."""
+    data = read_data(data_file)
+    annotation = annotations_of(descendants(data.root))[0]
+    tiles = our_tiles(annotation.getChildObjects())
+    others = [child for child in annotation.getChildObjects() if not tiles.contains(child)]
+    tiles[tiles.size() - 1].addChildObjects(java("java.util.ArrayList")(others))
+    with data_file.open("wb") as file:
+        write_data(file, data)
+    return len(others)
+
+
+def edit_outlines(data_file: Path, second: tuple[float, ...], added: tuple[float, ...]) -> None:
+    """Draw the second annotation anew, delete the third, add one; x, y, right, bottom in px."""
+    start_qupath()
+    data = read_data(data_file)
+    annotations = annotations_of(descendants(data.root))
+    annotations[1].setROI(_rectangle(second))
+    data.root.removeChildObject(annotations[2])
+    new = java("qupath.lib.objects.PathObjects").createAnnotationObject(
+        _rectangle(added), annotations[0].getPathClass()
+    )
+    data.root.addChildObject(new)
+    with data_file.open("wb") as file:
+        write_data(file, data)
+
+
+def _rectangle(bounds: tuple[float, ...]) -> Any:
+    x, y, right, bottom = bounds
+    plane = java("qupath.lib.regions.ImagePlane").getDefaultPlane()
+    return java("qupath.lib.roi.ROIs").createRectangleROI(x, y, right - x, bottom - y, plane)
+
+
+def command(arguments: list[str]) -> str:
+    """Run a command line of ours in this process; what it prints."""
+    from qupath_hccmil.cli.main import run
+
+    start_qupath()
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        run(arguments)
+    return printed.getvalue()
+
+
+def used_memory_while(path: Path, results: ImageResults, at: list[int]) -> list[int]:
+    """Score one image after the other; Java's memory in use, in bytes, at some of them."""
+    used = []
+    runtime = java("java.lang.Runtime").getRuntime() if start_qupath() else None
+    with PaquoProject(path) as project:
+        for number, entry in enumerate(project.images, 1):
+            project.write(entry, results, project.read(entry).stamp)
+            if number in at:
+                java("java.lang.System").gc()
+                used.append(int(runtime.totalMemory() - runtime.freeMemory()))
+    return used
+
+
+def steps_while_scoring(paths: list[Path], tiles: int) -> list[int]:
+    """Lines that Python runs in the paquo engine while it reads and writes each first image."""
+    steps = 0
+
+    def trace(frame: Any, event: str, _: object) -> Any:
+        nonlocal steps
+        if "paquo" not in frame.f_code.co_filename:
+            return None
+        steps += 1
+        return trace
+
+    # what is made once a process is of no image
+    score(paths[0], tiles, "paquo")
+    found = []
+    for path in paths:
+        steps = 0
+        sys.settrace(trace)
+        try:
+            score(path, tiles, "paquo")
+        finally:
+            sys.settrace(None)
+        found.append(steps)
+    return found
+
+
+TASKS = {
+    task.__name__: task
+    for task in (
+        version,
+        read,
+        write,
+        write_on_a_full_disk,
+        classes,
+        project_classes,
+        entry_metadata,
+        shown,
+        opened,
+        edit_outlines,
+        command,
+        pixels,
+        put_into_our_tile,
+        used_memory_while,
+        steps_while_scoring,
+    )
+}
+
+
+def main() -> None:
+    answers = sys.stdout.buffer
+    while True:
+        try:
+            task, arguments = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        answer: Any = None
+        error = None
+        try:
+            answer = TASKS[task](*arguments)
+        except HccMilError as raised:
+            error = (type(raised).__name__, str(raised))
+        except Exception as raised:
+            error = ("", repr(raised))
+        pickle.dump((answer, error), answers)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

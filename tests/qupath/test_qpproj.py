@@ -1,0 +1,223 @@
+"""A project's own files are changed in the one place that is meant, byte by byte."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qupath_hccmil.errors import ProjectError
+from qupath_hccmil.qupath.data_types import ServerView
+from qupath_hccmil.qupath.json_splice import items, members
+from qupath_hccmil.qupath.names import CLASS_COLOURS, META_GROUP, META_RISK, is_ours
+from qupath_hccmil.qupath.qpproj import (
+    opaque,
+    project_file,
+    read_project,
+    summary,
+    with_classes,
+    with_our_metadata,
+)
+
+SERVER = {
+    "builderType": "uri",
+    "providerClassName": "qupath.lib.images.servers.openslide.OpenslideServerBuilder",
+    "uri": "file:/slides/a%20b.svs",
+    "args": ["--series", "0"],
+    "metadata": {
+        "width": 2000,
+        "height": 1000,
+        "sizeZ": 1,
+        "sizeT": 2,
+        "isRGB": True,
+        "pixelCalibration": {
+            "pixelWidth": {"value": 0.25, "unit": "µm"},
+            "pixelHeight": {"value": 0.26, "unit": "µm"},
+        },
+    },
+}
+
+texts = st.text(max_size=12)
+ours = st.dictionaries(st.sampled_from([META_RISK, META_GROUP]), texts, max_size=2)
+theirs = st.dictionaries(texts.filter(lambda key: not is_ours(key)), texts, max_size=3)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def project(*images: dict, **more) -> dict:
+    return {
+        "version": "0.6.0",
+        "uri": "file:/old/project.qpproj",
+        "lastID": len(images),
+        "images": list(images),
+        **more,
+    }
+
+
+def image(number: int = 1, **more) -> dict:
+    return {"serverBuilder": SERVER, "entryID": number, "imageName": f"image {number}", **more}
+
+
+def written(content: dict, **how) -> bytes:
+    return json.dumps(content, **{"indent": 2, "ensure_ascii": False, **how}).encode("utf-8")
+
+
+def read(tmp_path: Path, content: dict):
+    path = tmp_path / "project.qpproj"
+    path.write_bytes(written(content))
+    return read_project(path)
+
+
+@given(json_values, st.sampled_from([None, 0, 3]))
+def test_values_are_found_where_they_are(value, indent):
+    text = json.dumps({"a": value, "b": [value, 1]}, indent=indent)
+    found = members(text, 0)
+    assert json.loads(text[slice(*found["a"])]) == value
+    [first, second] = [json.loads(text[slice(*span)]) for span in items(text, found["b"][0])]
+    assert (first, second) == (value, 1)
+
+
+@given(theirs, ours, ours)
+def test_only_our_metadata_of_the_one_image_change(theirs, first, second):
+    before = written(project(image(1, metadata={"x": "1"}), image(2, metadata=theirs, tags=["é"])))
+    once = with_our_metadata(before, "2", first)
+    twice = with_our_metadata(once, "2", second)
+    content = json.loads(twice)
+    assert content["images"][1].pop("metadata") == {**theirs, **second}
+    kept = json.loads(before)
+    kept["images"][1].pop("metadata")
+    assert content == kept
+    assert with_our_metadata(twice, "2", {}) == before
+
+
+@pytest.mark.parametrize("how", [{"indent": None}, {"indent": 4}, {"separators": (",", ":")}])
+def test_another_layout_is_kept_around_the_metadata(how):
+    before = written(project(image(1, metadata={"a": "b"}, tags=["t"])), **how)
+    after = with_our_metadata(before, "1", {META_RISK: "0.5"})
+    cut = before.index(b'"metadata"', before.index(b"imageName"))
+    assert after[:cut] == before[:cut]
+    assert json.loads(after)["images"][0]["metadata"] == {"a": "b", META_RISK: "0.5"}
+    assert json.loads(with_our_metadata(after, "1", {})) == json.loads(before)
+
+
+def test_an_entry_without_metadata_gets_them():
+    before = written(project(image(1)))
+    after = with_our_metadata(before, "1", {META_RISK: "0.5"})
+    assert json.loads(after)["images"][0]["metadata"] == {META_RISK: "0.5"}
+    assert with_our_metadata(before, "1", {}) == before
+
+
+def test_an_image_that_is_gone_is_said():
+    with pytest.raises(ProjectError, match="image 3 is no longer in the project"):
+        with_our_metadata(written(project(image(1))), "3", {})
+
+
+def test_images_are_read(tmp_path):
+    found = read(tmp_path, project(image(7, metadata={"Patient": "P1"}), image(2)))
+    assert (found.version, found.previous_uri) == ("0.6.0", "file:/old/project.qpproj")
+    assert [(each.id, each.name) for each in found.images] == [("7", "image 7"), ("2", "image 2")]
+    server = found.images[0].server
+    assert (server.builder, server.uri, server.args) == ("uri", SERVER["uri"], ("--series", "0"))
+    assert (server.width, server.height, server.size_t) == (2000, 1000, 2)
+    assert (server.pixel_width, server.pixel_height) == (0.25, 0.26)
+    assert found.images[0].metadata == {"Patient": "P1"}
+
+
+def test_servers_around_a_slide_are_told_from_the_inside_out(tmp_path):
+    region = {"x": 10, "y": 20, "width": 300, "height": 200, "z": 0, "t": 0}
+    cut = {"builderType": "cropped", "builder": SERVER, "region": region}
+    turned = {"builderType": "rotated", "builder": cut, "rotation": "ROTATE_90"}
+    known = {**turned, "metadata": {"width": 5, "height": 6}}
+    images = (image(1, serverBuilder=turned), image(2, serverBuilder=known))
+    through, said = (each.server for each in read(tmp_path, project(*images)).images)
+    assert (through.builder, through.uri) == ("uri", SERVER["uri"])
+    assert through.views == (
+        ServerView("cropped", region=(10, 20, 300, 200)),
+        ServerView("rotated", degrees=90),
+    )
+    assert (through.width, through.height) == (200, 300)
+    assert (through.pixel_width, through.pixel_height) == (0.26, 0.25)
+    assert (said.width, said.height) == (5, 6)
+
+
+@pytest.mark.parametrize(
+    "calibration", [None, {}, {"pixelWidth": {"value": 1.0, "unit": "px"}}, {"pixelWidth": None}]
+)
+def test_no_calibration_is_none(tmp_path, calibration):
+    server = {**SERVER, "metadata": {**SERVER["metadata"], "pixelCalibration": calibration}}
+    [found] = read(tmp_path, project(image(1, serverBuilder=server))).images
+    assert (found.server.pixel_width, found.server.pixel_height) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no json",
+        b"[]",
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b'{"images": 1}',
+        b'{"images": [{"path": "/old/slide.svs"}]}',
+        b'{"images": [{"entryID": "../../x", "serverBuilder": {}}]}',
+    ],
+    ids=lambda content: content[:30].decode("latin-1") or "empty",
+)
+def test_what_is_no_project_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "project.qpproj"
+    path.write_bytes(content)
+    with pytest.raises(ProjectError, match=r"project\.qpproj: .*QuPath") as error:
+        read_project(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_project_is_given_by_its_folder_or_its_file(tmp_path):
+    folder = tmp_path / "version 1.0"
+    folder.mkdir()
+    with pytest.raises(ProjectError, match=r"has no \.qpproj in it"):
+        project_file(folder)
+    other = folder / "other.qpproj"
+    other.touch()
+    assert project_file(folder) == project_file(other) == other
+    named = folder / "project.qpproj"
+    named.touch()
+    assert project_file(folder) == named
+    named.rename(folder / "third.qpproj")
+    with pytest.raises(ProjectError, match=r"has 2 \.qpproj files"):
+        project_file(folder)
+    with pytest.raises(ProjectError, match="does not exist"):
+        project_file(tmp_path / "none")
+
+
+def test_classes_are_added_by_union():
+    theirs = {"pathClasses": [{"name": "Tumor", "color": -3670016, "x": 1}], "more": [1]}
+    after = json.loads(with_classes(written(theirs), CLASS_COLOURS))
+    assert after["pathClasses"][0] == theirs["pathClasses"][0]
+    assert after["more"] == [1]
+    added = {each["name"]: each["color"] & 0xFFFFFF for each in after["pathClasses"][1:]}
+    assert added == CLASS_COLOURS
+    assert with_classes(written(after), CLASS_COLOURS) is None
+    assert [each["name"] for each in json.loads(with_classes(b"", CLASS_COLOURS))["pathClasses"]]
+
+
+def test_colours_are_as_qupath_packs_them():
+    assert opaque(0xC80000) == -3670016
+
+
+def test_a_summary_keeps_what_it_says_of_the_server(tmp_path):
+    [entry] = read(tmp_path, project(image(1))).images
+    counts = {"nObjects": 1, "objectTypeCounts": {"Root objects": 1}}
+    old = b'{"timestamp":1,"imageType":"UNSET","server":{"sizeC":15},"hierarchy":{}}'
+    new = json.loads(summary(old, entry, "BRIGHTFIELD_H_E", counts, 5))
+    assert new == {
+        "timestamp": 5,
+        "imageType": "BRIGHTFIELD_H_E",
+        "server": {"sizeC": 15},
+        "hierarchy": counts,
+    }
+    for damaged in (b"", b"{"):
+        assert json.loads(summary(damaged, entry, "UNSET", counts, 5))["server"]["width"] == 2000

@@ -1,0 +1,146 @@
+"""A slide is found wherever QuPath would find it, and in the folder the user names."""
+
+import unicodedata
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import pytest
+
+from qupath_hccmil.errors import SlideError, SlideMissingError
+from qupath_hccmil.qupath.data_types import ImageEntry, Server
+from qupath_hccmil.qupath.slide_location import locate_slide, path_of_uri
+
+
+def entry(uri: str, name: str = "Case 7") -> ImageEntry:
+    return ImageEntry(id="1", name=name, server=Server(builder="uri", provider="p", uri=uri))
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("file:/data/a.svs", PurePosixPath("/data/a.svs")),
+        ("file:///data/a.svs", PurePosixPath("/data/a.svs")),
+        ("file://localhost/data/a.svs", PurePosixPath("/data/a.svs")),
+        ("FILE:/data/a.svs", PurePosixPath("/data/a.svs")),
+        ("file:/data/a%20b%23c%3F.svs", PurePosixPath("/data/a b#c?.svs")),
+        ("file:/data/a+b.svs", PurePosixPath("/data/a+b.svs")),
+        ("file:/data/%E8%82%9D%E7%99%8C.svs", PurePosixPath("/data/肝癌.svs")),
+        ("file:/data/肝癌.svs", PurePosixPath("/data/肝癌.svs")),
+        ("file:/data/a.vsi?name=x#2", PurePosixPath("/data/a.vsi")),
+        ("/data/a b.svs", PurePosixPath("/data/a b.svs")),
+        ("file:/C:/My%20slides/a.svs", PureWindowsPath("C:/My slides/a.svs")),
+        ("file:///D:/a.svs", PureWindowsPath("D:/a.svs")),
+        ("C:\\slides\\a.svs", PureWindowsPath("C:/slides/a.svs")),
+        ("file:////server/share/a.svs", PureWindowsPath("//server/share/a.svs")),
+        ("file://server/share/a.svs", PureWindowsPath("//server/share/a.svs")),
+        ("\\\\server\\share\\a.svs", PureWindowsPath("//server/share/a.svs")),
+        ("https://idr.example.org/image/1", None),
+        ("omero:iid=3", None),
+    ],
+)
+def test_every_spelling_of_a_uri_is_understood(uri, path):
+    found = path_of_uri(uri)
+    assert found == path
+    assert type(found) is type(path)
+
+
+@pytest.mark.parametrize("name", ["a.svs", "a b#c%20.svs", "肝癌 ü.svs"])
+def test_the_stored_place_comes_first(tmp_path, name):
+    slide = tmp_path / name
+    slide.touch()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / name).touch()
+    found = locate_slide(entry(slide.as_uri()), tmp_path / "p.qpproj", None, tmp_path / "other")
+    assert found == slide
+
+
+@pytest.mark.parametrize(
+    ("stored", "previous"),
+    [
+        ("file:/old/slides/a b.svs", "file:/old/projects/p/project.qpproj"),
+        ("file:///old/slides/a%20b.svs", "file:/old/projects/p/project.qpproj"),
+        ("file:/C:/old/slides/a%20b.svs", "file:/c:/OLD/projects/p/project.qpproj"),
+        (
+            "file:////server/share/slides/a%20b.svs",
+            "file://server/share/projects/p/project.qpproj",
+        ),
+    ],
+)
+def test_a_slide_that_moved_with_its_project_is_found(tmp_path, stored, previous):
+    (tmp_path / "slides").mkdir()
+    slide = tmp_path / "slides" / "a b.svs"
+    slide.touch()
+    project = tmp_path / "projects" / "p" / "project.qpproj"
+    assert locate_slide(entry(stored), project, previous) == slide
+
+
+@pytest.mark.parametrize(
+    ("stored", "previous"),
+    [
+        ("file:/D:/slides/a.svs", "file:/C:/p/project.qpproj"),
+        ("file:/C:/slides/a.svs", "file:/home/p/project.qpproj"),
+        ("file:/slides/a.svs", "not a uri"),
+    ],
+)
+def test_places_that_have_nothing_in_common_are_just_missing(tmp_path, stored, previous):
+    with pytest.raises(SlideMissingError, match="Case 7"):
+        locate_slide(entry(stored), tmp_path / "project.qpproj", previous)
+
+
+def test_a_folder_of_slides_is_searched_by_file_name(tmp_path):
+    slide = tmp_path / "slides" / "2024" / "b" / "a b.svs"
+    slide.parent.mkdir(parents=True)
+    slide.touch()
+    found = locate_slide(
+        entry("file:/gone/a%20b.svs"), tmp_path / "p.qpproj", None, tmp_path / "slides"
+    )
+    assert found == slide
+
+
+def test_accents_match_however_a_system_writes_them(tmp_path):
+    slide = tmp_path / unicodedata.normalize("NFC", "Müller.svs")
+    slide.touch()
+    uri = "file:/gone/" + unicodedata.normalize("NFD", "Müller.svs")
+    assert locate_slide(entry(uri), tmp_path / "p.qpproj", None, tmp_path) == slide
+
+
+def test_two_files_of_one_name_are_not_guessed_between(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "s.svs").touch()
+    with pytest.raises(SlideError) as error:
+        locate_slide(entry("file:/gone/s.svs"), tmp_path / "p.qpproj", None, tmp_path)
+    message = str(error.value)
+    assert str(tmp_path / "a" / "s.svs") in message
+    assert str(tmp_path / "b" / "s.svs") in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("uri", ["file:/gone/s.svs", "https://idr.example.org/s.svs"])
+def test_a_missing_slide_is_named_with_what_to_do(tmp_path, uri):
+    with pytest.raises(SlideMissingError, match=r"Case 7: .*s\.svs.*--slides DIR") as error:
+        locate_slide(entry(uri), tmp_path / "p.qpproj")
+    assert "\n" not in str(error.value)
+    with pytest.raises(SlideMissingError, match=r"Case 7: no file s\.svs in .*--slides DIR"):
+        locate_slide(entry(uri), tmp_path / "p.qpproj", None, tmp_path)
+
+
+def test_a_slide_of_a_web_server_may_be_on_disk_too(tmp_path):
+    (tmp_path / "s.svs").touch()
+    found = locate_slide(
+        entry("https://idr.example.org/s.svs?x=1"), tmp_path / "p.qpproj", None, tmp_path
+    )
+    assert found == tmp_path / "s.svs"
+
+
+def test_the_folder_of_slides_must_be_one(tmp_path):
+    with pytest.raises(SlideError, match="is not a folder"):
+        locate_slide(entry("file:/gone/s.svs"), tmp_path / "p", None, tmp_path / "nope")
+
+
+def test_the_real_project_finds_its_slide(data_dir: Path):
+    slide = locate_slide(
+        entry("file:///data/hcc/slides/CMU-1-Small-Region.svs"),
+        data_dir / "projects" / "qupath-0_6_0" / "project.qpproj",
+        "file:/data/hcc/projects/qupath-0_6_0/project.qpproj",
+    )
+    assert slide == (data_dir / "slides" / "CMU-1-Small-Region.svs").absolute()
