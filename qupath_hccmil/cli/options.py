@@ -8,6 +8,8 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from qupath_hccmil.method.published_numbers import LEARNING_RATE, POWER, THRESHOLD, WEIGHT_PENALTY
+
 EngineChoice = Literal["auto", "paquo", "native"]
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -134,20 +136,31 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 _METHOD = (
     # Below 1 the gradient of a logit at 0 is infinite.
     click.option(
-        "--power", "p", type=click.FloatRange(min=1), help="Of the generalised mean; default 3."
+        "--power",
+        "p",
+        type=click.FloatRange(min=1),
+        help=f"p of the generalised mean; default {POWER:g}.",
     ),
     click.option(
         "--threshold",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
-        help="Of the loss, and of high risk; default 0.4457.",
+        help=f"t in the loss, above which a risk is high; default {THRESHOLD:g}.",
     ),
-    click.option("--alpha", type=click.FloatRange(min=0), help="Of the penalty; default 0.02."),
+    click.option(
+        "--alpha",
+        type=click.FloatRange(min=0),
+        help=f"α of the penalty on weights; default {WEIGHT_PENALTY:g}.",
+    ),
     click.option(
         "--penalised",
         type=click.Choice(["output layer", "all weights"]),
         help="What the penalty sums over; default: output layer.",
     ),
-    click.option("--learning-rate", type=_POSITIVE, help="At first; default 0.0001."),
+    click.option(
+        "--learning-rate",
+        type=_POSITIVE,
+        help=f"Learning rate of the first epochs; default {LEARNING_RATE:g}.",
+    ),
     click.option("--halve-every", type=click.IntRange(min=1), help="Epochs; default 10."),
     click.option("--clip", type=_POSITIVE, help="Largest norm of a gradient; default 1."),
 )

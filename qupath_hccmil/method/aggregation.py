@@ -8,8 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-POWER = 3.0
-THRESHOLD = 0.4457
+from qupath_hccmil.method.published_numbers import POWER, THRESHOLD
 
 
 def slide_logit(tile_logits: ArrayLike, p: float = POWER) -> float:

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-GOOD_FOLLOW_UP_YEARS = 4.0
-POOR_RECURRENCE_YEARS = 1.6
+from qupath_hccmil.method.published_numbers import GOOD_FOLLOW_UP_YEARS, POOR_RECURRENCE_YEARS
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
-"""The size of a tile, in µm and in the model's pixels: the only place that states it."""
+"""The size of a tile: its side in µm on the slide and in pixels for the networks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from qupath_hccmil.method.published_numbers import TILE_PX, TILE_UM
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,8 @@ class TileGeometry:
     Liu et al. 2021: 512 px at 0.25 µm/px, resized to 224 px.
     """
 
-    tile_um: float = 128.0
-    tile_px: int = 224
+    tile_um: float = TILE_UM
+    tile_px: int = TILE_PX
 
     @property
     def mpp(self) -> float:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from qupath_hccmil.method.aggregation import POWER
+from qupath_hccmil.method.published_numbers import POWER
 
 # |m| counts as at least this share of mean(|s|^p) in the gradient: it bounds the gradient where
 # tiles of opposite sign cancel, is exact elsewhere, and doesn't depend on the scale of s.

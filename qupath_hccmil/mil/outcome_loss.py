@@ -9,11 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from qupath_hccmil.method.aggregation import POWER, THRESHOLD
+from qupath_hccmil.method.published_numbers import POWER, THRESHOLD, WEIGHT_PENALTY
 from qupath_hccmil.mil.aggregation_torch import slide_logit
 from qupath_hccmil.mil.tile_network import TileNetwork
-
-ALPHA = 0.02
 
 
 def bag_loss(
@@ -57,7 +55,7 @@ Penalised = Literal["output layer", "all weights"]
 
 
 def weight_penalty(
-    network: TileNetwork, alpha: float = ALPHA, penalised: Penalised = "output layer"
+    network: TileNetwork, alpha: float = WEIGHT_PENALTY, penalised: Penalised = "output layer"
 ) -> Tensor:
     """``α Σ w²`` over the weights of the output layer, or of every layer; biases never count.
 

@@ -13,13 +13,12 @@ from torch import nn
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.method.aggregation import (
-    POWER,
-    THRESHOLD,
     good_outcome_probability,
     is_high_risk,
     risk,
     slide_logit,
 )
+from qupath_hccmil.method.published_numbers import POWER, THRESHOLD
 from qupath_hccmil.mil.bags import Bag, chunks, draw
 from qupath_hccmil.mil.metrics import (
     Estimate,

@@ -20,10 +20,17 @@ from qupath_hccmil.errors import DataError
 from qupath_hccmil.learning.checkpoint import TrainingState
 from qupath_hccmil.learning.device import MixedPrecision
 from qupath_hccmil.learning.training_log import write_log
-from qupath_hccmil.method.aggregation import POWER, THRESHOLD
+from qupath_hccmil.method.published_numbers import (
+    HALVE_EVERY,
+    LEARNING_RATE,
+    POWER,
+    THRESHOLD,
+    TILES_PER_PATIENT,
+    WEIGHT_PENALTY,
+)
 from qupath_hccmil.mil.bag_gradient import backward_by_chunks
 from qupath_hccmil.mil.bags import Bag, chunks, draw
-from qupath_hccmil.mil.outcome_loss import ALPHA, Penalised, bag_loss, weight_penalty
+from qupath_hccmil.mil.outcome_loss import Penalised, bag_loss, weight_penalty
 from qupath_hccmil.mil.risk_evaluation import evaluate, torch_tile_predictor
 from qupath_hccmil.mil.tile_network import TileNetwork
 
@@ -71,15 +78,15 @@ class MilSettings:
 
     p: float = POWER
     threshold: float = THRESHOLD
-    alpha: float = ALPHA
+    alpha: float = WEIGHT_PENALTY
     penalised: Penalised = "output layer"
-    learning_rate: float = 1e-4
-    halve_every: int = 10
+    learning_rate: float = LEARNING_RATE
+    halve_every: int = HALVE_EVERY
     clip: float | None = 1.0
     epochs: int = 30
     patience: int | None = 10
     chosen_by: Literal["cross_entropy", "auc"] = "cross_entropy"
-    tiles: int = 100
+    tiles: int = TILES_PER_PATIENT
     validation_tiles: int | None = None
     chunk: int = 16
     seed: int = 0

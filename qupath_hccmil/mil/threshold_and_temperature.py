@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.method.aggregation import THRESHOLD, good_outcome_probability, risk
+from qupath_hccmil.method.aggregation import good_outcome_probability, risk
+from qupath_hccmil.method.published_numbers import THRESHOLD
 from qupath_hccmil.mil.metrics import cross_entropy, sensitivity, specificity
 
 COOLEST, HOTTEST = 0.05, 20.0

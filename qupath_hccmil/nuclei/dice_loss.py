@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-EPSILON = 1e-8
+from qupath_hccmil.method.published_numbers import DICE_EPSILON
 
 
-def dice_loss(probability: Tensor, target: Tensor, epsilon: float = EPSILON) -> Tensor:
+def dice_loss(probability: Tensor, target: Tensor, epsilon: float = DICE_EPSILON) -> Tensor:
     """``1 − 2(Σ p·y + ε)/(Σ p + Σ y + ε)``, summed over the whole batch.
 
     Parameters

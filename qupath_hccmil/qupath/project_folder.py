@@ -80,7 +80,7 @@ class DataChange:
 
 
 class ProjectFolder(ABC):
-    """An open project; implements :class:`~qupath_hccmil.qupath.data_types.Project` for both engines.
+    """An open project, for both engines; see :class:`~qupath_hccmil.qupath.data_types.Project`.
 
     Parameters
     ----------

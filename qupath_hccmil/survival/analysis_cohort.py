@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.method.published_numbers import THRESHOLD
 from qupath_hccmil.survival.analysis_settings import Settings
 from qupath_hccmil.survival.statistics.risk_groups import (
-    PUBLISHED_THRESHOLD,
     RiskGroups,
     risk_groups,
 )
@@ -132,7 +132,7 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
         )
     threshold = settings.threshold
     if threshold is None:
-        threshold = PUBLISHED_THRESHOLD if scored.threshold is None else scored.threshold
+        threshold = THRESHOLD if scored.threshold is None else scored.threshold
     groups = risk_groups(frame[SCORE], settings.cut, threshold=threshold)
     frame[GROUP] = groups.groups
     variables, notes = _variables(frame, settings)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.method.published_numbers import POWER
 from qupath_hccmil.tables.table_reader import (
     as_numbers,
     find_column,
@@ -19,7 +20,6 @@ from qupath_hccmil.tables.table_reader import (
 RISKS = ("risk_score", "risk", "score", "tile_risk")
 LOGITS = ("risk_logit", "tile_logit")
 TILES = "tiles"
-POWER = 3.0  # of the generalised mean with sign (Liu et al. 2021), where the table has no p
 TILE = ["entry_id", "tile_id"]
 RULES = ("pool", "max", "mean")
 NO_SCORE = "no score"

@@ -1,1 +1,1 @@
-"""Tiles of a slide: the grid over an outline, the plan, and reading ahead; for scoring and training."""
+"""Tiles of a slide, for scoring and training: the grid over an outline, and reading ahead."""

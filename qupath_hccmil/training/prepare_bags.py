@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from qupath_hccmil.errors import DataError, HccMilError
+from qupath_hccmil.method.published_numbers import TILES_PER_PATIENT
 from qupath_hccmil.mil.bags import Bag, HeatMap, StoredBag, write_bag
 from qupath_hccmil.model_store.model_folder import ModelConfig, ModelFolder
 from qupath_hccmil.nuclei.architectures import load_nuclei_network
@@ -68,7 +69,7 @@ class Tiling:
     """
 
     mpp: float | None = None
-    per_patient: int | None = 100
+    per_patient: int | None = TILES_PER_PATIENT
     seed: int = 0
     annotation_classes: tuple[str, ...] = TUMOUR_CLASSES
     engine: EngineChoice = "auto"

@@ -170,7 +170,9 @@ def main() -> None:
             "effects": dict(EFFECTS),
             "patients": PATIENTS,
             "tiles_per_patient": TILES_PER_PATIENT,
-            "command": "python scripts/research/train_surrogate.py DATA NUCLEI_MODEL OUT --ablations DIR",
+            "command": (
+                "python scripts/research/train_surrogate.py DATA NUCLEI_MODEL OUT --ablations DIR"
+            ),
         },
         metrics=metrics,
         risk=RiskConfig(SETTINGS.p, SETTINGS.threshold, LABEL, True, nuclei.reference, temperature),

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from shapely.geometry import Polygon, box
 
-from qupath_hccmil.method.aggregation import POWER, contributions, risk, slide_logit
+from qupath_hccmil.method.aggregation import contributions, risk, slide_logit
+from qupath_hccmil.method.published_numbers import POWER
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
 from qupath_hccmil.qupath.data_types import ImageState

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qupath_hccmil.method.aggregation import POWER, risk, slide_logit
+from qupath_hccmil.method.aggregation import risk, slide_logit
+from qupath_hccmil.method.published_numbers import POWER
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import ImageState
 from qupath_hccmil.qupath.native.native_project import NativeProject

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.method.aggregation import THRESHOLD, good_outcome_probability, risk
+from qupath_hccmil.method.aggregation import good_outcome_probability, risk
+from qupath_hccmil.method.published_numbers import THRESHOLD
 from qupath_hccmil.mil.metrics import cross_entropy
 from qupath_hccmil.mil.threshold_and_temperature import (
     COOLEST,

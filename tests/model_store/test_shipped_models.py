@@ -1,6 +1,6 @@
 """What ships must load, fit together, and stay small."""
 
-from qupath_hccmil.method.aggregation import POWER, THRESHOLD
+from qupath_hccmil.method.published_numbers import POWER, THRESHOLD
 from qupath_hccmil.mil.tile_network import load_tile_network
 from qupath_hccmil.model_store.model_folder import default_model_dir, load_model_folder
 from qupath_hccmil.nuclei.architectures import load_nuclei_network

@@ -4,12 +4,10 @@ import pandas as pd
 import pytest
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.method import aggregation
 from qupath_hccmil.survival.analysis_settings import Settings, read_settings
 from qupath_hccmil.survival.statistics.risk_groups import (
     HIGH,
     LOW,
-    PUBLISHED_THRESHOLD,
     risk_groups,
 )
 from qupath_hccmil.survival.statistics.variables import VariableRequest, recognise
@@ -152,7 +150,3 @@ def test_a_wrong_toml_is_named(tmp_path, text, told):
 def test_settings_that_cannot_be_are_refused(change, told):
     with pytest.raises(DataError, match=told):
         Settings(**{"time": "t", "event": "e", **change}).check()
-
-
-def test_the_published_threshold_is_that_of_the_model():
-    assert aggregation.THRESHOLD == PUBLISHED_THRESHOLD

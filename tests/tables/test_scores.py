@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.method import aggregation
-from qupath_hccmil.tables.score_table import POWER, read_scores
+from qupath_hccmil.tables.score_table import read_scores
 
 
 def write(tmp_path, text: str):
@@ -89,7 +88,3 @@ def test_a_score_column_is_found_or_asked_for(tmp_path):
     assert read_scores(path, column="hazard").scores.to_dict() == {"a": 1.0}
     with pytest.raises(DataError, match="no column 'nope' for the score"):
         read_scores(path, column="nope")
-
-
-def test_the_published_power_is_that_of_the_model():
-    assert aggregation.POWER == POWER

@@ -27,7 +27,7 @@ RECTANGLE = "RectangleROI$SerializationProxy"
 
 @dataclass(frozen=True)
 class Roi:
-    """A region: its kind (see :class:`~qupath_hccmil.qupath.data_types.Annotation`) and its plane."""
+    """A region: its kind, as in :class:`~qupath_hccmil.qupath.data_types.Annotation`, and plane."""
 
     kind: str
     geometry: BaseGeometry

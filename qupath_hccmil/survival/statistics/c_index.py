@@ -15,7 +15,7 @@ from qupath_hccmil.survival.statistics.survival_outcome import numbers, outcome
 
 
 def harrell(frame: pd.DataFrame, score: str) -> float:
-    """Harrell's C, see :func:`qupath_hccmil.method.concordance.concordance`; NaN without usable pairs."""
+    """Harrell's C by :mod:`qupath_hccmil.method.concordance`; NaN without usable pairs."""
     time, event = outcome(frame)
     return concordance(time, event, numbers(frame, score))
 

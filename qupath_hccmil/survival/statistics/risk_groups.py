@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.method.published_numbers import THRESHOLD
 
-PUBLISHED_THRESHOLD = 0.4457  # Liu et al. 2021; a model's own threshold goes first
 LOW, HIGH = "Low risk", "High risk"
 MODEL = "model"
 NAMED = {"median": 2, "tertiles": 3, "quartiles": 4, "quintiles": 5}
@@ -37,9 +37,7 @@ class RiskGroups:
     description: str
 
 
-def risk_groups(
-    score: pd.Series, cut: str = MODEL, *, threshold: float = PUBLISHED_THRESHOLD
-) -> RiskGroups:
+def risk_groups(score: pd.Series, cut: str = MODEL, *, threshold: float = THRESHOLD) -> RiskGroups:
     """Cut scores into groups.
 
     Parameters
