@@ -14,7 +14,7 @@ from qupath_hccmil.cli.lazy import LazyGroup
 
 if TYPE_CHECKING:
     from qupath_hccmil.mil.metrics import Estimate
-    from qupath_hccmil.model_store.model_folder import Colour
+    from qupath_hccmil.model_store.model_config import Colour
 
 _HERE = "qupath_hccmil.cli.evaluate"
 

@@ -5,129 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from qupath_hccmil.atomic_files import finished_folder
 from qupath_hccmil.errors import ModelError, WriteError
-from qupath_hccmil.method.tile_geometry import TileGeometry
+from qupath_hccmil.model_store.model_config import ModelConfig, ModelKind, ModelReference
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-ModelKind = Literal["nuclei", "mil"]
-Colour = Literal["stain-normalised", "luminosity-standardised"]
-
 WEIGHTS, CONFIG, CARD = "weights.safetensors", "config.json", "README.md"
 DEFAULT_MODELS: Mapping[ModelKind, str] = {"nuclei": "nuclei-unet", "mil": "hcc-risk-surrogate"}
-
-
-@dataclass(frozen=True)
-class ModelReference:
-    """Another model, by name and by the hash of its weights."""
-
-    name: str
-    sha256: str
-
-
-@dataclass(frozen=True)
-class DataUse:
-    """A data set that a model was made from."""
-
-    name: str
-    licence: str
-    source: str
-    use: str
-
-
-@dataclass(frozen=True)
-class RiskConfig:
-    """What turns tile logits into a risk.
-
-    Attributes
-    ----------
-    p : float
-        Exponent of the generalised mean.
-    threshold : float
-        High risk above it.
-    label : str
-        What the model was trained to tell, and in which direction the risk rises.
-    surrogate : bool
-        The label was simulated, not observed in patients.
-    nuclei_model : ModelReference
-        The heat map that the tile network was trained with.
-    temperature : float
-        T of the calibration: ``r = sigmoid(S/T)``. Tile logits are divided by it.
-    """
-
-    p: float
-    threshold: float
-    label: str
-    surrogate: bool
-    nuclei_model: ModelReference
-    temperature: float = 1.0
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """All of ``config.json``.
-
-    Attributes
-    ----------
-    kind : {"nuclei", "mil"}
-    name, version : str
-    architecture : mapping
-        ``name`` and the arguments of the network's constructor.
-    geometry : TileGeometry
-    resampler : str
-        How 128 µm become 224 px.
-    colour : {"stain-normalised", "luminosity-standardised"}
-        The RGB that the network sees.
-    stain_reference : mapping or None
-        Target of the stain normalisation.
-    data : tuple of DataUse
-    training, metrics : mapping
-        Settings and figures, for people.
-    risk : RiskConfig or None
-        Of a mil model.
-    weights_sha256 : str
-        Filled in by :func:`save_model_folder`.
-    format : int
-        Of this file.
-    """
-
-    kind: ModelKind
-    name: str
-    version: str
-    architecture: Mapping[str, Any]
-    geometry: TileGeometry = field(default_factory=TileGeometry)
-    resampler: str = "pillow-bilinear"
-    colour: Colour = "stain-normalised"
-    stain_reference: Mapping[str, Any] | None = None
-    data: tuple[DataUse, ...] = ()
-    training: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    risk: RiskConfig | None = None
-    weights_sha256: str = ""
-    format: int = 1
-
-    def to_json(self) -> dict[str, Any]:
-        """As ``config.json`` holds it."""
-        content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return content
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> ModelConfig:
-        """From the content of a ``config.json`` that follows the schema."""
-        values = dict(content)
-        values["geometry"] = TileGeometry(**values["geometry"])
-        values["data"] = tuple(DataUse(**use) for use in values["data"])
-        if values["risk"] is not None:
-            risk = dict(values["risk"])
-            risk["nuclei_model"] = ModelReference(**risk["nuclei_model"])
-            values["risk"] = RiskConfig(**risk)
-        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -176,7 +66,7 @@ def load_model_folder(path: Path, kind: ModelKind) -> ModelFolder:
     Raises
     ------
     ModelError
-        A file is missing, the config breaks its schema (the field is named), the kind is another,
+        A file is missing, the config is not valid (the field is named), the kind is another,
         or the weights don't have the config's hash.
     """
     path = Path(path)
@@ -250,14 +140,14 @@ def check_new_model(path: Path, config: ModelConfig) -> None:
     Raises
     ------
     ModelError
-        The config breaks the schema, or `path` is a file or a folder of something else.
+        The config is not valid, or `path` is a file or a folder of something else.
     """
     if path.exists() and not path.is_dir():
         raise ModelError(f"{path}: is a file, where a model folder is to be written")
     if path.exists() and any(path.iterdir()) and not (path / CONFIG).is_file():
         raise ModelError(f"{path}: holds other files and isn't a model folder; choose another")
     no_weights_yet = replace(config, weights_sha256="0" * 64)
-    _check_schema(no_weights_yet.to_json(), path / CONFIG)
+    ModelConfig.from_json(no_weights_yet.to_json(), path / CONFIG)
 
 
 def default_model_dir(kind_or_name: str) -> Path:
@@ -309,17 +199,4 @@ def _read_config(path: Path) -> ModelConfig:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: not readable as JSON ({error})") from error
-    _check_schema(content, path)
-    return ModelConfig.from_json(content)
-
-
-def _check_schema(content: Any, path: Path) -> None:
-    import jsonschema
-
-    from qupath_hccmil.model_store.config_schema import MODEL_SCHEMA
-
-    validator = jsonschema.Draft202012Validator(MODEL_SCHEMA)
-    error = jsonschema.exceptions.best_match(validator.iter_errors(content))
-    if error is not None:
-        where = ".".join(str(part) for part in error.absolute_path) or "top level"
-        raise ModelError(f"{path}: {where}: {error.message}")
+    return ModelConfig.from_json(content, path)

@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 from qupath_hccmil import __version__
 from qupath_hccmil.errors import HccMilError
-from qupath_hccmil.model_store.model_folder import ModelKind
+from qupath_hccmil.model_store.model_config import ModelKind
 from qupath_hccmil.scoring.openvino_import import import_openvino
 
 

@@ -22,7 +22,8 @@ from qupath_hccmil.errors import ModelError
 from qupath_hccmil.method.research_use import RESEARCH_USE, SURROGATE
 from qupath_hccmil.method.tile_geometry import TileGeometry
 from qupath_hccmil.mil.tile_network import load_tile_network
-from qupath_hccmil.model_store.model_folder import CARD, CONFIG, ModelConfig, RiskConfig
+from qupath_hccmil.model_store.model_config import ModelConfig, RiskConfig
+from qupath_hccmil.model_store.model_folder import CARD, CONFIG
 from qupath_hccmil.nuclei.architectures import load_nuclei_network
 from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.slides.slide import READ_MPP

@@ -16,7 +16,7 @@ from typing import Any
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.mil.bags import StoredBag, bag_file, stored_bags
-from qupath_hccmil.model_store.model_folder import ModelConfig
+from qupath_hccmil.model_store.model_config import ModelConfig
 
 RECORD = "bags.json"
 

@@ -30,7 +30,8 @@ from qupath_hccmil.mil.risk_evaluation import (
     without_nan,
 )
 from qupath_hccmil.mil.tile_network import load_tile_network
-from qupath_hccmil.model_store.model_folder import RiskConfig, default_model_dir, load_model_folder
+from qupath_hccmil.model_store.model_config import RiskConfig
+from qupath_hccmil.model_store.model_folder import default_model_dir, load_model_folder
 from qupath_hccmil.tables.score_table import read_scores
 from qupath_hccmil.tables.table_reader import SUFFIXES
 from qupath_hccmil.training.calibration_figure import draw_calibration

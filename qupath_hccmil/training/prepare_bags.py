@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from qupath_hccmil.errors import DataError, HccMilError
 from qupath_hccmil.method.published_numbers import TILES_PER_PATIENT
 from qupath_hccmil.mil.bags import Bag, HeatMap, StoredBag, write_bag
-from qupath_hccmil.model_store.model_folder import ModelConfig, ModelFolder
+from qupath_hccmil.model_store.model_config import ModelConfig
+from qupath_hccmil.model_store.model_folder import ModelFolder
 from qupath_hccmil.nuclei.architectures import load_nuclei_network
 from qupath_hccmil.nuclei.dice_evaluation import torch_predictor
 from qupath_hccmil.qupath.open_project import EngineChoice

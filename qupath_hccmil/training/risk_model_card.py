@@ -5,7 +5,7 @@ from __future__ import annotations
 from qupath_hccmil.mil.cross_validation import CrossValidation
 from qupath_hccmil.mil.metrics import Estimate
 from qupath_hccmil.mil.risk_evaluation import RiskScores
-from qupath_hccmil.model_store.model_folder import ModelConfig
+from qupath_hccmil.model_store.model_config import ModelConfig
 
 _CARD = """# {name}
 

@@ -34,11 +34,9 @@ from qupath_hccmil.mil.risk_evaluation import (
 from qupath_hccmil.mil.risk_training import MilSettings, Progress, train
 from qupath_hccmil.mil.threshold_and_temperature import Decision, DecisionRule, decide
 from qupath_hccmil.mil.tile_network import TileNetwork, imagenet_network, load_tile_network
+from qupath_hccmil.model_store.model_config import DataUse, ModelConfig, RiskConfig
 from qupath_hccmil.model_store.model_folder import (
-    DataUse,
-    ModelConfig,
     ModelFolder,
-    RiskConfig,
     check_new_model,
     default_model_dir,
     load_model_folder,

@@ -17,10 +17,8 @@ from qupath_hccmil.atomic_files import make_folder
 from qupath_hccmil.errors import DataError, SlideError
 from qupath_hccmil.learning.device import DeviceName, training_device
 from qupath_hccmil.method.tile_geometry import TileGeometry
+from qupath_hccmil.model_store.model_config import Colour, DataUse, ModelConfig
 from qupath_hccmil.model_store.model_folder import (
-    Colour,
-    DataUse,
-    ModelConfig,
     ModelFolder,
     check_new_model,
     default_model_dir,

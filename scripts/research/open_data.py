@@ -10,7 +10,7 @@ import numpy as np
 
 from qupath_hccmil.errors import SlideError
 from qupath_hccmil.method.tile_geometry import TileGeometry
-from qupath_hccmil.model_store.model_folder import DataUse
+from qupath_hccmil.model_store.model_config import DataUse
 from qupath_hccmil.nuclei.training_crops import (
     Sample,
     Source,

@@ -45,7 +45,8 @@ from open_data import (
 )
 from torch import nn
 
-from qupath_hccmil.model_store.model_folder import DataUse, ModelConfig, save_model_folder
+from qupath_hccmil.model_store.model_config import DataUse, ModelConfig
+from qupath_hccmil.model_store.model_folder import save_model_folder
 from qupath_hccmil.nuclei.nuclei_training import train
 from qupath_hccmil.nuclei.training_crops import Sample
 from qupath_hccmil.stain.reference import default_reference

@@ -37,12 +37,8 @@ from qupath_hccmil.mil.risk_training import train
 from qupath_hccmil.mil.simulated_cohort import EFFECTS
 from qupath_hccmil.mil.threshold_and_temperature import DecisionRule, decide
 from qupath_hccmil.mil.tile_network import imagenet_network
-from qupath_hccmil.model_store.model_folder import (
-    ModelConfig,
-    RiskConfig,
-    load_model_folder,
-    save_model_folder,
-)
+from qupath_hccmil.model_store.model_config import ModelConfig, RiskConfig
+from qupath_hccmil.model_store.model_folder import load_model_folder, save_model_folder
 from qupath_hccmil.stain.reference import default_reference
 
 NAME = "hcc-risk-surrogate"

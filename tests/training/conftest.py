@@ -8,7 +8,8 @@ import torch
 from shapely.geometry import box
 
 from qupath_hccmil.mil.tile_network import TileNetwork
-from qupath_hccmil.model_store.model_folder import ModelConfig, RiskConfig, save_model_folder
+from qupath_hccmil.model_store.model_config import ModelConfig, RiskConfig
+from qupath_hccmil.model_store.model_folder import save_model_folder
 from qupath_hccmil.nuclei.unet import UNet
 from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
 from tests.blobs import blob_image

@@ -6,12 +6,8 @@ from qupath_hccmil.errors import DataError
 from qupath_hccmil.method.tile_geometry import TileGeometry
 from qupath_hccmil.mil.risk_training import MilSettings
 from qupath_hccmil.mil.tile_network import load_tile_network
-from qupath_hccmil.model_store.model_folder import (
-    ModelConfig,
-    ModelReference,
-    load_model_folder,
-    save_model_folder,
-)
+from qupath_hccmil.model_store.model_config import ModelConfig, ModelReference
+from qupath_hccmil.model_store.model_folder import load_model_folder, save_model_folder
 from qupath_hccmil.nuclei.unet import UNet
 from qupath_hccmil.training.evaluate_mil import evaluate_mil
 from qupath_hccmil.training.image_folders import field_tiles

@@ -1,0 +1,198 @@
+"""What ``config.json`` of a model folder holds: one definition, for reading and for writing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from qupath_hccmil.errors import ModelError
+from qupath_hccmil.method.tile_geometry import TileGeometry
+
+ModelKind = Literal["nuclei", "mil"]
+Colour = Literal["stain-normalised", "luminosity-standardised"]
+
+SMALLEST_TILE_PX = 32
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+_Text = Annotated[str, Field(min_length=1)]
+_Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+_Positive = Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True)
+class ModelReference:
+    """Another model, by name and by the hash of its weights."""
+
+    __pydantic_config__ = _STRICT
+
+    name: _Text
+    sha256: _Sha256
+
+
+@dataclass(frozen=True)
+class DataUse:
+    """A data set that a model was made from."""
+
+    __pydantic_config__ = _STRICT
+
+    name: _Text
+    licence: _Text
+    source: _Text
+    use: _Text
+
+
+@dataclass(frozen=True)
+class RiskConfig:
+    """What turns tile logits into a risk.
+
+    Attributes
+    ----------
+    p : float
+        Exponent of the generalised mean.
+    threshold : float
+        A risk above it is high; in (0, 1).
+    label : str
+        What the model was trained to predict, and in which direction the risk rises.
+    surrogate : bool
+        The label was simulated, not observed in patients.
+    nuclei_model : ModelReference
+        The heat map that the tile network was trained with.
+    temperature : float
+        T of the calibration: ``r = sigmoid(S/T)``. Tile logits are divided by it. Models from
+        before there was calibration have none; it is then 1.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    p: _Positive
+    threshold: Annotated[float, Field(gt=0, lt=1)]
+    label: _Text
+    surrogate: bool
+    nuclei_model: ModelReference
+    temperature: _Positive = 1.0
+
+
+@dataclass(frozen=True)
+class _StainReference:
+    """The form of `ModelConfig.stain_reference`."""
+
+    __pydantic_config__ = _STRICT
+
+    matrix: Annotated[
+        list[Annotated[list[float], Field(min_length=3, max_length=3)]],
+        Field(min_length=2, max_length=2),
+    ]
+    max_concentration: Annotated[list[_Positive], Field(min_length=2, max_length=2)]
+    luminosity: _Positive
+
+
+def _check_geometry(geometry: TileGeometry) -> TileGeometry:
+    if geometry.tile_um <= 0:
+        raise ValueError("tile_um must be greater than 0")
+    if geometry.tile_px < SMALLEST_TILE_PX:
+        raise ValueError(f"tile_px must be at least {SMALLEST_TILE_PX}")
+    return geometry
+
+
+def _check_stain(content: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if content is not None:
+        TypeAdapter(_StainReference).validate_json(json.dumps(content))
+    return content
+
+
+def _check_architecture(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    known = ("unet", "mobilenet_unet", "mobilenet_v2")
+    if content.get("name") not in known:
+        raise ValueError(f"its name must be one of {', '.join(known)}")
+    return content
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """All of ``config.json``.
+
+    Attributes
+    ----------
+    kind : {"nuclei", "mil"}
+    name, version : str
+    architecture : mapping
+        ``name`` and the arguments of the network's constructor.
+    geometry : TileGeometry
+    resampler : str
+        How a tile's pixels are brought to the size that the networks see.
+    colour : {"stain-normalised", "luminosity-standardised"}
+        The RGB that the network sees.
+    stain_reference : mapping or None
+        Target of the stain normalisation.
+    data : tuple of DataUse
+    training, metrics : mapping
+        Settings and figures, for people.
+    risk : RiskConfig or None
+        Only for a mil model.
+    weights_sha256 : str
+        Filled in when the model folder is saved.
+    format : int
+        Version of this file's format.
+    """
+
+    __pydantic_config__ = _STRICT
+
+    kind: ModelKind
+    name: Annotated[str, Field(pattern="^[A-Za-z0-9._-]+$")]
+    version: _Text
+    architecture: Annotated[Mapping[str, Any], AfterValidator(_check_architecture)]
+    geometry: Annotated[TileGeometry, AfterValidator(_check_geometry)] = field(
+        default_factory=TileGeometry
+    )
+    resampler: Literal["pillow-bilinear"] = "pillow-bilinear"
+    colour: Colour = "stain-normalised"
+    stain_reference: Annotated[Mapping[str, Any] | None, AfterValidator(_check_stain)] = None
+    data: tuple[DataUse, ...] = ()
+    training: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    risk: RiskConfig | None = None
+    weights_sha256: _Sha256 = ""
+    format: Literal[1] = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``config.json`` holds it."""
+        content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return content
+
+    @classmethod
+    def from_json(cls, content: Any, path: Path) -> ModelConfig:
+        """Check the content of a ``config.json`` and return it.
+
+        Raises
+        ------
+        ModelError
+            It is not a model's config; the message names `path` and the field.
+        """
+        if not isinstance(content, dict):
+            raise ModelError(f"{path}: top level: not an object")
+        # A field that is absent must not silently get the default of a new model.
+        if absent := [each.name for each in fields(cls) if each.name not in content]:
+            raise ModelError(f"{path}: {absent[0]}: is missing")
+        try:
+            config = _adapter().validate_json(json.dumps(content))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "top level"
+            given = str(first["input"])
+            said = f"{given!r:.60}: {first['msg']}".replace("\n", " ")
+            raise ModelError(f"{path}: {where}: {said}") from error
+        if (config.risk is not None) != (config.kind == "mil"):
+            needs = "needs a risk" if config.kind == "mil" else "has no risk"
+            raise ModelError(f"{path}: risk: a {config.kind} model {needs}")
+        return config
+
+
+@cache
+def _adapter() -> TypeAdapter[ModelConfig]:
+    return TypeAdapter(ModelConfig)
