@@ -1,4 +1,7 @@
-"""Files that a user asks for: finished, or not there at all."""
+"""Files and folders that are written whole or not at all: written next to their place, renamed.
+
+What changes a QuPath project has its own, stricter way: :mod:`qupath_hccmil.qupath.writing`.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,20 @@ from pathlib import Path
 
 from qupath_hccmil.errors import WriteError
 
+_TEMPORARY = ".new-"
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file is what a killed :func:`atomic_file` left."""
+    return path.name.startswith(_TEMPORARY)
+
 
 @contextmanager
-def finished_file(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; move it there when the block ends well.
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a path next to `path` to write to; move it there when the block ends well.
 
-    Missing folders are made. After a failure `path` is as it was and nothing is left beside it.
+    Missing folders are made. After a failure `path` is as it was and nothing is left next to it;
+    after a kill a file is left that :func:`is_temporary` recognises.
 
     Raises
     ------
@@ -27,7 +38,7 @@ def finished_file(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
+            dir=path.parent, prefix=f"{_TEMPORARY}{path.stem}-", suffix=path.suffix
         )
         os.close(handle)
         beside = Path(name)
@@ -43,11 +54,11 @@ def finished_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def finished_folder(path: Path) -> Iterator[Path]:
-    """Yield a new folder beside `path` to fill; it becomes `path` when the block ends well.
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder next to `path` to fill; it becomes `path` when the block ends well.
 
     Missing folders above are made. What `path` was is removed only when the new one is there;
-    after a failure it is as it was and nothing is left beside it.
+    after a failure it is as it was and nothing is left next to it.
 
     Raises
     ------

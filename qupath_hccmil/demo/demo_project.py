@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 from shapely.geometry import Polygon
 
-from qupath_hccmil.atomic_files import finished_file
+from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.demo.cmu import DownloadError, cmu_slide
 from qupath_hccmil.demo.drawn import DEMO_HEIGHT, DEMO_WIDTH, DrawnSlide, draw_slide
 from qupath_hccmil.demo.tissue_outline import tissue_outline
@@ -95,7 +95,7 @@ def make_demo_project(
     except DownloadError as error:
         return _drawn(folder, drawn_size, [f"{error}; so the slide is drawn."])
     copy = folder / SLIDE_FOLDER / cached.name
-    with finished_file(copy) as beside:
+    with atomic_file(copy) as beside:
         shutil.copyfile(cached, beside)
     said = "Slide: CMU-1-Small-Region (OpenSlide test data, CC0): real H&E, but no liver tumour."
     return _real(folder, copy, [said])

@@ -10,7 +10,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from qupath_hccmil.atomic_files import finished_file
+from qupath_hccmil.atomic_files import atomic_file
 
 TILE = 512
 FACTOR = 4
@@ -43,7 +43,7 @@ def write_pyramid(
         The file cannot be written.
     """
     big = width * height > 2**31
-    with finished_file(path) as beside, tifffile.TiffWriter(beside, bigtiff=big) as tiff:
+    with atomic_file(path) as beside, tifffile.TiffWriter(beside, bigtiff=big) as tiff:
         reduced = np.full((-(-height // FACTOR), -(-width // FACTOR), 3), 255, np.uint8)
         _write_level(tiff, _blocks(width, height, paint, reduced), width, height, mpp, 0)
         level = 1

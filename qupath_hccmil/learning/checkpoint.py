@@ -7,7 +7,6 @@ beside and renamed, so a kill leaves the previous one.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.errors import DataError, ModelError, WriteError
 
 _STATE_KEY = "state"
@@ -30,17 +30,14 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[st
     WriteError
         The system refuses; the checkpoint before is still there.
     """
-    beside = path.with_name(path.name + ".part")
-    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        save_file(kept, beside, metadata={_STATE_KEY: json.dumps(state)})
-        os.replace(beside, path)
-    except (OSError, SafetensorError) as error:
+        with atomic_file(path) as new:
+            save_file(on_cpu, new, metadata={_STATE_KEY: json.dumps(state)})
+    except (WriteError, SafetensorError) as error:
         raise WriteError(
             f"{path}: cannot be written: {error}; make room and run the same again to go on"
         ) from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

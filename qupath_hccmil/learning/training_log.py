@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from qupath_hccmil.atomic_files import finished_file
+from qupath_hccmil.atomic_files import atomic_file
 
 LOG, CURVE = "log.csv", "curve.png"
 
@@ -25,13 +25,13 @@ def write_log(out: Path, log: Sequence[Mapping[str, float]], curves: Mapping[str
     if not log:
         return
     with (
-        finished_file(out / LOG) as beside,
+        atomic_file(out / LOG) as beside,
         beside.open("w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, fieldnames=list(log[0]))
         writer.writeheader()
         writer.writerows(log)
-    with finished_file(out / CURVE) as beside:
+    with atomic_file(out / CURVE) as beside:
         _draw(beside, log, curves)
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 from numpy.typing import NDArray
 
+from qupath_hccmil.atomic_files import atomic_file, is_temporary
 from qupath_hccmil.errors import DataError
 
 CHANNELS = 4
@@ -85,6 +86,11 @@ class StoredBag:
         return np.asarray(self._tiles[indices])
 
 
+def bag_files(folder: Path) -> list[Path]:
+    """Files of prepared bags in a folder, sorted; what a kill left half written is none."""
+    return sorted(path for path in folder.glob(f"*{SUFFIX}") if not is_temporary(path))
+
+
 def stored_bags(folder: Path) -> dict[str, StoredBag]:
     """All bags of a folder, by patient.
 
@@ -93,7 +99,7 @@ def stored_bags(folder: Path) -> dict[str, StoredBag]:
     DataError
         The folder has none.
     """
-    bags = [StoredBag(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
+    bags = [StoredBag(path) for path in bag_files(folder)]
     if not bags:
         raise DataError(f"{folder}: no prepared bags (*{SUFFIX})")
     return {bag.patient: bag for bag in bags}
@@ -146,17 +152,15 @@ def write_bag(
     ------
     DataError
         There are no tiles, or not `count`.
+    WriteError
+        The system refuses, for example for want of room.
     """
-    beside = path.with_name(path.name + ".part")
-    try:
-        total = _write_tiles(beside, batches, side, heat_map)
+    with atomic_file(path) as new:
+        total = _write_tiles(new, batches, side, heat_map)
         if total != count and count is not None:
             raise DataError(f"{path.name}: {total} tiles where {count} were announced")
         if not total:
             raise DataError(f"{path.name}: no tiles for this patient")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
     return StoredBag(path)
 
 

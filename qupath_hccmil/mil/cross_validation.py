@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from qupath_hccmil.atomic_files import finished_file
+from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.learning.splits import split_patients, stratified_folds
 from qupath_hccmil.method.aggregation import is_high_risk, risk
 from qupath_hccmil.mil.bags import Bag
@@ -202,7 +202,7 @@ def write_predictions(
         "patient", "fold", "label", "time", "event", "tiles", "logit", "temperature", "r",
         "threshold", "group",
     )  # fmt: skip
-    with finished_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+    with atomic_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         for one in sorted(patients, key=lambda p: p.score.patient):
@@ -239,6 +239,6 @@ def _scores(
         for bag in bags
     ]
     content = {"checkpoint": made_by, "scores": [asdict(score) for score in scores]}
-    with finished_file(path) as beside:
+    with atomic_file(path) as beside:
         beside.write_text(json.dumps(content), encoding="utf-8")
     return {score.patient: score for score in scores}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qupath_hccmil.atomic_files import finished_folder
+from qupath_hccmil.atomic_files import atomic_folder
 from qupath_hccmil.errors import ModelError, WriteError
 from qupath_hccmil.model_store.model_config import ModelConfig, ModelKind, ModelReference
 
@@ -118,7 +118,7 @@ def save_model_folder(
 
     path = Path(path)
     check_new_model(path, config)
-    with finished_folder(path) as beside:
+    with atomic_folder(path) as beside:
         tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
         try:
             save_file(tensors, beside / WEIGHTS)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
 import time
 import uuid
 from collections import Counter
@@ -16,7 +14,8 @@ from typing import Any
 
 from PIL.Image import Image
 
-from qupath_hccmil.errors import ProjectError
+from qupath_hccmil.atomic_files import atomic_folder
+from qupath_hccmil.errors import ProjectError, WriteError
 from qupath_hccmil.qupath.names import CLASS_COLOURS
 from qupath_hccmil.qupath.native.javaclasses import hash_order
 from qupath_hccmil.qupath.native.newdata import (
@@ -105,21 +104,14 @@ def create_project(
     folder = folder.absolute()
     _require_empty(folder)
     files = _files(folder, images, qupath_version)
-    beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.hccmil-tmp")
     try:
-        for name, content in files.items():
-            target = beside / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
-        if folder.exists():
-            folder.rmdir()
-        os.replace(beside, folder)
-    except OSError as error:
-        raise ProjectError(
-            f"{folder}: no project could be made ({error.strerror}); choose another folder"
-        ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        with atomic_folder(folder) as new:
+            for name, content in files.items():
+                target = new / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
+    except WriteError as error:
+        raise ProjectError(f"{error}; choose another folder for the project") from error
     return folder / "project.qpproj"
 
 

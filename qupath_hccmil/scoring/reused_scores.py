@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import ImageState, TileObjects
 from qupath_hccmil.qupath.staleness import OutlineChanges, ScoredOutline, scored_outlines
+from qupath_hccmil.scoring.network_batches import Scored
 from qupath_hccmil.stain.vahadane import StainFit
-from qupath_hccmil.tiles.read_ahead import Scored, TileVerdict
+from qupath_hccmil.tiles.read_ahead import TileVerdict
 
 # QuPath keeps the corners of a rectangle, from which its sides come back rounded.
 _PER_PX = 1000

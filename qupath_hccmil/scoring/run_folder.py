@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil import __version__
-from qupath_hccmil.atomic_files import finished_file
+from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.method.research_use import RESEARCH_USE, SURROGATE
 from qupath_hccmil.qupath.data_types import Project
 from qupath_hccmil.qupath.export.score_tables import annotation_table, image_table, tile_table
@@ -86,7 +86,7 @@ def summary_line(outcomes: Sequence[Outcome], model: dict[str, Any] | None) -> s
 
 def write_record(folder: Path, record: dict[str, Any], project: Project) -> None:
     """Write ``run.json`` and the tables of every level that needs no patient."""
-    with finished_file(folder / "run.json") as path:
+    with atomic_file(folder / "run.json") as path:
         path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     for name, table in (
         ("images", image_table),

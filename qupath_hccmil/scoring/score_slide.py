@@ -13,13 +13,14 @@ from qupath_hccmil.method.aggregation import contributions, risk, slide_logit
 from qupath_hccmil.method.tile_geometry import TileGeometry
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry
+from qupath_hccmil.scoring.network_batches import run
 from qupath_hccmil.scoring.reused_scores import KeptOutline, KeptScores, TakenOver, taken_over
 from qupath_hccmil.scoring.scorer import Scorer
 from qupath_hccmil.slides.open_slide import Slide
 from qupath_hccmil.slides.resolution import Resolution, resolve_mpp
 from qupath_hccmil.stain.vahadane import Normalizer, StainFit
 from qupath_hccmil.tiles.grid import tile_grid, unique_tiles
-from qupath_hccmil.tiles.read_ahead import Chunk, TileVerdict, chunks_of, read_ahead, run
+from qupath_hccmil.tiles.read_ahead import Chunk, TileVerdict, chunks_of, read_ahead
 from qupath_hccmil.tiles.tile_reader import TileReader
 from qupath_hccmil.tiles.tile_settings import ScoreSettings
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qupath_hccmil.atomic_files import finished_folder
+from qupath_hccmil.atomic_files import atomic_folder
 from qupath_hccmil.errors import ModelError
 from qupath_hccmil.method.research_use import RESEARCH_USE, SURROGATE
 from qupath_hccmil.method.tile_geometry import TileGeometry
@@ -116,7 +116,7 @@ def export_wsinfer(models: ScorerSource, out: Path) -> WsinferExport:
         losses="\n".join(f"- {loss}" for loss in losses),
     )
     traced = _traced(network.eval(), config.geometry)
-    with finished_folder(out) as beside:
+    with atomic_folder(out) as beside:
         (beside / TORCHSCRIPT).write_bytes(traced.save_to_buffer())
         content = json.dumps(wsinfer_config(config), indent=2) + "\n"
         (beside / CONFIG).write_text(content, encoding="utf-8")

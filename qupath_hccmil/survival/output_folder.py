@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pandas as pd
 
+from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.report.build import build_report
@@ -29,7 +28,9 @@ def write_analysis(analysis: Analysis, folder: str | Path, report_format: str = 
     Raises
     ------
     DataError
-        The format is not known or the folder cannot be written.
+        The format is not known.
+    WriteError
+        The folder cannot be written.
     """
     if report_format not in FORMATS:
         raise DataError(f"report format {report_format!r} is none of {', '.join(FORMATS)}")
@@ -47,11 +48,9 @@ def write_analysis(analysis: Analysis, folder: str | Path, report_format: str = 
         texts["baseline.json"] = analysis.performance.baseline.to_json()
     texts.update({f"figures/{image.key}.svg": image.svg for image in report.images()})
     texts.update({f"tables/{table.key}.csv": as_csv(table.data) for table in report.tables()})
-    try:
-        for name, text in texts.items():
-            _write(folder / name, text)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    for name, text in texts.items():
+        with atomic_file(folder / name) as new:
+            new.write_text(text, encoding="utf-8", newline="\n")
     return folder / f"report.{report_format}"
 
 
@@ -61,17 +60,3 @@ def as_csv(table: pd.DataFrame) -> str:
         lambda value: f"'{value}" if isinstance(value, str) and RISKY.match(value) else value
     )
     return safe.to_csv(index=False, lineterminator="\n")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write beside and rename, so that no half file is ever seen."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from qupath_hccmil.atomic_files import finished_file
+from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.qupath.export.score_tables import Batch, Table
 from qupath_hccmil.tables.export_columns import Column
@@ -48,7 +48,7 @@ def write_table(table: Table, out: Path) -> int:
     write = writers.get(out.suffix.lower())
     if write is None:
         raise DataError(f"{out}: tables are written as .csv or .parquet; choose one as the suffix")
-    with finished_file(out) as beside:
+    with atomic_file(out) as beside:
         return write(table, beside)
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.mil.bags import StoredBag, bag_file, stored_bags
+from qupath_hccmil.mil.bags import StoredBag, bag_file, bag_files, stored_bags
 from qupath_hccmil.model_store.model_config import ModelConfig
 
 RECORD = "bags.json"
@@ -84,7 +84,7 @@ class BagFolder:
 
 def is_prepared(folder: Path) -> bool:
     """Whether a folder holds prepared bags."""
-    return folder.is_dir() and any(folder.glob("*.npy"))
+    return folder.is_dir() and bool(bag_files(folder))
 
 
 def prepared_bags(folder: Path, config: ModelConfig) -> dict[str, StoredBag]:
@@ -121,6 +121,5 @@ def _read(path: Path) -> Any:
 
 
 def _write(path: Path, content: Any) -> None:
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    os.replace(beside, path)
+    with atomic_file(path) as new:
+        new.write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from qupath_hccmil.atomic_files import finished_file, make_folder
+from qupath_hccmil.atomic_files import atomic_file, make_folder
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.learning.device import DeviceName, training_device
 from qupath_hccmil.method.aggregation import is_high_risk
@@ -171,10 +171,10 @@ def write_evaluation(out: Path, evaluation: MilEvaluation) -> None:
     groups = evaluation.scores.calibration
     head = [field.name for field in fields(CalibrationGroup)]
     _write(out / CALIBRATION, head, [[getattr(group, name) for name in head] for group in groups])
-    with finished_file(out / FIGURE) as beside:
+    with atomic_file(out / FIGURE) as beside:
         draw_calibration(beside, evaluation.scores)
     content = json.dumps(evaluation.as_dict(), indent=2, allow_nan=False) + "\n"
-    with finished_file(out / RECORD) as beside:
+    with atomic_file(out / RECORD) as beside:
         beside.write_text(content, encoding="utf-8")
 
 
@@ -255,7 +255,7 @@ def _c_index(
 
 
 def _write(path: Path, head: list[str], rows: list[list[Any]]) -> None:
-    with finished_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+    with atomic_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(head)
         writer.writerows(rows)

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from qupath_hccmil.atomic_files import finished_file
+from qupath_hccmil.atomic_files import atomic_file
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def counted(left_out: Iterable[LeftOut]) -> list[str]:
 
 def write_left_out(path: Path, left_out: Iterable[LeftOut]) -> None:
     """Write everything that isn't used as CSV, a row each."""
-    with finished_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+    with atomic_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([field.name for field in fields(LeftOut)])
         writer.writerows(astuple(one) for one in left_out)

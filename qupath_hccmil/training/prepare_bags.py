@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from qupath_hccmil.errors import DataError, HccMilError
+from qupath_hccmil.errors import DataError, HccMilError, WriteError
 from qupath_hccmil.method.published_numbers import TILES_PER_PATIENT
 from qupath_hccmil.mil.bags import Bag, HeatMap, StoredBag, write_bag
 from qupath_hccmil.model_store.model_config import ModelConfig
@@ -264,6 +264,9 @@ class _Preparation:
 
             try:
                 bags[patient] = folder.bag(patient, sources[patient], prepare)
+            except WriteError:
+                # a full disk is no reason to leave a patient out
+                raise
             except HccMilError as error:
                 left_out.append(LeftOut("patient", patient, NOT_PREPARED, str(error)))
             if progress:

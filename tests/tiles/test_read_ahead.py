@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from qupath_hccmil.scoring.network_batches import run
 from qupath_hccmil.scoring.runtime import TileOutputs
 from qupath_hccmil.tiles.read_ahead import (
     CHUNK,
@@ -14,7 +15,6 @@ from qupath_hccmil.tiles.read_ahead import (
     TileVerdict,
     chunks_of,
     read_ahead,
-    run,
 )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from shapely.geometry import MultiPolygon, Polygon, mapping
 from shapely.geometry.polygon import orient
 
-from qupath_hccmil.atomic_files import finished_file
+from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, TileObjects
 from qupath_hccmil.qupath.tile_ids import tile_ids
@@ -51,7 +51,7 @@ def write_geojson(path: Path, entry: ImageEntry, state: ImageState) -> int:
         The file cannot be written.
     """
     count = 0
-    with finished_file(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as out:
+    with atomic_file(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as out:
         head = json.dumps(entry.name, ensure_ascii=False)
         out.write(f'{{"type": "FeatureCollection", "name": {head}, "features": [')
         for feature in _features(state):
