@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from qupath_hccmil.errors import DataError
+from qupath_hccmil.errors import DataError, WriteError
 from qupath_hccmil.survival.analysis import analyse
 from qupath_hccmil.survival.analysis_cohort import read_cohort
 from qupath_hccmil.survival.analysis_settings import Settings
@@ -147,7 +147,7 @@ def test_report_folder_that_cannot_be_written_is_named(tmp_path):
     settings = replace(Settings(), time="rfs_days", event="rfs_event", bootstrap=0, variables=())
     found = analyse(read_cohort(tmp_path / "s.csv", tmp_path / "c.csv", settings), settings)
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(WriteError, match="cannot be written"):
         write_analysis(found, tmp_path / "out")
     with pytest.raises(DataError, match="none of html, md"):
         write_analysis(found, tmp_path / "other", "pdf")
