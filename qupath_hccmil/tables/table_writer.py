@@ -9,8 +9,8 @@ from typing import Any
 
 from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.qupath.export.score_tables import Batch, Table
 from qupath_hccmil.tables.export_columns import Column
+from qupath_hccmil.tables.table import Batch, Table
 
 ROWS_A_GROUP = 50_000
 """Rows held in memory at a time, and a row group of Parquet."""

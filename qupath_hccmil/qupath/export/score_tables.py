@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import isfinite
 from typing import Any
 
@@ -29,31 +28,10 @@ from qupath_hccmil.qupath.export.patient_of_image import (
 from qupath_hccmil.qupath.selection import TUMOUR_CLASSES
 from qupath_hccmil.qupath.staleness import is_stale
 from qupath_hccmil.qupath.tile_ids import tile_ids
-from qupath_hccmil.tables.export_columns import Column, Level, columns_of
-
-Batch = Mapping[str, Sequence[Any]]
-"""Column name to values, all of one length; None for no value."""
+from qupath_hccmil.tables.export_columns import Level, columns_of
+from qupath_hccmil.tables.table import Batch, Table
 
 Failed = Callable[[ImageEntry, HccMilError], None]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table that is read once, in batches.
-
-    Attributes
-    ----------
-    level : {"image", "annotation", "tile", "patient"}
-    batches : iterable of Batch
-    """
-
-    level: Level
-    batches: Iterable[Batch]
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """Columns, in order."""
-        return columns_of(self.level)
 
 
 def image_table(

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from qupath_hccmil.errors import DataError, WriteError
-from qupath_hccmil.qupath.export.score_tables import Batch, Table
 from qupath_hccmil.tables.export_columns import BY_NAME, columns_of
+from qupath_hccmil.tables.table import Batch, Table
 from qupath_hccmil.tables.table_writer import write_table
 
 

@@ -1,0 +1,31 @@
+"""A table that we write: its columns, and its rows in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qupath_hccmil.tables.export_columns import Column, Level, columns_of
+
+Batch = Mapping[str, Sequence[Any]]
+"""Column name to values, all of one length; None for no value."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that is read once, in batches.
+
+    Attributes
+    ----------
+    level : {"image", "annotation", "tile", "patient"}
+    batches : iterable of Batch
+    """
+
+    level: Level
+    batches: Iterable[Batch]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Columns, in order."""
+        return columns_of(self.level)
