@@ -102,7 +102,6 @@ def _write_table(
     failures: _Failures,
 ) -> str:
     from qupath_hccmil.qupath.export import score_tables as tables
-    from qupath_hccmil.qupath.selection import TUMOUR_CLASSES
     from qupath_hccmil.tables.table_writer import write_table
 
     table = tables.table(
@@ -110,7 +109,7 @@ def _write_table(
         level,
         join=patient_rule,
         patient_of=lookup,
-        classes=classes or TUMOUR_CLASSES,
+        classes=classes or (),
         failed=failures,
     )
     rows = write_table(table, out)

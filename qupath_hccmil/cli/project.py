@@ -157,7 +157,6 @@ def _look(
 ) -> tuple[dict[str, str], list[ImageStatus]]:
     from qupath_hccmil.qupath.open_project import open_project
     from qupath_hccmil.qupath.project_status import image_statuses
-    from qupath_hccmil.qupath.selection import TUMOUR_CLASSES
 
     with open_project(project, engine) as opened:
         facts = {
@@ -165,7 +164,7 @@ def _look(
             "engine": opened.engine,
             "qupath_version": opened.qupath_version,
         }
-        statuses = image_statuses(opened, classes=classes or TUMOUR_CLASSES, slides=slides)
+        statuses = image_statuses(opened, classes=classes, slides=slides)
         return facts, list(statuses)
 
 
@@ -182,10 +181,10 @@ def _lines(status: ImageStatus) -> list[str]:
     ]
     if status.scored:
         stale = f"; STALE: {_stale(status)}" if status.stale else ""
-        lines.append(
-            f"scored: risk {status.risk:.4f} ({status.group} risk), {status.tiles} tiles, "
-            f"model {status.model}, {status.time}{stale}"
-        )
+        by = f"model {status.model}, {status.time}" if status.model else "no record of the run"
+        group = f" ({status.group} risk)" if status.group else ""
+        risk = "no risk" if status.risk is None else f"risk {status.risk:.4f}{group}"
+        lines.append(f"scored: {risk}, {status.tiles} tiles, {by}{stale}")
     else:
         lines.append("not scored")
     return lines + [f"problem: {problem}" for problem in status.problems]
@@ -199,5 +198,10 @@ def _stale(status: ImageStatus) -> str:
         if labels
     ]
     told += [f"{status.deleted} deleted"] if status.deleted else []
-    since = f"outlines since: {', '.join(told)}" if told else "outlines were edited since"
-    return f"{since}; score --resume scores those again"
+    if told:
+        since = f"outlines since: {', '.join(told)}"
+    elif status.model is None:
+        since = "scored by an earlier version of this program"
+    else:
+        since = "not all results are there"
+    return f"{since}; score --resume scores it again"

@@ -40,7 +40,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Leave what is up to date: whole images, and outlines that were not edited since.",
 )
-@click.option("--force", is_flag=True, help="Score images too that are not held for H&E.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Score images too that are not held for H&E, or that --resume refuses.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be scored; write nothing.")
 @click.option("--out", type=options.PathType, help="Folder for tables, risk maps and run.json.")
 @options.wait
@@ -62,12 +66,21 @@ def score(**arguments: Any) -> int:
         seed=arguments["seed"],
         **({"annotation_classes": classes} if classes else {}),
     )
-    return _run(settings, **arguments)
+    return _run(settings, asked=_asked(), **arguments)
+
+
+def _asked() -> frozenset[str]:
+    """Names of the settings that the user gave, not those that are left at their default."""
+    context = click.get_current_context()
+    names = ("annotation_classes", "mpp", "min_inside", "max_tiles", "seed")
+    given = click.core.ParameterSource.COMMANDLINE
+    return frozenset(name for name in names if context.get_parameter_source(name) is given)
 
 
 def _run(
     settings: ScoreSettings,
     *,
+    asked: frozenset[str],
     project: Path,
     engine: EngineChoice,
     images: tuple[str, ...],
@@ -86,7 +99,7 @@ def _run(
 ) -> int:
     from qupath_hccmil.atomic_files import make_folder
     from qupath_hccmil.qupath.open_project import open_project
-    from qupath_hccmil.scoring.run_folder import reproduce, summary, summary_line, write_record
+    from qupath_hccmil.scoring.run_folder import summary, summary_line, write_record
     from qupath_hccmil.scoring.score_project import BatchOptions, score_project
     from qupath_hccmil.scoring.scorer import ScorerSource
 
@@ -99,12 +112,13 @@ def _run(
         batch = BatchOptions(
             images=images,
             resume=resume,
+            asked=asked,
             force=force,
             dry_run=dry_run,
             slides=slides,
             maps=out,
             wait=wait,
-            reproduce=reproduce(settings, model),
+            model=model,
         )
         with ScoringDisplay(quiet=quiet, lines=not as_json) as display:
             outcomes = list(score_project(opened, models, settings, batch, display))

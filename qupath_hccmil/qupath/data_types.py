@@ -106,6 +106,9 @@ class Annotation:
         points.
     parent : str or None
         UUID of the parent object; None directly under the root.
+    index : int
+        Place among the image's annotations, depth first in QuPath's order. It is what tells
+        outlines apart: copies and repeated imports of an outline have its UUID.
     """
 
     id: str
@@ -119,6 +122,7 @@ class Annotation:
     c: int = -1
     parent: str | None = None
     measurements: Mapping[str, float] = field(default_factory=dict)
+    index: int = 0
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,14 @@ class TileObjects:
     def __len__(self) -> int:
         return len(self.bounds)
 
+    def rows(self, chosen: NDArray[np.bool_]) -> TileObjects:
+        """Those of the tiles that are chosen."""
+        return TileObjects(
+            self.bounds[chosen],
+            [name for name, one in zip(self.class_names, chosen, strict=True) if one],
+            {name: values[chosen] for name, values in self.measurements.items()},
+        )
+
 
 @dataclass(frozen=True)
 class WorkflowStep:
@@ -160,10 +172,10 @@ class ImageResults:
 
     Attributes
     ----------
-    annotations : mapping of str to mapping of str to float
-        Annotation UUID to its measurements.
-    tiles : mapping of str to TileObjects
-        Annotation UUID to its tiles.
+    annotations : mapping of int to mapping of str to float
+        :attr:`Annotation.index` to the annotation's measurements.
+    tiles : mapping of int to TileObjects
+        :attr:`Annotation.index` to the annotation's tiles.
     root : mapping of str to float
         Measurements of the root object.
     metadata : mapping of str to str
@@ -171,8 +183,8 @@ class ImageResults:
     step : WorkflowStep or None
     """
 
-    annotations: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    tiles: Mapping[str, TileObjects] = field(default_factory=dict)
+    annotations: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    tiles: Mapping[int, TileObjects] = field(default_factory=dict)
     root: Mapping[str, float] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     step: WorkflowStep | None = None
@@ -262,6 +274,10 @@ class Project(Protocol):
         WriteError
             Nothing was changed.
         """
+        ...
+
+    def write_list(self, entry: ImageEntry, metadata: Mapping[str, str]) -> None:
+        """Put our metadata of an image into the project's list; the image stays as it is."""
         ...
 
     def add_classes(self, colours: Mapping[str, int]) -> None:

@@ -9,12 +9,12 @@ import shapely
 
 from qupath_hccmil.qupath.data_types import Annotation
 
-# Both engines read outlines alike to this many decimals of a level-0 px; an edit moves them more.
-_DECIMALS = 1
+# Both engines read outlines alike, to the hundredth of a level-0 px that QuPath keeps.
+_DECIMALS = 2
 
 
 def annotation_fingerprint(annotations: Iterable[Annotation]) -> str:
-    """SHA-256 over the id, class and outline of annotations, in any order.
+    """SHA-256 over the class and outline of annotations, in any order; copies count each.
 
     An ellipse counts by its bounds: its polygon is an approximation that may differ by engine.
 
@@ -23,19 +23,16 @@ def annotation_fingerprint(annotations: Iterable[Annotation]) -> str:
     str
         64 hexadecimal digits.
     """
-    lines = sorted(_line(annotation) for annotation in annotations)
+    lines = sorted(map(_line, annotations))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def outline_fingerprints(annotations: Iterable[Annotation]) -> dict[str, str]:
-    """Fingerprint of each outline by itself: annotation UUID to 16 hexadecimal digits.
+def outline_fingerprint(annotation: Annotation) -> str:
+    """Fingerprint of one outline, 16 hexadecimal digits: of its class and shape, not its UUID.
 
-    They tell which outline was edited; :func:`annotation_fingerprint` tells that any was.
+    It tells which outline was edited; :func:`annotation_fingerprint` tells that any was.
     """
-    return {
-        annotation.id: hashlib.sha256(_line(annotation).encode()).hexdigest()[:16]
-        for annotation in annotations
-    }
+    return hashlib.sha256(_line(annotation).encode()).hexdigest()[:16]
 
 
 def _line(annotation: Annotation) -> str:
@@ -45,4 +42,4 @@ def _line(annotation: Annotation) -> str:
         shape = shapely.envelope(geometry) if annotation.roi == "ellipse" else geometry
         # Where a ring starts and which way it runs carries no meaning.
         outline = shapely.to_wkt(shapely.normalize(shape), rounding_precision=_DECIMALS)
-    return "\t".join((annotation.id, annotation.class_name or "", annotation.roi, outline))
+    return "\t".join((annotation.class_name or "", annotation.roi, outline))

@@ -4,6 +4,8 @@ A measurement map in QuPath spans every object that has the name, so tile names 
 names differ. A class name with a colon would make a derived class, so ours have none.
 """
 
+from collections.abc import Mapping
+
 PREFIX = "HCC-MIL"
 
 ANNOTATION_RISK = f"{PREFIX}: Risk score"
@@ -30,37 +32,69 @@ SLIDE_RISK = f"{PREFIX}: Slide risk score"
 SLIDE_LOGIT = f"{PREFIX}: Slide risk logit"
 SLIDE_TILES = f"{PREFIX}: Slide tiles"
 
+TILE_VALUES = frozenset({TILE_RISK, TILE_LOGIT, TILE_CONTRIBUTION, TILE_NUCLEI_FRACTION})
+SLIDE_VALUES = frozenset({SLIDE_RISK, SLIDE_LOGIT, SLIDE_TILES})
+MEASUREMENTS = ANNOTATION_VALUES | TILE_VALUES | SLIDE_VALUES
+"""All that a run of ours may write; what else begins with the prefix is the user's."""
+
 CLASS_HIGH = f"{PREFIX} high risk"
 CLASS_LOW = f"{PREFIX} low risk"
 CLASS_COLOURS = {CLASS_HIGH: 0xC8321E, CLASS_LOW: 0x2D6EB4}
 
 META_RISK = f"{PREFIX} risk score"
-META_LOGIT = f"{PREFIX} risk logit"
 META_GROUP = f"{PREFIX} risk group"
 META_TILES = f"{PREFIX} tiles"
 META_MODEL = f"{PREFIX} model"
-META_POWER = f"{PREFIX} p"
-META_THRESHOLD = f"{PREFIX} threshold"
-META_WEIGHTS = f"{PREFIX} weights sha256"
-META_VERSION = f"{PREFIX} version"
-META_TIME = f"{PREFIX} time"
-META_MPP = f"{PREFIX} mpp"
-META_SETTINGS = f"{PREFIX} settings sha256"
-META_FINGERPRINT = f"{PREFIX} annotation fingerprint"
+LISTED = frozenset({META_RISK, META_GROUP, META_TILES, META_MODEL})
+"""Metadata of an entry in the project's list: few and short, for QuPath shows them as a tooltip."""
+
+# What earlier versions wrote there too; a run of ours removes it.
+_LISTED_BEFORE = frozenset(
+    f"{PREFIX} {name}"
+    for name in (
+        "risk logit",
+        "p",
+        "threshold",
+        "weights sha256",
+        "version",
+        "time",
+        "mpp",
+        "settings sha256",
+        "annotation fingerprint",
+    )
+)
+METADATA = LISTED | _LISTED_BEFORE
 
 STEP_NAME = f"{PREFIX} risk scoring"
 
-# parameters of that step which are read again
-STEP_STAIN = "stain"
-STEP_OUTLINES = "outlines"
+STEP_RECORD = "record"
+"""Parameter of that step which holds the run's record as JSON."""
+
+# Parameters by which the step of an earlier version is known.
+_STEP_KEYS = (STEP_RECORD, "outlines", "stain")
 
 
-def is_ours(name: str | None) -> bool:
-    """Whether a measurement, class, metadata key or workflow step is this project's.
+def is_our_measurement(name: str) -> bool:
+    """Whether runs of ours write a measurement of exactly this name.
 
     Examples
     --------
-    >>> is_ours("HCC-MIL: Risk score"), is_ours("HCC-MIL high risk"), is_ours("HCC-MILD")
-    (True, True, False)
+    >>> is_our_measurement("HCC-MIL: Risk score"), is_our_measurement("HCC-MIL: my note")
+    (True, False)
     """
-    return name is not None and name.startswith((f"{PREFIX}: ", f"{PREFIX} "))
+    return name in MEASUREMENTS
+
+
+def is_our_class(name: str | None) -> bool:
+    """Whether runs of ours give tiles a class of exactly this name."""
+    return name in CLASS_COLOURS
+
+
+def is_our_metadata(key: str) -> bool:
+    """Whether runs of ours write metadata of exactly this key into the project's list."""
+    return key in METADATA
+
+
+def is_our_step(name: str | None, parameters: Mapping[str, str]) -> bool:
+    """Whether a step of an image's history is one of ours: by its name and what it holds."""
+    return name == STEP_NAME and any(key in parameters for key in _STEP_KEYS)

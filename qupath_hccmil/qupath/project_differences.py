@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.qupath.image_differences import changed, data_difference
-from qupath_hccmil.qupath.names import is_ours
+from qupath_hccmil.qupath.names import is_our_class, is_our_metadata
 from qupath_hccmil.qupath.native.native_project import parse
 from qupath_hccmil.qupath.qpproj import CLASSES, project_file, read_project
 from qupath_hccmil.qupath.writing.durable_files import stamp
@@ -74,7 +74,9 @@ def _project(path: Path) -> dict[str, Any]:
         label = f"image {raw.get('entryID')} {raw.get('imageName')}"
         metadata = raw.pop("metadata", None) or {}
         flat |= {f"{label}: {key}": value for key, value in raw.items()}
-        flat |= {f"{label}: {k} (metadata)": v for k, v in metadata.items() if not is_ours(k)}
+        flat |= {
+            f"{label}: {k} (metadata)": v for k, v in metadata.items() if not is_our_metadata(k)
+        }
     return flat
 
 
@@ -94,7 +96,7 @@ def _classes(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     listed = json.loads(path.read_bytes().decode("utf-8-sig")).get("pathClasses", [])
-    return {each["name"]: each for each in listed if not is_ours(each["name"])}
+    return {each["name"]: each for each in listed if not is_our_class(each["name"])}
 
 
 def _files(project: Path) -> dict[str, str]:

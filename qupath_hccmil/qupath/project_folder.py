@@ -18,7 +18,7 @@ from qupath_hccmil.qupath.data_types import (
     ImageResults,
     ImageState,
 )
-from qupath_hccmil.qupath.names import is_ours
+from qupath_hccmil.qupath.names import is_our_metadata
 from qupath_hccmil.qupath.path_guard import require_inside
 from qupath_hccmil.qupath.qpproj import (
     CLASSES,
@@ -141,7 +141,7 @@ class ProjectFolder(ABC):
     def _read(self, entry: ImageEntry, path: Path) -> ImageState:
         # before the content: who changes the file in between is noticed when we write
         fingerprint = _stamp(path)
-        metadata = {key: value for key, value in entry.metadata.items() if is_ours(key)}
+        metadata = {key: value for key, value in entry.metadata.items() if is_our_metadata(key)}
         if not fingerprint:
             _require_nothing_lost(path, self.path)
             return ImageState(entry, "UNSET", [], 0, ImageResults(metadata=metadata), "")
@@ -202,8 +202,24 @@ class ProjectFolder(ABC):
             self.begin()
             files = self._data_files(entry, results, stamp)
             self._run.replace(files, ListChange(self.path, {entry.id: results.metadata}))
+        self._note_listed(entry, results.metadata)
+
+    def write_list(self, entry: ImageEntry, metadata: Mapping[str, str]) -> None:
+        """Put our metadata of an image into the project's list; the image stays as it is.
+
+        Raises
+        ------
+        WriteError
+            Nothing was changed.
+        """
+        with in_plain_words(self.path):
+            self.begin()
+            self._run.replace([], ListChange(self.path, {entry.id: metadata}))
+        self._note_listed(entry, metadata)
+
+    def _note_listed(self, entry: ImageEntry, metadata: Mapping[str, str]) -> None:
         # not read again: what is written is written, even if the drive goes now
-        images = tuple(_with_ours(each, entry.id, results) for each in self._file.images)
+        images = tuple(_with_ours(each, entry.id, metadata) for each in self._file.images)
         self._file = replace(self._file, images=images)
 
     def add_classes(self, colours: Mapping[str, int]) -> None:
@@ -274,12 +290,12 @@ def for_data(results: ImageResults) -> bool:
     return bool(results.annotations or results.tiles or results.root or results.step)
 
 
-def _with_ours(image: ImageEntry, wanted: str, results: ImageResults) -> ImageEntry:
-    """Return an entry, the wanted one with our metadata of these results."""
+def _with_ours(image: ImageEntry, wanted: str, metadata: Mapping[str, str]) -> ImageEntry:
+    """Return an entry, the wanted one with these metadata of ours."""
     if image.id != wanted:
         return image
-    theirs = {key: value for key, value in image.metadata.items() if not is_ours(key)}
-    return replace(image, metadata={**theirs, **results.metadata})
+    theirs = {key: value for key, value in image.metadata.items() if not is_our_metadata(key)}
+    return replace(image, metadata={**theirs, **metadata})
 
 
 def _refuse_without_data(entry: ImageEntry, results: ImageResults) -> None:

@@ -10,9 +10,15 @@ from pathlib import Path
 from qupath_hccmil.errors import HccMilError
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import ImageEntry, Project
-from qupath_hccmil.qupath.selection import TUMOUR_CLASSES
 from qupath_hccmil.qupath.slide_location import locate_slide
-from qupath_hccmil.qupath.staleness import contradicts_itself, is_stale, outline_changes
+from qupath_hccmil.qupath.staleness import (
+    incomplete,
+    is_scored,
+    is_stale,
+    list_differs,
+    outline_changes,
+    recorded,
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class ImageStatus:
     risk: float | None = None
     group: str | None = None
     model: str | None = None
+    surrogate: bool = False
     time: str | None = None
     problems: list[str] = field(default_factory=list)
 
@@ -59,7 +66,7 @@ class ImageStatus:
 def image_statuses(
     project: Project,
     *,
-    classes: Sequence[str] = TUMOUR_CLASSES,
+    classes: Sequence[str] = (),
     slides: Path | None = None,
 ) -> Iterator[ImageStatus]:
     """State of every image, in the project's order; a bad one is told, not raised."""
@@ -82,13 +89,20 @@ def _status(
         return ImageStatus(entry.name, slide, problems=[*problems, str(error)])
     if state.read_only:
         problems.append(f"{entry.name}: {state.read_only}")
-    metadata = state.results.metadata
-    if contradicts_itself(state):
+    record = recorded(state)
+    if list_differs(state):
         problems.append(
-            f"{entry.name}: the image shows another score than the project's list, as when QuPath "
-            "saved one of them after us; score it again"
+            f"{entry.name}: the project's list says something else than the image, as when QuPath "
+            "was open while it was scored; the image is right, and any run of ours that writes "
+            "repairs the list"
         )
-    labels = {each.id: each.name or each.id for each in state.annotations}
+    problems += [
+        f"{entry.name}: {each.label}: {each.found} of {each.recorded} tiles of the last run are "
+        "there (cell detection removes them, and a tile of another class is yours); score "
+        "--resume scores it again"
+        for each in incomplete(state)
+    ]
+    labels = {each.index: each.name or each.id for each in state.annotations}
     changes = outline_changes(state, classes)
     counts = Counter(annotation.class_name or "unclassified" for annotation in state.annotations)
     return ImageStatus(
@@ -97,22 +111,16 @@ def _status(
         image_type=state.image_type,
         classes=dict(sorted(counts.items())),
         objects=state.object_count,
-        scored=names.META_RISK in metadata,
+        scored=is_scored(state),
         stale=is_stale(state, classes),
         edited=[labels[key] for key in changes.edited] if changes else [],
         added=[labels[key] for key in changes.added] if changes else [],
         deleted=len(changes.deleted) if changes else 0,
         tiles=sum(len(tiles) for tiles in state.results.tiles.values()),
-        risk=_number(metadata.get(names.META_RISK)),
-        group=metadata.get(names.META_GROUP),
-        model=metadata.get(names.META_MODEL),
-        time=metadata.get(names.META_TIME),
+        risk=state.results.root.get(names.SLIDE_RISK),
+        group=None if record is None else record.group,
+        model=None if record is None else record.model,
+        surrogate=False if record is None else record.surrogate,
+        time=None if record is None else record.time,
         problems=problems,
     )
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None

@@ -19,7 +19,7 @@ from qupath_hccmil.errors import ProjectError
 from qupath_hccmil.qupath.bounded_json import bounded_int, parse_json
 from qupath_hccmil.qupath.data_types import ImageEntry, Server, ServerView
 from qupath_hccmil.qupath.json_splice import items, members
-from qupath_hccmil.qupath.names import is_ours
+from qupath_hccmil.qupath.names import is_our_metadata
 
 CLASSES = Path("classifiers", "classes.json")
 
@@ -139,7 +139,7 @@ def with_our_metadata(content: bytes, entry_id: str, ours: Mapping[str, str]) ->
         return (text[:behind] + addition + text[behind:]).encode("utf-8")
     first, end = entry["metadata"]
     known = {} if text[first:end] == "null" else members(text, first)
-    theirs = {key: text[slice(*span)] for key, span in known.items() if not is_ours(key)}
+    theirs = {key: text[slice(*span)] for key, span in known.items() if not is_our_metadata(key)}
     return (text[:first] + _rendered(theirs, ours) + text[end:]).encode("utf-8")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from qupath_hccmil.errors import WriteError
 from qupath_hccmil.qupath.data_types import ImageResults, TileObjects
 
 # QuPath keeps the measurements of tiles as 32-bit floats
@@ -34,6 +35,19 @@ def same_results(found: ImageResults, wanted: ImageResults) -> bool:
         and found.tiles.keys() == tiles.keys()
         and all(_same_tiles(found.tiles[key], each) for key, each in tiles.items())
     )
+
+
+def require_annotations(results: ImageResults, count: int) -> None:
+    """Refuse results for annotations that an image doesn't have.
+
+    Raises
+    ------
+    WriteError
+        The message says what is amiss; the caller names the file.
+    """
+    missing = [key for key in (*results.annotations, *results.tiles) if not 0 <= key < count]
+    if missing:
+        raise WriteError(f"has no annotation number {min(missing)}; read the image again")
 
 
 def _finite(measurements: Mapping[str, float]) -> dict[str, float]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-PARAMETER = "record"
-"""Parameter of the workflow step that holds the record as JSON."""
+from qupath_hccmil.qupath import names
+from qupath_hccmil.qupath.data_types import WorkflowStep
 
 FORMAT = 1
 
@@ -34,6 +34,8 @@ class OutlineRecord:
         Tiles that were written for it; 0 where none shows tissue in focus.
     background, blurred : int
         Tiles that were left out for that reason.
+    left : int
+        Tiles that were scored and not written, since the user has made them theirs.
     """
 
     index: int
@@ -42,6 +44,7 @@ class OutlineRecord:
     tiles: int
     background: int
     blurred: int
+    left: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class RunRecord:
     p, threshold : float
         Numbers of the model's rule.
     model : str
+    surrogate : bool
+        The model was trained on simulated labels.
     weights_sha256, settings_sha256 : str
     version : str
         Version of this program.
@@ -91,6 +96,7 @@ class RunRecord:
     p: float
     threshold: float
     model: str
+    surrogate: bool
     weights_sha256: str
     settings_sha256: str
     version: str
@@ -115,6 +121,13 @@ class RunRecord:
         return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False)
 
     @classmethod
+    def of_step(cls, step: WorkflowStep | None) -> RunRecord | None:
+        """The record in a step of ours; None where there is none that can be read."""
+        return (
+            None if step is None else cls.from_parameter(step.parameters.get(names.STEP_RECORD, ""))
+        )
+
+    @classmethod
     def from_parameter(cls, text: str) -> RunRecord | None:
         """Read the record; None where it is damaged or of a newer format."""
         try:
@@ -126,3 +139,33 @@ class RunRecord:
             return cls(outlines=outlines, measurements=names, **content)
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
+
+
+def listed_metadata(record: RunRecord) -> dict[str, str]:
+    """Metadata for the project's list: short copies of what the record holds."""
+    return {
+        names.META_RISK: f"{record.risk:.4f}",
+        names.META_GROUP: record.group,
+        names.META_TILES: str(record.tiles),
+        names.META_MODEL: record.model,
+    }
+
+
+def with_tiles_left(step: WorkflowStep | None, left: Mapping[int, int]) -> WorkflowStep | None:
+    """The step with a record that says how many tiles of each outline were left to the user.
+
+    Parameters
+    ----------
+    step : WorkflowStep or None
+    left : mapping of int to int
+        Place of the annotation to a number of tiles.
+    """
+    record = RunRecord.of_step(step)
+    if step is None or record is None or not any(left.values()):
+        return step
+    outlines = tuple(
+        replace(each, tiles=each.tiles - left.get(each.index, 0), left=left.get(each.index, 0))
+        for each in record.outlines
+    )
+    changed = replace(record, outlines=outlines).to_parameter()
+    return replace(step, parameters={**step.parameters, names.STEP_RECORD: changed})

@@ -1,113 +1,150 @@
-"""Whether tumour outlines are still those that were scored, and which are not."""
+"""Whether results are those of the outlines as they are now, and whether they are all there."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qupath_hccmil.errors import AnnotationError
-from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import Annotation, ImageState
-from qupath_hccmil.qupath.fingerprint import annotation_fingerprint, outline_fingerprints
+from qupath_hccmil.qupath.fingerprint import annotation_fingerprint, outline_fingerprint
+from qupath_hccmil.qupath.outline_matching import Outline, match_outlines
+from qupath_hccmil.qupath.run_record import OutlineRecord, RunRecord, listed_metadata
 from qupath_hccmil.qupath.selection import TUMOUR_CLASSES, tumour_annotations
 
 
 @dataclass(frozen=True)
-class ScoredOutline:
-    """What a run of ours noted of an outline.
-
-    Attributes
-    ----------
-    fingerprint : str
-        Of :func:`~qupath_hccmil.qupath.fingerprint.outline_fingerprints`.
-    background, blurred : int
-        Its tiles that were left out for that reason.
-    """
-
-    fingerprint: str
-    background: int
-    blurred: int
-
-
-@dataclass(frozen=True)
 class OutlineChanges:
-    """What became of the outlines since they were scored, by UUID.
+    """What became of the outlines since they were scored.
 
     Attributes
     ----------
-    edited : tuple of str
-        In another shape or class.
-    added : tuple of str
-    deleted : tuple of str
+    edited, added : tuple of int
+        :attr:`Annotation.index`; edited ones have another shape or class.
+    deleted : tuple of OutlineRecord
         Or no longer of a tumour class.
-    kept : tuple of str
-        As they were.
+    kept : dict of int to OutlineRecord
+        :attr:`Annotation.index` to what was recorded of the outline, for those that are as they
+        were.
     """
 
-    edited: tuple[str, ...]
-    added: tuple[str, ...]
-    deleted: tuple[str, ...]
-    kept: tuple[str, ...]
+    edited: tuple[int, ...]
+    added: tuple[int, ...]
+    deleted: tuple[OutlineRecord, ...]
+    kept: dict[int, OutlineRecord]
 
 
-def is_stale(state: ImageState, classes: Sequence[str] = TUMOUR_CLASSES) -> bool:
-    """Whether the tumour outlines are no longer those that were scored; False if never scored."""
-    stored = state.results.metadata.get(names.META_FINGERPRINT)
-    if stored is None:
-        return False
-    return annotation_fingerprint(_outlines(state, classes)) != stored
+def recorded(state: ImageState) -> RunRecord | None:
+    """The record of the run whose results an image holds; None where it has none."""
+    return RunRecord.of_step(state.results.step)
 
 
-def outline_changes(
-    state: ImageState, classes: Sequence[str] = TUMOUR_CLASSES
-) -> OutlineChanges | None:
+def is_scored(state: ImageState) -> bool:
+    """Whether the image's data hold results of ours."""
+    return bool(state.results.root or state.results.step)
+
+
+def is_stale(state: ImageState, classes: Sequence[str] = ()) -> bool:
+    """Whether an image must be scored again; False if it never was scored.
+
+    Parameters
+    ----------
+    state : ImageState
+    classes : sequence of str
+        Classes of tumour outlines; empty takes those that the run looked for.
+
+    Returns
+    -------
+    bool
+        True where the tumour outlines are no longer those that were scored, results are not all
+        there, or a version of this program scored the image that kept no record.
+    """
+    record = recorded(state)
+    if record is None:
+        return is_scored(state)
+    outlines = outlines_of(state, classes or record.annotation_classes)
+    return annotation_fingerprint(outlines) != record.fingerprint or bool(incomplete(state))
+
+
+def outline_changes(state: ImageState, classes: Sequence[str] = ()) -> OutlineChanges | None:
     """Which outlines were edited, added or deleted since they were scored.
+
+    Parameters
+    ----------
+    state : ImageState
+    classes : sequence of str
+        Classes of tumour outlines; empty takes those that the run looked for.
 
     Returns
     -------
     OutlineChanges or None
-        None where the image was never scored, or nothing was noted of its outlines.
+        None where there is no record of a run.
     """
-    then = scored_outlines(state)
-    if not then:
+    record = recorded(state)
+    if record is None:
         return None
-    now = outline_fingerprints(_outlines(state, classes))
+    present = outlines_of(state, classes or record.annotation_classes)
+    match = match_outlines(
+        [Outline(each.id, each.fingerprint) for each in record.outlines],
+        [Outline(each.id, outline_fingerprint(each)) for each in present],
+    )
     return OutlineChanges(
-        edited=tuple(key for key in now if key in then and then[key].fingerprint != now[key]),
-        added=tuple(key for key in now if key not in then),
-        deleted=tuple(key for key in then if key not in now),
-        kept=tuple(key for key in now if key in then and then[key].fingerprint == now[key]),
+        edited=tuple(present[now].index for now in match.edited),
+        added=tuple(present[now].index for now in match.added),
+        deleted=tuple(record.outlines[then] for then in match.deleted),
+        kept={present[now].index: record.outlines[then] for now, then in match.kept.items()},
     )
 
 
-def scored_outlines(state: ImageState) -> dict[str, ScoredOutline]:
-    """Outlines that the run looked at whose results are in the image; empty where it says none."""
-    step = state.results.step
-    try:
-        noted = json.loads(step.parameters[names.STEP_OUTLINES]) if step else {}
-        return {str(key): ScoredOutline(str(a), int(b), int(c)) for key, (a, b, c) in noted.items()}
-    except (KeyError, ValueError, TypeError, AttributeError):
-        return {}
+@dataclass(frozen=True)
+class Incomplete:
+    """Results of an outline that are not all there, or not as they were written.
 
-
-def contradicts_itself(state: ImageState) -> bool:
-    """Whether the project's list tells another score than the image's data.
-
-    It comes about where a QuPath that was open saved one of them after us.
+    Attributes
+    ----------
+    label : str
+        Name of the outline, or its UUID.
+    recorded : int
+        Tiles that the run wrote.
+    found : int
+        Tiles of those that are in the image.
     """
-    listed = state.results.metadata.get(names.META_RISK)
-    shown = state.results.root.get(names.SLIDE_RISK)
-    if listed is None or shown is None:
-        return listed is not shown
-    try:
-        return not math.isclose(float(listed), shown, rel_tol=1e-6)
-    except ValueError:
-        return True
+
+    label: str
+    recorded: int
+    found: int
 
 
-def _outlines(state: ImageState, classes: Sequence[str]) -> list[Annotation]:
+def incomplete(state: ImageState) -> list[Incomplete]:
+    """Outlines, unchanged since they were scored, whose results are not all there.
+
+    QuPath's *Cell detection* removes what is in an outline, and a tile whose class somebody
+    changes is no longer ours.
+    """
+    changes = outline_changes(state)
+    if changes is None:
+        return []
+    labels = {each.index: each.name or each.id for each in state.annotations}
+    found = []
+    for index, outline in changes.kept.items():
+        tiles = len(state.results.tiles.get(index, ()))
+        measured = index in state.results.annotations
+        if tiles != outline.tiles or measured != (outline.tiles + outline.left > 0):
+            found.append(Incomplete(labels[index], outline.tiles, tiles))
+    return found
+
+
+def list_differs(state: ImageState) -> bool:
+    """Whether the project's list says something else than the image's data, which are right.
+
+    It comes about where a QuPath that was open saved its own list after a run of ours.
+    """
+    record = recorded(state)
+    return dict(state.results.metadata) != ({} if record is None else listed_metadata(record))
+
+
+def outlines_of(state: ImageState, classes: Sequence[str] = TUMOUR_CLASSES) -> list[Annotation]:
+    """Tumour outlines; an empty list where there is none."""
     try:
         return tumour_annotations(state, classes)
     except AnnotationError:

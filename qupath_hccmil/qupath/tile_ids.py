@@ -1,15 +1,17 @@
-"""Identity of our tiles: the same tile of the same annotation has the same UUID in every run."""
+"""Identity of our tiles: the same tile of the same outline has the same UUID in every run."""
 
 from __future__ import annotations
 
 import hashlib
 import uuid
+from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-def tile_id_bytes(annotation: str, bounds: NDArray[np.float64]) -> NDArray[np.uint8]:
+def tile_id_bytes(annotation: str, bounds: NDArray[np.float64], copy: int = 0) -> NDArray[np.uint8]:
     """UUIDs of tiles as bytes.
 
     Parameters
@@ -17,7 +19,10 @@ def tile_id_bytes(annotation: str, bounds: NDArray[np.float64]) -> NDArray[np.ui
     annotation : str
         UUID of the annotation that they are in.
     bounds : (n, 4) float64
-        x, y, width, height in level-0 px.
+        x, y, width, height in level-0 px. Thousandths of a px count: QuPath keeps a rectangle's
+        corners, from which its sides come back rounded.
+    copy : int
+        See :func:`copies`.
 
     Returns
     -------
@@ -26,10 +31,12 @@ def tile_id_bytes(annotation: str, bounds: NDArray[np.float64]) -> NDArray[np.ui
         fifth of its time.
     """
     seed = hashlib.sha1(uuid.UUID(annotation).bytes, usedforsecurity=False)
+    kind = "HCC-MIL tile" if not copy else f"HCC-MIL tile of copy {copy}"
     digests = bytearray()
-    for x, y, width, height in bounds.tolist():
+    # adding 0 makes a negative zero a plain one
+    for x, y, width, height in (np.round(bounds, 3) + 0.0).tolist():
         digest = seed.copy()
-        digest.update(f"HCC-MIL tile {x!r} {y!r} {width!r} {height!r}".encode("ascii"))
+        digest.update(f"{kind} {x!r} {y!r} {width!r} {height!r}".encode("ascii"))
         digests += digest.digest()[:16]
     ids = np.frombuffer(digests, dtype=np.uint8).reshape(-1, 16)
     ids[:, 6] = ids[:, 6] & 0x0F | 0x50  # version 5
@@ -37,8 +44,24 @@ def tile_id_bytes(annotation: str, bounds: NDArray[np.float64]) -> NDArray[np.ui
     return ids
 
 
-def tile_ids(annotation: str, bounds: NDArray[np.float64]) -> list[str]:
+def tile_ids(annotation: str, bounds: NDArray[np.float64], copy: int = 0) -> list[str]:
     """UUIDs of tiles as text; parameters as :func:`tile_id_bytes`."""
-    digits = tile_id_bytes(annotation, bounds).tobytes().hex()
+    digits = tile_id_bytes(annotation, bounds, copy).tobytes().hex()
     each = (digits[at : at + 32] for at in range(0, len(digits), 32))
     return [f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}" for h in each]
+
+
+def copies(ids: Iterable[str]) -> list[int]:
+    """For each annotation, how many before it have its UUID: 0 for all but copies.
+
+    Parameters
+    ----------
+    ids : iterable of str
+        UUIDs of all annotations of the image, in QuPath's order.
+    """
+    seen: Counter[str] = Counter()
+    found = []
+    for each in ids:
+        found.append(seen[each])
+        seen[each] += 1
+    return found

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from qupath_hccmil import __version__
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageResults, TileObjects
-from qupath_hccmil.qupath.fingerprint import annotation_fingerprint, outline_fingerprints
+from qupath_hccmil.qupath.fingerprint import annotation_fingerprint, outline_fingerprint
+from qupath_hccmil.qupath.run_record import OutlineRecord, RunRecord, listed_metadata
 from qupath_hccmil.scoring.score_slide import AnnotationScore, SlideScore
 from qupath_hccmil.scoring.scorer import Scorer
 from qupath_hccmil.scoring.workflow_step import scoring_step
@@ -39,21 +40,7 @@ def image_results(
     reproduce : sequence of str
         Command-line options for the workflow step.
     """
-    metadata = {
-        names.META_RISK: repr(score.risk),
-        names.META_LOGIT: repr(score.logit),
-        names.META_GROUP: score.group,
-        names.META_TILES: str(len(score.tiles)),
-        names.META_MODEL: scorer.name,
-        names.META_POWER: repr(scorer.p),
-        names.META_THRESHOLD: repr(scorer.threshold),
-        names.META_WEIGHTS: scorer.weights_sha256,
-        names.META_VERSION: __version__,
-        names.META_TIME: datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        names.META_MPP: f"{score.resolution.mpp!r} ({score.resolution.source})",
-        names.META_SETTINGS: settings.fingerprint(scorer.identity, entry.server),
-        names.META_FINGERPRINT: annotation_fingerprint(annotations),
-    }
+    record = _record(entry, annotations, score, scorer, settings)
     return ImageResults(
         annotations={key: _annotation(mine) for key, mine in score.annotations.items()},
         tiles={key: _tiles(score, mine, scorer) for key, mine in score.annotations.items()},
@@ -62,26 +49,60 @@ def image_results(
             names.SLIDE_LOGIT: score.logit,
             names.SLIDE_TILES: float(len(score.tiles)),
         },
-        metadata=metadata,
-        step=scoring_step(entry.name, reproduce, _step_parameters(annotations, score, scorer)),
+        metadata=listed_metadata(record),
+        step=scoring_step(entry.name, reproduce, _step_parameters(record, scorer)),
     )
 
 
-def _step_parameters(
-    annotations: Sequence[Annotation], score: SlideScore, scorer: Scorer
-) -> dict[str, str]:
-    outlines = {
-        key: (fingerprint, *score.left_out[key])
-        for key, fingerprint in outline_fingerprints(annotations).items()
-    }
-    return {key: str(value) for key, value in scorer.facts.items()} | {
-        "mpp": repr(score.resolution.mpp),
-        "mpp_source": score.resolution.source,
-        names.STEP_STAIN: json.dumps(score.stain.to_dict()),
-        names.STEP_OUTLINES: json.dumps(outlines),
-        "background_tiles": str(score.background),
-        "blurred_tiles": str(score.blurred),
-    }
+def _record(
+    entry: ImageEntry,
+    annotations: Sequence[Annotation],
+    score: SlideScore,
+    scorer: Scorer,
+    settings: ScoreSettings,
+) -> RunRecord:
+    return RunRecord(
+        risk=score.risk,
+        logit=score.logit,
+        group=score.group,
+        tiles=len(score.tiles),
+        p=scorer.p,
+        threshold=scorer.threshold,
+        model=scorer.name,
+        surrogate=scorer.surrogate,
+        weights_sha256=scorer.weights_sha256,
+        settings_sha256=settings.fingerprint(scorer.identity, entry.server),
+        version=__version__,
+        time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        mpp=score.resolution.mpp,
+        mpp_source=score.resolution.source,
+        fingerprint=annotation_fingerprint(annotations),
+        settings=asdict(settings),
+        outlines=tuple(_outline(each, score) for each in annotations),
+        stain=score.stain.to_dict(),
+        background=score.background,
+        blurred=score.blurred,
+        measurements=tuple(sorted(names.MEASUREMENTS)),
+    )
+
+
+def _outline(annotation: Annotation, score: SlideScore) -> OutlineRecord:
+    scored = score.annotations.get(annotation.index)
+    background, blurred = score.left_out[annotation.index]
+    return OutlineRecord(
+        index=annotation.index,
+        id=annotation.id,
+        fingerprint=outline_fingerprint(annotation),
+        tiles=0 if scored is None else len(scored.rows),
+        background=background,
+        blurred=blurred,
+    )
+
+
+def _step_parameters(record: RunRecord, scorer: Scorer) -> dict[str, str]:
+    """What QuPath shows next to the step, and the record that is read again."""
+    shown = {key: str(value) for key, value in scorer.facts.items()}
+    return {**shown, "mpp": repr(record.mpp), names.STEP_RECORD: record.to_parameter()}
 
 
 def _annotation(score: AnnotationScore) -> dict[str, float]:

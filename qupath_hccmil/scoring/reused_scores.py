@@ -9,7 +9,6 @@ slide is kept, or the slide is scored without ``--resume``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import ImageState, TileObjects
-from qupath_hccmil.qupath.staleness import OutlineChanges, ScoredOutline, scored_outlines
+from qupath_hccmil.qupath.run_record import OutlineRecord
+from qupath_hccmil.qupath.staleness import OutlineChanges, recorded
 from qupath_hccmil.scoring.network_batches import Scored
 from qupath_hccmil.stain.vahadane import StainFit
 from qupath_hccmil.tiles.read_ahead import TileVerdict
@@ -38,7 +38,7 @@ class KeptOutline:
     bounds : (k, 4) float64
         x, y, width, height of its tiles, level-0 px.
     logit, nuclei_fraction : (k,) float64
-    noted : ScoredOutline
+    noted : OutlineRecord
         Its tiles that were left out.
     """
 
@@ -46,7 +46,7 @@ class KeptOutline:
     bounds: NDArray[np.float64]
     logit: NDArray[np.float64]
     nuclei_fraction: NDArray[np.float64]
-    noted: ScoredOutline
+    noted: OutlineRecord
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +58,11 @@ class KeptScores:
     stain : StainFit
         That the slide was scored with.
     outlines : dict of str to KeptOutline
-        By annotation UUID.
+        By :attr:`Annotation.index`.
     """
 
     stain: StainFit
-    outlines: dict[str, KeptOutline]
+    outlines: dict[int, KeptOutline]
 
 
 def kept_scores(state: ImageState, changes: OutlineChanges) -> KeptScores | None:
@@ -75,16 +75,15 @@ def kept_scores(state: ImageState, changes: OutlineChanges) -> KeptScores | None
     KeptScores or None
         None where nothing can be kept: the slide is to be scored as a whole.
     """
-    step = state.results.step
+    record = recorded(state)
     try:
-        stain = StainFit.from_dict(json.loads(step.parameters[names.STEP_STAIN])) if step else None
-    except (KeyError, ValueError):
+        stain = None if record is None else StainFit.from_dict(record.stain)
+    except (KeyError, TypeError, ValueError):
         stain = None
-    noted = scored_outlines(state)
     outlines = {
-        key: outline
-        for key in changes.kept
-        if (outline := _kept_outline(state, key, noted[key])) is not None
+        index: outline
+        for index, noted in changes.kept.items()
+        if (outline := _kept_outline(state, index, noted)) is not None
     }
     if stain is None or not any(len(each.bounds) for each in outlines.values()):
         return None
@@ -96,7 +95,7 @@ def tile_keys(bounds: NDArray[np.float64]) -> list[tuple[int, ...]]:
     return [tuple(row) for row in np.rint(bounds * _PER_PX).astype(np.int64).tolist()]
 
 
-def _kept_outline(state: ImageState, key: str, noted: ScoredOutline) -> KeptOutline | None:
+def _kept_outline(state: ImageState, key: int, noted: OutlineRecord) -> KeptOutline | None:
     tiles = state.results.tiles.get(key)
     values = state.results.annotations.get(key, {})
     if tiles is None:
@@ -129,21 +128,21 @@ class TakenOver:
         Of all planned tiles.
     to_read : (m,) int64
         Rows of those that are not known and that an outline needs.
-    members : dict of str to (k,) int64
-        UUID of each outline that is kept to the rows of its tiles.
+    members : dict of int to (k,) int64
+        Place of each outline that is kept to the rows of its tiles.
     reused : int
         Tiles whose values are known.
     """
 
     scored: Scored
     to_read: NDArray[np.int64]
-    members: dict[str, NDArray[np.int64]]
+    members: dict[int, NDArray[np.int64]]
     reused: int
 
 
 def taken_over(
     bounds: NDArray[np.float64],
-    members: Mapping[str, NDArray[np.int64]],
+    members: Mapping[int, NDArray[np.int64]],
     kept: KeptScores | None,
 ) -> TakenOver:
     """Find the tiles of kept outlines among those that are planned.
@@ -152,8 +151,8 @@ def taken_over(
     ----------
     bounds : (n, 4) float64
         x, y, width, height of every planned tile, level-0 px.
-    members : mapping of str to (k,) int64
-        Annotation UUID to the rows of its tiles.
+    members : mapping of int to (k,) int64
+        :attr:`Annotation.index` to the rows of its tiles.
     kept : KeptScores or None
         An outline whose tiles are not planned any more is not kept after all.
     """
@@ -162,7 +161,7 @@ def taken_over(
         np.full(len(bounds), np.nan),
         np.full(len(bounds), TileVerdict.NOT_READ, np.int8),
     )
-    found: dict[str, NDArray[np.int64]] = {}
+    found: dict[int, NDArray[np.int64]] = {}
     for key, outline in kept.outlines.items() if kept is not None else ():
         rows = members.get(key, np.empty(0, np.int64))
         row_of = dict(zip(tile_keys(bounds[rows]), rows.tolist(), strict=True))

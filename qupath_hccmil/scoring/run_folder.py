@@ -23,25 +23,6 @@ from qupath_hccmil.tiles.tile_settings import ScoreSettings
 _VERSIONS = ("numpy", "opencv-python", "openslide-bin", "openvino", "pillow", "shapely", "torch")
 
 
-def reproduce(settings: ScoreSettings, model: Path | None) -> tuple[str, ...]:
-    """Command-line options of ``score`` that give the same scores; defaults are left out."""
-    default = ScoreSettings()
-    words: list[str] = []
-    if settings.annotation_classes != default.annotation_classes:
-        for name in settings.annotation_classes:
-            words += ["--annotation-class", name]
-    for option, value, usual in (
-        ("--mpp", settings.mpp, default.mpp),
-        ("--min-inside", settings.min_inside, default.min_inside),
-        ("--max-tiles", settings.max_tiles, default.max_tiles),
-        ("--seed", settings.seed, default.seed),
-        ("--model", str(model.resolve()) if model else None, None),
-    ):
-        if value != usual:
-            words += [option, str(value)]
-    return tuple(words)
-
-
 def summary(
     project: Project,
     settings: ScoreSettings,

@@ -18,7 +18,7 @@ from qupath_hccmil.errors import (
 from qupath_hccmil.method.research_use import RESEARCH_USE, SURROGATE
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, Project
-from qupath_hccmil.qupath.fingerprint import annotation_fingerprint
+from qupath_hccmil.qupath.run_record import listed_metadata
 from qupath_hccmil.qupath.selection import (
     choose_images,
     labels,
@@ -26,13 +26,20 @@ from qupath_hccmil.qupath.selection import (
     tumour_annotations,
 )
 from qupath_hccmil.qupath.slide_location import locate_slide
-from qupath_hccmil.qupath.staleness import OutlineChanges, contradicts_itself, outline_changes
+from qupath_hccmil.qupath.staleness import (
+    OutlineChanges,
+    is_stale,
+    list_differs,
+    outline_changes,
+    recorded,
+)
 from qupath_hccmil.scoring.open_image import open_source
 from qupath_hccmil.scoring.qupath_results import image_results
 from qupath_hccmil.scoring.reused_scores import KeptScores, kept_scores
 from qupath_hccmil.scoring.risk_map_picture import draw_risk_map
 from qupath_hccmil.scoring.score_slide import SlideScore, plan_tiles, score_slide
 from qupath_hccmil.scoring.scorer import ScorerSource
+from qupath_hccmil.scoring.workflow_step import reproduce
 from qupath_hccmil.slides.open_slide import Slide
 from qupath_hccmil.tiles.tile_settings import ScoreSettings
 
@@ -105,9 +112,13 @@ class BatchOptions:
         Names or glob patterns; empty takes all.
     resume : bool
         Leave images whose results are of the same model, settings and outlines; where some
-        outlines were edited, added or deleted, score just those.
+        outlines were edited, added or deleted, score just those. An image is scored with the
+        settings that it was scored with before.
+    asked : frozenset of str
+        Names of settings that the user gave. A resume refuses an image that was scored with
+        another value of one of them.
     force : bool
-        Score images that QuPath does not hold for H&E too.
+        Score images that QuPath does not hold for H&E too, and those that a resume refuses.
     dry_run : bool
         Count tiles and write nothing.
     slides : Path or None
@@ -116,18 +127,19 @@ class BatchOptions:
         Folder for a PNG of each risk map.
     wait : float
         Seconds to wait for another run that writes the project.
-    reproduce : tuple of str
-        Command-line options that give the same scores, for the workflow step.
+    model : Path or None
+        Folder of the risk model that the user gave, for the workflow step.
     """
 
     images: tuple[str, ...] = ()
     resume: bool = False
+    asked: frozenset[str] = frozenset()
     force: bool = False
     dry_run: bool = False
     slides: Path | None = None
     maps: Path | None = None
     wait: float = 0.0
-    reproduce: tuple[str, ...] = ()
+    model: Path | None = None
 
 
 def score_project(
@@ -197,16 +209,23 @@ class _Job:
         if state.read_only:
             raise UnsupportedDataError(f"{entry.name}: {state.read_only}")
         self._check_type(state)
-        annotations = tumour_annotations(state, self.settings.annotation_classes)
-        changes = self._changes(state) if self.options.resume else None
-        if changes is not None and self._is_current(state, annotations):
-            return Outcome(entry.name, "up to date", annotations=len(annotations))
-        kept = self._kept(state, changes)
+        settings = self._settings(state)
+        annotations = tumour_annotations(state, settings.annotation_classes)
+        changes = self._changes(state, settings) if self.options.resume else None
+        if changes is not None and not is_stale(state, settings.annotation_classes):
+            return Outcome(
+                entry.name,
+                "up to date",
+                annotations=len(annotations),
+                notes=self._repair_list(state),
+            )
+        # a random choice of tiles is one over all outlines, so another where they are others
+        kept = None if settings.max_tiles is not None else self._kept(state, changes)
         path = locate_slide(
             entry, self.project.path, self.project.previous_uri, self.options.slides
         )
         with open_source(entry, path) as slide:
-            plan = plan_tiles(slide, annotations, entry, self.settings, self.models.geometry)
+            plan = plan_tiles(slide, annotations, entry, settings, self.models.geometry)
             self.progress.start(entry.name, plan.expected)
             notes = [f"{label}: too small for a tile, so no score" for label in plan.without_tiles]
             if kept is not None and changes is not None:
@@ -214,7 +233,7 @@ class _Job:
             notes += [
                 f"{' '.join((each.name or each.id).split())}: is on plane z {each.z}, t {each.t}, "
                 "and only the first plane is scored"
-                for each in on_other_planes(state, self.settings.annotation_classes)
+                for each in on_other_planes(state, settings.annotation_classes)
             ]
             if self.options.dry_run:
                 return Outcome(
@@ -230,7 +249,7 @@ class _Job:
             scorer = self.models.scorer()
             start = time.perf_counter()
             score = score_slide(slide, plan, scorer, self.progress.advance, kept)
-            self._write(state, annotations, score)
+            self._write(state, annotations, score, settings)
             if self.options.maps is not None:
                 self._draw(entry, slide, annotations, score)
         return Outcome(
@@ -257,33 +276,65 @@ class _Job:
                 "set the image type in QuPath or use --force"
             )
 
-    def _changes(self, state: ImageState) -> OutlineChanges | None:
-        """What became of the outlines since; None where the image is to be scored as a whole."""
-        settings = self.settings.fingerprint(self.models.identity, state.entry.server)
-        if state.results.metadata.get(names.META_SETTINGS) != settings or contradicts_itself(state):
-            return None
-        return outline_changes(state, self.settings.annotation_classes)
+    def _settings(self, state: ImageState) -> ScoreSettings:
+        """Settings for one image: a resume goes on with those that it was scored with.
 
-    def _is_current(self, state: ImageState, annotations: Sequence[Annotation]) -> bool:
-        stored = state.results.metadata.get(names.META_FINGERPRINT)
-        return stored == annotation_fingerprint(annotations)
+        Raises
+        ------
+        AnnotationError
+            The user asks a resume for others than those.
+        """
+        record = recorded(state) if self.options.resume else None
+        if record is None:
+            return self.settings
+        before = ScoreSettings.from_record(record.settings)
+        other = [
+            f"{name} {getattr(before, name)!r}, not {getattr(self.settings, name)!r}"
+            for name in sorted(self.options.asked)
+            if getattr(before, name) != getattr(self.settings, name)
+        ]
+        if not other:
+            return before
+        if not self.options.force:
+            raise AnnotationError(
+                f"{state.entry.name}: was scored with {'; '.join(other)}: left as it is; resume "
+                "without that option, or add --force to score it again"
+            )
+        return self.settings
+
+    def _repair_list(self, state: ImageState) -> list[str]:
+        """Bring the project's list to what the image says; returns a note if it was not so."""
+        record = recorded(state)
+        if record is None or self.options.dry_run or not list_differs(state):
+            return []
+        self.project.write_list(state.entry, listed_metadata(record))
+        return ["the project's list said something else than the image; it is repaired"]
+
+    def _changes(self, state: ImageState, settings: ScoreSettings) -> OutlineChanges | None:
+        """What became of the outlines since; None where the image is to be scored as a whole."""
+        record = recorded(state)
+        now = settings.fingerprint(self.models.identity, state.entry.server)
+        if record is None or record.settings_sha256 != now:
+            return None
+        return outline_changes(state, settings.annotation_classes)
 
     def _kept(self, state: ImageState, changes: OutlineChanges | None) -> KeptScores | None:
-        # a random choice of tiles is one over all outlines, so another where they are others
-        if changes is None or self.settings.max_tiles is not None:
-            return None
-        return kept_scores(state, changes)
+        return None if changes is None else kept_scores(state, changes)
 
     def _write(
-        self, state: ImageState, annotations: Sequence[Annotation], score: SlideScore
+        self,
+        state: ImageState,
+        annotations: Sequence[Annotation],
+        score: SlideScore,
+        settings: ScoreSettings,
     ) -> None:
         results = image_results(
             state.entry,
             annotations,
             score,
             self.models.scorer(),
-            self.settings,
-            self.options.reproduce,
+            settings,
+            reproduce(settings, self.options.model),
         )
         if not self._classes_added:
             self.project.add_classes(names.CLASS_COLOURS)

@@ -34,19 +34,19 @@ class TilePlan:
     resolution : Resolution
     bounds : (n, 4) float64
         x, y, width, height of every tile once, level-0 px, in the order of reading.
-    members : dict of str to (k,) int64
-        Annotation UUID to the rows of its tiles; a tile may belong to several annotations.
+    members : dict of int to (k,) int64
+        :attr:`Annotation.index` to the rows of its tiles; a tile may belong to several annotations.
     wanted : int or None
         Stop after so many kept tiles.
-    labels : dict of str to str
-        Annotation UUID to its name, or the UUID where it has none.
+    labels : dict of int to str
+        :attr:`Annotation.index` to its name, or its UUID where it has none.
     """
 
     resolution: Resolution
     bounds: NDArray[np.float64]
-    members: dict[str, NDArray[np.int64]]
+    members: dict[int, NDArray[np.int64]]
     wanted: int | None
-    labels: dict[str, str]
+    labels: dict[int, str]
 
     @property
     def without_tiles(self) -> list[str]:
@@ -108,8 +108,8 @@ class SlideScore:
     background, blurred : int
         Tiles left out for that reason. Of outlines whose scores are kept from an earlier run those
         that it noted for each outline are added up.
-    left_out : dict of str to (int, int)
-        The same by annotation UUID.
+    left_out : dict of int to (int, int)
+        The same by :attr:`Annotation.index`.
     reused : int
         Tiles whose values are those of an earlier run.
     """
@@ -119,11 +119,11 @@ class SlideScore:
     group: str
     resolution: Resolution
     tiles: TileScores
-    annotations: dict[str, AnnotationScore]
+    annotations: dict[int, AnnotationScore]
     background: int
     blurred: int
     stain: StainFit
-    left_out: dict[str, tuple[int, int]] = field(default_factory=dict)
+    left_out: dict[int, tuple[int, int]] = field(default_factory=dict)
     reused: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -181,11 +181,11 @@ def plan_tiles(
         resolution=resolution,
         bounds=union[order],
         members={
-            annotation.id: np.sort(place[mine])
+            annotation.index: np.sort(place[mine])
             for annotation, mine in zip(annotations, rows, strict=True)
         },
         wanted=settings.max_tiles,
-        labels={annotation.id: annotation.name or annotation.id for annotation in annotations},
+        labels={each.index: each.name or each.id for each in annotations},
     )
 
 
@@ -263,8 +263,8 @@ def _aggregate(
         nuclei_fraction=known.scored.nuclei_fraction[rows_kept],
     )
     outlines = {} if kept is None else {key: kept.outlines[key] for key in known.members}
-    annotations: dict[str, AnnotationScore] = {}
-    left_out: dict[str, tuple[int, int]] = {}
+    annotations: dict[int, AnnotationScore] = {}
+    left_out: dict[int, tuple[int, int]] = {}
     notes = []
     for annotation, rows in plan.members.items():
         if annotation in outlines:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from qupath_hccmil import __version__
 from qupath_hccmil.qupath.data_types import Server
@@ -34,6 +36,13 @@ class ScoreSettings:
     min_inside: float = 0.5
     max_tiles: int | None = None
     seed: int = 0
+
+    @classmethod
+    def from_record(cls, settings: Mapping[str, Any]) -> ScoreSettings:
+        """Settings as :func:`dataclasses.asdict` gave them and JSON brought them back."""
+        known = {each.name: settings[each.name] for each in fields(cls) if each.name in settings}
+        classes = tuple(known.pop("annotation_classes", TUMOUR_CLASSES))
+        return cls(annotation_classes=classes, **known)
 
     def fingerprint(self, model: str, server: Server) -> str:
         """SHA-256 of all but the outlines and the pixels that scores follow from.

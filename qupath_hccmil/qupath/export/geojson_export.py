@@ -20,7 +20,7 @@ from shapely.geometry.polygon import orient
 from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, TileObjects
-from qupath_hccmil.qupath.tile_ids import tile_ids
+from qupath_hccmil.qupath.tile_ids import copies, tile_ids
 
 # QuPath's own colour of its class Tumor. A project that knows a class keeps its colour.
 _OUTLINE_COLOUR = 0xC80000
@@ -63,13 +63,14 @@ def write_geojson(path: Path, entry: ImageEntry, state: ImageState) -> int:
 
 
 def _features(state: ImageState) -> Iterator[dict[str, Any]]:
+    numbers = copies(each.id for each in state.annotations)
     for annotation in state.annotations:
-        values = state.results.annotations.get(annotation.id)
-        tiles = state.results.tiles.get(annotation.id)
+        values = state.results.annotations.get(annotation.index)
+        tiles = state.results.tiles.get(annotation.index)
         if values is not None or tiles is not None:
             yield from _outline(annotation, values or {})
         if tiles is not None:
-            yield from _tiles(annotation.id, tiles)
+            yield from _tiles(annotation.id, tiles, numbers[annotation.index])
 
 
 def _outline(annotation: Annotation, values: Mapping[str, float]) -> Iterator[dict[str, Any]]:
@@ -105,9 +106,9 @@ def _geometry(annotation: Annotation, geometry: Polygon | MultiPolygon) -> dict[
     return shape
 
 
-def _tiles(annotation: str, tiles: TileObjects) -> Iterator[dict[str, Any]]:
+def _tiles(annotation: str, tiles: TileObjects, copy: int) -> Iterator[dict[str, Any]]:
     classes = {name: _classification(name) for name in set(tiles.class_names)}
-    ids = tile_ids(annotation, tiles.bounds)
+    ids = tile_ids(annotation, tiles.bounds, copy)
     columns = {name: np.asarray(values).tolist() for name, values in tiles.measurements.items()}
     for k, (x, y, width, height) in enumerate(tiles.bounds.tolist()):
         right, bottom = x + width, y + height

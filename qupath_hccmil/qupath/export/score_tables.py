@@ -6,7 +6,6 @@ A table is read image by image, so that its size is not held in memory; see
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import isfinite
@@ -25,9 +24,8 @@ from qupath_hccmil.qupath.export.patient_of_image import (
     patient_by_key,
     sigmoid,
 )
-from qupath_hccmil.qupath.selection import TUMOUR_CLASSES
-from qupath_hccmil.qupath.staleness import is_stale
-from qupath_hccmil.qupath.tile_ids import tile_ids
+from qupath_hccmil.qupath.staleness import incomplete, is_scored, is_stale, recorded
+from qupath_hccmil.qupath.tile_ids import copies, tile_ids
 from qupath_hccmil.tables.export_columns import Level, columns_of
 from qupath_hccmil.tables.table import Batch, Table
 
@@ -38,7 +36,7 @@ def image_table(
     project: Project,
     *,
     patient_of: PatientOf | None = None,
-    classes: Sequence[str] = TUMOUR_CLASSES,
+    classes: Sequence[str] = (),
     failed: Failed | None = None,
 ) -> Table:
     """One row an image, those that were never scored with empty values.
@@ -49,7 +47,8 @@ def image_table(
     patient_of : callable or None
         Patient of an image; None looks at the usual metadata keys.
     classes : sequence of str
-        Classes of tumour outlines, to tell whether a score is stale.
+        Classes of tumour outlines, to judge whether a score is stale; empty takes those that the
+        run looked for.
     failed : callable or None
         Told of each image whose data cannot be read, which is then left out; None raises.
     """
@@ -61,7 +60,7 @@ def annotation_table(
     project: Project,
     *,
     patient_of: PatientOf | None = None,
-    classes: Sequence[str] = TUMOUR_CLASSES,
+    classes: Sequence[str] = (),
     failed: Failed | None = None,
 ) -> Table:
     """One row a scored annotation. Parameters as :func:`image_table`."""
@@ -84,7 +83,7 @@ def tile_table(
         _tile_batch(state, annotation, tiles, patient_of)
         for state in _states(project, failed)
         for annotation in state.annotations
-        if (tiles := state.results.tiles.get(annotation.id))
+        if (tiles := state.results.tiles.get(annotation.index))
     )
     return Table("tile", batches)
 
@@ -94,7 +93,7 @@ def patient_table(
     join: Join = "pool",
     *,
     patient_of: PatientOf | None = None,
-    classes: Sequence[str] = TUMOUR_CLASSES,
+    classes: Sequence[str] = (),
     failed: Failed | None = None,
 ) -> Table:
     """One row a patient, in the order of their first image; unscored ones with empty values.
@@ -142,7 +141,7 @@ def table(
     *,
     join: Join = "pool",
     patient_of: PatientOf | None = None,
-    classes: Sequence[str] = TUMOUR_CLASSES,
+    classes: Sequence[str] = (),
     failed: Failed | None = None,
 ) -> Table:
     """Table of any level; parameters as those of the level's own function."""
@@ -177,34 +176,35 @@ def _identity(entry: ImageEntry, patient_of: PatientOf | None) -> dict[str, Any]
 
 
 def _provenance(state: ImageState, classes: Sequence[str]) -> dict[str, Any]:
-    metadata = state.results.metadata
-    size, source = _pixel_size(metadata.get(names.META_MPP))
+    """Where the values are from: the record of the run whose results the image's data hold."""
+    record = recorded(state)
     return {
-        "mpp": size,
-        "mpp_source": source,
-        "stale": is_stale(state, classes) if metadata else None,
-        "model": metadata.get(names.META_MODEL),
-        "weights_sha256": metadata.get(names.META_WEIGHTS),
-        "settings_sha256": metadata.get(names.META_SETTINGS),
-        "version": metadata.get(names.META_VERSION),
-        "time": metadata.get(names.META_TIME),
+        "mpp": record and record.mpp,
+        "mpp_source": record and record.mpp_source,
+        "stale": is_stale(state, classes) if is_scored(state) else None,
+        "model": record and record.model,
+        "weights_sha256": record and record.weights_sha256,
+        "settings_sha256": record and record.settings_sha256,
+        "version": record and record.version,
+        "time": record and record.time,
     }
 
 
 def _image_row(
     state: ImageState, patient_of: PatientOf | None, classes: Sequence[str]
 ) -> dict[str, Any]:
-    metadata, root = state.results.metadata, state.results.root
-    count = _number(metadata.get(names.META_TILES))
+    record, root = recorded(state), state.results.root
+    count = root.get(names.SLIDE_TILES)
     return {
         **_identity(state.entry, patient_of),
-        "risk": root.get(names.SLIDE_RISK, _number(metadata.get(names.META_RISK))),
-        "risk_logit": root.get(names.SLIDE_LOGIT, _number(metadata.get(names.META_LOGIT))),
-        "group": metadata.get(names.META_GROUP),
+        "risk": root.get(names.SLIDE_RISK),
+        "risk_logit": root.get(names.SLIDE_LOGIT),
+        "group": record and record.group,
         "tiles": None if count is None else int(count),
-        **_tile_summary(state.results.tiles.values()),
-        "p": _number(metadata.get(names.META_POWER)),
-        "threshold": _number(metadata.get(names.META_THRESHOLD)),
+        # of some of its tiles a slide has no figure
+        **_tile_summary(() if incomplete(state) else state.results.tiles.values()),
+        "p": record and record.p,
+        "threshold": record and record.threshold,
         **_provenance(state, classes),
     }
 
@@ -229,7 +229,7 @@ def _annotation_rows(
 ) -> Iterator[dict[str, Any]]:
     shared = {**_identity(state.entry, patient_of), **_provenance(state, classes)}
     for annotation in state.annotations:
-        values = state.results.annotations.get(annotation.id)
+        values = state.results.annotations.get(annotation.index)
         if values is None:
             continue
         count = values.get(names.ANNOTATION_TILES)
@@ -251,6 +251,7 @@ def _tile_batch(
     state: ImageState, annotation: Annotation, tiles: TileObjects, patient_of: PatientOf | None
 ) -> Batch:
     n = len(tiles)
+    number = copies(each.id for each in state.annotations)[annotation.index]
     constant = {
         **_identity(state.entry, patient_of),
         "annotation_id": annotation.id,
@@ -265,7 +266,7 @@ def _tile_batch(
     x, y, width, height = (column.tolist() for column in tiles.bounds.T)
     return {
         **{name: [value] * n for name, value in constant.items()},
-        "tile_id": [str(identity) for identity in tile_ids(annotation.id, tiles.bounds)],
+        "tile_id": tile_ids(annotation.id, tiles.bounds, number),
         "x_px": x,
         "y_px": y,
         "width_px": width,
@@ -334,20 +335,3 @@ def _area_um2(annotation: Annotation, mpp: float | None) -> float | None:
     if annotation.geometry is None or mpp is None:
         return None
     return float(annotation.geometry.area) * mpp**2
-
-
-def _pixel_size(text: str | None) -> tuple[float | None, str | None]:
-    """Take apart ``0.25 (QuPath)``."""
-    match = re.fullmatch(r"\s*([0-9.eE+-]+)\s*(?:\((.*)\))?\s*", text or "")
-    if match is None:
-        return None, None
-    return _number(match[1]), match[2]
-
-
-def _number(text: str | None) -> float | None:
-    """Read a number from metadata, which a user may have edited."""
-    try:
-        value = float(text) if text is not None else None
-    except ValueError:
-        return None
-    return value if value is not None and isfinite(value) else None

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qupath_hccmil.errors import WriteError
 from qupath_hccmil.qupath.data_types import Annotation, ImageResults, TileObjects, WorkflowStep
-from qupath_hccmil.qupath.names import is_ours
+from qupath_hccmil.qupath.names import STEP_NAME, is_our_class, is_our_measurement, is_our_step
 from qupath_hccmil.qupath.native import measurements as lists
 from qupath_hccmil.qupath.native.garbage_collection import no_collection
 from qupath_hccmil.qupath.native.javaclasses import (
@@ -41,8 +40,11 @@ from qupath_hccmil.qupath.native.qpdata import (
     step_script,
 )
 from qupath_hccmil.qupath.native.record_runs import Run
-from qupath_hccmil.qupath.native.rois import read_roi
-from qupath_hccmil.qupath.native.tilenodes import TileMaker, Tiles, read_tiles
+from qupath_hccmil.qupath.native.rois import RECTANGLE, read_roi
+from qupath_hccmil.qupath.native.tilenodes import TileMaker, Tiles, ids_of_tiles, read_tiles
+from qupath_hccmil.qupath.own_tiles import leave_to_user, outline_of_tiles, with_strays
+from qupath_hccmil.qupath.results_comparison import require_annotations
+from qupath_hccmil.qupath.tile_ids import copies
 
 # parameter of our step that names objects whose measurement list was there and empty: without
 # it, a list that is empty when ours are gone is one that we made
@@ -50,7 +52,7 @@ EMPTY_LISTS = "HCC-MIL empty measurement lists"
 
 
 def read_annotation(view: PathObject, parent: PathObject | None, number: int) -> Annotation:
-    """Return an annotation as plain data; `number` is its place, where it has no UUID."""
+    """Return an annotation as plain data; `number` is its place among all."""
     roi = read_roi(view.roi) if view.roi is not None else None
     top = parent is None or parent.kind == "PathRootObject"
     return Annotation(
@@ -65,6 +67,7 @@ def read_annotation(view: PathObject, parent: PathObject | None, number: int) ->
         c=roi.c if roi else -1,
         parent=None if top or parent is None else parent.id,
         measurements=lists.read(view.measurements),
+        index=number,
     )
 
 
@@ -72,7 +75,8 @@ def read_annotation(view: PathObject, parent: PathObject | None, number: int) ->
 def read_data(data: QpData) -> tuple[list[Annotation], int, ImageResults]:
     """Return annotations, the number of other objects of the user, and our results."""
     annotations: list[Annotation] = []
-    tiles: dict[str, TileObjects] = {}
+    tiles: dict[int, TileObjects] = {}
+    strays: list[Tiles] = []
     others = 0
     ours = _OurTiles()
     stack: list[tuple[PathObject, PathObject | None]] = [(PathObject(data.root), None)]
@@ -82,12 +86,19 @@ def read_data(data: QpData) -> tuple[list[Annotation], int, ImageResults]:
         others += packed
         if view.kind == ANNOTATION:
             annotations.append(read_annotation(view, parent, len(annotations)))
-            if mine:
-                tiles[annotations[-1].id] = read_tiles(mine)
+            if mine and _ours(annotations[-1].measurements):
+                tiles[annotations[-1].index] = read_tiles(mine)
+                mine = []
         elif parent is not None and not ours.has(view):
             others += 1
+        strays += mine
         stack.extend((child, view) for child in reversed(inside))
-    found = {each.id: own for each in annotations if (own := _ours(each.measurements))}
+    found = {each.index: own for each in annotations if (own := _ours(each.measurements))}
+    if strays:
+        moved = read_tiles(strays)
+        ids = [each.id for each in annotations]
+        outline = outline_of_tiles(ids_of_tiles(strays), moved.bounds, ids)
+        tiles = with_strays(tiles, moved, outline)
     root = _ours(lists.read(PathObject(data.root).measurements))
     return annotations, others, ImageResults(found, tiles, root, {}, _our_step(data))
 
@@ -119,11 +130,16 @@ def remove_results(data: QpData) -> bool:
     pool.know_all(kin.view.measurements for kin in walk_packed(data.root))
     for view in views:
         node = view.measurements
-        if isinstance(node, JavaObject) and ours.mentions(node) and pool.remove(node, is_ours):
+        if (
+            isinstance(node, JavaObject)
+            and ours.mentions(node)
+            and pool.remove(node, is_our_measurement)
+        ):
             changed = True
             if not lists.read(node) and view.id not in were_empty:
                 view.measurements = None
-    steps = [each for each in data.steps if not is_ours(step_name(each))]
+    ours_of_steps = {id(each) for each in _our_steps(data)}
+    steps = [each for each in data.steps if id(each) not in ours_of_steps]
     changed |= len(steps) < len(data.steps)
     data.steps = steps
     return changed
@@ -133,6 +149,12 @@ def remove_results(data: QpData) -> bool:
 def add_results(data: QpData, results: ImageResults) -> None:
     """Put results into data that have none of ours.
 
+    Parameters
+    ----------
+    data : QpData
+    results : ImageResults
+        Without tiles that are the user's, see :func:`left_to_user`.
+
     Raises
     ------
     WriteError
@@ -140,15 +162,14 @@ def add_results(data: QpData, results: ImageResults) -> None:
     """
     pool = name_pool(data)
     maker = TileMaker(pool)
-    views = {}
+    views: list[PathObject] = []
     for view, _, _, _ in walk_packed(data.root):
         maker.learn(view)
         pool.know_all((view.measurements,))
         if view.kind == ANNOTATION:
-            views[view.id] = view
-    missing = (results.annotations.keys() | results.tiles.keys()) - views.keys()
-    if missing:
-        raise WriteError(f"has no annotation {min(missing)}; read the image again")
+            views.append(view)
+    require_annotations(results, len(views))
+    numbers = copies(view.id for view in views)
     root = PathObject(data.root)
     targets = [(views[key], values) for key, values in results.annotations.items()]
     were_empty = [
@@ -158,10 +179,36 @@ def add_results(data: QpData, results: ImageResults) -> None:
     ]
     for key, tiles in results.tiles.items():
         view = views[key]
-        view.children = [*view.children, *maker.make(view, tiles)]
+        view.children = [*view.children, *maker.make(view, tiles, numbers[key])]
     if results.step is not None:
         extra = {EMPTY_LISTS: " ".join(were_empty)} if were_empty else {}
         data.steps = [*data.steps, _step_node(pool, results.step, extra)]
+
+
+@no_collection()
+def left_to_user(data: QpData, results: ImageResults) -> ImageResults:
+    """Results without the tiles that are the user's in data that have none of ours."""
+    annotations: list[str] = []
+    taken: list[str] = []
+    stack: list[Part] = [data.root]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, Run):
+            for group in part.groups():
+                if _is_rectangular_tile(PathObject(group.example)):
+                    taken += ids_of_tiles([part.part(group.rows)])
+            continue
+        view = PathObject(part)
+        if view.kind == ANNOTATION:
+            annotations.append(view.id)
+        elif _is_rectangular_tile(view):
+            taken.append(view.id)
+        stack.extend(reversed(view.children))
+    return leave_to_user(results, annotations, set(taken))
+
+
+def _is_rectangular_tile(view: PathObject) -> bool:
+    return view.kind == TILE and view.roi is not None and class_name(view.roi) == RECTANGLE
 
 
 @no_collection()
@@ -254,7 +301,7 @@ class _OurTiles:
             return False
         path_class = view.path_class
         if id(path_class) not in self._classes:
-            self._classes[id(path_class)] = is_ours(full_class_name(path_class))
+            self._classes[id(path_class)] = is_our_class(full_class_name(path_class))
             self._known.append(path_class)
         return self._classes[id(path_class)] and self.mentions(view.measurements)
 
@@ -263,10 +310,10 @@ class _OurTiles:
         if not isinstance(node, JavaObject):
             return False
         if class_name(node) not in lists.NUMERIC:
-            return any(map(is_ours, lists.read(node)))
+            return any(map(is_our_measurement, lists.read(node)))
         shared = lists.names_node(node)
         if id(shared) not in self._names:
-            self._names[id(shared)] = any(map(is_ours, lists.names(node)))
+            self._names[id(shared)] = any(map(is_our_measurement, lists.names(node)))
             self._known.append(shared)
         return self._names[id(shared)]
 
@@ -305,12 +352,16 @@ def _without_rows(run: Run, ours: _OurTiles) -> Run | None:
 
 
 def _ours(measurements: Mapping[str, float]) -> dict[str, float]:
-    return {k: v for k, v in measurements.items() if is_ours(k) and not np.isnan(v)}
+    return {k: v for k, v in measurements.items() if is_our_measurement(k) and not np.isnan(v)}
 
 
 def _our_steps(data: QpData) -> list[JavaObject]:
     return [
-        each for each in data.steps if isinstance(each, JavaObject) and is_ours(step_name(each))
+        each
+        for each in data.steps
+        if isinstance(each, JavaObject)
+        and step_name(each) == STEP_NAME
+        and is_our_step(STEP_NAME, step_parameters(each))
     ]
 
 

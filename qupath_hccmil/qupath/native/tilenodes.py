@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from qupath_hccmil.errors import UnsupportedDataError, WriteError
 from qupath_hccmil.qupath.data_types import TileObjects
-from qupath_hccmil.qupath.names import CLASS_COLOURS, is_ours
+from qupath_hccmil.qupath.names import CLASS_COLOURS, is_our_class, is_our_measurement
 from qupath_hccmil.qupath.native import measurements as lists
 from qupath_hccmil.qupath.native.javaclasses import class_name, integer_value
 from qupath_hccmil.qupath.native.javanodes import (
@@ -35,6 +35,7 @@ from qupath_hccmil.qupath.native.rois import (
     rectangle_columns,
     rectangle_node,
 )
+from qupath_hccmil.qupath.own_tiles import together
 from qupath_hccmil.qupath.tile_ids import tile_ids
 
 # tiles of ours as they are found: objects, and packed ones
@@ -57,22 +58,18 @@ def read_tiles(found: Sequence[Tiles]) -> TileObjects:
             parts.append(_read_views([view for view in views if isinstance(view, PathObject)]))
         if rest and isinstance(run := rest.pop(), Run):
             parts.append(_read_run(run))
-    return parts[0] if len(parts) == 1 else _joined(parts)
+    return together(parts)
 
 
-def _joined(parts: Sequence[TileObjects]) -> TileObjects:
-    """Return tiles behind one another; what some of them have no value for is NaN there."""
-    names = dict.fromkeys(name for each in parts for name in each.measurements)
-    return TileObjects(
-        bounds=np.concatenate([np.empty((0, 4)), *(each.bounds for each in parts)]),
-        class_names=[name for each in parts for name in each.class_names],
-        measurements={
-            name: np.concatenate(
-                [each.measurements.get(name, np.full(len(each), np.nan)) for each in parts]
-            )
-            for name in names
-        },
-    )
+def ids_of_tiles(found: Sequence[Tiles]) -> list[str]:
+    """Return the UUIDs of tiles, packed or not, in their order."""
+    ids: list[str] = []
+    for each in found:
+        if isinstance(each, Run):
+            ids += [PathObject(each.copy(number)).id for number in range(len(each))]
+        else:
+            ids.append(each.id)
+    return ids
 
 
 def _read_run(run: Run) -> TileObjects:
@@ -81,7 +78,7 @@ def _read_run(run: Run) -> TileObjects:
     columns = [_read_group(run, group) for group in groups]
     if any(each is None for each in columns):
         return _read_views([PathObject(run.copy(number)) for number in range(len(run))])
-    joined = _joined([each for each in columns if each is not None])
+    joined = together([each for each in columns if each is not None])
     order = np.argsort(np.concatenate([group.rows for group in groups]), kind="stable")
     names = np.array(joined.class_names, dtype=object)[order].tolist()
     measured = {name: values[order] for name, values in joined.measurements.items()}
@@ -105,7 +102,9 @@ def _read_group(run: Run, group: Group) -> TileObjects | None:
     return TileObjects(
         bounds=rectangle_columns(bounds),
         class_names=[full_class_name(view.path_class) or ""] * len(group.rows),
-        measurements={name: table[:, at] for at, name in enumerate(known) if is_ours(name)},
+        measurements={
+            name: table[:, at] for at, name in enumerate(known) if is_our_measurement(name)
+        },
     )
 
 
@@ -142,7 +141,7 @@ def _columns(nodes: Sequence[Part]) -> dict[str, NDArray[np.float64]]:
             raise UnsupportedDataError("holds a tile of ours with missing values")
         table = np.stack(rows_of_values)
         for at, name in enumerate(known):
-            if is_ours(name):
+            if is_our_measurement(name):
                 column = columns.setdefault(name, np.full(len(nodes), np.nan))
                 column[rows] = table[:, at]
     return columns
@@ -173,7 +172,7 @@ class TileMaker:
             )
         if view.path_class is not None:
             name = full_class_name(view.path_class)
-            if is_ours(name) and name is not None:
+            if name is not None and is_our_class(name):
                 self._classes.setdefault(name, view.path_class)
 
     def _learn_metadata(self, node: JavaObject) -> None:
@@ -196,8 +195,8 @@ class TileMaker:
             )
         return self._classes[name]
 
-    def make(self, annotation: PathObject, tiles: TileObjects) -> list[Part]:
-        """Return tiles of an annotation, on its plane."""
+    def make(self, annotation: PathObject, tiles: TileObjects, copy: int = 0) -> list[Part]:
+        """Return tiles of an annotation, on its plane; `copy` as in :func:`tile_ids`."""
         book = self._book
         self._key = self._key or JavaString.of(OBJECT_ID)
         self._one = self._one or self._pool.integer(1)
@@ -210,7 +209,7 @@ class TileMaker:
         )
         keys = ObjectArray(book.get("[Ljava.lang.Object;"), [self._key]).desc
         rows = zip(
-            tile_ids(annotation.id, tiles.bounds),
+            tile_ids(annotation.id, tiles.bounds, copy),
             tiles.bounds.tolist(),
             tiles.class_names,
             self._measurements(tiles),

@@ -9,8 +9,9 @@ from typing import Any
 
 from qupath_hccmil.errors import WriteError
 from qupath_hccmil.qupath.data_types import ImageResults, WorkflowStep
-from qupath_hccmil.qupath.names import is_ours
+from qupath_hccmil.qupath.names import STEP_NAME, is_our_measurement, is_our_step
 from qupath_hccmil.qupath.native.native_results import EMPTY_LISTS
+from qupath_hccmil.qupath.own_tiles import leave_to_user, outline_of_tiles, with_strays
 from qupath_hccmil.qupath.paquo.javabulk import (
     OBJECT,
     PATH_OBJECT,
@@ -26,25 +27,40 @@ from qupath_hccmil.qupath.paquo.javaobjects import (
     annotations_of,
     class_counts,
     descendants,
+    ids_of,
     our_tiles,
+    outside_of,
     read_measurements,
     read_tiles,
     remove_ours,
+    tiles_of_user,
     with_our_measurements,
 )
 from qupath_hccmil.qupath.paquo.javatiles import add_tiles
 from qupath_hccmil.qupath.paquo.jvm import java
+from qupath_hccmil.qupath.results_comparison import require_annotations
+from qupath_hccmil.qupath.tile_ids import copies
+
+_SCRIPTABLE = "qupath.lib.plugins.workflow.DefaultScriptableWorkflowStep"
 
 
 def read_results(data: JavaData) -> ImageResults:
     """Ours in an image, but the metadata, which are the project's."""
-    measured, tiles = {}, {}
-    for identity, annotation in _annotations(data).items():
+    everything = descendants(data.root)
+    measured, tiles, scored = {}, {}, []
+    annotations = list(annotations_of(everything))
+    for index, annotation in enumerate(annotations):
         if ours := _ours(read_measurements(annotation)):
-            measured[identity] = ours
-        found = our_tiles(annotation.getChildObjects())
-        if not found.isEmpty():
-            tiles[identity] = read_tiles(found)
+            measured[index] = ours
+            scored.append(annotation)
+            found = our_tiles(annotation.getChildObjects())
+            if not found.isEmpty():
+                tiles[index] = read_tiles(found)
+    strays = outside_of(our_tiles(everything), scored)
+    if not strays.isEmpty():
+        moved = read_tiles(strays)
+        outline = outline_of_tiles(ids_of(strays), moved.bounds, ids_of(annotations))
+        tiles = with_strays(tiles, moved, outline)
     steps = _our_steps(data)
     return ImageResults(
         annotations=measured,
@@ -80,17 +96,26 @@ def add_results(data: JavaData, results: ImageResults, path: Path) -> None:
     WriteError
         They are of an annotation that the image does not have; the message names `path`.
     """
-    annotations = _annotations(data)
-    unknown = (results.annotations.keys() | results.tiles.keys()) - annotations.keys()
-    if unknown:
-        raise WriteError(f"{path}: has no annotation {min(unknown)}; read the image again")
-    for identity, measurements in results.annotations.items():
-        add_measurements(annotations[identity], measurements)
-    for identity, tiles in results.tiles.items():
-        add_tiles(annotations[identity], tiles)
+    annotations = list(annotations_of(descendants(data.root)))
+    try:
+        require_annotations(results, len(annotations))
+    except WriteError as error:
+        raise WriteError(f"{path}: {error}") from error
+    numbers = copies(ids_of(annotations))
+    for index, measurements in results.annotations.items():
+        add_measurements(annotations[index], measurements)
+    for index, tiles in results.tiles.items():
+        add_tiles(annotations[index], tiles, numbers[index])
     add_measurements(data.root, results.root)
     if results.step is not None:
         data.workflow.addStep(_java_step(results.step))
+
+
+def left_to_user(data: JavaData, results: ImageResults) -> ImageResults:
+    """Results without the tiles that are the user's in an image that has none of ours."""
+    everything = descendants(data.root)
+    taken = set(ids_of(tiles_of_user(everything)))
+    return leave_to_user(results, ids_of(annotations_of(everything)), taken)
 
 
 def census(data: JavaData) -> dict[str, Any]:
@@ -117,17 +142,23 @@ def _class_counts(everything: Any, kind: str) -> Mapping[str, int]:
     }
 
 
-def _annotations(data: JavaData) -> dict[str, Any]:
-    """Annotations by their UUID."""
-    return {str(each.getID().toString()): each for each in annotations_of(descendants(data.root))}
-
-
 def _our_steps(data: JavaData) -> list[Any]:
-    return [step for step in data.workflow.getSteps() if is_ours(str(step.getName()))]
+    return [step for step in data.workflow.getSteps() if _is_ours(step)]
+
+
+def _is_ours(step: Any) -> bool:
+    name = str(step.getName())
+    return name == STEP_NAME and is_our_step(name, _parameters(step))
+
+
+def _parameters(step: Any) -> dict[str, str]:
+    if not isinstance(step, java(_SCRIPTABLE)):
+        return {}
+    return {str(e.getKey()): str(e.getValue()) for e in step.getParameterMap().entrySet()}
 
 
 def _read_step(step: Any) -> WorkflowStep:
-    parameters = {str(e.getKey()): str(e.getValue()) for e in step.getParameterMap().entrySet()}
+    parameters = _parameters(step)
     parameters.pop(EMPTY_LISTS, None)
     return WorkflowStep(str(step.getName()), str(step.getScript()), parameters)
 
@@ -136,8 +167,7 @@ def _java_step(step: WorkflowStep) -> Any:
     parameters = java("java.util.LinkedHashMap")()
     for key, value in step.parameters.items():
         parameters.put(key, value)
-    kind = java("qupath.lib.plugins.workflow.DefaultScriptableWorkflowStep")
-    return kind(step.name, parameters, step.script)
+    return java(_SCRIPTABLE)(step.name, parameters, step.script)
 
 
 def _ours(measurements: Mapping[str, float]) -> dict[str, float]:
@@ -145,5 +175,5 @@ def _ours(measurements: Mapping[str, float]) -> dict[str, float]:
     return {
         name: value
         for name, value in measurements.items()
-        if is_ours(name) and not math.isnan(value)
+        if is_our_measurement(name) and not math.isnan(value)
     }

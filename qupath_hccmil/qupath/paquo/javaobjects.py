@@ -12,7 +12,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from qupath_hccmil.qupath.data_types import Annotation, TileObjects
-from qupath_hccmil.qupath.names import is_ours
+from qupath_hccmil.qupath.names import CLASS_COLOURS, is_our_measurement
 from qupath_hccmil.qupath.paquo.javabulk import (
     MEASUREMENTS,
     OBJECT,
@@ -57,10 +57,23 @@ def class_counts(objects: Any) -> dict[str, int]:
 
 def our_tiles(objects: Any) -> Any:
     """Tiles that this project wrote: those with a class and a measurement of ours."""
-    found = where(objects, _is_tile())
-    for handle in (_class_name(), _measurement_names()):
-        found = _mentioning_us(found, handle)
-    return found
+    of_our_class = one_of(_class_name(), list(CLASS_COLOURS))
+    return with_our_measurements(where(where(objects, _is_tile()), of_our_class))
+
+
+def outside_of(tiles: Any, annotations: Any) -> Any:
+    """Tiles whose parent is none of some annotations."""
+    return where(tiles, one_of(getter(PATH_OBJECT, "getParent", PATH_OBJECT), annotations).negate())
+
+
+def ids_of(objects: Any) -> list[str]:
+    """UUIDs of objects."""
+    return strings(objects, text(getter(PATH_OBJECT, "getID", "java.util.UUID")))
+
+
+def tiles_of_user(objects: Any) -> Any:
+    """Tile objects that aren't ours."""
+    return without(where(objects, _is_tile()), our_tiles(objects))
 
 
 def without(objects: Any, removed: Any) -> Any:
@@ -68,8 +81,8 @@ def without(objects: Any, removed: Any) -> Any:
     return where(objects, one_of(_itself(), removed).negate())
 
 
-def read_annotation(path_object: Any, root: Any) -> Annotation:
-    """Annotation as plain data."""
+def read_annotation(path_object: Any, root: Any, index: int) -> Annotation:
+    """Annotation as plain data; `index` is its place among all."""
     roi = path_object.getROI()
     parent = path_object.getParent()
     path_class = path_object.getPathClass()
@@ -86,6 +99,7 @@ def read_annotation(path_object: Any, root: Any) -> Annotation:
         c=-1 if roi is None else int(roi.getC()),
         parent=None if parent.equals(root) else str(parent.getID().toString()),
         measurements=read_measurements(path_object),
+        index=index,
     )
 
 
@@ -104,7 +118,7 @@ def read_tiles(tiles: Any) -> TileObjects:
         str(name)
         for stored in distinct(tiles, _measurement_names())
         for name in stored
-        if is_ours(str(name))
+        if is_our_measurement(str(name))
     )
     columns = [doubles(tiles, then(roi, getter(ROI, bounds, "double"))) for bounds in _BOUNDS]
     return TileObjects(
@@ -116,7 +130,13 @@ def read_tiles(tiles: Any) -> TileObjects:
 
 def with_our_measurements(objects: Any) -> Any:
     """Objects, whosever they are, that have a measurement of ours."""
-    return _mentioning_us(where(objects, _is_measured()), _measurement_names())
+    measured = where(objects, _is_measured())
+    ours = [
+        names
+        for names in distinct(measured, _measurement_names())
+        if any(is_our_measurement(str(each)) for each in names)
+    ]
+    return where(measured, one_of(_measurement_names(), ours))
 
 
 def remove_ours(root: Any) -> None:
@@ -132,7 +152,7 @@ def remove_ours(root: Any) -> None:
     for path_object in with_our_measurements(objects):
         measurements = path_object.getMeasurementList()
         for name in read_measurements(path_object):
-            if is_ours(name):
+            if is_our_measurement(name):
                 measurements.remove(name)
         measurements.close()
 
@@ -182,17 +202,11 @@ def _without_tiles(children: Any, tiles: Any) -> Any:
             return without(kept, ours)
 
 
-def _mentioning_us(objects: Any, handle: Any) -> Any:
-    """Objects whose value, a name or a list of names, mentions us."""
-    ours = [each for each in distinct(objects, handle) if _mentions_us(each)]
-    return where(objects, one_of(handle, ours))
-
-
 def _user_measurements(path_object: Any) -> tuple[tuple[str, bytes], ...]:
     return tuple(
         (name, np.float64(value).tobytes())
         for name, value in read_measurements(path_object).items()
-        if not is_ours(name)
+        if not is_our_measurement(name)
     )
 
 
@@ -201,13 +215,6 @@ def _geometry(roi: Any) -> BaseGeometry:
     geometry: BaseGeometry = shapely.from_wkb(bytes(memoryview(wkb)))
     # QuPath makes one point of a set of points that has one
     return shapely.MultiPoint([geometry]) if isinstance(geometry, shapely.Point) else geometry
-
-
-def _mentions_us(value: Any) -> bool:
-    """Whether a Java string is ours, or a Java list of strings has one of ours."""
-    if isinstance(value, java(STRING)):
-        return is_ours(str(value))
-    return any(is_ours(str(each)) for each in value)
 
 
 @cache

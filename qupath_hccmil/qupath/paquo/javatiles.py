@@ -32,19 +32,19 @@ _PLANE = "qupath.lib.regions.ImagePlane"
 _UUID = "java.util.UUID"
 
 
-def add_tiles(annotation: Any, tiles: TileObjects) -> None:
-    """Add tiles to an annotation as its last children, all at once."""
+def add_tiles(annotation: Any, tiles: TileObjects, copy: int = 0) -> None:
+    """Add tiles to an annotation as its last children, all at once; `copy` as in `tile_ids`."""
     if len(tiles):
-        annotation.addChildObjects(_created(annotation, tiles))
+        annotation.addChildObjects(_created(annotation, tiles, copy))
 
 
-def _created(annotation: Any, tiles: TileObjects) -> Any:
+def _created(annotation: Any, tiles: TileObjects, copy: int) -> Any:
     """Java list of new tile objects, with identity, class and measurements."""
     everyone = np.arange(len(tiles), dtype=np.int32)
     objects = made(len(tiles), _new_tile(annotation, tiles))
     tile = bound(getter("java.util.List", "get", "java.lang.Object", "int"), 0, objects)
 
-    at_each(everyone, of_index(_set_id(), tile, _new_id(annotation, tiles)))
+    at_each(everyone, of_index(_set_id(), tile, _new_id(annotation, tiles, copy)))
 
     measurements = then(tile, getter(PATH_OBJECT, "getMeasurementList", MEASUREMENTS))
     put = getter(MEASUREMENTS, "put", "void", STRING, "double")
@@ -71,9 +71,9 @@ def _new_tile(annotation: Any, tiles: TileObjects) -> Any:
     return of_index(create, roi, path_class)
 
 
-def _new_id(annotation: Any, tiles: TileObjects) -> Any:
+def _new_id(annotation: Any, tiles: TileObjects, copy: int) -> Any:
     """Handle that makes the UUID of an index."""
-    ids = tile_id_bytes(str(annotation.getID().toString()), tiles.bounds)
+    ids = tile_id_bytes(str(annotation.getID().toString()), tiles.bounds, copy)
     halves = ids.view(">i8").astype(np.int64)
     uuid = constructor(_UUID, "long", "long")
     return of_index(uuid, element(halves[:, 0]), element(halves[:, 1]))

@@ -14,6 +14,7 @@ from qupath_hccmil.qupath.paquo.java_results import (
     add_results,
     census,
     has_results,
+    left_to_user,
     read_results,
     remove_results,
 )
@@ -56,7 +57,10 @@ class PaquoProject(ProjectFolder):
     def _content(self, path: Path) -> ImageContent:
         data = read_data(path)
         everything = descendants(data.root)
-        annotations = [read_annotation(each, data.root) for each in annotations_of(everything)]
+        annotations = [
+            read_annotation(each, data.root, index)
+            for index, each in enumerate(annotations_of(everything))
+        ]
         users = int(everything.size() - our_tiles(everything).size())
         return ImageContent(
             image_type=data.image_type,
@@ -73,7 +77,8 @@ class PaquoProject(ProjectFolder):
         require_writable(path, data)
         remove_results(data)
         users = user_content(data.root)
-        add_results(data, results, path)
+        written = left_to_user(data, results)
+        add_results(data, written, path)
 
         held = [data]
 
@@ -85,12 +90,10 @@ class PaquoProject(ProjectFolder):
 
         def verify(beside: Path) -> None:
             try:
-                written = read_data(beside)
+                found = read_data(beside)
             except HccMilError as error:
                 raise WriteError(f"{path}: not written; it is as it was ({error})") from error
-            if user_content(written.root) != users or not same_results(
-                read_results(written), results
-            ):
+            if user_content(found.root) != users or not same_results(read_results(found), written):
                 raise WriteError(f"{path}: does not read back as it was written; it is as it was")
 
         return DataChange(write, verify, data.image_type, census(data))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qupath_hccmil.errors import ConflictError, ProjectError
-from qupath_hccmil.qupath.names import is_ours
+from qupath_hccmil.qupath.names import is_our_metadata
 from qupath_hccmil.qupath.qpproj import read_project, with_our_metadata
 from qupath_hccmil.qupath.writing.durable_files import flush, move, same_rights, stamp, stamp_bytes
 
@@ -49,7 +49,7 @@ class ListChange:
 def our_metadata(path: Path) -> dict[str, dict[str, str]]:
     """Our metadata of every entry of a list."""
     return {
-        entry.id: {key: value for key, value in entry.metadata.items() if is_ours(key)}
+        entry.id: {key: value for key, value in entry.metadata.items() if is_our_metadata(key)}
         for entry in read_project(path).images
     }
 

@@ -1,0 +1,67 @@
+"""Which outline of now is which of then, though UUIDs may be shared, lost or given anew."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Outline(NamedTuple):
+    """What an outline is recognised by: its UUID, and the fingerprint of its class and shape."""
+
+    id: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class OutlineMatch:
+    """Places of outlines in the two lists.
+
+    Attributes
+    ----------
+    kept : dict of int to int
+        Place now to place then, of those with the same shape and class.
+    edited : dict of int to int
+        The same of those that have the UUID but another shape or class.
+    added : tuple of int
+        Places now.
+    deleted : tuple of int
+        Places then.
+    """
+
+    kept: Mapping[int, int]
+    edited: Mapping[int, int]
+    added: tuple[int, ...]
+    deleted: tuple[int, ...]
+
+
+def match_outlines(then: Sequence[Outline], now: Sequence[Outline]) -> OutlineMatch:
+    """Match outlines one to one: by UUID and shape, then by shape, then by UUID.
+
+    Of several that are alike the first goes with the first: so an outline that was copied once is
+    kept once and added once.
+    """
+    free_then, free_now = dict(enumerate(then)), dict(enumerate(now))
+    kept = _paired(free_then, free_now, lambda outline: outline)
+    kept |= _paired(free_then, free_now, lambda outline: outline.fingerprint)
+    edited = _paired(free_then, free_now, lambda outline: outline.id)
+    return OutlineMatch(
+        dict(sorted(kept.items())), dict(sorted(edited.items())), tuple(free_now), tuple(free_then)
+    )
+
+
+def _paired(
+    then: dict[int, Outline], now: dict[int, Outline], key: Callable[[Outline], object]
+) -> dict[int, int]:
+    """Take pairs of the same key out of both, in order."""
+    places: defaultdict[object, list[int]] = defaultdict(list)
+    for place, outline in reversed(then.items()):
+        places[key(outline)].append(place)
+    pairs = {}
+    for place, outline in list(now.items()):
+        if same := places.get(key(outline)):
+            pairs[place] = same.pop()
+            del then[pairs[place]], now[place]
+    return pairs

@@ -1,0 +1,103 @@
+"""Which outline a tile of ours belongs to wherever it is, and which tile is the user's by now.
+
+QuPath's *Resolve hierarchy* moves tiles whose centre lies outside their outline to the root or into
+another object. They are still tiles of their outline, which their UUID tells.
+
+A tile whose class somebody changed is the user's: it stays as it is, and no run writes a second
+object with its UUID.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qupath_hccmil.qupath.data_types import ImageResults, TileObjects
+from qupath_hccmil.qupath.run_record import with_tiles_left
+from qupath_hccmil.qupath.tile_ids import copies, tile_ids
+
+
+def outline_of_tiles(
+    ids: Sequence[str],
+    bounds: NDArray[np.float64],
+    annotations: Sequence[str],
+) -> NDArray[np.int64]:
+    """Find the outline of each tile that isn't a child of its outline.
+
+    Parameters
+    ----------
+    ids : sequence of str, length n
+        UUIDs of the tiles.
+    bounds : (n, 4) float64
+        x, y, width, height, level-0 px.
+    annotations : sequence of str
+        UUIDs of all annotations of the image, in QuPath's order.
+
+    Returns
+    -------
+    (n,) int64
+        Place of the annotation; -1 where it is gone.
+    """
+    found = np.full(len(ids), -1, np.int64)
+    for index, (annotation, copy) in enumerate(zip(annotations, copies(annotations), strict=True)):
+        wanted = tile_ids(annotation, bounds, copy)
+        same = np.array([a == b for a, b in zip(ids, wanted, strict=True)], bool)
+        found[same & (found < 0)] = index
+    return found
+
+
+def leave_to_user(
+    results: ImageResults, annotations: Sequence[str], taken: Collection[str]
+) -> ImageResults:
+    """Results without the tiles that are the user's by now; the run's record counts them.
+
+    Parameters
+    ----------
+    results : ImageResults
+    annotations : sequence of str
+        UUIDs of all annotations of the image, in QuPath's order.
+    taken : collection of str
+        UUIDs of tile objects of the user.
+    """
+    if not taken:
+        return results
+    numbers = copies(annotations)
+    tiles: dict[int, TileObjects] = {}
+    left: dict[int, int] = {}
+    for index, each in results.tiles.items():
+        ids = tile_ids(annotations[index], each.bounds, numbers[index])
+        free = np.array([identity not in taken for identity in ids], bool)
+        tiles[index] = each if free.all() else each.rows(free)
+        left[index] = int((~free).sum())
+    return replace(results, tiles=tiles, step=with_tiles_left(results.step, left))
+
+
+def together(parts: Sequence[TileObjects]) -> TileObjects:
+    """Tiles one after the other; what some of them have no value for is NaN there."""
+    if len(parts) == 1:
+        return parts[0]
+    names = dict.fromkeys(name for each in parts for name in each.measurements)
+    return TileObjects(
+        bounds=np.concatenate([np.empty((0, 4)), *(each.bounds for each in parts)]),
+        class_names=[name for each in parts for name in each.class_names],
+        measurements={
+            name: np.concatenate(
+                [each.measurements.get(name, np.full(len(each), np.nan)) for each in parts]
+            )
+            for name in names
+        },
+    )
+
+
+def with_strays(
+    tiles: Mapping[int, TileObjects], strays: TileObjects, outline: NDArray[np.int64]
+) -> dict[int, TileObjects]:
+    """Tiles by outline, those that were moved behind the others of their outline."""
+    joined = dict(tiles)
+    for index in np.unique(outline[outline >= 0]).tolist():
+        moved = strays.rows(outline == index)
+        joined[index] = together([joined[index], moved]) if index in joined else moved
+    return joined
