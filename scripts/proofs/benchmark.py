@@ -234,7 +234,7 @@ def _write_and_read(folder: Path, engine: str, n_tiles: int) -> tuple[float, flo
     tiles = TileObjects(bounds, classes, dict(zip(measured, values, strict=True)))
     with open_project(path, engine) as project:
         state = project.read(project.images[0])
-        key = state.annotations[0].id
+        key = state.annotations[0].index
         results = ImageResults({key: {names.ANNOTATION_RISK: 0.5}}, {key: tiles})
         start = time.perf_counter()
         project.write(project.images[0], results, state.stamp)

@@ -165,7 +165,7 @@ def _data_outcome(content: bytes) -> str:
         # read only
         return SAME
     base = data.to_bytes()
-    found = [each.id for each in annotations]
+    found = [each.index for each in annotations]
     if len(found) > 1 and len(set(found)) == len(found):
         add_results(data, some_results(found, 3))
         return _cleared_outcome(data.to_bytes(), base)
@@ -263,7 +263,7 @@ def made_files() -> list[bytes]:
     """Cells enough to be packed, with and without our tiles among them."""
     plain = b"".join(big_data(60))
     data = QpData(plain)
-    add_results(data, some_results([each.id for each in read_data(data)[0]], 40, missing=True))
+    add_results(data, some_results([each.index for each in read_data(data)[0]], 40, missing=True))
     return [plain, data.to_bytes()]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import ImageResults, TileObjects, WorkflowStep
 from qupath_hccmil.qupath.open_project import open_project
 
@@ -20,7 +21,7 @@ NAMES = ("Tile risk", "Tile logit", "Tile contribution", "Tile nuclei fraction")
 STATUS = Path("/proc/self/status")
 
 
-def some_results(annotations: list[str], tiles: int, *, missing: bool = False) -> ImageResults:
+def some_results(annotations: list[int], tiles: int, *, missing: bool = False) -> ImageResults:
     """Results with so many tiles in the first annotation, and as many in the others together."""
     each = {}
     for number, identity in enumerate(annotations):
@@ -38,8 +39,8 @@ def some_results(annotations: list[str], tiles: int, *, missing: bool = False) -
     return ImageResults(
         annotations={identity: {"HCC-MIL: Risk score": 0.5} for identity in annotations},
         tiles=each,
-        root={"HCC-MIL: Slide risk": 0.5},
-        step=WorkflowStep("HCC-MIL score", "// nothing", {"seed": "1"}),
+        root={names.SLIDE_RISK: 0.5},
+        step=WorkflowStep(names.STEP_NAME, "// nothing", {"record": "1"}),
     )
 
 
@@ -48,7 +49,7 @@ def score(folder: Path, tiles: int, engine: str) -> None:
     with open_project(folder, engine) as project:
         entry = project.images[0]
         state = project.read(entry)
-        results = some_results([each.id for each in state.annotations], tiles // 2)
+        results = some_results([each.index for each in state.annotations], tiles // 2)
         project.write(entry, results, state.stamp)
 
 

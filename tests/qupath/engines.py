@@ -84,13 +84,13 @@ def results_for(state: ImageState, size: float = 128.25) -> ImageResults:
     chosen = [each for each in state.annotations if each.geometry and each.geometry.area]
     return ImageResults(
         annotations={
-            each.id: {ANNOTATION_RISK: float(rng.random()), ANNOTATION_LOGIT: math.nan}
+            each.index: {ANNOTATION_RISK: float(rng.random()), ANNOTATION_LOGIT: math.nan}
             for each in chosen
         },
-        tiles={each.id: tiles_in(each, size, rng) for each in chosen},
+        tiles={each.index: tiles_in(each, size, rng) for each in chosen},
         root={SLIDE_RISK: 0.625},
         metadata={META_GROUP: "high", META_MODEL: 'modèle "肝" \\ 1'},
-        step=WorkflowStep(STEP_NAME, 'run("ü")\n', {"threshold": "0.4457", "seed": "1"}),
+        step=WorkflowStep(STEP_NAME, 'run("ü")\n', {"record": "{}", "seed": "1"}),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from qupath_hccmil.qupath.names import is_ours
+from qupath_hccmil.qupath.names import STEP_NAME, is_our_class, is_our_measurement
 from tests.conftest import ROOT
 
 _SETS_STAINS = "Set color deconvolution stains"
@@ -36,7 +36,9 @@ def without_ours(content: dict[str, Any]) -> dict[str, Any]:
             {
                 **each,
                 "parent": numbers[each["parent"]],
-                "measurements": [one for one in each["measurements"] if not is_ours(one[0])],
+                "measurements": [
+                    one for one in each["measurements"] if not is_our_measurement(one[0])
+                ],
             }
             for each in (content["objects"][at] for at in kept)
         ],
@@ -51,7 +53,7 @@ def _user_steps(history: list[Any]) -> list[Any]:
     """
     steps: list[Any] = []
     for step in history:
-        if is_ours(step[0]):
+        if step[0] == STEP_NAME:
             continue
         if steps and steps[-1][0] == step[0] == _SETS_STAINS:
             steps.pop()
@@ -65,4 +67,6 @@ def our_tiles(content: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _is_our_tile(each: dict[str, Any]) -> bool:
-    return each["kind"] == "PathTileObject" and bool(each["class"]) and is_ours(each["class"][0])
+    return (
+        each["kind"] == "PathTileObject" and bool(each["class"]) and is_our_class(each["class"][0])
+    )

@@ -120,7 +120,7 @@ def test_packed_objects_are_the_objects_that_they_would_be(content: bytes) -> No
 def test_packed_or_not_the_same_is_written(content: bytes) -> None:
     written = []
     for data in (QpData(content), unpacked(content)):
-        results = some_results([view.id for view in outlines(data)], 50)
+        results = some_results(list(range(len(outlines(data)))), 50)
         add_results(data, results)
         written.append(data.to_bytes())
         again = QpData(written[-1])
@@ -132,7 +132,7 @@ def test_packed_or_not_the_same_is_written(content: bytes) -> None:
 
 def test_our_own_tiles_are_packed_too(content: bytes) -> None:
     data = QpData(content)
-    results = some_results([view.id for view in outlines(data)], 40, missing=True)
+    results = some_results(list(range(len(outlines(data)))), 40, missing=True)
     add_results(data, results)
     again = QpData(data.to_bytes())
     assert sum(len(run) for run in runs(again)) > CELLS + 60
@@ -148,7 +148,7 @@ def test_tiles_before_the_cells_take_what_the_cells_share_with_them(content: byt
     cells = last.children
     last.children = []
     base = data.to_bytes()
-    results = some_results([last.id], 30)
+    results = some_results([1], 30)
     add_results(data, results)
     # the user's tiles behind ours share names, class and identity's key with ours
     last.children = [*last.children, *cells]
@@ -164,9 +164,9 @@ def test_tiles_before_the_cells_take_what_the_cells_share_with_them(content: byt
 def test_users_tiles_behind_ours_describe_what_they_shared(content: bytes) -> None:
     """A run whose class is described inside a tile that goes is written with the description."""
     data = QpData(content)
-    first, last = outlines(data)
+    last = outlines(data)[-1]
     last.children = []
-    results = some_results([first.id], 300)
+    results = some_results([0], 300)
     add_results(data, results)
     tiles = [PathObject(part).node for part in outlines(data)[0].children]
     pool = name_pool(data)
@@ -179,7 +179,7 @@ def test_users_tiles_behind_ours_describe_what_they_shared(content: bytes) -> No
     assert runs(scored)
     before = [each for each in described(scored) if "Mine" in str(each)]
     assert len(before) == 200
-    assert len(read_data(scored)[2].tiles[first.id]) == 100
+    assert len(read_data(scored)[2].tiles[0]) == 100
     remove_results(scored)
     cleared = QpData(scored.to_bytes())
     assert [each for each in described(cleared) if "Mine" in str(each)] == before
@@ -332,7 +332,7 @@ def test_a_project_with_many_cells_is_scored_and_cleared(tmp_path: Path) -> None
         (entry,) = project.images
         state = project.read(entry)
         assert state.object_count == 5000
-        results = some_results([each.id for each in state.annotations], 200)
+        results = some_results([each.index for each in state.annotations], 200)
         project.write(entry, results, state.stamp)
         state = project.read(entry)
         assert same_results(state.results, results)
@@ -347,7 +347,7 @@ def test_a_check_of_two_states_does_not_look_at_each_cell(tmp_path: Path) -> Non
     with NativeProject(folders[1]) as project:
         (entry,) = project.images
         state = project.read(entry)
-        results = some_results([each.id for each in state.annotations], 20)
+        results = some_results([each.index for each in state.annotations], 20)
         project.write(entry, results, state.stamp)
     assert difference(*folders) == []
 
@@ -401,7 +401,7 @@ def test_qupath_finds_all_cells_in_what_was_written(tmp_path: Path, qupath: QuPa
     with NativeProject(folder) as project:
         (entry,) = project.images
         state = project.read(entry)
-        results = some_results([each.id for each in state.annotations], 40)
+        results = some_results([each.index for each in state.annotations], 40)
         project.write(entry, results, state.stamp)
         ours = project.read(entry)
     theirs = qupath("read", folder)[0]

@@ -90,7 +90,7 @@ def test_our_results_are_no_difference(made):
     with NativeProject(after) as project:
         entry = project.images[0]
         state = project.read(entry)
-        key = state.annotations[0].id
+        key = state.annotations[0].index
         bounds = np.array([[10, 10, 64, 64], [74, 10, 64, 64.0]])
         tiles = TileObjects(bounds, [CLASS_LOW] * 2, {TILE_RISK: np.array([0.25, 0.5])})
         results = ImageResults(
@@ -98,7 +98,7 @@ def test_our_results_are_no_difference(made):
             tiles={key: tiles},
             root={ANNOTATION_RISK: 0.5},
             metadata={META_RISK: "0.5"},
-            step=WorkflowStep(STEP_NAME, "run()"),
+            step=WorkflowStep(STEP_NAME, "run()", {"record": "{}"}),
         )
         project.write(entry, results, state.stamp)
         project.add_classes(CLASS_COLOURS)

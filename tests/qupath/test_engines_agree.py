@@ -20,7 +20,8 @@ from qupath_hccmil.qupath.names import (
     ANNOTATION_RISK,
     CLASS_COLOURS,
     SLIDE_RISK,
-    is_ours,
+    is_our_measurement,
+    is_our_metadata,
 )
 from qupath_hccmil.qupath.native.native_project import parse
 from qupath_hccmil.qupath.native.pathobjects import TILE, class_colour, full_class_name, walk
@@ -128,7 +129,9 @@ def test_what_is_the_users_is_untouched(engine, real_project, name: str):
     [ellipse] = [each for each in after.annotations if each.name == "nested ellipse"]
     assert by_id[ellipse.parent].class_name == "Region*"
     for old, new in zip(before.annotations, after.annotations, strict=True):
-        kept = {key: value for key, value in new.measurements.items() if not is_ours(key)}
+        kept = {
+            key: value for key, value in new.measurements.items() if not is_our_measurement(key)
+        }
         assert (new.id, new.name, new.locked, new.class_name, new.parent, kept) == (
             old.id,
             old.name,
@@ -138,7 +141,7 @@ def test_what_is_the_users_is_untouched(engine, real_project, name: str):
             old.measurements,
         )
         assert new.geometry.equals_exact(old.geometry, 0)
-    others = {k: v for k, v in after.entry.metadata.items() if not is_ours(k)}
+    others = {k: v for k, v in after.entry.metadata.items() if not is_our_metadata(k)}
     assert others == before.entry.metadata
 
 

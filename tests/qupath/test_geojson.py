@@ -46,22 +46,23 @@ def state() -> ImageState:
     holed = Polygon(box(0, 0, 4000, 3000).exterior, [box(100, 100, 200, 300).exterior])
     entry = ImageEntry("1", 'Größe "A".svs', Server("uri", "x", "file:/a.svs"))
     annotations = [
-        Annotation(DISC, "Tumor", "Knoten «α»", holed, "geometry", locked=True),
+        Annotation(DISC, "Tumor", "Knoten «α»", holed, "geometry", locked=True, index=0),
         Annotation(
             PAIR,
             "Tumor: Positive",
             None,
             MultiPolygon([box(5000, 0, 6000, 1000), box(7000, 0, 7100, 1000)]),
             "geometry",
+            index=1,
         ),
-        Annotation(OTHER, "Stroma", "not scored", Point(1, 1).buffer(50), "ellipse"),
+        Annotation(OTHER, "Stroma", "not scored", Point(1, 1).buffer(50), "ellipse", index=2),
     ]
     results = ImageResults(
         annotations={
-            DISC: {names.ANNOTATION_RISK: 0.75, names.ANNOTATION_TILES: 3.0},
-            PAIR: {names.ANNOTATION_RISK: 0.25},
+            0: {names.ANNOTATION_RISK: 0.75, names.ANNOTATION_TILES: 3.0},
+            1: {names.ANNOTATION_RISK: 0.25},
         },
-        tiles={DISC: tiles(0, 3), PAIR: tiles(5000.5, 2)},
+        tiles={0: tiles(0, 3), 1: tiles(5000.5, 2)},
     )
     return ImageState(entry, "BRIGHTFIELD_H_E", annotations, 0, results, "")
 
@@ -110,7 +111,7 @@ def test_a_failure_leaves_the_old_file(tmp_path, state) -> None:
     path.write_text("old")
     broken = TileObjects(np.ones((1, 4)), ["a", "b"], {names.TILE_RISK: np.zeros(0)})
     bad = ImageState(
-        state.entry, "UNSET", state.annotations, 0, ImageResults(tiles={PAIR: broken}), ""
+        state.entry, "UNSET", state.annotations, 0, ImageResults(tiles={1: broken}), ""
     )
     with pytest.raises(IndexError):
         write_geojson(path, state.entry, bad)

@@ -74,7 +74,7 @@ def some_tiles(n: int, seed: int = 0) -> TileObjects:
 
 
 def some_results(state: ImageState, n: int = 30) -> ImageResults:
-    areas = [each.id for each in state.annotations if each.roi not in ("line", "points")]
+    areas = [each.index for each in state.annotations if each.roi not in ("line", "points")]
     return ImageResults(
         annotations={
             each: {names.ANNOTATION_RISK: 0.1 + at, names.ANNOTATION_TILES: float(n)}
@@ -83,7 +83,7 @@ def some_results(state: ImageState, n: int = 30) -> ImageResults:
         tiles={each: some_tiles(n, at) for at, each in enumerate(areas)},
         root={names.SLIDE_RISK: 0.5},
         metadata={names.META_GROUP: 'high "risk" <ä>', names.META_TILES: str(n)},
-        step=WorkflowStep(names.STEP_NAME, "// again\nrun()", {"model": "m", "tiles": str(n)}),
+        step=WorkflowStep(names.STEP_NAME, "// again\nrun()", {"model": "m", "record": "{}"}),
     )
 
 
@@ -146,7 +146,9 @@ def without_ours(state: ImageState) -> list[object]:
     return [
         replace(
             each,
-            measurements={k: v for k, v in each.measurements.items() if not names.is_ours(k)},
+            measurements={
+                k: v for k, v in each.measurements.items() if not names.is_our_measurement(k)
+            },
         )
         for each in state.annotations
     ]
@@ -219,13 +221,12 @@ def test_tiles_are_what_qupath_makes(project: Path) -> None:
     wanted = score(project)
     data = QpData(data_of(project).read_bytes())
     tiles = list(views(data, TILE))
-    first, tile = next(iter(wanted.tiles.items())), tiles[0]
-    assert tile.id == str(tile_ids(first[0], first[1].bounds)[0])
+    (index, first), tile = next(iter(wanted.tiles.items())), tiles[0]
+    outline = state_of(project).annotations[index].id
+    assert tile.id == tile_ids(outline, first.bounds)[0]
+    corners = (round(value, 3) for value in first.bounds[0].tolist())
     assert tile.id == str(
-        uuid.uuid5(
-            uuid.UUID(first[0]),
-            "HCC-MIL tile {!r} {!r} {!r} {!r}".format(*first[1].bounds[0].tolist()),
-        )
+        uuid.uuid5(uuid.UUID(outline), "HCC-MIL tile {!r} {!r} {!r} {!r}".format(*corners))
     )
     assert not tile.locked
     assert tile.name is None
@@ -239,28 +240,28 @@ def test_tiles_are_what_qupath_makes(project: Path) -> None:
 
 def test_values_that_are_not_finite_stay_absent(project: Path) -> None:
     def results(state: ImageState) -> ImageResults:
-        identity = state.annotations[0].id
+        identity = state.annotations[0].index
         tiles = replace(
             some_tiles(2),
             measurements={
-                "HCC-MIL: a": np.array([1, 2.0]),
-                "HCC-MIL: b": np.array([math.inf, math.nan]),
+                "HCC-MIL: Tile risk": np.array([1, 2.0]),
+                "HCC-MIL: Tile logit": np.array([math.inf, math.nan]),
             },
         )
-        return ImageResults({identity: {"HCC-MIL: c": math.nan}}, {identity: tiles})
+        return ImageResults({identity: {"HCC-MIL: Risk logit": math.nan}}, {identity: tiles})
 
     score(project, results)
     found = state_of(project).results
     assert not found.annotations
     (tiles,) = found.tiles.values()
-    assert list(tiles.measurements) == ["HCC-MIL: a"]
+    assert list(tiles.measurements) == ["HCC-MIL: Tile risk"]
 
 
 def test_a_tile_without_values_is_refused(project: Path) -> None:
     before = files_of(project)
-    tiles = replace(some_tiles(2), measurements={"HCC-MIL: a": np.array([1, math.nan])})
+    tiles = replace(some_tiles(2), measurements={"HCC-MIL: Tile risk": np.array([1, math.nan])})
     with pytest.raises(WriteError, match="without any value"):
-        score(project, lambda state: ImageResults(tiles={state.annotations[0].id: tiles}))
+        score(project, lambda state: ImageResults(tiles={state.annotations[0].index: tiles}))
     assert files_of(project) == before
 
 
@@ -414,9 +415,9 @@ def test_a_stale_state_is_not_written(project: Path) -> None:
 
 def test_an_unknown_annotation_is_named(project: Path) -> None:
     before = files_of(project)
-    missing = str(uuid.uuid4())
-    with pytest.raises(WriteError, match=missing):
-        score(project, lambda _: ImageResults({missing: {"HCC-MIL: a": 1.0}}))
+    missing = len(state_of(project).annotations)
+    with pytest.raises(WriteError, match=f"no annotation number {missing}"):
+        score(project, lambda _: ImageResults({missing: {"HCC-MIL: Tile risk": 1.0}}))
     assert files_of(project) == before
 
 
@@ -425,7 +426,7 @@ def test_an_image_that_was_never_opened_has_nothing(project: Path) -> None:
     state = state_of(project)
     assert (state.annotations, state.image_type, state.stamp) == ([], "UNSET", "")
     with pytest.raises(WriteError, match="never saved"):
-        score(project, lambda _: ImageResults(root={"HCC-MIL: a": 1.0}))
+        score(project, lambda _: ImageResults(root={names.SLIDE_RISK: 1.0}))
     score(project, lambda _: ImageResults(metadata={names.META_GROUP: "low"}))
     assert state_of(project).results.metadata == {names.META_GROUP: "low"}
 

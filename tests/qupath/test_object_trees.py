@@ -203,8 +203,10 @@ def test_packed_objects_can_be_moved_and_taken_out(rng: random.Random) -> None:
 def test_any_tree_is_scored_and_cleared_to_the_byte(rng: random.Random) -> None:
     content = Objects(rng).fill().to_bytes()
     data = QpData(content)
-    outlines = [kin.view.id for kin in walk_packed(data.root) if kin.view.kind == ANNOTATION]
-    results = some_results(outlines, rng.choice([2, 20]), missing=rng.random() < 0.5)
+    outlines = [kin for kin in walk_packed(data.root) if kin.view.kind == ANNOTATION]
+    results = some_results(
+        list(range(len(outlines))), rng.choice([2, 20]), missing=rng.random() < 0.5
+    )
     add_results(data, results)
     scored = QpData(data.to_bytes())
     assert same_results(read_data(scored)[2], results)

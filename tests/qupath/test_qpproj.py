@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from qupath_hccmil.errors import ProjectError
 from qupath_hccmil.qupath.data_types import ServerView
 from qupath_hccmil.qupath.json_splice import items, members
-from qupath_hccmil.qupath.names import CLASS_COLOURS, META_GROUP, META_RISK, is_ours
+from qupath_hccmil.qupath.names import CLASS_COLOURS, META_GROUP, META_RISK, is_our_metadata
 from qupath_hccmil.qupath.qpproj import (
     opaque,
     project_file,
@@ -40,7 +40,7 @@ SERVER = {
 
 texts = st.text(max_size=12)
 ours = st.dictionaries(st.sampled_from([META_RISK, META_GROUP]), texts, max_size=2)
-theirs = st.dictionaries(texts.filter(lambda key: not is_ours(key)), texts, max_size=3)
+theirs = st.dictionaries(texts.filter(lambda key: not is_our_metadata(key)), texts, max_size=3)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),

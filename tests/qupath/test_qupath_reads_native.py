@@ -43,7 +43,7 @@ def read_with(qupath: Path, project: Path, again: Path) -> dict[str, Any]:
 
 
 def results_for(state: ImageState) -> ImageResults:
-    first, second, _ = (each.id for each in state.annotations)
+    first, second, _ = (each.index for each in state.annotations)
     nuclei = np.array([0.5, np.nan, 0.25])
     tiles = TileObjects(
         bounds=np.array([[0, 0, 256.5, 256.5], [256.5, 0, 256.5, 256.5], [0.1, 300, 256.5, 200]]),
@@ -58,7 +58,7 @@ def results_for(state: ImageState) -> ImageResults:
         tiles={first: tiles},
         root={names.SLIDE_RISK: 0.7},
         metadata={names.META_GROUP: "high"},
-        step=WorkflowStep(names.STEP_NAME, "// ours", {"model": "ünit"}),
+        step=WorkflowStep(names.STEP_NAME, "// ours", {"record": "ünit"}),
     )
 
 
@@ -93,7 +93,7 @@ def test_qupath_shows_the_same(qupath: Path, version: str, tmp_path: Path) -> No
     assert (found["name"], found["thumbnail"]) == ("slide ü.svs", True)
     assert found["metadata"] == {"Patient ID": "肝", names.META_GROUP: "high"}
     assert {"Tumor", "Tumor: Positive", names.CLASS_HIGH} <= found["classes"].keys()
-    assert found["steps"] == [[names.STEP_NAME, {"model": "ünit"}]]
+    assert found["steps"] == [[names.STEP_NAME, {"record": "ünit"}]]
     assert found["root"] == {names.SLIDE_RISK: 0.7}
     shown = [each for each in found["objects"] if each["kind"] == "PathAnnotationObject"]
     assert len(shown) == len(state.annotations) == 3

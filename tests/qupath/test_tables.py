@@ -11,7 +11,7 @@ from shapely.geometry import box
 from qupath_hccmil.errors import DataError, HccMilError
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
-from qupath_hccmil.qupath.data_types import ImageResults, ImageState, TileObjects
+from qupath_hccmil.qupath.data_types import ImageResults, ImageState, TileObjects, WorkflowStep
 from qupath_hccmil.qupath.export.patient_of_image import PatientRule
 from qupath_hccmil.qupath.export.score_tables import (
     Table,
@@ -20,8 +20,9 @@ from qupath_hccmil.qupath.export.score_tables import (
     patient_table,
     tile_table,
 )
-from qupath_hccmil.qupath.fingerprint import annotation_fingerprint
+from qupath_hccmil.qupath.fingerprint import annotation_fingerprint, outline_fingerprint
 from qupath_hccmil.qupath.native.native_project import NativeProject
+from qupath_hccmil.qupath.run_record import OutlineRecord, RunRecord, listed_metadata
 from qupath_hccmil.qupath.selection import tumour_annotations
 from qupath_hccmil.qupath.tile_ids import tile_ids
 from qupath_hccmil.tables.table_writer import write_table
@@ -45,7 +46,9 @@ def new_image(name: str, patient: str | None) -> NewImage:
     )
 
 
-def results(state: ImageState, logits: list[float], weights: str = WEIGHTS) -> ImageResults:
+def results(
+    state: ImageState, logits: list[float], weights: str = WEIGHTS, fingerprint: str = ""
+) -> ImageResults:
     """Write what a run of ours would: one row of tiles, the last of `left` shared with `right`."""
     left, right = tumour_annotations(state)
     bounds = np.array([[512.0 * k, 0, 512, 512] for k in range(len(logits))])
@@ -67,28 +70,49 @@ def results(state: ImageState, logits: list[float], weights: str = WEIGHTS) -> I
         return TileObjects(bounds[rows], classes, measured)
 
     slide_risk = float(1 / (1 + np.exp(-logit)))
+    record = RunRecord(
+        risk=slide_risk,
+        logit=logit,
+        group="high" if slide_risk > 0.4457 else "low",
+        tiles=len(s),
+        p=3.0,
+        threshold=0.4457,
+        model="demo",
+        surrogate=True,
+        weights_sha256=weights,
+        settings_sha256="ef" * 32,
+        version="0.1.0",
+        time="2026-01-01T00:00:00+00:00",
+        mpp=0.25,
+        mpp_source="QuPath",
+        fingerprint=fingerprint or annotation_fingerprint([left, right]),
+        settings={"annotation_classes": ["Tumor", "Tumour", "HCC"]},
+        outlines=tuple(
+            OutlineRecord(each.index, each.id, outline_fingerprint(each), count, 0, 0)
+            for each, count in ((left, 2), (right, len(s) - 1))
+        ),
+        stain={},
+        background=0,
+        blurred=0,
+    )
     values = {names.ANNOTATION_RISK: slide_risk, names.ANNOTATION_LOGIT: logit}
     return ImageResults(
         annotations={
-            left.id: {**values, names.ANNOTATION_TILES: 2.0, names.ANNOTATION_HIGH_FRACTION: 0.5},
-            right.id: {**values, names.ANNOTATION_TILES: float(len(s) - 1)},
+            left.index: {
+                **values,
+                names.ANNOTATION_TILES: 2.0,
+                names.ANNOTATION_HIGH_FRACTION: 0.5,
+            },
+            right.index: {**values, names.ANNOTATION_TILES: float(len(s) - 1)},
         },
-        tiles={left.id: part(slice(0, 2)), right.id: part(slice(1, None))},
-        root={names.SLIDE_RISK: slide_risk, names.SLIDE_LOGIT: logit},
-        metadata={
-            names.META_RISK: repr(slide_risk),
-            names.META_LOGIT: repr(logit),
-            names.META_GROUP: "high" if slide_risk > 0.4457 else "low",
-            names.META_TILES: str(len(s)),
-            names.META_POWER: "3.0",
-            names.META_THRESHOLD: "0.4457",
-            names.META_MODEL: "demo",
-            names.META_WEIGHTS: weights,
-            names.META_VERSION: "0.1.0",
-            names.META_TIME: "2026-01-01T00:00:00+00:00",
-            names.META_MPP: "0.25 (QuPath)",
-            names.META_FINGERPRINT: annotation_fingerprint([left, right]),
+        tiles={left.index: part(slice(0, 2)), right.index: part(slice(1, None))},
+        root={
+            names.SLIDE_RISK: slide_risk,
+            names.SLIDE_LOGIT: logit,
+            names.SLIDE_TILES: float(len(s)),
         },
+        metadata=listed_metadata(record),
+        step=WorkflowStep(names.STEP_NAME, "", {names.STEP_RECORD: record.to_parameter()}),
     )
 
 
@@ -217,9 +241,7 @@ def test_an_edited_outline_makes_the_score_stale(folder: Path) -> None:
     with NativeProject(folder) as project:
         entry = project.images[0]
         state = project.read(entry)
-        old = results(state, SCORED["a.svs"])
-        edited = {**old.metadata, names.META_FINGERPRINT: "0" * 64}
-        changed = ImageResults(old.annotations, old.tiles, old.root, edited)
+        changed = results(state, SCORED["a.svs"], fingerprint="0" * 64)
         project.write(entry, changed, state.stamp)
     project = NativeProject(folder)
     assert [row["stale"] for row in rows(image_table(project))] == [True, False, False, None]

@@ -48,7 +48,7 @@ def read_results(data: JavaData) -> ImageResults:
     """Ours in an image, but the metadata, which are the project's."""
     everything = descendants(data.root)
     measured, tiles, scored = {}, {}, []
-    annotations = list(annotations_of(everything))
+    annotations = annotations_of(everything)
     for index, annotation in enumerate(annotations):
         if ours := _ours(read_measurements(annotation)):
             measured[index] = ours
@@ -96,7 +96,7 @@ def add_results(data: JavaData, results: ImageResults, path: Path) -> None:
     WriteError
         They are of an annotation that the image does not have; the message names `path`.
     """
-    annotations = list(annotations_of(descendants(data.root)))
+    annotations = annotations_of(descendants(data.root))
     try:
         require_annotations(results, len(annotations))
     except WriteError as error:

@@ -23,7 +23,7 @@ Engine = type[ProjectFolder]
 
 def results_of(state: ImageState, risk: float) -> ImageResults:
     """Results that tell by their numbers which run they are of."""
-    identity = state.annotations[0].id
+    identity = state.annotations[0].index
     tiles = TileObjects(
         bounds=np.array([[100.0, 100.0, 512.0, 512.0], [612.0, 100.0, 512.0, 512.0]]),
         class_names=[names.CLASS_HIGH, names.CLASS_LOW],
@@ -34,7 +34,7 @@ def results_of(state: ImageState, risk: float) -> ImageResults:
         tiles={identity: tiles},
         root={names.SLIDE_RISK: risk},
         metadata={names.META_RISK: repr(risk), names.META_MODEL: "a model"},
-        step=WorkflowStep(names.STEP_NAME, "// nothing", {"risk": repr(risk)}),
+        step=WorkflowStep(names.STEP_NAME, "// nothing", {"record": repr(risk)}),
     )
 
 
