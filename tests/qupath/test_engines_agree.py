@@ -227,8 +227,8 @@ def test_results_of_an_annotation_that_is_not_there_are_refused(engine, real_pro
     project = real_project(REAL[1])
     state = engine("read", project)[0]
     before = files(project)
-    results = ImageResults(annotations={state.entry.id * 3: {ANNOTATION_RISK: 0.5}})
-    with pytest.raises(WriteError, match=r"has no annotation 111; read the image again"):
+    results = ImageResults(annotations={111: {ANNOTATION_RISK: 0.5}})
+    with pytest.raises(WriteError, match=r"has no annotation number 111; read the image again"):
         engine("write", project, {"1": results}, {"1": state.stamp})
     assert files(project) == before
 

@@ -109,7 +109,7 @@ def test_qupath_shows_the_same(qupath: Path, version: str, tmp_path: Path) -> No
         outline = shapely.from_wkt(theirs["wkt"])
         assert shapely.hausdorff_distance(mine.geometry, outline) <= 0.01
         assert abs(mine.geometry.area - outline.area) <= 0.01
-    _assert_tiles(found["objects"], state.annotations[0].id, results)
+    _assert_tiles(found["objects"], state.annotations[0].id, results.tiles[0])
 
     # saved by QuPath, then cleared by us: the user's objects as they were
     data = path.parent / "data" / "1" / "data.qpdata"
@@ -123,9 +123,8 @@ def test_qupath_shows_the_same(qupath: Path, version: str, tmp_path: Path) -> No
     assert not cleared.results
 
 
-def _assert_tiles(objects: list[dict[str, Any]], parent: str, results: ImageResults) -> None:
+def _assert_tiles(objects: list[dict[str, Any]], parent: str, tiles: TileObjects) -> None:
     shown = [each for each in objects if each["kind"] == "PathTileObject"]
-    tiles = results.tiles[parent]
     assert [each["id"] for each in shown] == [str(each) for each in tile_ids(parent, tiles.bounds)]
     assert {each["parent"] for each in shown} == {parent}
     assert [each["class"] for each in shown] == list(tiles.class_names)

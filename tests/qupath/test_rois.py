@@ -10,14 +10,12 @@ from qupath_hccmil.errors import UnsupportedDataError
 from qupath_hccmil.qupath.native.javaclasses import ClassBook
 from qupath_hccmil.qupath.native.javanodes import ClassDesc, JavaObject, JavaString, ObjectArray
 from qupath_hccmil.qupath.native.rois import (
-    ellipse,
     geometry_node,
-    nonzero_area,
-    precise,
     read_roi,
     rectangle_bounds,
     rectangle_node,
 )
+from qupath_hccmil.qupath.roi_geometry import ellipse, nonzero_area, precise
 from tests.qupath.shapes import HOLED, PLAIN, TWO
 
 

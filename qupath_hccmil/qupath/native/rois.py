@@ -1,4 +1,4 @@
-"""QuPath's regions of interest as shapely geometries, with the rounding that QuPath gives them."""
+"""QuPath's regions of interest in the stream, as shapely geometries."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ from qupath_hccmil.qupath.native.javanodes import (
     Part,
     PrimitiveArray,
 )
-
-# org.locationtech.jts.util.GeometricShapeFactory: points of an ellipse
-ELLIPSE_POINTS = 100
+from qupath_hccmil.qupath.roi_geometry import ellipse, nonzero_area, precise, rectangle
 
 RECTANGLE = "RectangleROI$SerializationProxy"
 
@@ -58,7 +56,7 @@ def _geometry(name: str, node: JavaObject) -> tuple[str, BaseGeometry]:
     if name in ("RectangleROI", "EllipseROI", "LineROI"):
         x, x2, y, y2 = (_double(field(node, key)) for key in ("x", "x2", "y", "y2"))
         if name == "RectangleROI":
-            return "rectangle", shapely.box(*precise(np.array([x, y, x2, y2])).tolist())
+            return "rectangle", rectangle(x, y, x2, y2)
         if name == "EllipseROI":
             return "ellipse", ellipse(x, y, x2, y2)
         return "line", shapely.LineString(precise(np.array([(x, y), (x2, y2)])))
@@ -79,54 +77,6 @@ def _geometry(name: str, node: JavaObject) -> tuple[str, BaseGeometry]:
             return "polyline", shapely.LineString(points)
         return "points", shapely.MultiPoint(points)
     raise UnsupportedDataError(f"holds a region of interest of an unknown kind ({name})")
-
-
-def precise(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Round as QuPath's geometry factory does: to 0.01 px, then to float32."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        rounded = np.floor(np.asarray(values, np.float64) * 100 + 0.5) / 100
-        coordinates = rounded.astype(np.float32).astype(np.float64)
-    if not np.isfinite(coordinates).all():
-        raise ValueError("a coordinate is no number")
-    return coordinates
-
-
-def ellipse(x: float, y: float, x2: float, y2: float) -> BaseGeometry:
-    """Return the polygon that QuPath takes for an ellipse, from its bounds in px."""
-    angle = np.arange(ELLIPSE_POINTS) * (2 * np.pi / ELLIPSE_POINTS)
-    radius = np.array([(x2 - x) / 2, (y2 - y) / 2])
-    circle = np.column_stack([np.cos(angle), np.sin(angle)])
-    return shapely.Polygon(precise(circle * radius + np.array([x, y]) + radius))
-
-
-def nonzero_area(rings: list[NDArray[np.float64]]) -> BaseGeometry:
-    """Return the area inside closed rings by the non-zero winding rule, as java.awt.geom.Area.
-
-    Parameters
-    ----------
-    rings : list of (n, 2) float64
-        Level-0 px; need not be closed.
-    """
-    rings = [ring for ring in rings if len(ring) >= 3]
-    if len(rings) == 1 and (simple := shapely.Polygon(rings[0])).is_valid:
-        return simple
-    if not rings:
-        return shapely.Polygon()
-    lines = shapely.union_all([shapely.LinearRing(ring) for ring in rings])
-    faces = shapely.get_parts(shapely.polygonize(shapely.get_parts(lines)))
-    inside = [face for face in faces if _winding(face.representative_point(), rings) != 0]
-    return shapely.union_all(inside)
-
-
-def _winding(point: shapely.Point, rings: list[NDArray[np.float64]]) -> int:
-    total = 0
-    for ring in rings:
-        a, b = ring - (point.x, point.y), np.roll(ring, -1, axis=0) - (point.x, point.y)
-        left = a[:, 0] * b[:, 1] - b[:, 0] * a[:, 1]
-        up = (a[:, 1] <= 0) & (b[:, 1] > 0) & (left > 0)
-        down = (a[:, 1] > 0) & (b[:, 1] <= 0) & (left < 0)
-        total += int(up.sum()) - int(down.sum())
-    return total
 
 
 def _double(part: Part) -> float:

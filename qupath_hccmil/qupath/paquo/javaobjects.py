@@ -8,11 +8,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import shapely
-from shapely.geometry.base import BaseGeometry
 
 from qupath_hccmil.qupath.data_types import Annotation, TileObjects
 from qupath_hccmil.qupath.names import CLASS_COLOURS, is_our_measurement
+from qupath_hccmil.qupath.paquo.java_rois import roi_geometry
 from qupath_hccmil.qupath.paquo.javabulk import (
     MEASUREMENTS,
     OBJECT,
@@ -91,7 +90,7 @@ def read_annotation(path_object: Any, root: Any, index: int) -> Annotation:
         id=str(path_object.getID().toString()),
         class_name=str(path_class.toString()) if path_class and path_class.isValid() else None,
         name=None if name is None else str(name),
-        geometry=None if roi is None else _geometry(roi),
+        geometry=None if roi is None else roi_geometry(roi),
         roi="" if roi is None else str(roi.getRoiName()).lower(),
         locked=bool(path_object.isLocked()),
         z=0 if roi is None else int(roi.getZ()),
@@ -208,13 +207,6 @@ def _user_measurements(path_object: Any) -> tuple[tuple[str, bytes], ...]:
         for name, value in read_measurements(path_object).items()
         if not is_our_measurement(name)
     )
-
-
-def _geometry(roi: Any) -> BaseGeometry:
-    wkb = java("org.locationtech.jts.io.WKBWriter")().write(roi.getGeometry())
-    geometry: BaseGeometry = shapely.from_wkb(bytes(memoryview(wkb)))
-    # QuPath makes one point of a set of points that has one
-    return shapely.MultiPoint([geometry]) if isinstance(geometry, shapely.Point) else geometry
 
 
 @cache

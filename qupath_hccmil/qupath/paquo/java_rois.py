@@ -1,0 +1,88 @@
+"""QuPath's regions of interest in Java, as shapely geometries."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+from qupath_hccmil.errors import UnsupportedDataError
+from qupath_hccmil.qupath.paquo.javabulk import doubles, getter
+from qupath_hccmil.qupath.paquo.jvm import java
+from qupath_hccmil.qupath.roi_geometry import ellipse, nonzero_area, precise, rectangle
+
+_POINT = "qupath.lib.geom.Point2"
+# Rounding to the hundredth of a px changes an area by far less.
+AREA_TOLERANCE = 1e-3
+
+
+def roi_geometry(roi: Any) -> BaseGeometry:
+    """Geometry of a region from its corners, as the native engine makes it.
+
+    Raises
+    ------
+    UnsupportedDataError
+        QuPath and its geometry library do not agree about the area; or the region is damaged.
+    """
+    kind = str(roi.getClass().getSimpleName())
+    try:
+        if kind in ("RectangleROI", "EllipseROI", "LineROI"):
+            corners = _corners(roi)
+            (x, y), (x2, y2) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+            if kind == "RectangleROI":
+                return rectangle(x, y, x2, y2)
+            return ellipse(x, y, x2, y2) if kind == "EllipseROI" else _line(corners)
+        if kind == "PolygonROI":
+            return nonzero_area([precise(_corners(roi))])
+        if kind == "PolylineROI":
+            return _line(_corners(roi))
+        if kind == "PointsROI":
+            return shapely.MultiPoint(precise(_corners(roi)))
+        return _from_java(roi)
+    except (ValueError, shapely.errors.GEOSException) as error:
+        raise UnsupportedDataError(f"holds a damaged region of interest ({kind})") from error
+
+
+def _corners(roi: Any) -> NDArray[np.float64]:
+    """Corners ``(n, 2)`` in level-0 px, not rounded."""
+    points = java("java.util.ArrayList")(roi.getAllPoints())
+    axes = [doubles(points, getter(_POINT, name, "double")) for name in ("getX", "getY")]
+    return np.column_stack(axes)
+
+
+def _line(corners: NDArray[np.float64]) -> BaseGeometry:
+    return shapely.LineString(precise(corners))
+
+
+def _from_java(roi: Any) -> BaseGeometry:
+    """Geometry of a region with holes or several parts, which has no list of corners."""
+    geometry = roi.getGeometry()
+    check_area(float(roi.getArea()), float(geometry.getArea()))
+    wkb = java("org.locationtech.jts.io.WKBWriter")().write(geometry)
+    return shapely.transform(shapely.from_wkb(bytes(memoryview(wkb))), precise)
+
+
+def check_area(of_region: float, of_geometry: float) -> None:
+    """Refuse a region whose geometry has another area than QuPath says it has.
+
+    Parameters
+    ----------
+    of_region, of_geometry : float
+        px².
+
+    Raises
+    ------
+    UnsupportedDataError
+        They differ by more than :data:`AREA_TOLERANCE`.
+    """
+    if not math.isclose(of_region, of_geometry, rel_tol=AREA_TOLERANCE, abs_tol=1.0):
+        version = java("java.lang.System").getProperty("java.runtime.version")
+        raise UnsupportedDataError(
+            f"an outline's area is {of_region:.0f} px² to QuPath and {of_geometry:.0f} px² to its "
+            f"geometry library under Java {version}, which has a fault with large polygons; "
+            "--engine native reads it"
+        )
