@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from qupath_hccmil.training.prepare_bags import Tiling
 from qupath_hccmil.training.slide_collection import read_outlines
 from qupath_hccmil.training.train_mil import train_mil
 from tests.conftest import ROOT, qupath_dirs
+from tests.logit_noise import program
 from tests.networks import drawn_bags, wired_network
 from tests.training.conftest import SIDE, drawn_slide
 
@@ -158,7 +158,7 @@ def _command(cohort, models, out):
     options = ["--engine", "native", "--tiles-per-patient", "3", "--held-out", "0.4"]
     options += ["--tiles", "2", "--epochs", "2", "--device", "cpu"]
     options += ["--start", models.start, "--nuclei", models.nuclei, "--out", out]
-    line = [sys.executable, "-u", "-m", "qupath_hccmil", "train", "mil", cohort / "project"]
+    line = [*program(), "train", "mil", cohort / "project"]
     return [str(part) for part in (*line, cohort / "clinical.csv", *options)]
 
 
