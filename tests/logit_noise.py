@@ -17,7 +17,7 @@ import sys
 import torch
 from torch import Tensor
 
-from qupath_hccmil.mil.network import TileNetwork
+from qupath_hccmil.mil.tile_network import TileNetwork
 
 VARIABLE = "HCCMIL_TEST_LOGIT_NOISE"
 # So steep that neighbouring single-precision numbers are moved apart.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from qupath_hccmil.mil.network import TileNetwork
+from qupath_hccmil.mil.tile_network import TileNetwork
 from tests.logit_noise import move_logits
 from tests.networks import drawn_bags, wired_network
 
@@ -31,8 +31,8 @@ def test_moves_each_logit_by_at_most_so_much_always_the_same_and_no_gradient(mon
 
 @pytest.mark.parametrize("most", [1e-5, -1e-5])
 def test_scores_moved_by_rounding_are_still_one_score(monkeypatch, most):
-    from qupath_hccmil.mil.evaluate import score_bag, torch_tile_predictor
     from qupath_hccmil.mil.metrics import score_ranks
+    from qupath_hccmil.mil.risk_evaluation import score_bag, torch_tile_predictor
 
     monkeypatch.setattr(TileNetwork, "forward", TileNetwork.forward)
     move_logits(most)
