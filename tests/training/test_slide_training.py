@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from shapely.geometry import box, mapping
 
+from qupath_hccmil.cli.main import run
 from qupath_hccmil.errors import AnnotationError, DataError
 from qupath_hccmil.mil.bags import StoredBag
 from qupath_hccmil.mil.risk_training import MilSettings
@@ -362,11 +363,14 @@ def test_folds_threshold_and_temperature_are_stored_with_the_model(separate, mod
         assert again[score.patient] == pytest.approx(score.risk, abs=1e-4)
 
 
-def test_a_training_that_ends_in_equal_scores_is_kept_and_says_so(separate, models, tmp_path):
+def test_a_training_that_ends_in_equal_scores_is_kept_and_says_so(
+    separate, models, tmp_path, capsys
+):
     network, start = wired_network(), load_model_folder(models.start, "mil").config
     blind = save_model_folder(tmp_path / "blind", start, network.state_dict(), "")
     out = tmp_path / "out"
-    model = _in_folds(separate, models, out, blind.path, learning_rate=0.0)
+    # The output layer is 0, and so small a step leaves it there.
+    model = _in_folds(separate, models, out, blind.path, learning_rate=1e-12)
     kept = load_model_folder(out / "model", "mil").config
     assert (kept.risk.threshold, kept.risk.temperature) == (0.4457, 1.0)
     assert kept.training["derived"] == {"derive_threshold": False, "fit_temperature": False}
@@ -386,3 +390,12 @@ def test_a_training_that_ends_in_equal_scores_is_kept_and_says_so(separate, mode
     card = (out / "model" / "README.md").read_text()
     assert f"Note: {own}." in card
     assert "by Youden's J" not in card
+    # The same line again, which has nothing to train, says it too.
+    line = ["train", "mil", *separate, "--out", out, "--start", blind.path]
+    line += ["--nuclei", models.nuclei, "--held-out", 0.4, "--folds", 2, "--derive-threshold"]
+    line += ["--fit-temperature", "--epochs", 1, "--tiles", 1, "--learning-rate", 1e-12]
+    assert run([str(part) for part in [*line, "--time-unit", "years", "--device", "cpu"]]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [words for words in said if words.startswith("note: ")] == [
+        f"note: {note}" for note in model.notes
+    ]
