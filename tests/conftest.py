@@ -8,6 +8,24 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--logit-noise",
+        type=float,
+        help="Move every tile logit by up to this, say 1e-5, as another processor would.",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    most = config.getoption("--logit-noise")
+    if most is not None:
+        # torch takes seconds to import, which tests without a network need not wait for.
+        from tests.logit_noise import VARIABLE, move_logits
+
+        os.environ[VARIABLE] = str(most)
+        move_logits(most)
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Real slides, projects and training images (see DESIGN §8)."""

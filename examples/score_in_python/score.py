@@ -35,7 +35,7 @@ def main(path: Path) -> None:
             for key, tiles in project.read(entry).results.tiles.items():
                 highest = tiles.measurements[names.TILE_RISK].argmax()
                 x, y, width, height = tiles.bounds[highest]
-                print(f"{key}: highest tile at ({x:.0f}, {y:.0f}), {width:.0f} × {height:.0f} px")
+                print(f"{key}: highest tile at ({x:.0f}, {y:.0f}), {width:.0f} x {height:.0f} px")
 
 
 if __name__ == "__main__":

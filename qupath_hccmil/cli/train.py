@@ -167,6 +167,7 @@ def mil(source: Path, clinical: Path, out: Path, quiet: bool, **given: Any) -> N
     )
     if not quiet:
         _show_model(model)
+    _finish(model.notes, quiet)
 
 
 _SETTINGS = (

@@ -15,6 +15,7 @@ from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.learning.splits import split_patients, stratified_folds
 from qupath_hccmil.method.aggregation import is_high_risk, risk
 from qupath_hccmil.mil.bags import Bag
+from qupath_hccmil.mil.collapse import collapse_note
 from qupath_hccmil.mil.risk_evaluation import (
     BagScore,
     RiskScores,
@@ -65,12 +66,15 @@ class CrossValidation:
         Over all patients.
     epochs : list of int
         The epoch that each fold chose.
+    notes : list of str
+        Which folds' networks have collapsed.
     """
 
     patients: list[FoldScore]
     folds: list[RiskScores]
     pooled: RiskScores
     epochs: list[int]
+    notes: list[str]
 
     def figures(self) -> dict[str, object]:
         """Pooled figures and those of each fold, JSON-able, for the model's config."""
@@ -141,7 +145,7 @@ def cross_validate(
         See :func:`stratified_folds` and :func:`train`.
     """
     patients: list[FoldScore] = []
-    each, epochs = [], []
+    each, epochs, notes = [], [], []
     for number, held_out in enumerate(stratified_folds(labels, folds, settings.seed), start=1):
         others = {patient: labels[patient] for patient in labels.keys() - set(held_out)}
         training, choosing = split_patients(others, share, settings.seed)
@@ -165,6 +169,10 @@ def cross_validate(
             rule or DecisionRule(),
             settings.threshold,
         )
+        if decision.collapsed:
+            notes.append(
+                collapse_note([scores[p] for p in choosing], f"the network of fold {number}")
+            )
         own = [
             FoldScore(number, with_temperature(scores[patient], decision), decision)
             for patient in held_out
@@ -179,7 +187,7 @@ def cross_validate(
         seed=settings.seed,
         repeats=repeats,
     )
-    return CrossValidation(patients, each, pooled, epochs)
+    return CrossValidation(patients, each, pooled, epochs, notes)
 
 
 def with_temperature(score: BagScore, decision: Decision) -> BagScore:

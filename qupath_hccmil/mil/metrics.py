@@ -13,6 +13,13 @@ from scipy.stats import rankdata
 Metric = Callable[..., float]
 """Columns, a value a patient in each, to a figure; NaN where it has no value."""
 
+SAME_LOGIT = 1e-4
+"""Slide logits that differ by less are one score.
+
+Processors round a network's sums differently, which moves a logit by up to about 1e-5. A figure,
+a choice or a cut must not rest on that. In risk it is 0.000025 at most, less than any table shows.
+"""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -30,6 +37,29 @@ class Estimate:
     low: float
     high: float
     undefined: int = 0
+
+
+def score_ranks(logits: ArrayLike) -> NDArray[np.int64]:
+    """Number scores upwards from 0, those that differ by rounding alone as one.
+
+    Parameters
+    ----------
+    logits : (n,) array_like
+        May be infinite.
+
+    Returns
+    -------
+    (n,) int64
+        Scores of one number lie within `SAME_LOGIT`.
+    """
+    logits = np.asarray(logits, dtype=np.float64)
+    ordered = np.sort(logits)
+    starts = []
+    place = 0
+    while place < len(ordered):
+        starts.append(ordered[place])
+        place = int(np.searchsorted(ordered, ordered[place] + SAME_LOGIT, side="right"))
+    return np.asarray(np.searchsorted(starts, logits, side="right") - 1, dtype=np.int64)
 
 
 def auc(poor: ArrayLike, risk: ArrayLike) -> float:

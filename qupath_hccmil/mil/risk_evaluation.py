@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import logit as log_odds
 from torch import nn
 
 from qupath_hccmil.errors import DataError
@@ -28,6 +29,7 @@ from qupath_hccmil.mil.metrics import (
     bootstrap,
     brier,
     cross_entropy,
+    score_ranks,
     sensitivity,
     specificity,
 )
@@ -215,7 +217,8 @@ def judge(
         bags=scores,
         good=int((~poor).sum()),
         poor=int(poor.sum()),
-        auc=interval(auc, r),
+        # What differs by rounding alone is a tie, or a network that tells nobody apart has an AUC.
+        auc=interval(auc, score_ranks(log_odds(r))),
         accuracy=interval(accuracy, high),
         sensitivity=interval(sensitivity, high),
         specificity=interval(specificity, high),

@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.method.aggregation import good_outcome_probability, risk
 from qupath_hccmil.method.published_numbers import THRESHOLD
-from qupath_hccmil.mil.metrics import cross_entropy, sensitivity, specificity
+from qupath_hccmil.mil.metrics import cross_entropy, score_ranks, sensitivity, specificity
 
 COOLEST, HOTTEST = 0.05, 20.0
 _EDGE = 0.01
@@ -30,13 +30,27 @@ class DecisionRule:
     derive_threshold: bool = False
     fit_temperature: bool = False
 
+    @property
+    def asks(self) -> bool:
+        """Whether anything is to be derived."""
+        return self.derive_threshold or self.fit_temperature
+
 
 @dataclass(frozen=True)
 class Decision:
-    """What turns a slide logit S into a risk and a group: ``r = sigmoid(S/T)``, high if r > t."""
+    """What turns a slide logit S into a risk and a group: ``r = sigmoid(S/T)``, high if r > t.
+
+    Attributes
+    ----------
+    threshold, temperature : float
+    collapsed : bool
+        The patients that it comes from all have one score, so that nothing can be derived from
+        them; t is as it was and T is 1.
+    """
 
     threshold: float = THRESHOLD
     temperature: float = 1.0
+    collapsed: bool = False
 
 
 def decide(
@@ -50,11 +64,18 @@ def decide(
     Parameters
     ----------
     logits : (n,) float64
-        Slide logits S of patients that the network wasn't fitted to, without a temperature.
+        Slide logits S of patients that the network wasn't fitted to, without a temperature; at
+        least one.
     good : (n,) bool
     rule : DecisionRule
     threshold : float
         t where it isn't derived.
+
+    Returns
+    -------
+    Decision
+        Where all patients have one score, to within `SAME_LOGIT`, nothing is derived; that ends
+        no training, since its weights took hours.
 
     Raises
     ------
@@ -64,20 +85,22 @@ def decide(
     Notes
     -----
     Threshold: the cut of the largest sensitivity + specificity − 1 (Youden 1950), which is that
-    of the largest balanced accuracy, between two neighbouring logits; of equal ones the nearest
-    to t as it was.
+    of the largest balanced accuracy, between two neighbouring logits that differ by more than
+    rounding; of equal ones the nearest to t as it was.
 
     Temperature: Guo et al. 2017, one number that leaves the order of patients as it is. It
     minimises the published cross-entropy on p(good outcome). Where the threshold is derived too
     it is the risk of the same cut at every T, so that the groups don't change with T.
     """
-    if not (rule.derive_threshold or rule.fit_temperature):
-        return Decision(threshold)
-    if good.all() or not good.any():
+    if rule.asks and (good.all() or not good.any()):
         raise DataError(
             f"threshold and temperature need held-out patients of both outcomes; of {len(good)} "
             f"patients {int(good.sum())} are good"
         )
+    if not score_ranks(logits).any():
+        return Decision(threshold, collapsed=True)
+    if not rule.asks:
+        return Decision(threshold)
     cut = _youden_cut(logits, good, threshold) if rule.derive_threshold else None
 
     def threshold_at(temperature: float) -> float:
@@ -90,10 +113,9 @@ def decide(
 
 
 def _youden_cut(logits: NDArray[np.float64], good: NDArray[np.bool_], threshold: float) -> float:
-    values = np.unique(logits)
-    if len(values) < 2:
-        raise DataError("every held-out patient has the same score; no threshold can be derived")
-    cuts = (values[1:] + values[:-1]) / 2
+    values = np.sort(logits)
+    apart = np.flatnonzero(np.diff(score_ranks(values)))
+    cuts = (values[apart] + values[apart + 1]) / 2
     j = np.array([sensitivity(~good, logits > c) + specificity(~good, logits > c) for c in cuts])
     best = cuts[j >= j.max() - 1e-12]
     before = np.log(threshold / (1 - threshold))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import logit as log_odds
 
 from qupath_hccmil.atomic_files import atomic_file, make_folder
 from qupath_hccmil.errors import DataError
@@ -19,7 +20,7 @@ from qupath_hccmil.method.aggregation import is_high_risk
 from qupath_hccmil.method.concordance import concordance
 from qupath_hccmil.method.outcome_label import Cohort
 from qupath_hccmil.method.research_use import SURROGATE
-from qupath_hccmil.mil.metrics import Estimate, bootstrap
+from qupath_hccmil.mil.metrics import Estimate, bootstrap, score_ranks
 from qupath_hccmil.mil.outcome_calibration import CalibrationGroup
 from qupath_hccmil.mil.risk_evaluation import (
     BagScore,
@@ -248,7 +249,7 @@ def _c_index(
         return None, 0
     times = np.array([cohort.follow_up[score.patient][0] for score in followed])
     events = np.array([bool(cohort.follow_up[score.patient][1]) for score in followed])
-    risks = np.array([score.risk for score in followed])
+    risks = score_ranks(log_odds([score.risk for score in followed]))
     if not events.any():
         return None, len(followed)
     return bootstrap(concordance, times, events, risks, repeats=repeats, seed=seed), len(followed)

@@ -20,7 +20,7 @@ High risk above t = {threshold:.4f} ({derived}), r = sigmoid(S/T) with T = {temp
 
 The held-out patients chose the epoch, so their figures flatter. Out-of-fold figures are of
 patients that chose nothing.
-"""
+{notes}"""
 
 
 def model_card(
@@ -41,6 +41,7 @@ def model_card(
         temperature=config.risk.temperature,
         derived="by Youden's J on patients that no weight was fitted to" if derived else "as set",
         rows="\n".join(rows),
+        notes="".join(f"\nNote: {note}.\n" for note in config.training.get("notes", [])),
     )
 
 

@@ -17,6 +17,7 @@ from qupath_hccmil.learning.device import DeviceName, training_device
 from qupath_hccmil.learning.splits import split_patients, stratified_folds
 from qupath_hccmil.method.outcome_label import Cohort
 from qupath_hccmil.mil.bags import Bag
+from qupath_hccmil.mil.collapse import collapse_note, kept_note
 from qupath_hccmil.mil.cross_validation import (
     PREDICTIONS,
     CrossValidation,
@@ -98,12 +99,15 @@ class MilModel:
     held_out : RiskScores
         On the patients that chose the epoch, the threshold and the temperature.
     cross_validation : CrossValidation or None
+    notes : list of str
+        Which networks have collapsed, and what couldn't be derived for it; kept in the folder too.
     """
 
     folder: ModelFolder
     choices: Choices
     held_out: RiskScores
     cross_validation: CrossValidation | None
+    notes: list[str]
 
 
 def train_mil(
@@ -150,7 +154,8 @@ def train_mil(
         Cross-validate in so many folds before the model itself is trained; 0 for none.
     rule : DecisionRule, optional
         Whether threshold and temperature are derived: with folds from all out-of-fold
-        predictions, else from the patients that choose the epoch.
+        predictions of networks that tell patients apart, else from the patients that choose the
+        epoch. Where no network does, both stay as they are and a note says so: the model is kept.
     settings : MilSettings, optional
     device : {"auto", "cpu", "cuda", "mps"}
     name : str
@@ -214,18 +219,18 @@ def train_mil(
         origin,
     )
     plain = _scores(found.bags, choosing, result.network, settings)
-    decision = _decision(plain, validated, used, rule, settings)
+    decision, notes = _decision(plain, validated, used, rule, settings)
     scores = judge([with_temperature(s, decision) for s in plain], used, decision.threshold)
     config = _trained(config, settings, result.epoch, decision, rule)
     config = replace(
         config,
         metrics=_metrics(scores, validated),
-        training={**config.training, "start": start.resolve().name},
+        training={**config.training, "start": start.resolve().name, "notes": notes},
     )
     good = sum(used.values())
     card = model_card(config, f"{good} good, {len(used) - good} poor", scores, validated)
     folder = save_model_folder(out / MODEL, config, _weights(result.network), card)
-    return MilModel(folder, choices, scores, validated)
+    return MilModel(folder, choices, scores, validated, notes)
 
 
 def _check_outcomes(cohort: Cohort, folds: int, clinical: Path) -> None:
@@ -291,14 +296,29 @@ def _decision(
     labels: Mapping[str, int],
     rule: DecisionRule,
     settings: MilSettings,
-) -> Decision:
-    scores = choosing if validated is None else [p.score for p in validated.patients]
-    return decide(
-        np.array([score.logit for score in scores]),
-        np.array([bool(labels[score.patient]) for score in scores]),
-        rule,
-        settings.threshold,
-    )
+) -> tuple[Decision, list[str]]:
+    """Decide, and say which networks have collapsed and what couldn't be derived for it."""
+
+    def decided(scores: list[BagScore]) -> Decision:
+        return decide(
+            np.array([score.logit for score in scores]),
+            np.array([bool(labels[score.patient]) for score in scores]),
+            rule,
+            settings.threshold,
+        )
+
+    own = decided(choosing)
+    notes = [collapse_note(choosing, "the model's network")] if own.collapsed else []
+    source, decision = "those patients", own
+    if validated is not None:
+        notes = validated.notes + notes
+        # Two folds that have collapsed to two scores would give a cut that is chance.
+        apart = [p.score for p in validated.patients if not p.decision.collapsed]
+        source = "the patients out of fold"
+        decision = decided(apart) if apart else Decision(settings.threshold, collapsed=True)
+    if decision.collapsed and rule.asks:
+        notes.append(kept_note(rule, decision, source))
+    return decision, notes
 
 
 def _metrics(scores: RiskScores, validated: CrossValidation | None) -> dict[str, Any]:
@@ -315,10 +335,11 @@ def _trained(
 ) -> ModelConfig:
     assert config.risk is not None
     risk = replace(config.risk, threshold=decision.threshold, temperature=decision.temperature)
+    derived = DecisionRule() if decision.collapsed else rule
     return replace(
         config,
         risk=risk,
-        training={**asdict(settings), "best_epoch": epoch, "derived": asdict(rule)},
+        training={**asdict(settings), "best_epoch": epoch, "derived": asdict(derived)},
     )
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from qupath_hccmil.mil import cross_validation as crossval
 from qupath_hccmil.mil.cross_validation import cross_validate, write_predictions
-from qupath_hccmil.mil.threshold_and_temperature import DecisionRule
-from tests.mil.test_train import SETTINGS, KilledError, drawn_bags, network
+from qupath_hccmil.mil.threshold_and_temperature import Decision, DecisionRule
+from tests.mil.test_train import SETTINGS, KilledError, network
+from tests.networks import drawn_bags, wired_network
 
 BAGS, LABELS = drawn_bags(12, tiles=2)
 BY_PATIENT = {bag.patient: bag for bag in BAGS}
@@ -37,6 +38,19 @@ def test_every_patient_is_scored_once_by_a_network_that_never_saw_them(whole):
     figures = result.figures()
     assert [fold["good"] for fold in figures["folds"]] == [3, 3]
     assert {"value", "low", "high", "undefined"} == figures["pooled"]["auc"].keys()
+
+
+def test_folds_that_tell_nobody_apart_are_named_and_derive_nothing(tmp_path):
+    result = cross_validate(
+        # The output layer is 0 and stays so.
+        wired_network, BY_PATIENT, LABELS, tmp_path, replace(SMALL, learning_rate=0.0), 2,
+        share=0.4, rule=DecisionRule(True, True), repeats=0,
+    )  # fmt: skip
+    assert [note.split(":")[0] for note in result.notes] == [
+        "the network of fold 1 has collapsed", "the network of fold 2 has collapsed",
+    ]  # fmt: skip
+    assert {p.decision for p in result.patients} == {Decision(collapsed=True)}
+    assert result.pooled.auc.value == 0.5
 
 
 def test_predictions_are_a_table(whole, tmp_path):

@@ -80,8 +80,23 @@ def test_temperature_stays_in_its_range_where_patients_are_told_apart_without_er
     assert COOLEST <= found.temperature <= HOTTEST
 
 
-def test_needs_both_outcomes_and_different_scores():
+def test_needs_both_outcomes():
     with pytest.raises(DataError, match="both outcomes"):
         decide(np.array([1.0, 2.0]), np.array([True, True]), FIT)
-    with pytest.raises(DataError, match="same score"):
-        decide(np.array([1.0, 1.0]), np.array([True, False]), DERIVE)
+
+
+@pytest.mark.parametrize("rule", [DecisionRule(), DERIVE, FIT, DecisionRule(True, True)])
+@pytest.mark.parametrize("rounding", [0, 1e-5])
+def test_from_scores_that_differ_by_rounding_alone_nothing_is_derived(rule, rounding):
+    logits = 0.3 + rounding * np.array([1.0, -1.0, -0.3, 0.7])
+    found = decide(logits, np.array([True, False, True, False]), rule, threshold=0.4)
+    assert found == Decision(0.4, 1.0, collapsed=True)
+
+
+def test_no_cut_runs_between_scores_that_differ_by_rounding_alone():
+    # Youden's J would be 1 between the two patients that rounding parts.
+    logits = np.array([-1.0, 0.5, 0.5 + 1e-5, 2.0])
+    good = np.array([True, True, False, False])
+    found = decide(logits, good, DERIVE)
+    assert found.threshold == pytest.approx(float(risk(-0.25)), abs=1e-5)
+    assert not found.collapsed

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from qupath_hccmil.mil.metrics import accuracy, auc, bootstrap, sensitivity, specificity
+from qupath_hccmil.mil.metrics import (
+    SAME_LOGIT,
+    accuracy,
+    auc,
+    bootstrap,
+    score_ranks,
+    sensitivity,
+    specificity,
+)
 
 POOR = np.array([True, True, False, False, False])
 
@@ -10,6 +18,27 @@ def test_auc_is_the_share_of_pairs_in_order():
     assert auc(POOR, [0.9, 0.4, 0.1, 0.4, 0.5]) == pytest.approx((3 + 0.5 + 1) / 6)
     assert auc(POOR, [0.9, 0.8, 0.1, 0.2, 0.3]) == 1
     assert np.isnan(auc([True, True], [0.1, 0.2]))
+
+
+def test_scores_that_differ_by_rounding_alone_are_tied():
+    assert score_ranks([0.5, -1, 0.5 + 1e-5, np.inf, -np.inf, np.inf]).tolist() == [
+        2,
+        1,
+        2,
+        3,
+        0,
+        3,
+    ]
+    assert auc([True, False], score_ranks([0.2 + 1e-6, 0.2])) == 0.5
+
+
+def test_many_patients_do_not_chain_to_one_score():
+    logits = np.linspace(0, 1, 100_001)
+    ranks = score_ranks(logits)
+    assert (np.diff(ranks) >= 0).all()
+    spread = [np.ptp(logits[ranks == rank]) for rank in (0, 1, ranks[-1] // 2)]
+    assert max(spread) <= SAME_LOGIT
+    assert ranks[-1] > 9000
 
 
 def test_group_figures():

@@ -77,7 +77,7 @@ def test_groups_are_never_split(tmp_path):
 
 def test_groups_table_names_a_missing_column(tmp_path):
     # As a spreadsheet writes it, with a byte order mark and files' names.
-    (tmp_path / "t.csv").write_text("\ufeffimage,organ\n1.png,liver\n")
+    (tmp_path / "t.csv").write_text("image,organ\n1.png,liver\n", encoding="utf-8-sig")
     assert read_groups(tmp_path / "t.csv", "image", "organ") == {"1": "liver"}
     with pytest.raises(DataError, match="no column 'group'; it has image, organ"):
         read_groups(tmp_path / "t.csv", "image", "group")

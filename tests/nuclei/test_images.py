@@ -1,3 +1,4 @@
+import sys
 import unicodedata
 
 import numpy as np
@@ -200,6 +201,8 @@ def folders(tmp_path, images, masks):
 
 
 def test_pairs_names_that_differ_in_what_does_not_matter(tmp_path):
+    if sys.getfilesystemencoding() != "utf-8":
+        pytest.skip("this locale has no file names with accents")
     images, masks = folders(
         tmp_path,
         ["a.PNG", "b.png", "c.tif", unicodedata.normalize("NFD", "é.png"), "d_label.png"],

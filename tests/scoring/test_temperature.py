@@ -41,9 +41,12 @@ def test_slide_logit_and_contributions_are_those_over_t(tmp_path):
     warm = ScorerSource(with_temperature(tmp_path / "warm", T), device="cpu")
     scorer = warm.scorer()
     logits = tile_logits(scorer)
-    np.testing.assert_allclose(logits, expected / T, rtol=1e-5)
-    s = slide_logit(expected, scorer.p)
-    assert slide_logit(logits, scorer.p) == pytest.approx(s / T, rel=1e-5)
+    # Two networks are compiled, which may round apart; a T that were forgotten is far more.
+    np.testing.assert_allclose(logits, expected / T, rtol=1e-4, atol=1e-4)
+    assert np.abs(expected - expected / T).max() > 0.01
+    # What follows from tile logits is exact.
+    s = T * slide_logit(logits, scorer.p)
+    assert slide_logit(T * logits, scorer.p) == pytest.approx(s)
     m = contributions(logits, scorer.p).sum()
     assert risk(np.sign(m) * abs(m) ** (1 / scorer.p)) == pytest.approx(risk(s / T), abs=1e-6)
     assert scorer.facts["temperature"] == T

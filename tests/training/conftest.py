@@ -7,13 +7,13 @@ import pytest
 import torch
 from shapely.geometry import box
 
-from qupath_hccmil.mil.tile_network import TileNetwork
 from qupath_hccmil.model_store.model_config import ModelConfig, RiskConfig
 from qupath_hccmil.model_store.model_folder import save_model_folder
 from qupath_hccmil.nuclei.unet import UNet
 from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
 from tests.blobs import blob_image
 from tests.drawn_slides import write_pyramid
+from tests.networks import wired_network
 
 torch.set_num_threads(1)
 
@@ -40,7 +40,7 @@ def models(tmp_path_factory) -> TinyModels:
     )
     risk = RiskConfig(3, 0.4457, "none", True, nuclei.reference)
     config = ModelConfig("mil", "start", "1", {"name": "mobilenet_v2"}, risk=risk)
-    save_model_folder(folder / "start", config, TileNetwork().state_dict(), "")
+    save_model_folder(folder / "start", config, wired_network(0.001).state_dict(), "")
     return TinyModels(folder / "nuclei", folder / "start")
 
 

@@ -4,18 +4,18 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from shapely.geometry import box, mapping
 
+from qupath_hccmil.cli.main import run
 from qupath_hccmil.errors import AnnotationError, DataError
 from qupath_hccmil.mil.bags import StoredBag
 from qupath_hccmil.mil.risk_training import MilSettings
 from qupath_hccmil.mil.threshold_and_temperature import DecisionRule
-from qupath_hccmil.model_store.model_folder import load_model_folder
+from qupath_hccmil.model_store.model_folder import load_model_folder, save_model_folder
 from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.training.clinical_table import ClinicalColumns
 from qupath_hccmil.training.evaluate_mil import evaluate_mil, write_evaluation
@@ -23,6 +23,8 @@ from qupath_hccmil.training.prepare_bags import Tiling
 from qupath_hccmil.training.slide_collection import read_outlines
 from qupath_hccmil.training.train_mil import train_mil
 from tests.conftest import ROOT, qupath_dirs
+from tests.logit_noise import program
+from tests.networks import drawn_bags, wired_network
 from tests.training.conftest import SIDE, drawn_slide
 
 NATIVE = Tiling(per_patient=3, engine="native")
@@ -157,7 +159,7 @@ def _command(cohort, models, out):
     options = ["--engine", "native", "--tiles-per-patient", "3", "--held-out", "0.4"]
     options += ["--tiles", "2", "--epochs", "2", "--device", "cpu"]
     options += ["--start", models.start, "--nuclei", models.nuclei, "--out", out]
-    line = [sys.executable, "-u", "-m", "qupath_hccmil", "train", "mil", cohort / "project"]
+    line = [*program(), "train", "mil", cohort / "project"]
     return [str(part) for part in (*line, cohort / "clinical.csv", *options)]
 
 
@@ -308,38 +310,92 @@ def test_outlines_of_a_geojson(tmp_path):
             read_outlines(path, ["Tumor"])
 
 
-def test_folds_threshold_and_temperature_are_stored_with_the_model(trained, models, tmp_path):
-    bags, _ = trained
-    table = tmp_path / "t.csv"
+@pytest.fixture
+def separate(tmp_path):
+    """Bags of eight patients whose outcomes the starting network tells apart, and their table."""
     folder = tmp_path / "many"
     folder.mkdir()
-    names = [f"q{number}" for number in range(8)]
-    for number, name in enumerate(names):
-        tiles = np.load(bags / "bags" / f"p{number % 5}.npy")
-        np.save(folder / f"{name}.npy", np.roll(tiles, 7 * number, axis=2))
-    rows = [f"{name},{6 if n % 2 else 1},{(n + 1) % 2}" for n, name in enumerate(names)]
+    bags, labels = drawn_bags(8, tiles=2)
+    for bag in bags:
+        np.save(folder / f"{bag.patient}.npy", bag.tiles)
+    rows = [f"{name},{6 if good else 1},{1 - good}" for name, good in labels.items()]
+    table = tmp_path / "t.csv"
     table.write_text("\n".join(["patient,time,event", *rows]))
-    model = train_mil(
-        folder,
-        table,
-        tmp_path / "out",
-        start=models.start,
+    return folder, table
+
+
+def _in_folds(separate, models, out, start, **settings):
+    return train_mil(
+        *separate,
+        out,
+        start=start,
         nuclei=models.nuclei,
         share=0.4,
         folds=2,
         rule=DecisionRule(derive_threshold=True, fit_temperature=True),
-        settings=MilSettings(epochs=1, tiles=1),
+        settings=MilSettings(epochs=1, tiles=1, **settings),
         columns=ClinicalColumns(unit="years"),
     )
+
+
+def test_folds_threshold_and_temperature_are_stored_with_the_model(separate, models, tmp_path):
+    model = _in_folds(separate, models, tmp_path / "out", models.start)
     risk = load_model_folder(tmp_path / "out" / "model", "mil").config.risk
-    assert (risk.threshold, risk.temperature) != (0.4457, 1.0)
+    # Good outcomes have logits of about -0.6, poor ones of 0.6.
+    assert 0.4457 < risk.threshold < 0.6
+    assert risk.temperature < 0.5
+    assert model.notes == []
     assert model.cross_validation.pooled.good == 4
+    assert model.cross_validation.pooled.auc.value == 1
     assert (tmp_path / "out" / "predictions.csv").read_text().count("\n") == 9
     metrics = model.folder.config.metrics["cross_validation"]
     assert len(metrics["folds"]) == 2
-    assert "out of fold, 2 folds" in (model.folder.path / "README.md").read_text()
+    card = (model.folder.path / "README.md").read_text()
+    assert "out of fold, 2 folds" in card
+    assert "by Youden's J" in card
     # The temperature is in the network: what the folder scores is what was held out.
-    found = evaluate_mil(folder, table, model=model.folder.path, nuclei=models.nuclei, repeats=0)
+    found = evaluate_mil(
+        *separate, model=model.folder.path, nuclei=models.nuclei, repeats=0,
+        columns=ClinicalColumns(unit="years"),
+    )  # fmt: skip
     again = {score.patient: score.risk for score in found.patients}
     for score in model.held_out.bags:
-        assert again[score.patient] == pytest.approx(score.risk, abs=1e-6)
+        assert again[score.patient] == pytest.approx(score.risk, abs=1e-4)
+
+
+def test_a_training_that_ends_in_equal_scores_is_kept_and_says_so(
+    separate, models, tmp_path, capsys
+):
+    network, start = wired_network(), load_model_folder(models.start, "mil").config
+    blind = save_model_folder(tmp_path / "blind", start, network.state_dict(), "")
+    out = tmp_path / "out"
+    # The output layer is 0, and so small a step leaves it there.
+    model = _in_folds(separate, models, out, blind.path, learning_rate=1e-12)
+    kept = load_model_folder(out / "model", "mil").config
+    assert (kept.risk.threshold, kept.risk.temperature) == (0.4457, 1.0)
+    assert kept.training["derived"] == {"derive_threshold": False, "fit_temperature": False}
+    assert kept.training["notes"] == model.notes
+    *folds, own, derived = model.notes
+    assert len(folds) == 2
+    named = ", ".join(score.patient for score in model.held_out.bags)
+    assert own == (
+        "the model's network has collapsed: the 4 patients that chose its epoch all have the same "
+        f"score (slide logit 0.0000: {named}), so it tells nobody apart; train with more patients "
+        "or tiles, with a lower --learning-rate, or from another --start"
+    )
+    assert derived == (
+        "no threshold and no temperature can be derived from equal scores (the patients out of "
+        "fold); threshold 0.4457 and temperature 1 stay"
+    )
+    card = (out / "model" / "README.md").read_text()
+    assert f"Note: {own}." in card
+    assert "by Youden's J" not in card
+    # The same line again, which has nothing to train, says it too.
+    line = ["train", "mil", *separate, "--out", out, "--start", blind.path]
+    line += ["--nuclei", models.nuclei, "--held-out", 0.4, "--folds", 2, "--derive-threshold"]
+    line += ["--fit-temperature", "--epochs", 1, "--tiles", 1, "--learning-rate", 1e-12]
+    assert run([str(part) for part in [*line, "--time-unit", "years", "--device", "cpu"]]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [words for words in said if words.startswith("note: ")] == [
+        f"note: {note}" for note in model.notes
+    ]
