@@ -20,7 +20,6 @@ from qupath_hccmil.qupath.names import CLASS_COLOURS
 from qupath_hccmil.qupath.native.javaclasses import hash_order
 from qupath_hccmil.qupath.native.newdata import (
     IMAGE_TYPE,
-    STANDARD_COLOURS,
     NewAnnotation,
     colour_of,
     new_data,
@@ -131,7 +130,7 @@ def _files(folder: Path, images: Sequence[NewImage], version: str) -> dict[str, 
     project = folder / "project.qpproj"
     files: dict[str, bytes] = {}
     entries = []
-    classes = {name: STANDARD_COLOURS[name] for name in ("Tumor", "Stroma")}
+    classes: dict[str, int] = {}
     for number, image in enumerate(images, 1):
         server = _server(image)
         entries.append(_entry(image, server, number, version))

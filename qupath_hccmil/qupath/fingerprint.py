@@ -14,7 +14,7 @@ _DECIMALS = 2
 
 
 def annotation_fingerprint(annotations: Iterable[Annotation]) -> str:
-    """SHA-256 over the class and outline of annotations, in any order; copies count each.
+    """SHA-256 over the UUID, class and outline of annotations, in any order; copies count each.
 
     An ellipse counts by its bounds: its polygon is an approximation that may differ by engine.
 
@@ -23,7 +23,7 @@ def annotation_fingerprint(annotations: Iterable[Annotation]) -> str:
     str
         64 hexadecimal digits.
     """
-    lines = sorted(map(_line, annotations))
+    lines = sorted(f"{each.id}\t{_line(each)}" for each in annotations)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

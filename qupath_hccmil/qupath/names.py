@@ -37,6 +37,19 @@ SLIDE_VALUES = frozenset({SLIDE_RISK, SLIDE_LOGIT, SLIDE_TILES})
 MEASUREMENTS = ANNOTATION_VALUES | TILE_VALUES | SLIDE_VALUES
 """All that a run of ours may write; what else begins with the prefix is the user's."""
 
+# What QuPath shows in a project that has no list of classes of its own, with its colours.
+DEFAULT_CLASSES = {
+    "Tumor": 0xC80000,
+    "Stroma": 0x96C896,
+    "Immune cells": 0xA05AA0,
+    "Necrosis": 0x323232,
+    "Other": 0xFFC800,
+    "Region*": 0x0000B4,
+    "Ignore*": 0xB4B4B4,
+    "Positive": 0xC83232,
+    "Negative": 0x5A5AB4,
+}
+
 CLASS_HIGH = f"{PREFIX} high risk"
 CLASS_LOW = f"{PREFIX} low risk"
 CLASS_COLOURS = {CLASS_HIGH: 0xC8321E, CLASS_LOW: 0x2D6EB4}

@@ -1,4 +1,4 @@
-"""Which outline of now is which of then, though UUIDs may be shared, lost or given anew."""
+"""Which outline of now is which of then, though several may share a UUID."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class OutlineMatch:
 
 
 def match_outlines(then: Sequence[Outline], now: Sequence[Outline]) -> OutlineMatch:
-    """Match outlines one to one: by UUID and shape, then by shape, then by UUID.
+    """Match outlines one to one: by UUID and shape, then by UUID.
 
     Of several that are alike the first goes with the first: so an outline that was copied once is
-    kept once and added once.
+    kept once and added once. An outline whose UUID is new was added, though it may have the shape
+    of one that is gone: what was written is not in it.
     """
     free_then, free_now = dict(enumerate(then)), dict(enumerate(now))
     kept = _paired(free_then, free_now, lambda outline: outline)
-    kept |= _paired(free_then, free_now, lambda outline: outline.fingerprint)
     edited = _paired(free_then, free_now, lambda outline: outline.id)
     return OutlineMatch(
         dict(sorted(kept.items())), dict(sorted(edited.items())), tuple(free_now), tuple(free_then)

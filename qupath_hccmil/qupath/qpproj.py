@@ -19,7 +19,7 @@ from qupath_hccmil.errors import ProjectError
 from qupath_hccmil.qupath.bounded_json import bounded_int, parse_json
 from qupath_hccmil.qupath.data_types import ImageEntry, Server, ServerView
 from qupath_hccmil.qupath.json_splice import items, members
-from qupath_hccmil.qupath.names import is_our_metadata
+from qupath_hccmil.qupath.names import DEFAULT_CLASSES, is_our_metadata
 
 CLASSES = Path("classifiers", "classes.json")
 
@@ -146,6 +146,9 @@ def with_our_metadata(content: bytes, entry_id: str, ours: Mapping[str, str]) ->
 def with_classes(content: bytes, colours: Mapping[str, int]) -> bytes | None:
     """Add classes to the bytes of ``classes.json``; None where all are there already.
 
+    A project without that file shows QuPath's default classes, and with one only what is in it: so
+    a new file has the default classes too.
+
     Parameters
     ----------
     content : bytes
@@ -154,6 +157,7 @@ def with_classes(content: bytes, colours: Mapping[str, int]) -> bytes | None:
         Packed RGB.
     """
     listed: dict[str, Any] = parse_json(content) if content else {}
+    colours = colours if content else {**DEFAULT_CLASSES, **colours}
     classes = listed.setdefault("pathClasses", [])
     known = {each.get("name") for each in classes}
     new = [

@@ -7,6 +7,7 @@ from dataclasses import replace
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.create_project import NewImage, create_project
 from qupath_hccmil.qupath.native.native_project import NativeProject
+from qupath_hccmil.qupath.staleness import recorded
 
 NATIVE = ("--engine", "native")
 
@@ -20,8 +21,9 @@ def test_info_tells_what_is_scored_and_what_is_stale(cli, project):
     with NativeProject(project) as opened:
         (entry,) = opened.images
         state = opened.read(entry)
-        edited = {**state.results.metadata, names.META_FINGERPRINT: "of other outlines"}
-        opened.write(entry, replace(state.results, metadata=edited), state.stamp)
+        record = replace(recorded(state), fingerprint="of other outlines")
+        step = replace(state.results.step, parameters={names.STEP_RECORD: record.to_parameter()})
+        opened.write(entry, replace(state.results, step=step), state.stamp)
     assert "STALE" in cli("project", "info", project, *NATIVE).out
     (image,) = json.loads(cli("project", "info", project, *NATIVE, "--json").out)["images"]
     assert image["stale"] is True

@@ -56,12 +56,15 @@ def outlines(drawn_demo: Path, tmp_path: Path) -> Outlines:
             with NativeProject(folder) as project:
                 (entry,) = project.images
                 state = project.read(entry)
-                there = {each.id for each in state.annotations}
+                there = {each.id: each.index for each in state.annotations}
+                moved = {each.index: there.get(each.id, -1) for each in before.annotations}
                 found = before.results
                 kept = replace(
                     found,
-                    annotations={k: v for k, v in found.annotations.items() if k in there},
-                    tiles={k: v for k, v in found.tiles.items() if k in there},
+                    annotations={
+                        moved[k]: v for k, v in found.annotations.items() if moved[k] >= 0
+                    },
+                    tiles={moved[k]: v for k, v in found.tiles.items() if moved[k] >= 0},
                 )
                 project.write(entry, kept, state.stamp)
         return folder
@@ -81,7 +84,7 @@ def resume(cli: Any, folder: Path, *more: str) -> dict[str, Any]:
     return image
 
 
-def of_outline(state: ImageState, key: str) -> tuple[Any, ...]:
+def of_outline(state: ImageState, key: int) -> tuple[Any, ...]:
     """All values of an outline and its tiles but the tiles' shares of the slide."""
     tiles = state.results.tiles[key]
     measured = {
@@ -121,13 +124,13 @@ def test_only_edited_and_added_outlines_are_scored_again(cli: Any, outlines: Out
     folder = outlines([FIRST, SECOND, THIRD])
     assert cli("score", folder, *NATIVE, "--quiet").code == 0
     before = state_of(folder)
-    first, second, third = (each.id for each in before.annotations)
+    first, second, third = (each.index for each in before.annotations)
     outlines([FIRST, EDITED, THIRD, ADDED])
     told = cli("project", "info", folder, *NATIVE).out
     assert "STALE: outlines since: 1 edited (Nodule 2), 1 added (Nodule 4)" in told
     image = resume(cli, folder)
     after = state_of(folder)
-    fourth = after.annotations[3].id
+    fourth = after.annotations[3].index
     for key in (first, third):
         assert of_outline(after, key) == of_outline(before, key)
     assert of_outline(after, second) != of_outline(before, second)
@@ -163,10 +166,11 @@ def test_the_whole_slide_is_scored_where_nothing_can_be_kept(cli: Any, outlines:
     assert resume(cli, folder)["reused"] == 0
     outlines([SECOND, EDITED])
     # other settings
-    assert resume(cli, folder, "--min-inside", "0.9")["reused"] == 0
+    assert resume(cli, folder, "--force", "--min-inside", "0.9")["reused"] == 0
     outlines([SECOND, FIRST])
     # a random choice is one over all outlines
-    assert resume(cli, folder, "--max-tiles", "3", "--min-inside", "0.9")["reused"] == 0
+    again = resume(cli, folder, "--force", "--max-tiles", "3", "--min-inside", "0.9")
+    assert again["reused"] == 0
 
 
 def test_an_outline_whose_tiles_were_changed_is_scored_again(cli: Any, outlines: Outlines) -> None:
@@ -192,7 +196,7 @@ def test_an_outline_whose_tiles_were_changed_is_scored_again(cli: Any, outlines:
     assert_adds_up(after)
 
 
-def test_a_list_that_contradicts_its_image_is_told_and_scored_again(
+def test_a_list_that_contradicts_its_image_is_told_and_repaired(
     cli: Any, outlines: Outlines
 ) -> None:
     """As when QuPath was open while we wrote, and saves its own list afterwards."""
@@ -202,9 +206,11 @@ def test_a_list_that_contradicts_its_image_is_told_and_scored_again(
     assert cli("score", folder, *NATIVE, "--quiet").code == 0
     listed.write_bytes(old)
     told = cli("project", "info", folder, *NATIVE).out
-    assert "shows another score than the project's list" in told
+    assert "the project's list says something else than the image" in told
     assert cli("project", "check", folder, *NATIVE).code == 3
-    assert resume(cli, folder)["status"] == "scored"
+    image = resume(cli, folder)
+    assert image["status"] == "up to date"
+    assert "it is repaired" in image["notes"][0]
     assert cli("project", "check", folder, *NATIVE).out == "sound\n"
 
 
@@ -268,7 +274,7 @@ def test_outlines_that_qupath_edits_are_scored_again(
     folder = outlines([FIRST, SECOND, THIRD])
     assert cli("score", folder, *NATIVE, "--quiet").code == 0
     before = state_of(folder)
-    first, _, third = (each.id for each in before.annotations)
+    first, _, third = (each.index for each in before.annotations)
     qupath("edit_outlines", folder / "data" / "1" / "data.qpdata", EDITED.bounds, ADDED.bounds)
     told = qupath("command", ["project", "info", str(folder), "--engine", "paquo"])
     assert "1 edited (Nodule 2), 1 added" in told
@@ -278,5 +284,6 @@ def test_outlines_that_qupath_edits_are_scored_again(
     assert (image["reused"], image["tiles"]) == (2, 6)
     after = state_of(folder)
     assert of_outline(after, first) == of_outline(before, first)
-    assert third not in after.results.tiles
+    gone = before.annotations[third].id
+    assert gone not in {each.id for each in after.annotations}
     assert_adds_up(after)

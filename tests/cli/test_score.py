@@ -11,6 +11,7 @@ from qupath_hccmil.method.published_numbers import POWER
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import ImageState
 from qupath_hccmil.qupath.native.native_project import NativeProject
+from qupath_hccmil.qupath.staleness import recorded
 
 NATIVE = ("--engine", "native", "--quiet")
 
@@ -22,7 +23,6 @@ def state_of(project: Path) -> ImageState:
 
 def values_of(state: ImageState) -> dict:
     """Everything that scoring found, without the time of the run."""
-    kept = {k: v for k, v in state.results.metadata.items() if k != names.META_TIME}
     tiles = {
         key: (
             part.bounds.tolist(),
@@ -31,7 +31,11 @@ def values_of(state: ImageState) -> dict:
         )
         for key, part in state.results.tiles.items()
     }
-    return {"metadata": kept, "tiles": tiles, "annotations": dict(state.results.annotations)}
+    return {
+        "metadata": state.results.metadata,
+        "tiles": tiles,
+        "annotations": dict(state.results.annotations),
+    }
 
 
 def data_files(project: Path) -> dict[str, bytes]:
@@ -54,9 +58,7 @@ def test_the_risk_is_found_inside_the_project(cli, project):
         part = tiles[key]
         logits = part.measurements[names.TILE_LOGIT]
         assert values[names.ANNOTATION_LOGIT] == pytest.approx(slide_logit(logits), abs=1e-5)
-        high = part.measurements[names.TILE_RISK] > float(
-            state.results.metadata[names.META_THRESHOLD]
-        )
+        high = part.measurements[names.TILE_RISK] > recorded(state).threshold
         assert values[names.ANNOTATION_HIGH_FRACTION] == pytest.approx(high.mean())
         expected = np.where(high, names.CLASS_HIGH, names.CLASS_LOW)
         assert list(part.class_names) == expected.tolist()
@@ -135,8 +137,14 @@ def test_resume_scores_only_what_is_not_up_to_date(cli, project):
     resumed = json.loads(cli("score", project, "--engine", "native", "--resume", "--json").out)
     assert [image["status"] for image in resumed["images"]] == ["up to date"]
     assert data_files(project) == before
-    other = cli("score", project, "--engine", "native", "--resume", "--json", "--min-inside", 0.9)
-    assert [image["status"] for image in json.loads(other.out)["images"]] == ["scored"]
+    other = ("score", project, "--engine", "native", "--resume", "--json", "--min-inside", 0.9)
+    refused = cli(*other)
+    assert refused.code == 3
+    (image,) = json.loads(refused.out)["images"]
+    assert "was scored with min_inside 0.5, not 0.9: left as it is" in image["reason"]
+    assert data_files(project) == before
+    (image,) = json.loads(cli(*other, "--force").out)["images"]
+    assert image["status"] == "scored"
 
 
 def test_out_holds_the_record_the_tables_and_the_map(cli, project, tmp_path):
@@ -153,13 +161,14 @@ def test_out_holds_the_record_the_tables_and_the_map(cli, project, tmp_path):
 
 def test_an_overridden_resolution_is_recorded(cli, project):
     cli("score", project, *NATIVE, "--mpp", 0.3)
-    assert state_of(project).results.metadata[names.META_MPP] == "0.3 (override)"
+    assert (recorded(state_of(project)).mpp, recorded(state_of(project)).mpp_source) == (
+        0.3,
+        "override",
+    )
 
 
 def test_the_workflow_step_reproduces_the_run(cli, project):
     cli("score", project, *NATIVE, "--max-tiles", 3, "--seed", 7)
     step = state_of(project).results.step
     assert '"--max-tiles", "3", "--seed", "7"' in step.script
-    assert (
-        step.parameters["weights_sha256"] == state_of(project).results.metadata[names.META_WEIGHTS]
-    )
+    assert step.parameters["weights_sha256"] == recorded(state_of(project)).weights_sha256

@@ -201,7 +201,14 @@ def test_classes_are_added_by_union():
     added = {each["name"]: each["color"] & 0xFFFFFF for each in after["pathClasses"][1:]}
     assert added == CLASS_COLOURS
     assert with_classes(written(after), CLASS_COLOURS) is None
-    assert [each["name"] for each in json.loads(with_classes(b"", CLASS_COLOURS))["pathClasses"]]
+
+
+def test_a_new_list_of_classes_has_what_qupath_would_show():
+    made = json.loads(with_classes(b"", CLASS_COLOURS))["pathClasses"]
+    assert [each["name"] for each in made] == [
+        *("Tumor", "Stroma", "Immune cells", "Necrosis", "Other", "Region*", "Ignore*"),
+        *("Positive", "Negative", *CLASS_COLOURS),
+    ]
 
 
 def test_colours_are_as_qupath_packs_them():

@@ -9,6 +9,7 @@ from qupath_hccmil.qupath.data_types import EngineName, ImageResults
 from qupath_hccmil.qupath.native.native_results import (
     add_results,
     counts,
+    left_to_user,
     read_data,
     remove_results,
 )
@@ -49,7 +50,8 @@ class NativeProject(ProjectFolder):
                 return None
             data.require_writable()
             base = data.digest()
-            add_results(data, results)
+            written = left_to_user(data, results)
+            add_results(data, written)
         except UnsupportedDataError as error:
             raise UnsupportedDataError(f"{path}: {error}") from error
         except WriteError as error:
@@ -64,7 +66,7 @@ class NativeProject(ProjectFolder):
                 held.pop().write(file.write)
 
         def verify(beside: Path) -> None:
-            if not _is_meant(beside.read_bytes(), after, base, results):
+            if not _is_meant(beside.read_bytes(), after, base, written):
                 raise WriteError(f"{path}: does not read back as it was written; it is as it was")
 
         return DataChange(write, verify, data.image_type, counts(data))

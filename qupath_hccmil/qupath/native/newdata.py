@@ -11,7 +11,7 @@ from typing import Any
 
 from shapely.geometry.base import BaseGeometry
 
-from qupath_hccmil.qupath.names import CLASS_COLOURS
+from qupath_hccmil.qupath.names import CLASS_COLOURS, DEFAULT_CLASSES
 from qupath_hccmil.qupath.native.javaclasses import ClassBook
 from qupath_hccmil.qupath.native.javanodes import (
     END,
@@ -30,15 +30,7 @@ DATA_VERSION = 3
 IMAGE_TYPE = "BRIGHTFIELD_H_E"
 
 # QuPath's own colours of its standard classes
-STANDARD_COLOURS = {
-    "Tumor": 0xC80000,
-    "Stroma": 0x96C896,
-    "Immune cells": 0xA05AA0,
-    "Necrosis": 0x323232,
-    "Other": 0xFFC800,
-    "Region*": 0x0000B4,
-    "Ignore*": 0xB4B4B4,
-}
+
 OTHER_COLOUR = 0x404040
 
 # QuPath's default stains for the image type
@@ -77,7 +69,7 @@ class NewAnnotation:
 
 def colour_of(class_name: str) -> int:
     """Return the packed RGB that a class gets in a new project."""
-    known = {**STANDARD_COLOURS, **CLASS_COLOURS}
+    known = {**DEFAULT_CLASSES, **CLASS_COLOURS}
     return known.get(class_name, OTHER_COLOUR)
 
 
