@@ -52,8 +52,7 @@ def program(request: pytest.FixtureRequest, cli: Any, process: QuPathProcess | N
     """Run a command with an engine and return what it prints."""
 
     def native(*words: object) -> str:
-        ran = cli(*words, "--engine", "native")
-        return ran.out + ran.err
+        return str(cli(*words, "--engine", "native").out)
 
     def paquo(*words: object) -> str:
         assert process is not None
