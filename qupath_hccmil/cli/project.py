@@ -50,7 +50,7 @@ def info(
     if as_json:
         click.echo(json.dumps({**facts, "images": [_plain(s) for s in statuses]}, indent=2))
         return exit_codes.DONE
-    click.echo(f"{facts['project']}: engine {facts['engine']}, QuPath {facts['qupath_version']}")
+    click.echo(facts.pop("heading"))
     for status in statuses:
         click.echo(f"{status.name}")
         for line in _lines(status):
@@ -163,6 +163,8 @@ def _look(
             "project": str(opened.path),
             "engine": opened.engine,
             "qupath_version": opened.qupath_version,
+            "qupath_in_use": opened.qupath_in_use,
+            "heading": opened.heading,
         }
         statuses = image_statuses(opened, classes=classes, slides=slides)
         return facts, list(statuses)

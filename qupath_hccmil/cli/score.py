@@ -108,7 +108,7 @@ def _run(
     models = ScorerSource(model, runtime=runtime, device=device)
     with open_project(project, engine) as opened:
         if not quiet and not as_json:
-            click.echo(f"{opened.path}: engine {opened.engine}, QuPath {opened.qupath_version}")
+            click.echo(opened.heading)
         batch = BatchOptions(
             images=images,
             resume=resume,

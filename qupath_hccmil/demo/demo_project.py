@@ -24,6 +24,7 @@ SLIDE_FOLDER = "slides"
 DRAWN_NAME = "drawn-liver-tumour.tif"
 TUMOUR_CLASS = "Tumor"
 
+DRAWN_MAGNIFICATION = 40.0
 THUMBNAIL_PX = 1000
 PATIENT = {"Patient ID": "Demo"}
 
@@ -117,7 +118,7 @@ def _drawn(folder: Path, size: tuple[int, int], lines: list[str]) -> DemoProject
         f"Tumour outlines: the {len(truth.tumours)} nodules as they were drawn.",
     ]
     with open_slide(path) as opened:
-        project = _create(folder, opened, truth.tumours, "Tumour nodule")
+        project = _create(folder, opened, truth.tumours, "Tumour nodule", DRAWN_MAGNIFICATION)
     return DemoProject(project, path, said, truth)
 
 
@@ -128,15 +129,23 @@ def _real(folder: Path, slide: Path, lines: list[str]) -> DemoProject:
                 f"{slide}: OpenSlide does not know this format; add it to a project in QuPath,"
                 " outline the tumour there and score that"
             )
-        outlines = tissue_outline(opened.thumbnail(THUMBNAIL_PX), opened.width, opened.height)
+        outlines, share = tissue_outline(
+            opened.thumbnail(THUMBNAIL_PX), opened.width, opened.height
+        )
         if not outlines:
             raise AnnotationError(f"{slide}: no tissue was found on it; choose another slide")
-        project = _create(folder, opened, outlines, "Tissue (stand-in for a tumour)")
-    said = "Tumour outline: all of the tissue, a stand-in for what a pathologist would outline."
+        called = "Tissue (stand-in for a tumour)"
+        project = _create(folder, opened, outlines, called, opened.magnification)
+    said = (
+        f"Tumour outline: {len(outlines)} {'piece' if len(outlines) == 1 else 'pieces'} with "
+        f"{share:.0%} of the tissue, a stand-in for what a pathologist would outline."
+    )
     return DemoProject(project, slide, [*lines, said])
 
 
-def _create(folder: Path, slide: Slide, outlines: list[Polygon], name: str) -> Path:
+def _create(
+    folder: Path, slide: Slide, outlines: list[Polygon], name: str, magnification: float | None
+) -> Path:
     several = len(outlines) > 1
     image = NewImage(
         path=slide.path,
@@ -145,6 +154,7 @@ def _create(folder: Path, slide: Slide, outlines: list[Polygon], name: str) -> P
         height=slide.height,
         mpp=None if slide.mpp is None else sum(slide.mpp) / 2,
         downsamples=slide.levels,
+        magnification=magnification,
         metadata=PATIENT,
         annotations=[
             NewAnnotation(outline, TUMOUR_CLASS, f"{name} {k}" if several else name)

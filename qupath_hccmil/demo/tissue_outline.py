@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,22 @@ TOLERANCE_PX = 1.0
 """How far (px of the thumbnail) the simplified outline may leave the true one."""
 
 
-def tissue_outline(thumbnail: NDArray[np.uint8], width: int, height: int) -> list[Polygon]:
+class TissueOutline(NamedTuple):
+    """Outlines of tissue.
+
+    Attributes
+    ----------
+    pieces : list of Polygon
+        Level-0 px, largest first; empty where there is no contrast.
+    share : float
+        Share of all the tissue that they hold, in [0, 1]: small pieces are left out.
+    """
+
+    pieces: list[Polygon]
+    share: float
+
+
+def tissue_outline(thumbnail: NDArray[np.uint8], width: int, height: int) -> TissueOutline:
     """Outline the tissue in a thumbnail.
 
     Tissue is what is darker or more coloured than the glass: Otsu's threshold on each pixel's
@@ -31,8 +48,7 @@ def tissue_outline(thumbnail: NDArray[np.uint8], width: int, height: int) -> lis
 
     Returns
     -------
-    list of Polygon
-        Level-0 px, largest first; empty where there is no contrast.
+    TissueOutline
     """
     strength = _stain_strength(thumbnail)
     threshold, _ = cv2.threshold(strength, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
@@ -44,15 +60,18 @@ def tissue_outline(thumbnail: NDArray[np.uint8], width: int, height: int) -> lis
     pad = 2 * radius
     closed = cv2.morphologyEx(np.pad(stained, pad), cv2.MORPH_CLOSE, disc)
     mask = cv2.morphologyEx(closed, cv2.MORPH_OPEN, disc)
-    pieces = _polygons(mask[pad:-pad, pad:-pad])
+    mask = mask[pad:-pad, pad:-pad]
+    pieces = _polygons(mask)
+    held = sum(piece.area for piece in pieces)
     scale = np.array([width / thumbnail.shape[1], height / thumbnail.shape[0]])
-    return [
+    outlines = [
         Polygon(
             np.asarray(piece.exterior.coords) * scale,
             [np.asarray(hole.coords) * scale for hole in piece.interiors],
         )
         for piece in pieces
     ]
+    return TissueOutline(outlines, min(held / max(int(mask.sum()), 1), 1.0))
 
 
 def _stain_strength(thumbnail: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -232,11 +232,19 @@ class Project(Protocol):
         The ``.qpproj``.
     qupath_version : str
         Of the QuPath that wrote the project.
+    qupath_in_use : str
+        Version of the QuPath that reads and writes it; empty where none does.
     """
 
     path: Path
     engine: EngineName
     qupath_version: str
+    qupath_in_use: str
+
+    @property
+    def heading(self) -> str:
+        """Where the project is, what opened it and what made it, in one line."""
+        ...
 
     @property
     def previous_uri(self) -> str | None:

@@ -93,6 +93,8 @@ class ProjectFolder(ABC):
         The ``.qpproj``.
     qupath_version : str
         Of the QuPath that wrote the project.
+    qupath_in_use : str
+        Version of the QuPath that reads and writes it; empty where none does.
     previous_uri : str or None
         Where the project was when QuPath saved it.
 
@@ -103,6 +105,7 @@ class ProjectFolder(ABC):
     """
 
     engine: EngineName
+    qupath_in_use = ""
 
     def __init__(self, path: Path) -> None:
         with in_plain_words(path):
@@ -120,6 +123,14 @@ class ProjectFolder(ABC):
     @abstractmethod
     def _change(self, path: Path, results: ImageResults) -> DataChange | None:
         """Prepare a data file with other results; None where it holds none and gets none."""
+
+    @property
+    def heading(self) -> str:
+        """Where the project is, what opened it and what made it, in one line."""
+        by = f"engine {self.engine}" + (
+            f" (QuPath {self.qupath_in_use})" * bool(self.qupath_in_use)
+        )
+        return f"{self.path}: {by}; written by QuPath {self.qupath_version}"
 
     @property
     def images(self) -> list[ImageEntry]:

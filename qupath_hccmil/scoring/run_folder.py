@@ -44,6 +44,7 @@ def summary(
         "project": str(project.path),
         "engine": project.engine,
         "qupath_version": project.qupath_version,
+        "qupath_in_use": project.qupath_in_use,
         "model": model,
         "settings": asdict(settings),
         "images": [asdict(outcome) for outcome in outcomes],

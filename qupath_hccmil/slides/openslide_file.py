@@ -43,6 +43,7 @@ class OpenSlideFile(PyramidSlide):
         self.path = path
         self.levels = tuple(self._file.level_downsamples)
         self.mpp = _mpp(properties)
+        self.magnification = _magnification(properties)
         vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "")
         self._direct = jpeg_tiles(path, vendor, self._file.level_dimensions)
 
@@ -85,6 +86,14 @@ def _bounds(properties: Mapping[str, str]) -> tuple[int, int, int, int] | None:
     except (KeyError, ValueError):
         return None
     return x, y, width, height
+
+
+def _magnification(properties: Mapping[str, str]) -> float | None:
+    try:
+        value = float(properties[openslide.PROPERTY_NAME_OBJECTIVE_POWER])
+    except (KeyError, ValueError):
+        return None
+    return value if math.isfinite(value) and value > 0 else None
 
 
 def _mpp(properties: Mapping[str, str]) -> tuple[float, float] | None:

@@ -48,6 +48,8 @@ class Slide(ABC):
         Downsamples, 1.0 first.
     mpp : (float, float) or None
         µm of a level-0 px in x and y, as the file states it.
+    magnification : float or None
+        Of the objective, such as 40, as the file states it.
     """
 
     path: Path
@@ -55,6 +57,7 @@ class Slide(ABC):
     height: int
     levels: tuple[float, ...]
     mpp: tuple[float, float] | None
+    magnification: float | None = None
 
     def read_tile(self, x: float, y: float, side_x: float, side_y: float, out: int = 224) -> _RGB:
         """Read a rectangle and resample it once to a square.

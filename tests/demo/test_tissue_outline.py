@@ -19,7 +19,7 @@ def picture(path) -> tuple[np.ndarray, tuple[int, int]]:
 
 def test_it_is_the_outline_of_the_drawn_tissue(drawn: DrawnSlide) -> None:
     thumbnail, size = picture(drawn.path)
-    outline = tissue_outline(thumbnail, *size)
+    outline, _ = tissue_outline(thumbnail, *size)
     assert len(outline) == 1
     plan = plan_tissue(drawn.width, drawn.height, seed=3, mpp=0.25)
     tissue = plan.tissue[MARGIN:-MARGIN, MARGIN:-MARGIN] > 0
@@ -32,7 +32,7 @@ def test_it_is_the_outline_of_the_drawn_tissue(drawn: DrawnSlide) -> None:
 
 def test_a_real_slide(data_dir) -> None:
     thumbnail, size = picture(data_dir / "slides" / "CMU-1-Small-Region.svs")
-    outline = tissue_outline(thumbnail, *size)
+    outline, _ = tissue_outline(thumbnail, *size)
     assert outline
     assert all(piece.is_valid for piece in outline)
     share = sum(piece.area for piece in outline) / (size[0] * size[1])
@@ -46,7 +46,8 @@ def test_pieces_and_holes_keep_apart_and_dirt_is_dropped() -> None:
     cv2.circle(glass, (150, 200), 40, (243, 243, 243), -1)
     cv2.rectangle(glass, (400, 100), (500, 300), pink, -1)
     cv2.circle(glass, (300, 50), 5, pink, -1)
-    disc, block = tissue_outline(glass, 6000, 4000)
+    (disc, block), share = tissue_outline(glass, 6000, 4000)
+    assert 0.9 < share <= 1
     assert disc.area == pytest.approx(np.pi * (1000**2 - 400**2), rel=0.05)
     assert len(disc.interiors) == 1
     assert block.area == pytest.approx(1000 * 2000, rel=0.05)
@@ -54,6 +55,7 @@ def test_pieces_and_holes_keep_apart_and_dirt_is_dropped() -> None:
 
 
 def test_empty_glass_has_no_outline_and_full_tissue_is_all_outline() -> None:
-    assert tissue_outline(np.full((100, 100, 3), 240, np.uint8), 1000, 1000) == []
-    (full,) = tissue_outline(np.full((100, 100, 3), (190, 110, 160), np.uint8), 1000, 1000)
+    assert tissue_outline(np.full((100, 100, 3), 240, np.uint8), 1000, 1000).pieces == []
+    stained = np.full((100, 100, 3), (190, 110, 160), np.uint8)
+    (full,) = tissue_outline(stained, 1000, 1000).pieces
     assert full.area == pytest.approx(1000 * 1000, rel=0.05)

@@ -52,7 +52,7 @@ class PaquoProject(ProjectFolder):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        start_qupath()
+        self.qupath_in_use = start_qupath()
 
     def _content(self, path: Path) -> ImageContent:
         data = read_data(path)
