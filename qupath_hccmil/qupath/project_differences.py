@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.qupath.image_differences import changed, data_difference
-from qupath_hccmil.qupath.names import is_our_class, is_our_metadata
+from qupath_hccmil.qupath.names import DEFAULT_CLASSES, is_our_class, is_our_metadata
 from qupath_hccmil.qupath.native.native_project import parse
-from qupath_hccmil.qupath.qpproj import CLASSES, project_file, read_project
+from qupath_hccmil.qupath.qpproj import CLASSES, opaque, project_file, read_project
 from qupath_hccmil.qupath.writing.durable_files import stamp
 from qupath_hccmil.qupath.writing.project_lock import LOCK_NAME
 from qupath_hccmil.qupath.writing.replace_files import BACKUPS
@@ -92,9 +92,13 @@ def _summary(data_file: Path) -> dict[str, Any]:
 
 
 def _classes(folder: Path) -> dict[str, Any]:
+    """Classes that QuPath shows, but ours: its default ones where the project lists none."""
     path = folder / CLASSES
     if not path.exists():
-        return {}
+        return {
+            name: {"name": name, "color": opaque(colour)}
+            for name, colour in DEFAULT_CLASSES.items()
+        }
     listed = json.loads(path.read_bytes().decode("utf-8-sig")).get("pathClasses", [])
     return {each["name"]: each for each in listed if not is_our_class(each["name"])}
 

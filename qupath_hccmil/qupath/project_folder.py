@@ -127,10 +127,9 @@ class ProjectFolder(ABC):
     @property
     def heading(self) -> str:
         """Where the project is, what opened it and what made it, in one line."""
-        by = f"engine {self.engine}" + (
-            f" (QuPath {self.qupath_in_use})" * bool(self.qupath_in_use)
-        )
-        return f"{self.path}: {by}; written by QuPath {self.qupath_version}"
+        by = f"QuPath {self.qupath_in_use}" if self.qupath_in_use else "without QuPath"
+        made = f"written by QuPath {self.qupath_version}"
+        return f"{self.path}: engine {self.engine} ({by}); {made}"
 
     @property
     def images(self) -> list[ImageEntry]:
