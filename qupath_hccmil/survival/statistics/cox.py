@@ -17,7 +17,12 @@ from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.firth import firth_coefficients, fit_firth
 from qupath_hccmil.survival.statistics.partial_likelihood import RiskSets
 from qupath_hccmil.survival.statistics.survival_outcome import complete, outcome
-from qupath_hccmil.survival.statistics.variables import Variable, design, present_levels
+from qupath_hccmil.survival.statistics.variables import (
+    Variable,
+    design,
+    present_levels,
+    weighed_sum,
+)
 
 EFRON = "Efron"
 FIRTH = "Firth"
@@ -65,7 +70,7 @@ class CoxFit:
     def linear_predictor(self, frame: pd.DataFrame) -> np.ndarray:
         """Log relative hazard of complete rows, not centred."""
         columns, _ = design(frame, self.variables)
-        return columns.to_numpy(float) @ np.asarray(self.coefficients)
+        return weighed_sum(columns.to_numpy(float), self.coefficients)
 
 
 @dataclass(frozen=True)
@@ -228,8 +233,8 @@ def _estimate(
     if penalty == "auto":
         return _firth(time, event, columns, confidence)
     raise DataError(
-        "the Cox model has no maximum: a group has no events or a variable tells the outcome "
-        "apart; use the Firth penalty"
+        "the Cox likelihood has no maximum, as a group has no events or a variable tells the "
+        "outcome apart; use Firth's penalty (--penalty firth)"
     )
 
 
