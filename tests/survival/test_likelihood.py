@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.survival.statistics.cox import EFRON, FIRTH, fit_cox
+from qupath_hccmil.survival.statistics.cox import EFRON, FIRTH, fit_cox, independent, refit
 from qupath_hccmil.survival.statistics.discrimination import CLINICAL, HARRELL, discrimination
 from qupath_hccmil.survival.statistics.firth import _problem, fit_firth
 from qupath_hccmil.survival.statistics.partial_likelihood import RiskSets
@@ -142,3 +142,13 @@ def test_patients_of_equal_covariates_are_ties_in_c():
         table = discrimination(one, "score", variables, 20.0, repeats=0).table
         row = table[(table["model"] == CLINICAL) & (table["statistic"] == HARRELL)]
         assert row["apparent"].iloc[0] == pytest.approx(truth, abs=1e-12)
+
+
+def test_columns_that_are_one_in_a_bootstrap_sample_cost_nothing():
+    time, event, x = cohort(80, 3)
+    twice = np.column_stack([x, x[:, 1], x[:, 0] + x[:, 2], np.full(80, 0.1)])
+    assert independent(twice).sum() == 3
+    predicted = weighed_sum(twice, refit(time, event, twice))
+    alone = weighed_sum(x, refit(time, event, x))
+    shift = predicted - alone
+    np.testing.assert_allclose(shift, shift[0], atol=1e-7)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import linalg, stats
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.firth import firth_coefficients, fit_firth
@@ -193,13 +193,13 @@ def refit(time: np.ndarray, event: np.ndarray, columns: np.ndarray) -> np.ndarra
     time : (n,) float64
     event : (n,) bool
     columns : (n, p) float64
-        A column that is constant in the sample gets the coefficient 0.
+        A column that is constant in the sample, or is made of others there, gets the coefficient 0.
 
     Returns
     -------
     (p,) float64
     """
-    varies = columns.std(axis=0) > 0
+    varies = independent(columns)
     beta = np.zeros(columns.shape[1])
     if varies.any():
         found = RiskSets(time, event, columns[:, varies]).maximise()
@@ -207,6 +207,26 @@ def refit(time: np.ndarray, event: np.ndarray, columns: np.ndarray) -> np.ndarra
             found = firth_coefficients(time, event, columns[:, varies])
         beta[varies] = found
     return beta
+
+
+def independent(columns: np.ndarray) -> np.ndarray:
+    """Columns that carry something that the others don't, shape (p,) bool.
+
+    In a bootstrap sample two rare categories may have the same patients; the linear predictor is
+    the same whichever of them is kept.
+    """
+    spread = columns.std(axis=0)
+    # The SD of equal values may be a rounding error above 0; their span is not.
+    kept = np.ptp(columns, axis=0) > 0
+    if not kept.any():
+        return kept
+    scaled = (columns[:, kept] - columns[:, kept].mean(axis=0)) / spread[kept]
+    triangle, order = linalg.qr(scaled, mode="r", pivoting=True)
+    size = np.abs(np.diag(triangle))
+    places = np.flatnonzero(kept)[order[: len(size)][size > 1e-9 * size[0]]]
+    found = np.zeros_like(kept)
+    found[places] = True
+    return found
 
 
 @dataclass(frozen=True)

@@ -135,27 +135,31 @@ class _Penalised:
         free = np.array([index for index in range(len(beta)) if index != fixed], int)
         if not len(free):
             return beta
-        value = self.value(beta)
+        value, score, information = self.slopes(beta)
         for _ in range(ROUNDS):
-            _, score, information = self.slopes(beta)
             step = np.linalg.solve(information[np.ix_(free, free)], score[free])
             step *= min(1.0, 3.0 / np.abs(step).max(initial=1e-300))
-            better, beta, value = self._search(beta, free, step, value)
-            if not better or np.abs(step).max() < TOLERANCE:
+            found = self._search(beta, free, step, value)
+            if found is None:
+                break
+            beta, step, (value, score, information) = found
+            if np.abs(step).max() < TOLERANCE:
                 break
         return beta
 
     def _search(
         self, beta: np.ndarray, free: np.ndarray, step: np.ndarray, value: float
-    ) -> tuple[bool, np.ndarray, float]:
+    ) -> tuple[np.ndarray, np.ndarray, tuple[float, np.ndarray, np.ndarray]] | None:
+        """Halve a step until the likelihood grows: where it ends, the step, the slopes there."""
         for _ in range(25):
             trial = beta.copy()
             trial[free] += step
-            reached = self.value(trial)
-            if reached >= value - 1e-13 * abs(value):
-                return True, trial, reached
+            if not self._is_far(trial):
+                reached = self.slopes(trial)
+                if reached[0] >= value - 1e-13 * abs(value):
+                    return trial, step, reached
             step = step / 2
-        return False, beta, value
+        return None
 
     def profile(self, best: np.ndarray, index: int, at: float) -> float:
         start = best.copy()
