@@ -3,6 +3,6 @@
 import pandas as pd
 
 
-def column(*values: object) -> pd.Series:
-    """A column named ``x``."""
-    return pd.Series(values, name="x", dtype=object)
+def column(*values: object, name: str = "x") -> pd.Series:
+    """A column of the given name."""
+    return pd.Series(values, name=name, dtype=object)

@@ -78,6 +78,7 @@ def nuclei(
 @options.tiling
 @click.option("--model", type=options.Existing, help="Model folder; default: shipped.")
 @options.nuclei_model
+@options.patient_rule()
 @click.option(
     "--bootstrap",
     "repeats",
@@ -106,7 +107,7 @@ def mil(
     from qupath_hccmil.cli.train import clinical_columns, show_prepared, tiling
     from qupath_hccmil.training.evaluate_mil import evaluate_mil, write_evaluation
 
-    names = ("model", "nuclei", "repeats", "seed", "device")
+    names = ("model", "nuclei", "repeats", "seed", "device", "patient_rule")
     found = evaluate_mil(
         source,
         clinical,
@@ -124,7 +125,7 @@ def mil(
     for note in found.notes:
         click.echo(f"note: {note}")
     click.echo(f"Patients: {found.cohort.summary()}")
-    click.echo(f"High risk above {found.threshold:.4f}")
+    click.echo(f"High risk above {found.threshold:.4f}; patients by {found.rule}")
     for name in _FIGURES:
         click.echo(f"{name.replace('_', ' ')}: {_with_interval(getattr(found.scores, name))}")
     if found.c_index is not None:

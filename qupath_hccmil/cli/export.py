@@ -11,8 +11,9 @@ from qupath_hccmil.cli import exit_codes, options
 from qupath_hccmil.cli.options import EngineChoice
 
 if TYPE_CHECKING:
+    from qupath_hccmil.method.patient_score import PatientRule
     from qupath_hccmil.qupath.data_types import ImageEntry, Project
-    from qupath_hccmil.qupath.export.patient_of_image import Join, PatientOf
+    from qupath_hccmil.qupath.export.patient_of_image import PatientOf
     from qupath_hccmil.tables.export_columns import Level
 
 
@@ -31,15 +32,10 @@ if TYPE_CHECKING:
 @click.option(
     "--patients",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="CSV with the columns image and patient, instead of metadata.",
+    help="Table with the columns image and patient, instead of metadata.",
 )
-@click.option(
-    "--patient-rule",
-    type=click.Choice(["pool", "max", "mean"]),
-    default="pool",
-    show_default=True,
-    help="How slides of a patient are joined: all their tiles pooled, or a slide's risk.",
-)
+@options.reading
+@options.patient_rule("pool")
 @options.annotation_classes
 @options.engine
 @options.quiet
@@ -50,10 +46,11 @@ def export(
     geojson: bool,
     patient_key: str | None,
     patients: Path | None,
-    patient_rule: Join,
+    patient_rule: PatientRule,
     annotation_classes: tuple[str, ...],
     engine: EngineChoice,
     quiet: bool,
+    **reading: str | None,
 ) -> int:
     """Write the scores of PROJECT to OUT: a .csv or .parquet table, or a folder of GeoJSON.
 
@@ -69,7 +66,7 @@ def export(
             written = _write_geojson(opened, out, failures)
         else:
             classes = annotation_classes or None
-            lookup = _patient_lookup(patient_key, patients)
+            lookup = _patient_lookup(patient_key, patients, reading, opened)
             written = _write_table(opened, out, level, patient_rule, lookup, classes, failures)
     if not quiet:
         click.echo(written)
@@ -86,17 +83,29 @@ class _Failures:
         click.echo(f"{entry.name}: FAILED: {error}", err=True)
 
 
-def _patient_lookup(key: str | None, table: Path | None) -> PatientOf:
+def _patient_lookup(
+    key: str | None, path: Path | None, reading: dict[str, str | None], project: Project
+) -> PatientOf:
     from qupath_hccmil.qupath.export.patient_of_image import patient_by_key, patient_by_table
+    from qupath_hccmil.tables.table_reader import Reading
 
-    return patient_by_table(table) if table is not None else patient_by_key(key)
+    if path is None:
+        return patient_by_key(key)
+    table = patient_by_table(path, Reading(**{k: v or "" for k, v in reading.items()}))
+    for line in table.said:
+        click.echo(f"{path}: {line}", err=True)
+    unmatched = table.unmatched(entry.name for entry in project.images)
+    if unmatched:
+        some = ", ".join(unmatched[:5]) + (", …" if len(unmatched) > 5 else "")
+        click.echo(f"{path}: {len(unmatched)} rows match no image: {some}", err=True)
+    return table
 
 
 def _write_table(
     project: Project,
     out: Path,
     level: Level,
-    patient_rule: Join,
+    patient_rule: PatientRule,
     lookup: PatientOf,
     classes: tuple[str, ...] | None,
     failures: _Failures,

@@ -85,6 +85,19 @@ censored_values: Callable[[F], F] = click.option(
 missing: Callable[[F], F] = click.option(
     "--missing", multiple=True, help="Text that means missing (repeat)."
 )
+_READING = (
+    click.option("--sheet", help="Of an Excel file; else the first that has values."),
+    click.option("--delimiter", help="Of a CSV, one character or tab; else found."),
+    click.option(
+        "--decimal", type=click.Choice([".", ","]), help="Decimal mark of the tables; else found."
+    ),
+)
+match: Callable[[F], F] = click.option(
+    "--match",
+    type=click.Choice(["exact", "case", "zeros", "tcga"]),
+    help="How patients of two tables are matched: as written, whatever their case, without leading "
+    "zeros and .0, or by the patient in a TCGA barcode.  [default: exact]",
+)
 _CLINICAL = (
     click.option("--patient", help="Column of the patient; else patient, case or the like."),
     click.option("--slides-column", help="Column of slide names; else slides or slide."),
@@ -93,13 +106,31 @@ _CLINICAL = (
     click.option("--event", help="Column of the event; else event."),
     click.option(
         "--time-unit",
+        "--unit",
+        "time_unit",
         type=TimeUnit,
-        help="Of the time; else the end of its name says it, else years.",
+        help="Of the time; else its column's name says it.",
     ),
     event_values,
     censored_values,
     missing,
+    match,
+    *_READING,
 )
+
+
+def patient_rule(default: str | None = None) -> Callable[[F], F]:
+    """How the slides of a patient become one score, the same words for every command."""
+    return click.option(
+        "--patient-rule",
+        type=click.Choice(["pool", "max", "mean"]),
+        default=default,
+        show_default=default is not None,
+        help="Joins the slides of a patient: pool all their tiles as the model does, or take the "
+        "slides' highest (max) or mean risk.",
+    )
+
+
 nuclei_model: Callable[[F], F] = click.option(
     "--nuclei", type=Existing, help="Folder of a nuclei model; default: shipped."
 )
@@ -176,6 +207,13 @@ def method(command: F) -> F:
 def tiling(command: F) -> F:
     """How tiles are taken from a project, slides or images."""
     for option in reversed(_TILING):
+        command = option(command)
+    return command
+
+
+def reading(command: F) -> F:
+    """How a table is written; what isn't said is found."""
+    for option in reversed(_READING):
         command = option(command)
     return command
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,11 +39,9 @@ if TYPE_CHECKING:
 @click.option("--patient", help="Patient column of the clinical table.")
 @click.option("--score-patient", help="Patient column of the scores.")
 @click.option("--score", help="Score column; higher means higher risk.")
-@click.option(
-    "--patient-rule",
-    type=click.Choice(["pool", "max", "mean"]),
-    help="For several rows of one patient. Our own exports are pooled over tiles.",
-)
+@options.patient_rule()
+@options.match
+@options.reading
 @click.option(
     "--variable", "variables", multiple=True, help="Prognostic column (repeat; 'none' for none)."
 )
@@ -97,20 +94,20 @@ def survival(
     as_json: bool,
     **given: Any,
 ) -> None:
-    r"""Test SCORES against the follow-up in CLINICAL and write a report.
+    """Test SCORES against the follow-up in CLINICAL and write a report.
 
     SCORES is an export of this program (any level) or any table with a patient and a score;
     CLINICAL a table with a row a patient. Both are CSV, Parquet or Excel. Nothing is dropped in
     silence: the report lists everybody who is left out, and why. For research use only.
 
-    \b
-    Example:
-      qupath-hccmil survival scores.csv clinical.csv --time rfs_days --event rfs_event --out report
+    Example: qupath-hccmil survival scores.csv clinical.csv --time rfs_days --event rfs_event
+    --out report
     """
     from qupath_hccmil.survival.analysis import analyse
     from qupath_hccmil.survival.analysis_cohort import read_cohort
     from qupath_hccmil.survival.analysis_settings import read_settings
     from qupath_hccmil.survival.output_folder import write_analysis
+    from qupath_hccmil.survival.report.build import is_reversed
 
     in_file = read_settings(config) if config else None
     settings = _settings(in_file, given).check()
@@ -122,8 +119,9 @@ def survival(
         click.echo(f"Risk groups: {cohort.groups.description}")
         for reason, count in cohort.left_out["reason"].value_counts().items():
             click.echo(f"Left out: {count} ({reason})")
-    watched = not silent and sys.stderr.isatty()
-    analysis = analyse(cohort, settings, _tell if watched else None)
+        for note in cohort.notes:
+            click.echo(f"Note: {note}")
+    analysis = analyse(cohort, settings, None if silent else _tell)
     report = write_analysis(analysis, out, report_format)
     if as_json:
         click.echo(
@@ -134,11 +132,14 @@ def survival(
                     "patients": len(cohort.frame),
                     "events": events,
                     "left_out": len(cohort.left_out),
+                    "notes": list(cohort.notes),
                     "problems": [{"part": p, "reason": r} for p, r in analysis.problems],
                 }
             )
         )
     elif not quiet:
+        if against := is_reversed(analysis):
+            click.echo(f"Note: {against}")
         for part, reason in analysis.problems:
             click.echo(f"Not done: {part}: {reason}")
         click.echo(f"Report: {report}")

@@ -208,12 +208,15 @@ def tiling(given: Mapping[str, Any]) -> Tiling:
 
 
 def _show_model(model: MilModel) -> None:
+    from qupath_hccmil.method.patient_score import rule_text
+
     risk = model.folder.config.risk
     assert risk is not None
     if model.cross_validation is not None:
         pooled = model.cross_validation.pooled
         click.echo(f"Out of fold: AUC {pooled.auc.value:.3f}, Brier {pooled.brier.value:.3f}")
     click.echo(f"Threshold {risk.threshold:.4f}, temperature {risk.temperature:.4g}")
+    click.echo(f"Slides of a patient: {rule_text('pool', risk.p)}")
     click.echo(f"{model.folder.path}: held-out AUC {model.held_out.auc.value:.3f}")
 
 
@@ -231,6 +234,7 @@ def clinical_columns(given: Mapping[str, Any]) -> ClinicalColumns:
         event_values=given["event_values"],
         censored_values=given["censored_values"],
         missing=given["missing"],
+        **{name: given[name] or "" for name in ("match", "sheet", "delimiter", "decimal")},
     )
 
 

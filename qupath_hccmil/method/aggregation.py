@@ -1,6 +1,7 @@
 """From tile logits to a slide's risk, and back to each tile's share of it. numpy, float64.
 
-What training differentiates is in `aggregation_torch` and `loss`.
+The only place of the signed mean, of ``r > t`` and of the published numbers. What training
+differentiates is in `mil.aggregation_torch` and `mil.loss`, and is tested to be equal.
 """
 
 from __future__ import annotations
@@ -37,8 +38,18 @@ def slide_logit(tile_logits: ArrayLike, p: float = POWER) -> float:
     -----
     Liu et al. 2021 (arXiv 2106.00090).
     """
-    mean = contributions(tile_logits, p).sum()
-    return float(np.sign(mean) * np.abs(mean) ** (1 / p))
+    return signed_root(contributions(tile_logits, p).sum(), p)
+
+
+def signed_power(s: ArrayLike, p: float = POWER) -> NDArray[np.float64]:
+    """``sign(s)·|s|^p``: what the generalised mean takes the mean of."""
+    x = np.asarray(s, dtype=np.float64)
+    return np.asarray(np.sign(x) * np.abs(x) ** p)
+
+
+def signed_root(m: float, p: float = POWER) -> float:
+    """``sign(m)·|m|^(1/p)``: from the mean of signed powers back to a logit."""
+    return float(np.sign(m) * np.abs(m) ** (1 / p))
 
 
 def contributions(tile_logits: ArrayLike, p: float = POWER) -> NDArray[np.float64]:
@@ -65,7 +76,7 @@ def contributions(tile_logits: ArrayLike, p: float = POWER) -> NDArray[np.float6
         raise ValueError(f"tile logits must be a non-empty vector, not of shape {s.shape}")
     if not np.isfinite(s).all():
         raise ValueError("tile logits must be finite")
-    return np.asarray(np.sign(s) * np.abs(s) ** p / s.size)
+    return signed_power(s, p) / s.size
 
 
 def risk(logit: ArrayLike) -> NDArray[np.float64]:
@@ -78,6 +89,11 @@ def risk(logit: ArrayLike) -> NDArray[np.float64]:
 def is_high_risk(r: ArrayLike, threshold: float = THRESHOLD) -> NDArray[np.bool_]:
     """Whether a risk is high: ``r > t``."""
     return np.asarray(np.asarray(r, dtype=np.float64) > threshold)
+
+
+def group_name(r: float, threshold: float = THRESHOLD) -> str:
+    """Name the group of a risk, ``high`` or ``low``, as every table of ours does."""
+    return "high" if is_high_risk(r, threshold) else "low"
 
 
 def good_outcome_probability(r: ArrayLike, threshold: float = THRESHOLD) -> NDArray[np.float64]:

@@ -13,7 +13,9 @@ import torch
 
 from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.learning.splits import split_patients, stratified_folds
-from qupath_hccmil.method.aggregation import is_high_risk, risk
+from qupath_hccmil.method.aggregation import group_name, risk
+from qupath_hccmil.method.patient_score import rule_text
+from qupath_hccmil.method.published_numbers import POWER
 from qupath_hccmil.mil.bags import Bag
 from qupath_hccmil.mil.collapse import collapse_note
 from qupath_hccmil.mil.risk_evaluation import (
@@ -200,15 +202,17 @@ def write_predictions(
     patients: list[FoldScore],
     labels: Mapping[str, int],
     follow_up: Mapping[str, tuple[float, int]],
+    p: float = POWER,
 ) -> None:
     """Write out-of-fold predictions as CSV, a row a patient.
 
     Columns: patient, fold, label (good, poor), time (years) and event where known, tiles, logit
-    (S), temperature, r, threshold, group.
+    (S), temperature, r, threshold, group, rule (how the slides of a patient are joined: a bag is
+    all of them, pooled with the exponent p).
     """
     columns = (
         "patient", "fold", "label", "time", "event", "tiles", "logit", "temperature", "r",
-        "threshold", "group",
+        "threshold", "group", "rule",
     )  # fmt: skip
     with atomic_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -217,10 +221,10 @@ def write_predictions(
             score, decision = one.score, one.decision
             time, event = follow_up.get(score.patient, ("", ""))
             label = "good" if labels[score.patient] else "poor"
-            group = "high" if is_high_risk(score.risk, decision.threshold) else "low"
+            group = group_name(score.risk, decision.threshold)
             writer.writerow(
                 [score.patient, one.fold, label, time, event, score.tiles, score.logit,
-                 decision.temperature, score.risk, decision.threshold, group]
+                 decision.temperature, score.risk, decision.threshold, group, rule_text("pool", p)]
             )  # fmt: skip
 
 

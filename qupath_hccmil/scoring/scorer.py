@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import ModelError
-from qupath_hccmil.method.aggregation import is_high_risk
+from qupath_hccmil.method.aggregation import group_name
 from qupath_hccmil.method.tile_geometry import TileGeometry
 from qupath_hccmil.mil.tile_network import load_tile_network
 from qupath_hccmil.model_store.model_folder import ModelFolder, default_model_dir, load_model_folder
@@ -77,7 +77,7 @@ class Scorer:
 
     def group(self, risk: float) -> str:
         """``high`` or ``low``."""
-        return "high" if is_high_risk(risk, self.threshold) else "low"
+        return group_name(risk, self.threshold)
 
 
 class ScorerSource:

@@ -57,7 +57,8 @@ def analyse(
     tiles = None
     if settings.tiles:
         tiles = compare_counts(
-            count_features(read_table(settings.tiles)), confidence=settings.confidence
+            count_features(read_table(settings.tiles, settings.reading).frame),
+            confidence=settings.confidence,
         )
     survival = survival_step(work)
     effects = effects_step(work)

@@ -17,14 +17,16 @@ from qupath_hccmil.survival.statistics.risk_groups import (
     RiskGroups,
     risk_groups,
 )
+from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME
+from qupath_hccmil.survival.statistics.table_one import ENOUGH
 from qupath_hccmil.survival.statistics.variables import Variable, VariableRequest, recognise
 from qupath_hccmil.tables.endpoint_coding import (
     COMPETING,
     EventCoding,
     code_events,
-    in_unit,
-    recognise_unit,
 )
+from qupath_hccmil.tables.names import match_key, near_matches
+from qupath_hccmil.tables.numbers import CODES_FOR_MISSING, WORDS_FOR_MISSING, codes_for_missing
 from qupath_hccmil.tables.score_table import PatientScores, read_scores
 from qupath_hccmil.tables.table_reader import (
     as_numbers,
@@ -32,15 +34,11 @@ from qupath_hccmil.tables.table_reader import (
     find_patient_column,
     read_table,
 )
+from qupath_hccmil.tables.units import in_unit, recognise_unit, refuse_implausible
 
 SCORE = "risk_score__"
 GROUP = "risk_group__"
 CAUSE = "cause__"
-LOOKS_MISSING = re.compile(
-    r"^(\[.*\]|n/?a|nan|null|none|unknown|not (available|evaluated|reported|applicable)|missing|"
-    r"[?.\-]|gx|tx|rx|nx|mx|999|9999|-9|-99)$",
-    re.IGNORECASE,
-)
 # Columns that prognostic studies of HCC report, as they are usually named.
 PROGNOSTIC = re.compile(
     r"^(age|gender|sex|.*stage|stage.*|bclc|.*grade|edmondson.*|differentiation|"
@@ -115,13 +113,22 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
         patient=settings.score_patient,
         rule=settings.patient_rule,
         missing=settings.missing,
+        reading=settings.reading,
+        match=settings.match,
     )
-    table = read_table(clinical)
+    read = read_table(clinical, settings.reading)
+    table = read.frame
     key = find_patient_column(table, clinical, settings.patient)
-    _columns_exist(table, clinical, settings)
-    follow = _Follow(table, key, scored, settings, clinical)
+    settings = _with_columns(table, clinical, settings)
+    asked, about_variables = _asked(table, settings)
+    for name in {settings.time, *(request.name for request in asked)}:
+        table = table.assign(**{name: read.plain(name)})
+    table, asked = _apart_from_outcome(table, asked, settings)
+    written = tuple(table[key].dropna().unique())
+    table = table.assign(**{key: table[key].map(match_key(settings.match), na_action="ignore")})
+    follow = _Follow(table, key, scored, settings, clinical, written)
     frame = follow.join()
-    frame, coding, column_unit = _outcome(frame, follow, settings, clinical)
+    frame, coding, column_unit, odd = _outcome(frame, follow, settings, clinical)
     if frame.empty:
         raise DataError(f"{clinical}: no patient is left: {_reasons(follow.left_out)}")
     frame[SCORE] = scored.scores.reindex(frame.index).astype(float)
@@ -135,7 +142,16 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
         threshold = THRESHOLD if scored.threshold is None else scored.threshold
     groups = risk_groups(frame[SCORE], settings.cut, threshold=threshold)
     frame[GROUP] = groups.groups
-    variables, notes = _variables(frame, settings)
+    variables, notes = _variables(frame, asked, settings)
+    near = near_matches(written, scored.named, settings.match)
+    notes += [
+        *about_variables,
+        *scored.said,
+        *read.said,
+        *coding.warnings(),
+        *odd,
+        *([near] if near else []),
+    ]
     notes += _notes(frame, scored, groups, settings)
     kept = ["time", "event", SCORE, GROUP, *([CAUSE] if coding.competing else [])]
     return Cohort(
@@ -163,8 +179,10 @@ class _Follow:
         scored: PatientScores,
         settings: Settings,
         path: str | Path,
+        written: tuple[str, ...],
     ) -> None:
         self.table, self.key, self.scored = table, key, scored
+        self.written = written
         self.settings, self.path = settings, path
         self.left_out = pd.DataFrame({"patient": [], "reason": []}, dtype=object)
         self.steps: list[tuple[str, int]] = []
@@ -185,9 +203,10 @@ class _Follow:
         frame = frame.loc[frame.index.isin(self.scored.scores.index)]
         if frame.empty:
             ours, theirs = list(self.scored.scores.index[:2]), list(self.table[self.key][:2])
+            near = near_matches(self.written, self.scored.named, self.settings.match)
             raise DataError(
                 f"{self.path}: no patient is in both tables: the scores have {ours}, the clinical "
-                f"table {theirs} in column {self.key!r}"
+                f"table {theirs} in column {self.key!r}" + (f"; {near}" if near else "")
             )
         self.step("with a score", frame)
         for column, value in self.settings.exclude:
@@ -226,20 +245,73 @@ class _Follow:
         return plain.set_index(self.key)
 
 
-def _columns_exist(table: pd.DataFrame, path: str | Path, settings: Settings) -> None:
-    find_column(table, path, settings.time, "time")
-    find_column(table, path, settings.event, "event")
-    for column, _ in settings.exclude:
-        find_column(table, path, column, "exclusion")
-    for request in settings.variables or ():
-        find_column(table, path, request.name, "variable")
+def _with_columns(table: pd.DataFrame, path: str | Path, settings: Settings) -> Settings:
+    """Settings with every column named as the table writes it."""
+
+    def find(name: str, what: str) -> str:
+        return find_column(table, path, name, what)
+
+    requests = settings.variables
+    if requests is not None:
+        requests = tuple(replace(r, name=find(r.name, "variable")) for r in requests)
+    return replace(
+        settings,
+        time=find(settings.time, "time"),
+        event=find(settings.event, "event"),
+        exclude=tuple((find(name, "exclusion"), value) for name, value in settings.exclude),
+        variables=requests,
+    )
+
+
+def _asked(
+    table: pd.DataFrame, settings: Settings
+) -> tuple[tuple[VariableRequest, ...], list[str]]:
+    """Variables that are named, or those with the usual name of a prognostic one."""
+    taken = {settings.time, settings.event}
+    if settings.variables is None:
+        names = [n for n in table.columns if PROGNOSTIC.match(str(n)) and n not in taken]
+        return tuple(VariableRequest(str(name)) for name in names), []
+    asked: dict[str, VariableRequest] = {}
+    notes = []
+    for request in settings.variables:
+        if request.name in taken:
+            notes.append(f"Left out: variable “{request.name}” is the follow-up itself.")
+        elif request.name in asked:
+            notes.append(f"Variable “{request.name}” is named twice; it is used once.")
+        else:
+            asked[request.name] = request
+    return tuple(asked.values()), notes
+
+
+def _apart_from_outcome(
+    table: pd.DataFrame, asked: tuple[VariableRequest, ...], settings: Settings
+) -> tuple[pd.DataFrame, tuple[VariableRequest, ...]]:
+    """Rename variables that have the names of the outcome's own columns, ``time`` and ``event``."""
+    taken = {settings.time, settings.event}
+    new = {name: f"{name} (variable)" for name in (TIME, EVENT) if name not in taken}
+    renamed = tuple(
+        replace(r, name=new[r.name], label=r.label or r.name) if r.name in new else r for r in asked
+    )
+    names = {request.name for request in asked}
+    return table.rename(columns={old: to for old, to in new.items() if old in names}), renamed
+
+
+def _looks_missing(level: str) -> bool:
+    if WORDS_FOR_MISSING.fullmatch(level):
+        return True
+    try:
+        return float(level) in CODES_FOR_MISSING
+    except ValueError:
+        return False
 
 
 def _outcome(
     frame: pd.DataFrame, follow: _Follow, settings: Settings, path: str | Path
-) -> tuple[pd.DataFrame, EventCoding, str]:
+) -> tuple[pd.DataFrame, EventCoding, str, list[str]]:
     unit = recognise_unit(settings.time, settings.unit)
     time = as_numbers(frame[settings.time], path, settings.missing)
+    refuse_implausible(time, unit, settings.time, path)
+    odd = codes_for_missing(time)
     time = in_unit(time, unit, settings.report_unit)
     raw = frame[settings.event].where(~frame[settings.event].isin(settings.missing), None)
     codes, coding = code_events(
@@ -258,21 +330,24 @@ def _outcome(
     kept[CAUSE] = kept[CAUSE].astype(int)
     kept["event"] = (kept[CAUSE] == 1).astype(int)
     if coding.competing and not (kept[CAUSE] == COMPETING).any():
-        coding = EventCoding(coding.censored, coding.events, (), coding.recognised)
+        coding = replace(coding, competing=())
     follow.step("with an outcome: analysed", kept)
-    return kept, coding, unit
+    return kept, coding, unit, _codes_told(settings.time, odd)
 
 
-def _variables(frame: pd.DataFrame, settings: Settings) -> tuple[tuple[Variable, ...], list[str]]:
+def _codes_told(column: str, codes: dict[float, int]) -> list[str]:
+    return [
+        f"“{column}” has the value {code:g} in {times} row(s), which is used as a number; if it "
+        f"means missing, say so (--missing {code:g})."
+        for code, times in codes.items()
+    ]
+
+
+def _variables(
+    frame: pd.DataFrame, asked: tuple[VariableRequest, ...], settings: Settings
+) -> tuple[tuple[Variable, ...], list[str]]:
     found, notes = [], []
-    asked = settings.variables
-    if asked is None:
-        taken = {settings.time, settings.event}
-        asked = tuple(
-            VariableRequest(str(name))
-            for name in frame.columns
-            if PROGNOSTIC.match(str(name)) and name not in taken
-        )
+    if settings.variables is None:
         names = ", ".join(request.name for request in asked) or "none"
         notes.append(
             f"No variables were named. Columns with the name of a prognostic variable are used: "
@@ -290,15 +365,25 @@ def _variables(frame: pd.DataFrame, settings: Settings) -> tuple[tuple[Variable,
         odd = [
             level
             for level in variable.levels
-            if LOOKS_MISSING.match(level) and level not in request.levels
+            if _looks_missing(level) and level not in request.levels
         ]
         if odd:
             notes.append(
                 f"“{variable.name}” has the value(s) {', '.join(f'“{v}”' for v in odd)}, which "
                 "are used as categories; if they mean missing, say so (--missing)."
             )
+        if variable.kind == "numeric" and not request.log:
+            notes += _codes_told(variable.name, codes_for_missing(values))
         frame[request.name] = values
         found.append(variable)
+    if settings.variables is None and found:
+        terms = 1 + sum(max(len(variable.levels) - 1, 1) for variable in found)
+        events = int(frame["event"].sum())
+        notes.append(
+            f"With the score they make {terms} coefficients, which want {ENOUGH * terms} events; "
+            f"there are {events}."
+            + (" Name fewer (--variable)." if events < ENOUGH * terms else "")
+        )
     return tuple(found), notes
 
 
@@ -316,7 +401,7 @@ def _notes(
     if groups.from_data:
         notes.append(
             "The risk groups were cut on these very patients, so their separation is optimistic; "
-            "a cut that was fixed before is honest."
+            "a cut that does not come from them would not be."
         )
     if len(scored.models) > 1:
         notes.append(

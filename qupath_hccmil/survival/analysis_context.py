@@ -12,7 +12,7 @@ from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.analysis_cohort import Cohort
 from qupath_hccmil.survival.analysis_settings import Settings
 from qupath_hccmil.survival.statistics.survival_outcome import outcome
-from qupath_hccmil.tables.endpoint_coding import DAYS
+from qupath_hccmil.tables.units import DAYS
 
 USUAL_HORIZONS = (1.0, 3.0, 5.0)  # years
 FEWEST_AT_RISK = 10
@@ -40,13 +40,18 @@ class Work:
         self.clinical = list(cohort.variables)
 
     def attempt(self, part: str, work: Callable[[], Found]) -> Found | None:
-        """Do one part, or note why it cannot be done."""
+        """Do one part, or note why it cannot be done: a part that fails costs that part alone."""
         self.progress(part.lower())
         try:
             return work()
         except DataError as error:
             self.problems.append((part, str(error)))
-            return None
+        except Exception as error:
+            line = (str(error).splitlines() or [""])[0]
+            self.problems.append(
+                (part, f"failed with {type(error).__name__}: {line}; please report it")
+            )
+        return None
 
     def options(self) -> CoxOptions:
         """Give what every Cox model is fitted with."""

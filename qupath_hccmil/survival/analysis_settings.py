@@ -10,8 +10,9 @@ from typing import Any
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.cox import PENALTIES
 from qupath_hccmil.survival.statistics.variables import VariableRequest
-from qupath_hccmil.tables.endpoint_coding import DAYS
 from qupath_hccmil.tables.follow_up import FollowUpColumns
+from qupath_hccmil.tables.names import MATCHES
+from qupath_hccmil.tables.units import DAYS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -96,6 +97,10 @@ class Settings(FollowUpColumns):
             raise DataError(f"confidence {self.confidence:g} must lie in [0.5, 1)")
         if self.penalty not in PENALTIES:
             raise DataError(f"penalty {self.penalty!r} is none of {', '.join(PENALTIES)}")
+        if self.match and self.match not in MATCHES:
+            raise DataError(f"match {self.match!r} is none of {', '.join(MATCHES)}")
+        if self.decimal not in ("", ".", ","):
+            raise DataError(f"decimal {self.decimal!r} is neither . nor ,")
         if any(horizon <= 0 for horizon in self.horizons):
             raise DataError(f"horizon {min(self.horizons):g} must lie after time zero")
         if self.bootstrap < 0 or self.imputations < 0 or self.imputations == 1:

@@ -67,12 +67,16 @@ class Effects:
 
 @dataclass
 class Performance:
-    """How well the score tells patients apart, and how true its risks are."""
+    """How well the score tells patients apart, and how true its risks are.
+
+    `discrimination` compares on patients who have every variable; `score_alone` is of everybody.
+    """
 
     auc_curve: pd.DataFrame | None = None
     auc: pd.DataFrame | None = None
     auc_differences: pd.DataFrame | None = None
     discrimination: Discrimination | None = None
+    score_alone: Discrimination | None = None
     baseline: Baseline | None = None
     baseline_told: str = ""
     calibrations: list[Calibration] = field(default_factory=list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime, timezone
 from pathlib import Path
@@ -9,13 +10,16 @@ from pathlib import Path
 import pandas as pd
 
 from qupath_hccmil.atomic_files import atomic_file
-from qupath_hccmil.errors import DataError
+from qupath_hccmil.errors import DataError, WriteError
 from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.report.build import build_report
 from qupath_hccmil.survival.report.render import render_html, render_markdown
 from qupath_hccmil.survival.results_json import results_json
 
 FORMATS = ("html", "md")
+RESULTS = "results.json"
+# Nothing else is ever removed, whatever stands in a file of results.
+OURS = re.compile(r"report\.(html|md)|results\.json|baseline\.json|(figures|tables)/[\w.-]+")
 RISKY = re.compile(r"^[=+\-@\t\r]")
 
 
@@ -23,12 +27,14 @@ def write_analysis(analysis: Analysis, folder: str | Path, report_format: str = 
     """Write everything and return the path of the report.
 
     ``report.html`` or ``report.md``, ``figures/*.svg``, ``tables/*.csv``, ``results.json`` and
-    ``baseline.json``. Files of these names are replaced, others are left alone.
+    ``baseline.json``. What an earlier run wrote there and this one doesn't is removed, as
+    ``results.json`` lists what a run wrote; files of the user's own are left alone.
 
     Raises
     ------
     DataError
-        The format is not known.
+        The format is not known, a file is there that no earlier run wrote, or the folder holds
+        results that don't say which files are of them.
     WriteError
         The folder cannot be written.
     """
@@ -41,17 +47,53 @@ def write_analysis(analysis: Analysis, folder: str | Path, report_format: str = 
         f"report.{report_format}": (render_html if report_format == "html" else render_markdown)(
             report
         ),
-        "results.json": results_json(analysis, when),
     }
     # A baseline that was given is somebody else's: only a fitted one is written.
     if analysis.performance.baseline is not None and not analysis.settings.baseline:
         texts["baseline.json"] = analysis.performance.baseline.to_json()
     texts.update({f"figures/{image.key}.svg": image.svg for image in report.images()})
     texts.update({f"tables/{table.key}.csv": as_csv(table.data) for table in report.tables()})
+    # Written first, so that a run that is cut off still says which files are ours.
+    names = sorted([*texts, RESULTS])
+    texts = {RESULTS: results_json(analysis, when, names), **texts}
+    before = _written_before(folder)
+    foreign = [name for name in texts if name not in before and (folder / name).exists()]
+    if foreign:
+        raise DataError(
+            f"{folder / foreign[0]}: is there and no earlier run wrote it; use another --out, or "
+            "move it away"
+        )
+    given = {Path(analysis.settings.baseline).resolve()} if analysis.settings.baseline else set()
+    for name in before - texts.keys():
+        if (folder / name).resolve() not in given:  # an input of this run stays
+            _remove(folder / name)
     for name, text in texts.items():
         with atomic_file(folder / name) as new:
             new.write_text(text, encoding="utf-8", newline="\n")
     return folder / f"report.{report_format}"
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise WriteError(f"{path}: cannot be removed: {error.strerror or error}") from error
+
+
+def _written_before(folder: Path) -> set[str]:
+    """Files that an earlier run wrote into a folder, as its results say."""
+    path = folder / RESULTS
+    if not path.exists():
+        return set()
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))["files"]
+        kept = {name for name in names if OURS.fullmatch(name)}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{folder}: has a {RESULTS} that doesn't say which files are of it; use another --out, "
+            "or remove the folder"
+        ) from error
+    return kept
 
 
 def as_csv(table: pd.DataFrame) -> str:

@@ -16,14 +16,16 @@ from qupath_hccmil.survival.report.closing_section import provenance, settings_t
 FORMAT = "qupath-hccmil survival results 1"
 
 
-def results_json(analysis: Analysis, when: str) -> str:
+def results_json(analysis: Analysis, when: str, files: list[str]) -> str:
     """Write the analysis as strict JSON: tables as lists of records, no value as null.
 
-    Infinite values, which JSON does not have, are the texts ``"inf"`` and ``"-inf"``.
+    Infinite values, which JSON does not have, are the texts ``"inf"`` and ``"-inf"``. ``files``
+    are those that the run writes, by their place in its folder.
     """
     cohort = analysis.cohort
     content = {
         "format": FORMAT,
+        "files": files,
         "provenance": provenance(analysis, when),
         "settings": settings_told(analysis),
         "cohort": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,11 +20,12 @@ from qupath_hccmil.survival.statistics.baseline import cross_fitted, fit_baselin
 from qupath_hccmil.survival.statistics.brier import brier_scores
 from qupath_hccmil.survival.statistics.cox import fit_cox
 from qupath_hccmil.survival.statistics.decision_curve import net_benefit
+from qupath_hccmil.survival.statistics.discrimination import SCORE as SCORE_ALONE
 from qupath_hccmil.survival.statistics.discrimination import Discrimination, discrimination
 from qupath_hccmil.survival.statistics.horizon_calibration import calibration
 from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME, complete, outcome
 from qupath_hccmil.survival.statistics.variables import Variable
-from qupath_hccmil.tables.endpoint_coding import DAYS
+from qupath_hccmil.tables.units import DAYS
 
 FINE, COARSE, MANY = 25, 12, 20_000  # times of an AUC curve, and patients where it is coarser
 
@@ -32,7 +34,10 @@ def performance_step(work: Work) -> Performance:
     """Measure how well the score tells patients apart and how true its risks are."""
     found = Performance()
     work.attempt("AUC over time", lambda: _auc(work, found))
-    found.discrimination = work.attempt("Discrimination", partial(_discrimination, work))
+    found.discrimination = work.attempt(
+        "Discrimination", partial(_discrimination, work, work.clinical)
+    )
+    found.score_alone = work.attempt("Discrimination of the score", partial(_alone, work, found))
     risks = _risks(work, found)
     if risks is not None:
         grid, predicted = risks
@@ -102,11 +107,20 @@ def _markers(
     return found.table.replace({"marker": names}), gap
 
 
-def _discrimination(work: Work) -> Discrimination:
+def _alone(work: Work, found: Performance) -> Discrimination:
+    """C of the score in everybody, which differs where patients lack a clinical variable."""
+    compared = found.discrimination
+    if compared is not None and int(compared.table["patients"].iloc[0]) == len(work.frame):
+        rows = compared.table[compared.table["model"] == SCORE_ALONE]
+        return replace(compared, table=rows, differences=compared.differences.iloc[:0])
+    return _discrimination(work, [])
+
+
+def _discrimination(work: Work, clinical: list[Variable]) -> Discrimination:
     return discrimination(
         work.frame,
         SCORE,
-        work.clinical,
+        clinical,
         max(work.horizons),
         repeats=work.settings.bootstrap,
         seed=work.settings.seed,
@@ -128,7 +142,14 @@ def _risks(work: Work, found: Performance) -> tuple[np.ndarray, np.ndarray] | No
         found.baseline_told = f"the baseline fitted on “{given.name}” ({given.patients} patients)"
         survival = work.attempt(
             "Predicted risks",
-            lambda: np.column_stack([given.survival(value, at * scale) for at in every]),
+            lambda: np.column_stack(
+                [
+                    given.survival(value, at * scale)
+                    if at * scale <= given.last
+                    else np.full(len(value), np.nan)
+                    for at in every
+                ]
+            ),
         )
     else:
         found.baseline = work.attempt(
@@ -156,7 +177,8 @@ def _data_name(work: Work) -> str:
 def _calibrate(work: Work, found: Performance, grid: np.ndarray, risks: np.ndarray) -> None:
     settings = work.settings
     curves_of_benefit = []
-    for index, horizon in enumerate(work.horizons):
+    grid, risks, horizons = _where_predicted(work, grid, risks)
+    for index, horizon in enumerate(horizons):
         table = work.frame.assign(risk__=risks[:, len(grid) + index])
         one = work.attempt(
             f"Calibration at {horizon:g} ({work.cohort.unit})",
@@ -180,18 +202,41 @@ def _calibrate(work: Work, found: Performance, grid: np.ndarray, risks: np.ndarr
             curves_of_benefit.append(benefit.assign(horizon=horizon))
     if curves_of_benefit:
         found.net_benefit = pd.concat(curves_of_benefit, ignore_index=True)
+    if not horizons:
+        return
     found.brier = work.attempt(
         "Brier score",
         lambda: brier_scores(
             work.frame,
             risks,
             grid.tolist(),
-            work.horizons,
+            horizons,
             repeats=settings.bootstrap,
             seed=settings.seed,
             confidence=work.confidence,
         ),
     )
+
+
+def _where_predicted(
+    work: Work, grid: np.ndarray, risks: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
+    """Leave out the times at which somebody has no prediction, each horizon with a line."""
+    known = np.isfinite(risks).all(axis=0)
+    horizons = []
+    for place, horizon in enumerate(work.horizons, start=len(grid)):
+        if known[place]:
+            horizons.append(horizon)
+            continue
+        count = int((~np.isfinite(risks[:, place])).sum())
+        work.problems.append(
+            (
+                f"Predicted risks at {horizon:g} ({work.cohort.unit})",
+                f"{count} patient(s) have no prediction, as the patients that the baseline is "
+                "fitted on are not followed so long",
+            )
+        )
+    return grid[known[: len(grid)]], risks[:, known], tuple(horizons)
 
 
 def _thresholds(risk: pd.Series) -> list[float]:

@@ -1,4 +1,4 @@
-"""What the columns of an endpoint mean: units of time and codes of events, recognised and told."""
+"""What the codes of an event column mean: recognised by a table of words, told, and said."""
 
 from __future__ import annotations
 
@@ -8,64 +8,53 @@ from dataclasses import dataclass
 import pandas as pd
 
 from qupath_hccmil.errors import DataError
-
-DAYS = {"days": 1.0, "months": 365.25 / 12, "years": 365.25}
-_UNIT = re.compile(r"(?:^|[^a-z])(days?|months?|mos?|years?|yrs?)$")
-_SHORT = {"d": "days", "m": "months", "y": "years"}
+from qupath_hccmil.tables.names import clean
+from qupath_hccmil.tables.numbers import WORDS_FOR_MISSING
 
 CENSORED, EVENT, COMPETING = 0, 1, 2
-CENSORED_WORDS = frozenset(
-    {
-        "0",
-        "no",
-        "n",
-        "false",
-        "f",
-        "censored",
-        "cens",
-        "alive",
-        "living",
-        "none",
-        "absent",
-        "negative",
-        "free",
-        "disease-free",
-        "diseasefree",
-        "recurrence-free",
-        "no_recurrence",
-        "non-recurrent",
-        "0:living",
-        "0:censored",
-        "0:diseasefree",
-    }
+# Say nothing of what 1 is of: the name of their column does.
+_BARE = {
+    "0": CENSORED, "no": CENSORED, "n": CENSORED, "false": CENSORED, "f": CENSORED,
+    "nein": CENSORED, "non": CENSORED, "falsch": CENSORED, "faux": CENSORED,
+    "1": EVENT, "yes": EVENT, "y": EVENT, "true": EVENT, "t": EVENT,
+    "ja": EVENT, "j": EVENT, "oui": EVENT, "o": EVENT, "wahr": EVENT, "vrai": EVENT,
+}  # fmt: skip
+_WORDS = {
+    **dict.fromkeys(
+        (
+            "censored", "cens", "alive", "living", "absent", "negative", "free", "event-free",
+            "disease-free", "recurrence-free", "relapse-free", "progression-free", "no event",
+            "no recurrence", "no relapse", "no progression", "no evidence of disease", "ned",
+            "non-recurrent", "not recurred",
+            "zensiert", "lebend", "lebt", "am leben", "rezidivfrei", "krankheitsfrei",
+            "kein rezidiv", "kein ereignis",
+            "censuré", "vivant", "vivante", "en vie", "sans récidive", "pas de récidive",
+        ),
+        CENSORED,
+    ),
+    **dict.fromkeys(
+        (
+            "event", "recurrence", "recurred", "relapse", "relapsed", "recurrent", "progression",
+            "progressed", "recurred/progressed", "dead", "died", "death", "deceased", "present",
+            "positive",
+            "ereignis", "rezidiv", "verstorben", "tot", "gestorben", "progress",
+            "événement", "récidive", "rechute", "décédé", "décédée", "décès", "mort",
+        ),
+        EVENT,
+    ),
+}  # fmt: skip
+_LABELLED = re.compile(r"\d+\s*[:=]\s*(\S.*)")
+# Names that say the contrary of an event: 1 is then somebody without one.
+_CONTRARY = re.compile(
+    r"alive|living|survivor|survived|censor|(event|recurrence|relapse|progression|disease|tumou?r|"
+    r"metastas[ie]s)[ _.-]*free|(^|[ _.-])(ned|no|non|without|ohne|kein\w*|sans)([ _.-]|$)|"
+    r"lebend|überleb|zensier|(rezidiv|krankheits|ereignis|tumor|progressions)[ _.-]*frei|"
+    r"vivant|en[ _.-]vie|survi(e|ant)(?!\w)|survivant|indemne",
+    re.IGNORECASE,
 )
-EVENT_WORDS = frozenset(
-    {
-        "1",
-        "yes",
-        "y",
-        "true",
-        "t",
-        "event",
-        "recurrence",
-        "recurred",
-        "relapse",
-        "relapsed",
-        "recurrent",
-        "progression",
-        "progressed",
-        "dead",
-        "died",
-        "death",
-        "deceased",
-        "present",
-        "positive",
-        "recurred/progressed",
-        "1:deceased",
-        "1:progression",
-        "1:recurred/progressed",
-        "1:event",
-    }
+# "Recurrence-free survival status" is the status of an endpoint.
+_OF_ENDPOINT = re.compile(
+    r"(surviv\w*|überleben\w*|survie)[ _.-]*(event|status|ereignis|statut)", re.I
 )
 
 
@@ -77,47 +66,26 @@ class EventCoding:
     events: tuple[str, ...]
     competing: tuple[str, ...]
     recognised: bool
+    missing: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """Say it in words."""
         parts = [f"{_quoted(self.events)} = event", f"{_quoted(self.censored)} = censored"]
         if self.competing:
             parts.append(f"{_quoted(self.competing)} = competing event")
+        if self.missing:
+            parts.append(f"{_quoted(self.missing)} = missing")
         how = "recognised from the values" if self.recognised else "as told"
         return f"{', '.join(parts)} ({how})"
 
-
-def recognise_unit(column: str, told: str = "") -> str:
-    """Find the unit of a column of times: what the user says, or the end of its name.
-
-    Raises
-    ------
-    DataError
-        Neither says it, they disagree, or the unit is unknown.
-    """
-    found = ""
-    match = _UNIT.search(column.lower())
-    if match:
-        found = _SHORT[match.group(1)[0]]
-    if told and told not in DAYS:
-        raise DataError(f"unit {told!r} is none of {', '.join(DAYS)}")
-    if told and found and told != found:
-        raise DataError(
-            f"column {column!r} says {found} by its name and the unit given is {told}: rename the "
-            "column or correct the unit"
-        )
-    if not (told or found):
-        raise DataError(f"column {column!r}: in which unit? Say --unit days, months or years")
-    return told or found
-
-
-def in_unit(times: pd.Series, unit: str, wanted: str) -> pd.Series:
-    """Convert times from one unit of `DAYS` to another.
-
-    In one unit nothing is computed, so that equal times stay equal numbers, and a recurrence at
-    exactly 1.6 years isn't one before.
-    """
-    return times if unit == wanted else times * DAYS[unit] / DAYS[wanted]
+    def warnings(self) -> list[str]:
+        """What should make the reader look again."""
+        if self.events and not self.censored:
+            return [
+                "Nobody is censored: every patient has an event. Is that so, or is a code of the "
+                "event column named wrongly?"
+            ]
+        return []
 
 
 def code_events(
@@ -129,8 +97,10 @@ def code_events(
 ) -> tuple[pd.Series, EventCoding]:
     """Code an event column as 0 (censored), 1 (event) and 2 (competing event).
 
-    0/1, yes/no, true/false and words such as "recurrence" or "alive" are recognised in any case.
-    1/2 is not: it means different things to different people. Values named by the user go first.
+    0/1, yes/no, true/false and words such as "recurrence" or "alive" are recognised in any case, in
+    English, German and French, and so is what follows the number in codes such as ``1:DECEASED``.
+    1/2 is not: it means different things to different people. Where the user names any value, only
+    what is named has a meaning. "None", "unknown" and the like are missing, never censored.
 
     Returns
     -------
@@ -141,41 +111,71 @@ def code_events(
     Raises
     ------
     DataError
-        A value that is neither recognised nor named, or that is named twice.
+        A value that is neither recognised nor named, or that is named twice; or 0/1, yes/no and
+        the like in a column whose name says the contrary of an event.
     """
     text = column.map(_plain, na_action="ignore")
-    told = {
-        **{_plain(value): CENSORED for value in censored},
-        **{_plain(value): EVENT for value in events},
-        **{_plain(value): COMPETING for value in competing},
-    }
-    if len(told) < len({*map(_plain, censored)}) + len({*map(_plain, events)}) + len(
-        {*map(_plain, competing)}
-    ):
-        raise DataError("a value of the event column is named for two meanings")
-    codes: dict[str, int] = {}
+    named = _named(events, censored, competing)
+    codes: dict[str, int | None] = {}
     for value in sorted(text.dropna().unique()):
-        code = told.get(value, _recognise(value))
-        if code is None:
-            raise DataError(
-                f"column {column.name!r}: event code {value!r} is not recognised "
-                f"({int((text == value).sum())} row(s)); say --event-value, --censored-value, "
-                f"--competing-value or --missing {value!r}"
-            )
-        codes[value] = code
-    used = {code: tuple(v for v, c in codes.items() if c == code) for code in (0, 1, 2)}
-    coding = EventCoding(used[0], used[1], used[2], not told)
+        if value in named:
+            codes[value] = named[value]
+        elif WORDS_FOR_MISSING.fullmatch(value):
+            codes[value] = None
+        elif not named and (found := recognise_status(value)) is not None:
+            codes[value] = found
+        else:
+            raise DataError(_unknown(column, value, int((text == value).sum()), bool(named)))
+    if not named and codes.keys() & _BARE.keys():
+        _refuse_contrary(str(column.name), next(v for v in codes if v in _BARE))
+    used = {code: tuple(v for v, c in codes.items() if c == code) for code in (0, 1, 2, None)}
+    coding = EventCoding(used[0], used[1], used[2], not named, used[None])
     return text.map(codes, na_action="ignore").astype(float), coding
 
 
-def _recognise(value: str) -> int | None:
-    if value in CENSORED_WORDS:
-        return CENSORED
-    return EVENT if value in EVENT_WORDS else None
+def recognise_status(value: str) -> int | None:
+    """Meaning of one text by the table of words: `CENSORED`, `EVENT`, or None for unknown."""
+    plain = _plain(value)
+    if plain in _BARE:
+        return _BARE[plain]
+    match = _LABELLED.fullmatch(plain)
+    word = re.sub(r"[\s_]+", " ", match[1] if match else plain)
+    for form in (word, word.replace(" ", "-"), word.replace("-", " ")):
+        if form in _WORDS:
+            return _WORDS[form]
+    glued = {key.replace("-", "").replace(" ", ""): code for key, code in _WORDS.items()}
+    return glued.get(word)
+
+
+def _named(
+    events: tuple[str, ...], censored: tuple[str, ...], competing: tuple[str, ...]
+) -> dict[str, int]:
+    named: dict[str, int] = {}
+    for code, values in ((CENSORED, censored), (EVENT, events), (COMPETING, competing)):
+        for value in map(_plain, values):
+            if named.setdefault(value, code) != code:
+                raise DataError(f"value {value!r} of the event column is named for two meanings")
+    return named
+
+
+def _unknown(column: pd.Series, value: str, rows: int, named: bool) -> str:
+    why = "is not among those that are named" if named else "is not recognised"
+    return (
+        f"column {column.name!r}: event code {value!r} {why} ({rows} row(s)); say for each value "
+        f"of the column --event-value, --censored-value, --competing-value or --missing {value!r}"
+    )
+
+
+def _refuse_contrary(name: str, value: str) -> None:
+    if _CONTRARY.search(name) and not _OF_ENDPOINT.search(name):
+        raise DataError(
+            f"column {name!r} says the contrary of an event by its name: what does {value!r} mean? "
+            "Say --event-value and --censored-value"
+        )
 
 
 def _plain(value: object) -> str:
-    return str(value).strip().lower().removesuffix(".0")
+    return clean(str(value)).lower().removesuffix(".0")
 
 
 def _quoted(values: tuple[str, ...]) -> str:

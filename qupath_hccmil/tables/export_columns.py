@@ -62,16 +62,17 @@ BY_NAME = {column.name: column for column in _ALL}
 _PROVENANCE = "mpp mpp_source stale model weights_sha256 settings_sha256 version time"
 _SUMMARY = "risk risk_logit group tiles high_risk_tile_fraction nuclei_fraction"
 
-# Tiles carry no provenance: entry_id leads to the image's, and a table may hold millions of them.
+# Tiles carry no provenance but what their scores are read with: entry_id leads to the image's, and
+# a table may hold millions of them.
 _NAMES: dict[Level, str] = {
     "image": f"image entry_id patient {_SUMMARY} p threshold {_PROVENANCE}",
     "annotation": (
         "image entry_id patient annotation_id annotation_name class area_um2 risk risk_logit"
-        f" tiles high_risk_tile_fraction nuclei_fraction {_PROVENANCE}"
+        f" tiles high_risk_tile_fraction nuclei_fraction p threshold {_PROVENANCE}"
     ),
     "tile": (
         "image entry_id patient annotation_id annotation_name tile_id x_px y_px width_px height_px"
-        " class tile_risk tile_logit tile_contribution tile_nuclei_fraction"
+        " class tile_risk tile_logit tile_contribution tile_nuclei_fraction p threshold"
     ),
     "patient": (
         f"patient {_SUMMARY} rule images images_scored p threshold stale model weights_sha256"

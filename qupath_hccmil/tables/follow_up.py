@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qupath_hccmil.tables.table_reader import Reading
+
 
 @dataclass(frozen=True)
 class FollowUpColumns:
@@ -21,6 +23,10 @@ class FollowUpColumns:
         Codes of the event column beside 0, 1, yes, no and the like.
     missing : tuple of str
         Texts that mean missing, in every column.
+    match : str
+        Rule of `names.MATCHES` by which names are of one patient.
+    sheet, delimiter, decimal : str
+        How the tables are written, see :class:`Reading`.
     """
 
     patient: str = ""
@@ -30,3 +36,12 @@ class FollowUpColumns:
     event_values: tuple[str, ...] = ()
     censored_values: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    match: str = ""
+    sheet: str = ""
+    delimiter: str = ""
+    decimal: str = ""
+
+    @property
+    def reading(self) -> Reading:
+        """How the tables are written."""
+        return Reading(self.sheet, self.delimiter, self.decimal)

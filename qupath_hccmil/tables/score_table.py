@@ -5,24 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.method.aggregation import risk
+from qupath_hccmil.method.patient_score import (
+    PATIENT_RULES,
+    PatientRule,
+    patient_logit,
+    patient_value,
+    rule_of_text,
+    rule_text,
+)
 from qupath_hccmil.method.published_numbers import POWER
+from qupath_hccmil.tables.names import match_key
+from qupath_hccmil.tables.numbers import codes_for_missing
+from qupath_hccmil.tables.our_rows import LOGITS, as_slides, our_rows
 from qupath_hccmil.tables.table_reader import (
-    as_numbers,
+    Reading,
+    UserTable,
     find_column,
     find_patient_column,
     read_table,
 )
 
 RISKS = ("risk_score", "risk", "score", "tile_risk")
-LOGITS = ("risk_logit", "tile_logit")
-TILES = "tiles"
-TILE = ["entry_id", "tile_id"]
-RULES = ("pool", "max", "mean")
 NO_SCORE = "no score"
+_FAR, _TELLING = 100.0, 10
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,10 @@ class PatientScores:
         Names and weight hashes that the table says.
     stale : int
         Rows whose outlines were edited since they were scored, as the table says.
+    said : tuple of str
+        What was understood of the table, and what looks odd in it.
+    named : tuple of str
+        Patients as the table writes them, whatever they are matched by.
     """
 
     scores: pd.Series
@@ -57,6 +70,8 @@ class PatientScores:
     threshold: float | None
     models: tuple[str, ...]
     stale: int = 0
+    said: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
 
 
 def read_scores(
@@ -66,6 +81,8 @@ def read_scores(
     patient: str = "",
     rule: str = "",
     missing: tuple[str, ...] = (),
+    reading: Reading | None = None,
+    match: str = "",
 ) -> PatientScores:
     """Read scores and bring them to one a patient.
 
@@ -78,52 +95,57 @@ def read_scores(
     patient : str
         The patient; a usual name when empty.
     rule : str
-        For several rows of one patient: ``"max"``, ``"mean"``, or ``"pool"``, the model's own
-        aggregation over all their tiles, for tables of ours, where it is the default.
+        For several slides of one patient, see :mod:`qupath_hccmil.method.patient_score`:
+        ``"max"``, ``"mean"``, or ``"pool"``, which only tables of ours have the columns for, and
+        which is their default. Tiles and outlines of ours become slides first.
     missing : tuple of str
         Texts that mean no score.
+    reading : Reading, optional
+        How the table is written.
+    match : str
+        Rule of `names.MATCHES` by which rows are of one patient.
 
     Raises
     ------
     DataError
-        A column is not found, a score is no number, or several rows of a patient come without a
-        rule.
+        A column is not found, a score is no number, several rows of a patient come without a
+        rule, or a table that was joined by one rule is to be joined by another.
     """
-    frame = _each_tile_once(read_table(path))
+    read = read_table(path, reading)
+    frame = read.frame
     key = find_patient_column(frame, path, patient)
     name = find_column(frame, path, column, "score") if column else _score_column(frame, path)
-    values = as_numbers(frame[name], path, missing)
-    table = pd.DataFrame({"patient": frame[key], "score": values})
-    weights = _pooling(frame, path, missing)
-    if weights is not None:
-        table = table.join(weights)
+    wanted = _wanted_rule(rule)
+    table = pd.DataFrame({"patient": frame[key], "score": read.numbers(name, missing)})
+    table["patient"] = table["patient"].map(match_key(match), na_action="ignore")
     table = table[table["patient"].notna()]
-    if rule and rule not in RULES:
-        raise DataError(f"patient rule {rule!r} is none of {', '.join(RULES)}")
+    odd = _odd_scores(table["score"], name, path)
     scored = table[table["score"].notna()]
-    several = scored["patient"].duplicated().any()
-    if several and not rule:
-        rule = "pool" if weights is not None and not column else ""
-    power = _one_value(frame, path, "p") or POWER
-    scores, told = _one_a_patient(scored, path, rule, bool(several), power)
-    if not several and "rule" in frame.columns:
-        told = "; ".join(sorted(frame["rule"].dropna().unique())) or told
-    without = table.loc[~table["patient"].isin(scores.index), "patient"].drop_duplicates()
+    power = _one_value(read, "p") or POWER
+    joined = _joined_before(frame, path, wanted)
+    if joined is not None or not scored["patient"].duplicated().any():
+        found = _as_they_are(scored, path, joined)
+    else:
+        ours = None if column and name not in (*RISKS, *LOGITS) else our_rows(read, missing)
+        if ours is None:
+            found = _join_scores(scored, path, wanted)
+        else:
+            rows = ours.assign(patient=table["patient"], weights=frame.get("weights_sha256"))
+            rows = rows.loc[rows.index.isin(scored.index)].assign(score=scored["score"])
+            found = _join_slides(rows, path, wanted or "pool", power, as_logit=name in LOGITS)
+    without = table.loc[~table["patient"].isin(found.scores.index), "patient"].drop_duplicates()
     return PatientScores(
-        scores,
+        found.scores,
         pd.DataFrame({"patient": without, "reason": NO_SCORE}).reset_index(drop=True),
         name,
-        told,
+        found.rule,
         len(frame),
-        _one_value(frame, path, "threshold"),
+        _one_value(read, "threshold"),
         _models(frame),
         int(frame["stale"].isin(["1", "True", "true"]).sum()) if "stale" in frame.columns else 0,
+        (*read.said, *odd),
+        tuple(frame[key].dropna().unique()),
     )
-
-
-def _each_tile_once(frame: pd.DataFrame) -> pd.DataFrame:
-    """Keep a tile once: in two outlines it has two rows in our export, and one score."""
-    return frame.drop_duplicates(TILE) if set(TILE) <= set(frame.columns) else frame
 
 
 def _score_column(frame: pd.DataFrame, path: str | Path) -> str:
@@ -134,67 +156,124 @@ def _score_column(frame: pd.DataFrame, path: str | Path) -> str:
     raise DataError(f"{path}: which column is the score? Give it by option; it has: {have}")
 
 
-def _pooling(
-    frame: pd.DataFrame, path: str | Path, missing: tuple[str, ...]
-) -> pd.DataFrame | None:
-    for name in LOGITS:
-        if name in frame.columns and (name == "tile_logit" or TILES in frame.columns):
-            logit = as_numbers(frame[name], path, missing)
-            tiles = (
-                as_numbers(frame[TILES], path, missing)
-                if name == "risk_logit"
-                else pd.Series(1.0, index=frame.index)
-            )
-            return pd.DataFrame({"logit": logit, "tiles": tiles})
-    return None
+def _odd_scores(scores: pd.Series, name: str, path: str | Path) -> list[str]:
+    """Point at codes for missing among scores.
 
-
-def _one_a_patient(
-    scored: pd.DataFrame, path: str | Path, rule: str, several: bool, power: float
-) -> tuple[pd.Series, str]:
-    if not several:
-        return scored.set_index("patient")["score"].astype(float), "one row a patient"
-    groups = scored.groupby("patient", sort=False)
-    if rule == "pool":
-        if "logit" not in scored.columns:
-            raise DataError(
-                f"{path}: pooling needs the columns 'risk_logit' and 'tiles' or 'tile_logit' of "
-                "our export; use --patient-rule max or mean"
-            )
-        return groups[["logit", "tiles"]].apply(_pool, power).rename("score"), (
-            "all tiles of all rows of a patient pooled: generalised mean with sign, "
-            f"p = {power:g}, of the logits weighed by tiles"
+    Raises
+    ------
+    DataError
+        A score is a hundred times as large as nearly all others.
+    """
+    size = scores.abs()
+    usual = size.quantile(0.9)
+    # Half of the scores or more say what is usual; of a handful nobody can tell.
+    telling = usual > 0 and scores.notna().sum() >= _TELLING
+    far = scores[size > _FAR * usual] if telling else scores.iloc[:0]
+    codes = codes_for_missing(scores)
+    if not len(far) and codes and scores.drop(scores[scores.isin(codes)].index).between(0, 1).all():
+        far = scores[scores.isin(codes)]
+    if len(far):
+        value = f"{far.iloc[0]:g}"
+        raise DataError(
+            f"{path}: column {name!r}: the score {value} ({len(far)} row(s)) is far from all "
+            f"others; correct it, or say --missing {value} if it means missing"
         )
-    if rule == "max":
-        return groups["score"].max(), "the highest score of a patient's rows"
-    if rule == "mean":
-        return groups["score"].mean(), "the mean score of a patient's rows"
-    first = scored.loc[scored["patient"].duplicated(), "patient"].iloc[0]
-    count = int((scored["patient"] == first).sum())
-    raise DataError(
-        f"{path}: patient {first!r} has {count} rows; say --patient-rule max or mean how they "
-        "become one score"
-    )
+    return [
+        f"column {name!r}: {code:g} in {times} row(s) may mean missing (--missing {code:g})"
+        for code, times in codes.items()
+    ]
 
 
-def _pool(rows: pd.DataFrame, power: float) -> float:
-    logit, tiles = rows["logit"].to_numpy(float), rows["tiles"].to_numpy(float)
-    known = np.isfinite(logit) & (tiles > 0)
-    if not known.any():
-        return float("nan")
-    mean = float(np.average(np.sign(logit[known]) * np.abs(logit[known]) ** power,
-                            weights=tiles[known]))  # fmt: skip
-    pooled = np.sign(mean) * abs(mean) ** (1 / power)
-    return float(1 / (1 + np.exp(-pooled)))
-
-
-def _one_value(frame: pd.DataFrame, path: str | Path, column: str) -> float | None:
-    """Read a setting of the model that must be the same in every row."""
-    if column not in frame.columns:
+def _wanted_rule(rule: str) -> PatientRule | None:
+    if not rule:
         return None
-    values = as_numbers(frame[column], path, ()).dropna().unique()
+    for known in PATIENT_RULES:
+        if rule == known:
+            return known
+    raise DataError(f"patient rule {rule!r} is none of {', '.join(PATIENT_RULES)}")
+
+
+def _joined_before(frame: pd.DataFrame, path: str | Path, wanted: PatientRule | None) -> str | None:
+    """Rule of a table in which slides were joined already; it can't be joined by another."""
+    if "rule" not in frame.columns:
+        return None
+    texts = sorted(frame["rule"].dropna().unique())
+    rules = {found for text in texts if (found := rule_of_text(text))}
+    if len(rules) > 1:
+        raise DataError(f"{path}: its patients were joined by different rules: {', '.join(texts)}")
+    if wanted and rules and wanted not in rules:
+        raise DataError(
+            f"{path}: its slides were joined by {rules.pop()} already and --patient-rule is "
+            f"{wanted}: export with --patient-rule {wanted}, or with --level image"
+        )
+    return "; ".join(texts) if rules else None
+
+
+@dataclass(frozen=True)
+class _Joined:
+    scores: pd.Series
+    rule: str
+
+
+def _as_they_are(scored: pd.DataFrame, path: str | Path, joined: str | None) -> _Joined:
+    twice = scored.loc[scored["patient"].duplicated(), "patient"]
+    if len(twice):
+        raise DataError(
+            f"{path}: patient {twice.iloc[0]!r} has several rows in a table of one row a patient; "
+            "keep one"
+        )
+    scores = scored.set_index("patient")["score"].astype(float)
+    return _Joined(scores, joined or "one row a patient")
+
+
+def _join_scores(scored: pd.DataFrame, path: str | Path, rule: PatientRule | None) -> _Joined:
+    """Join scores of any scale, that have no logits."""
+    if rule is None:
+        first = scored.loc[scored["patient"].duplicated(), "patient"].iloc[0]
+        count = int((scored["patient"] == first).sum())
+        raise DataError(
+            f"{path}: patient {first!r} has {count} rows; say --patient-rule max or mean how they "
+            "become one score"
+        )
+    if rule == "pool":
+        raise DataError(
+            f"{path}: pooling needs the columns 'risk_logit' and 'tiles' or 'tile_logit' of "
+            "our export; use --patient-rule max or mean"
+        )
+    groups = scored.groupby("patient", sort=False)["score"]
+    return _Joined(groups.agg(lambda values: patient_value(rule, values)), rule_text(rule))
+
+
+def _join_slides(
+    rows: pd.DataFrame, path: str | Path, rule: PatientRule, power: float, *, as_logit: bool
+) -> _Joined:
+    """Join rows of our exports: first to slides, where they are parts of one, then to patients."""
+    models = rows.groupby("patient", sort=False)["weights"].nunique()
+    if (models > 1).any():
+        raise DataError(
+            f"{path}: patient {models.index[models > 1][0]!r}: slides scored by different models; "
+            "score them again with one"
+        )
+    outlines = "outline" in set(rows["part"])
+    slides = as_slides(rows, path, rule, power)
+    logits = {
+        patient: patient_logit(rule, slide["logit"], slide["tiles"], power)
+        for patient, slide in slides.groupby("patient", sort=False)
+    }
+    found = pd.Series(logits, dtype=float).rename_axis("patient").rename("score")
+    told = rule_text(rule, power)
+    if outlines:
+        told += "; a tile that two outlines share counts in both"
+    return _Joined(found if as_logit else pd.Series(risk(found), found.index, name="score"), told)
+
+
+def _one_value(table: UserTable, column: str) -> float | None:
+    """Read a setting of the model that must be the same in every row."""
+    if column not in table.frame.columns:
+        return None
+    values = table.numbers(column).dropna().unique()
     if len(values) > 1:
-        raise DataError(f"{path}: scores of models with different {column} cannot be mixed")
+        raise DataError(f"{table.path}: scores of models with different {column} cannot be mixed")
     return float(values[0]) if len(values) else None
 
 

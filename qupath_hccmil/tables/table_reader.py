@@ -1,17 +1,33 @@
 """Read a table as text: CSV, Parquet or Excel, with no value taken for missing unless it is empty.
 
 A vascular invasion of "None" and a histology of "NA" are values; who wants them missing says so.
+What the reader decides of a table (encoding, delimiter, titles, sheet, decimal mark) it says.
 """
 
 from __future__ import annotations
 
-import csv
 import re
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.tables.names import clean, column_key
+from qupath_hccmil.tables.numbers import (
+    COMMA,
+    POINT,
+    NumberStyle,
+    as_plain,
+    decimal_of,
+    has_two_readings,
+    number_style,
+    way,
+    what_is_wrong,
+)
+from qupath_hccmil.tables.text_files import below_titles, text_rows
 
 CSV = (".csv", ".tsv", ".txt")
 PARQUET = ".parquet"
@@ -21,54 +37,141 @@ PATIENT_NAMES = (
     "patient", "patientid", "patientidentifier", "bcrpatientbarcode", "case", "caseid",
     "casesubmitterid", "subject", "subjectid", "participant", "id",
 )  # fmt: skip
+_PERHAPS = re.compile(r"[,'’ \u00a0\u2009\u202f]|^[+-]?[1-9]\d{0,2}\.\d{3}$|\..*\.")
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
-    """Read a table; every value is text without surrounding blanks, an empty one is missing.
+@dataclass(frozen=True)
+class Reading:
+    """What the user says of how a table is written; what is empty is found.
 
-    CSV may be separated by comma, semicolon or tab (then decimal commas are read too) and is
-    UTF-8; of an Excel file the first sheet is read.
+    Attributes
+    ----------
+    sheet : str
+        Of an Excel file; else the first that has values.
+    delimiter : str
+        Of a text file: one character, or ``tab``.
+    decimal : str
+        ``"."`` or ``","``.
+    """
+
+    sheet: str = ""
+    delimiter: str = ""
+    decimal: str = ""
+
+
+@dataclass
+class UserTable:
+    """A table as text.
+
+    Attributes
+    ----------
+    path : Path
+    frame : DataFrame
+        Every value is text without surrounding blanks, an empty one is missing.
+    said : list of str
+        What was understood, for the user to check.
+    """
+
+    path: Path
+    frame: pd.DataFrame
+    said: list[str] = field(default_factory=list)
+    delimiter: str = COMMA
+    decimal: str = ""
+    typed: frozenset[str] = frozenset()
+
+    @cached_property
+    def _style(self) -> NumberStyle:
+        columns = (self.frame[name] for name in self.frame.columns if name not in self.typed)
+        return number_style(columns, self.delimiter, self.decimal)
+
+    def plain(self, name: str) -> pd.Series:
+        """Column with its numbers written with a decimal point and without thousands.
+
+        Raises
+        ------
+        DataError
+            A number has two readings, and no column says which is meant.
+        """
+        column = self.frame[name]
+        if name in self.typed or not column.dropna().map(_PERHAPS.search).notna().any():
+            return column
+        decimal = self.decimal or decimal_of(column, self._style)
+        if not decimal:
+            unsure = next((v for v in column.dropna().unique() if has_two_readings(v)), None)
+            if unsure is not None:
+                raise DataError(
+                    f"{self.path}: column {name!r}: {unsure!r} is {as_plain(unsure, COMMA)} with a "
+                    f"decimal comma and {as_plain(unsure, POINT)} with a decimal point, and "
+                    f"{self._style.reason}; say --decimal"
+                )
+        changed = column.map(lambda text: as_plain(text, decimal), na_action="ignore")
+        different = changed[changed.notna() & (changed != column)]
+        if len(different):
+            first = column[different.index[0]]
+            self._say(f"column {name!r}: “{first}” is read as {different.iloc[0]}")
+        return changed
+
+    def numbers(self, name: str, missing: tuple[str, ...] = ()) -> pd.Series:
+        """Column as float64; see `as_numbers`."""
+        return as_numbers(self.plain(name), self.path, missing)
+
+    def _say(self, text: str) -> None:
+        if text not in self.said:
+            self.said.append(text)
+
+
+def read_table(path: str | Path, reading: Reading | None = None) -> UserTable:
+    """Read a table of any kind that hospitals have.
+
+    CSV is separated by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Windows-1252; a line
+    ``sep=``, comment lines and titles above the header are left out, and so are blank rows. Of an
+    Excel file one sheet is read.
+
+    Parameters
+    ----------
+    path : path
+    reading : Reading, optional
+        What the user says of it.
 
     Raises
     ------
     DataError
-        No such file, another format, no rows, or two columns of one name.
+        No such file, another format, no rows, two columns of one name (or of names that differ
+        by case, blanks or Unicode form alone), or two readings of the file.
     """
-    path = Path(path)
+    path, reading = Path(path), reading or Reading()
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     suffix = path.suffix.lower()
     try:
         if suffix == PARQUET:
-            frame = pd.read_parquet(path)
+            table = _parquet(path)
         elif suffix in EXCEL:
-            frame = pd.read_excel(path, dtype=str, keep_default_na=False, na_values=[""])
+            table = _excel(path, reading.sheet)
         elif suffix in CSV:
-            frame = _read_csv(path)
+            table = _text_table(path, "\t" if reading.delimiter == "tab" else reading.delimiter)
         else:
             raise DataError(f"{path}: {suffix or 'no suffix'} is none of .csv, .parquet, .xlsx")
     except DataError:
         raise
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 (byte {error.start}); save it as CSV UTF-8") from error
     except Exception as error:
         # The readers of three libraries raise what they like for a damaged file.
         raise DataError(f"{path}: cannot be read as {suffix}: {_line(error)}") from error
-    frame.columns = [str(name).strip() for name in frame.columns]
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice):
-        raise DataError(f"{path}: two columns are named {twice[0]!r}; rename one")
-    if frame.empty:
+    table.decimal = reading.decimal
+    if table.frame.empty:
         raise DataError(f"{path}: the table has no rows")
-    return frame.apply(_as_text)
+    return table
 
 
 def find_column(frame: pd.DataFrame, path: str | Path, wanted: str, what: str) -> str:
-    """Check that a named column is there."""
-    if wanted not in frame.columns:
-        have = ", ".join(repr(name) for name in frame.columns[:30])
-        raise DataError(f"{path}: no column {wanted!r} for the {what}; it has: {have}")
-    return wanted
+    """Find a named column, whatever its case, blanks and Unicode form."""
+    if wanted in frame.columns:
+        return wanted
+    key = column_key(wanted)
+    for name in frame.columns:
+        if column_key(name) == key:
+            return str(name)
+    raise DataError(f"{path}: no column {wanted!r} for the {what}; it has: {_have(frame)}")
 
 
 def find_patient_column(frame: pd.DataFrame, path: str | Path, wanted: str = "") -> str:
@@ -79,12 +182,13 @@ def find_patient_column(frame: pd.DataFrame, path: str | Path, wanted: str = "")
     for name in PATIENT_NAMES:
         if name in plain:
             return plain[name]
-    have = ", ".join(repr(name) for name in frame.columns[:30])
-    raise DataError(f"{path}: which column names the patient? Give it by option; it has: {have}")
+    raise DataError(
+        f"{path}: which column names the patient? Give it by option; it has: {_have(frame)}"
+    )
 
 
 def as_numbers(column: pd.Series, path: str | Path, missing: tuple[str, ...]) -> pd.Series:
-    """Turn a column of text into numbers; values that mean missing become missing.
+    """Turn a column of plainly written numbers into float64; values that mean missing are missing.
 
     Raises
     ------
@@ -92,45 +196,111 @@ def as_numbers(column: pd.Series, path: str | Path, missing: tuple[str, ...]) ->
         Another text than a number, named with how often it occurs and what to do.
     """
     column = column.where(~column.isin(missing), None)
-    values = pd.to_numeric(column, errors="coerce").astype(float)
+    values = column.map(_number, na_action="ignore").astype(float)
     wrong = column[values.isna() & column.notna()]
     if len(wrong):
         first = wrong.iloc[0]
-        raise DataError(
-            f"{path}: column {column.name!r}: {first!r} is no number ({len(wrong)} row(s)); say "
-            f"--missing {first!r} if it means missing"
-        )
+        count = int((wrong == first).sum())
+        others = "" if count == len(wrong) else f"; {len(wrong)} rows have no number in all"
+        raise DataError(f"{path}: column {column.name!r}: {what_is_wrong(first, count)}{others}")
     if (values.abs() == float("inf")).any():
         raise DataError(f"{path}: column {column.name!r} has an infinite value")
     return values
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        header = file.readline()
-    separator = max(",;\t", key=header.count)
-    frame = pd.read_csv(
-        path,
-        sep=separator,
-        dtype=str,
-        keep_default_na=False,
-        na_values=[""],
-        encoding="utf-8-sig",
-        quoting=csv.QUOTE_MINIMAL,
-        index_col=False,
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def _text_table(path: Path, delimiter: str) -> UserTable:
+    rows = text_rows(path, delimiter)
+    if not rows.cells:
+        raise DataError(f"{path}: cannot be read as {path.suffix.lower()}: it is empty")
+    frame = _frame(path, rows.cells)
+    return UserTable(path, frame, list(rows.said), rows.delimiter)
+
+
+def _excel(path: Path, sheet: str) -> UserTable:
+    with pd.ExcelFile(path) as book:
+        names = [str(name) for name in book.sheet_names]
+        if sheet and sheet not in names:
+            raise DataError(f"{path}: no sheet {sheet!r}; it has: {', '.join(names)}")
+        said = []
+        for name in [sheet] if sheet else names:
+            cells = book.parse(name, header=None, dtype=object, keep_default_na=False).to_numpy()
+            if cells.size:
+                break
+        else:
+            raise DataError(f"{path}: the table has no rows")
+    if len(names) > 1:
+        said.append(f"sheet {name!r} of {', '.join(names)} (--sheet)")
+    mixed = [_is_mixed([row[k] for row in cells]) for k in range(cells.shape[1])]
+    texts = [[_cell(value, mixed[k]) for k, value in enumerate(row)] for row in cells]
+    rows, skipped = below_titles(texts)
+    if skipped:
+        said.append(f"{skipped} title row(s) before the header left out")
+    frame = _frame(path, rows)
+    of_sheet = {_cell(value, False): None for row in cells for value in row if _is_text(value)}
+    typed = [n for n in frame.columns if not frame[n].dropna().isin(of_sheet.keys()).any()]
+    return UserTable(path, frame, said, "", "", frozenset(typed))
+
+
+def _parquet(path: Path) -> UserTable:
+    frame = pd.read_parquet(path)
+    names = _checked([str(name) for name in frame.columns], path)
+    frame.columns = pd.Index(names)
+    typed = frozenset(name for name in names if pd.api.types.is_numeric_dtype(frame[name].dtype))
+    return UserTable(path, frame.apply(lambda c: c.astype(object).map(_text)), [], COMMA, "", typed)
+
+
+def _frame(path: Path, rows: list[list[str]]) -> pd.DataFrame:
+    """Make a frame of cells, the header first; columns without a name and a value are gone."""
+    header, body = [clean(cell) for cell in rows[0]], rows[1:]
+    width = len(header)
+    columns: list[list[str | None]] = [
+        [(clean(row[k]) or None) if k < len(row) else None for row in body] for k in range(width)
+    ]
+    kept = [k for k in range(width) if header[k] or any(columns[k])]
+    names = [header[k] or f"column {k + 1}" for k in kept]
+    _checked(names, path)
+    return pd.DataFrame(
+        {name: columns[k] for name, k in zip(names, kept, strict=True)}, dtype=object
     )
-    return frame if separator == "," else frame.apply(_decimal_comma)
 
 
-def _decimal_comma(column: pd.Series) -> pd.Series:
-    present = column.dropna()
-    if len(present) and present.str.fullmatch(r"\s*-?\d+(,\d+)?\s*").all():
-        return column.str.replace(",", ".", regex=False)
-    return column
+def _checked(names: list[str], path: Path) -> list[str]:
+    names = [clean(name) for name in names]
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.get(column_key(name))
+        if other is not None:
+            raise DataError(
+                f"{path}: two columns are named {name!r}; rename one"
+                if other == name
+                else f"{path}: the columns {other!r} and {name!r} have one name but for case, "
+                "blanks or Unicode form; rename one"
+            )
+        seen[column_key(name)] = name
+    return names
 
 
-def _as_text(column: pd.Series) -> pd.Series:
-    return column.astype(object).map(_text)
+def _is_text(value: object) -> bool:
+    """Whether a cell of a sheet is text that looks like a number."""
+    return isinstance(value, str) and way(value.strip()) is not None
+
+
+def _is_mixed(values: list[Any]) -> bool:
+    """Whether a column of a sheet holds numbers and texts that look like numbers."""
+    return any(isinstance(v, float) for v in values) and any(_is_text(v) for v in values)
+
+
+def _cell(value: object, mixed: bool) -> str:
+    text = _text(value) or ""
+    # A number of the sheet has a point in it whatever the texts have: one more 0 says so.
+    return f"{text}0" if mixed and isinstance(value, float) and "." in text else text
 
 
 def _text(value: object) -> str | None:
@@ -140,8 +310,11 @@ def _text(value: object) -> str | None:
         return "1" if value else "0"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    text = str(value).strip()
-    return text or None
+    return clean(str(value)) or None
+
+
+def _have(frame: pd.DataFrame) -> str:
+    return ", ".join(repr(name) for name in frame.columns[:30])
 
 
 def _line(error: Exception) -> str:

@@ -11,26 +11,27 @@ import pandas as pd
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.method.outcome_label import Cohort, outcome
-from qupath_hccmil.tables.endpoint_coding import EVENT, code_events, in_unit, recognise_unit
+from qupath_hccmil.tables.endpoint_coding import EVENT, code_events
 from qupath_hccmil.tables.follow_up import FollowUpColumns
+from qupath_hccmil.tables.names import column_key, match_key
+from qupath_hccmil.tables.numbers import codes_for_missing
 from qupath_hccmil.tables.table_reader import (
     as_numbers,
     find_column,
     find_patient_column,
     read_table,
 )
+from qupath_hccmil.tables.units import in_unit, recognise_unit, refuse_implausible, unit_in_name
 
-_LABELS = {"good": 1, "1": 1, "poor": 0, "0": 0}
+_LABELS = {"good": 1, "gut": 1, "bon": 1, "poor": 0, "schlecht": 0, "mauvais": 0}
 _SLIDE_NAMES = ("slides", "slide")
-_LONGEST_YEARS = 100.0
 
 
 @dataclass(frozen=True)
 class ClinicalColumns(FollowUpColumns):
     """Which columns hold what; empty takes the usual name.
 
-    Follow-up is needed where there is no label. Its columns are ``time`` and ``event`` and its unit
-    is years where nothing says otherwise.
+    Follow-up is needed where there is no label. Its columns are ``time`` and ``event``.
 
     Attributes
     ----------
@@ -38,7 +39,7 @@ class ClinicalColumns(FollowUpColumns):
         File or image names, several in one cell divided by ``;``. Else ``slides`` or ``slide``
         where there is one.
     label : str
-        ``good`` (1) or ``poor`` (0). Else ``label`` where there is one.
+        ``good`` or ``poor``, in words. Else ``label`` where there is one.
     """
 
     slides: str = ""
@@ -57,12 +58,15 @@ class Clinical:
         Patient to names of slides; of every patient in the table. Empty where no column says it.
     said : list of str
         What was recognised, for the user to check.
+    named : frozenset of str
+        Patients as the table writes them, whatever they are matched by.
     """
 
     path: Path
     cohort: Cohort
     slides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+    named: frozenset[str] = frozenset()
 
     @property
     def patients(self) -> set[str]:
@@ -82,14 +86,21 @@ def read_clinical(path: Path, columns: ClinicalColumns | None = None) -> Clinica
         The file or a column is absent, or a value isn't understood.
     """
     columns = columns or ClinicalColumns()
-    table = read_table(path)
+    read = read_table(path, columns.reading)
+    table = read.frame
     table = table.where(~table.isin(columns.missing), None) if columns.missing else table
     key = find_patient_column(table, path, columns.patient)
-    said = []
+    said = read.said  # goes on while columns are read
     nameless = int(table[key].isna().sum())
     if nameless:
         said.append(f"{nameless} row(s) without a value in column {key!r} are left out")
     table = table[table[key].notna()]
+    named = frozenset(table[key])
+    table = table.assign(**{key: table[key].map(match_key(columns.match))})
+    time = _time_column(table, path, columns.time)
+    if time is not None:
+        plain = read.plain(time)
+        table = table.assign(**{time: plain.where(table[time].notna(), None)})
     slides = _slides(table, path, key, columns)
     label = _column(table, path, columns.label, "label")
     frame, differing = _one_row_a_patient(table, key, slides)
@@ -97,6 +108,8 @@ def read_clinical(path: Path, columns: ClinicalColumns | None = None) -> Clinica
     labels: dict[str, int] = {}
     excluded: dict[str, str] = dict.fromkeys(differing, "several rows that differ")
     told = None if label is None else frame[label].to_dict()
+    if label is not None:
+        said.append(f"column {label!r}: “good” is a good outcome, “poor” a poor one")
     for patient in frame.index:
         if told is not None:
             found, reason = _label(told[patient], path, patient), "no label"
@@ -108,14 +121,23 @@ def read_clinical(path: Path, columns: ClinicalColumns | None = None) -> Clinica
             labels[patient] = found
     follow_up = {p: (t, e) for p, (t, e) in times.items() if t is not None and e is not None}
     cohort = Cohort(labels, excluded, follow_up)
-    return Clinical(Path(path), cohort, _by_patient(table, key, slides), said)
+    return Clinical(Path(path), cohort, _by_patient(table, key, slides), said, named)
 
 
 def _column(table: pd.DataFrame, path: Path, told: str, usual: str) -> str | None:
     """Find a column by the name that is told, else by its usual one."""
     if told:
         return find_column(table, path, told, usual)
-    return usual if usual in table.columns else None
+    return next((name for name in table.columns if column_key(name) == usual), None)
+
+
+def _time_column(table: pd.DataFrame, path: Path, told: str) -> str | None:
+    """Find the column that is told, else ``time``, alone or with its unit."""
+    found = _column(table, path, told, "time")
+    if found is None:
+        named = (name for name in table.columns if column_key(name).startswith("time"))
+        found = next((name for name in named if unit_in_name(name)), None)
+    return found
 
 
 def _slides(table: pd.DataFrame, path: Path, key: str, columns: ClinicalColumns) -> str | None:
@@ -148,7 +170,7 @@ def _follow_up(
     frame: pd.DataFrame, path: Path, columns: ClinicalColumns, said: list[str], *, needed: bool
 ) -> dict[str, tuple[float | None, int | None]]:
     """Years and event of each patient; empty where the table needn't have them and hasn't."""
-    time = _column(frame, path, columns.time, "time")
+    time = _time_column(frame, path, columns.time)
     event = _column(frame, path, columns.event, "event")
     if time is None or event is None:
         if not needed:
@@ -158,29 +180,22 @@ def _follow_up(
             f"{path}: no column {'time' if time is None else 'event'!r}; name the columns of time "
             f"and event, or of a label (--time, --event, --label); it has: {have}"
         )
-    unit = _unit(time, columns.unit)
-    years = in_unit(as_numbers(frame[time], path, columns.missing), unit, "years")
-    if years.max() > _LONGEST_YEARS:
-        raise DataError(
-            f"{path}: column {time!r} holds {years.max():.0f} years when read as {unit}; say its "
-            "unit (--time-unit)"
-        )
+    unit = recognise_unit(time, columns.unit)
+    times = as_numbers(frame[time], path, columns.missing)
+    refuse_implausible(times, unit, time, path)
+    said += [
+        f"column {time!r}: {code:g} in {count} row(s) may mean missing (--missing {code:g})"
+        for code, count in codes_for_missing(times).items()
+    ]
+    years = in_unit(times, unit, "years")
     codes, coding = code_events(
         frame[event], events=columns.event_values, censored=columns.censored_values
     )
     said.append(f"column {time!r} is in {unit}; {event!r}: {coding.describe()}")
+    said += coding.warnings()
     return {
         str(patient): (_time(years[patient]), _event(codes[patient])) for patient in frame.index
     }
-
-
-def _unit(column: str, told: str) -> str:
-    try:
-        return recognise_unit(column, told)
-    except DataError:
-        if told:
-            raise
-        return "years"
 
 
 def _time(years: float) -> float | None:
@@ -195,5 +210,8 @@ def _label(value: str | None, path: Path, patient: str) -> int | None:
     if value is None:
         return None
     if value.lower() not in _LABELS:
-        raise DataError(f"{path}: patient {patient!r}: label {value!r}; use good (1) or poor (0)")
+        raise DataError(
+            f"{path}: patient {patient!r}: label {value!r} may mean either outcome; write good or "
+            "poor"
+        )
     return _LABELS[value.lower()]

@@ -16,9 +16,10 @@ from scipy.special import logit as log_odds
 from qupath_hccmil.atomic_files import atomic_file, make_folder
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.learning.device import DeviceName, training_device
-from qupath_hccmil.method.aggregation import is_high_risk
+from qupath_hccmil.method.aggregation import group_name
 from qupath_hccmil.method.concordance import concordance
 from qupath_hccmil.method.outcome_label import Cohort
+from qupath_hccmil.method.patient_score import PatientRule, rule_text
 from qupath_hccmil.method.research_use import SURROGATE
 from qupath_hccmil.mil.metrics import Estimate, bootstrap, score_ranks
 from qupath_hccmil.mil.outcome_calibration import CalibrationGroup
@@ -33,6 +34,7 @@ from qupath_hccmil.mil.risk_evaluation import (
 from qupath_hccmil.mil.tile_network import load_tile_network
 from qupath_hccmil.model_store.model_config import RiskConfig
 from qupath_hccmil.model_store.model_folder import default_model_dir, load_model_folder
+from qupath_hccmil.tables.names import near_matches
 from qupath_hccmil.tables.score_table import read_scores
 from qupath_hccmil.tables.table_reader import SUFFIXES
 from qupath_hccmil.training.calibration_figure import draw_calibration
@@ -60,6 +62,8 @@ class MilEvaluation:
         Patients behind it.
     cohort : Cohort
     threshold : float
+    rule : str
+        How the slides of a patient became one score, in words.
     notes : list of str
         What couldn't be used, and what was recognised.
     """
@@ -70,6 +74,7 @@ class MilEvaluation:
     followed: int
     cohort: Cohort
     threshold: float
+    rule: str
     notes: list[str]
 
     def as_dict(self) -> dict[str, Any]:
@@ -79,6 +84,7 @@ class MilEvaluation:
             "c_index": None if self.c_index is None else without_nan(asdict(self.c_index)),
             "followed": self.followed,
             "threshold": self.threshold,
+            "rule": self.rule,
             "excluded": dict(self.cohort.excluded),
             "notes": self.notes,
         }
@@ -92,6 +98,7 @@ def evaluate_mil(
     tiling: Tiling | None = None,
     model: Path | None = None,
     nuclei: Path | None = None,
+    patient_rule: PatientRule | None = None,
     repeats: int = 1000,
     seed: int = 0,
     device: DeviceName = "auto",
@@ -114,6 +121,10 @@ def evaluate_mil(
         doesn't.
     nuclei : Path, optional
         Default: the model that ships; it must be the one that `model` was trained with.
+    patient_rule : {"pool", "max", "mean"}, optional
+        For several slides of a patient in a table of scores, see
+        :mod:`qupath_hccmil.method.patient_score`; default ``pool`` where the table is an export.
+        Bags hold the tiles of all slides of a patient and know only ``pool``.
     repeats, seed : int
         Of the bootstrap by patient.
     device : {"auto", "cpu", "cuda", "mps"}
@@ -129,9 +140,16 @@ def evaluate_mil(
     table = read_clinical(clinical, columns)
     notes = list(table.said)
     if source.is_file() and source.suffix.lower() in SUFFIXES:
-        patients, threshold = _from_table(source, table, model, notes)
+        patients, threshold, rule = _from_table(
+            source, table, model, patient_rule, columns or ClinicalColumns(), notes
+        )
     else:
-        patients, threshold = _from_bags(
+        if patient_rule not in (None, "pool"):
+            raise DataError(
+                f"{source}: tiles of all slides of a patient are pooled in a bag; for "
+                f"--patient-rule {patient_rule} score the project and give its export"
+            )
+        patients, threshold, rule = _from_bags(
             source, table, tiling or Tiling(), model, nuclei, device, keep, prepared, notes
         )
     cohort = table.cohort
@@ -153,6 +171,7 @@ def evaluate_mil(
         followed=followed,
         cohort=cohort,
         threshold=threshold,
+        rule=rule,
         notes=notes,
     )
 
@@ -166,9 +185,12 @@ def write_evaluation(out: Path, evaluation: MilEvaluation) -> None:
     for score in evaluation.patients:
         label = names.get(cohort.labels.get(score.patient, -1), "")
         time, event = cohort.follow_up.get(score.patient, ("", ""))
-        group = "high" if is_high_risk(score.risk, t) else "low"
-        rows.append([score.patient, label, time, event, score.tiles, score.risk, group])
-    _write(out / SCORES, ["patient", "label", "time", "event", "tiles", "r", "group"], rows)
+        group = group_name(score.risk, t)
+        rows.append(
+            [score.patient, label, time, event, score.tiles, score.risk, group, evaluation.rule]
+        )
+    head = ["patient", "label", "time", "event", "tiles", "r", "group", "rule"]
+    _write(out / SCORES, head, rows)
     groups = evaluation.scores.calibration
     head = [field.name for field in fields(CalibrationGroup)]
     _write(out / CALIBRATION, head, [[getattr(group, name) for name in head] for group in groups])
@@ -189,7 +211,7 @@ def _from_bags(
     keep: Path | None,
     prepared: Prepared | None,
     notes: list[str],
-) -> tuple[list[BagScore], float]:
+) -> tuple[list[BagScore], float, str]:
     folder = load_model_folder(model or default_model_dir("mil"), "mil")
     nuclei_folder = load_model_folder(nuclei or default_model_dir("nuclei"), "nuclei")
     where = training_device(device)
@@ -209,13 +231,25 @@ def _from_bags(
         ]
     if not scores:
         raise DataError(f"{table.path}: none of its patients is in {source}")
-    return scores, risk.threshold
+    return scores, risk.threshold, rule_text("pool", risk.p)
 
 
 def _from_table(
-    source: Path, table: Clinical, model: Path | None, notes: list[str]
-) -> tuple[list[BagScore], float]:
-    read = read_scores(source)
+    source: Path,
+    table: Clinical,
+    model: Path | None,
+    rule: PatientRule | None,
+    columns: ClinicalColumns,
+    notes: list[str],
+) -> tuple[list[BagScore], float, str]:
+    read = read_scores(
+        source, rule=rule or "", missing=columns.missing, reading=columns.reading,
+        match=columns.match,
+    )  # fmt: skip
+    notes += read.said
+    near = near_matches(sorted(table.named), read.named, columns.match)
+    if near:
+        notes.append(near)
     notes.append(f"scores are column {read.column!r}; {read.rule}")
     wanted = table.cohort.labels.keys() | table.cohort.follow_up.keys()
     scores = []
@@ -227,13 +261,14 @@ def _from_table(
                 logit = float(np.log(r) - np.log1p(-r))
             scores.append(BagScore(str(patient), 0, logit, float(r)))
     if not scores:
-        raise DataError(f"{source}: none of its patients is in {table.path}")
+        told = f"; {near}" if near else ""
+        raise DataError(f"{source}: none of its patients is in {table.path}{told}")
     if read.threshold is not None and model is None:
-        return scores, read.threshold
+        return scores, read.threshold, read.rule
     folder = load_model_folder(model or default_model_dir("mil"), "mil")
     threshold = _risk(folder.config.risk).threshold
     notes.append(f"threshold {threshold:g} of model {folder.config.name}")
-    return scores, threshold
+    return scores, threshold, read.rule
 
 
 def _risk(risk: RiskConfig | None) -> RiskConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qupath_hccmil.method.patient_score import rule_text
 from qupath_hccmil.mil.cross_validation import CrossValidation
 from qupath_hccmil.mil.metrics import Estimate
 from qupath_hccmil.mil.risk_evaluation import RiskScores
@@ -13,6 +14,7 @@ Risk from bags of tiles, trained by `qupath-hccmil train mil` on {data}: {cohort
 started from {start}. For research use only.
 
 High risk above t = {threshold:.4f} ({derived}), r = sigmoid(S/T) with T = {temperature:.4g}.
+Slides of a patient were joined by {rule}.
 
 | patients | AUC | accuracy | sensitivity | specificity | Brier |
 |---|---|---|---|---|---|
@@ -40,6 +42,7 @@ def model_card(
         threshold=config.risk.threshold,
         temperature=config.risk.temperature,
         derived="by Youden's J on patients that no weight was fitted to" if derived else "as set",
+        rule=rule_text("pool", config.risk.p),
         rows="\n".join(rows),
         notes="".join(f"\nNote: {note}.\n" for note in config.training.get("notes", [])),
     )

@@ -205,7 +205,7 @@ def train_mil(
             found.bags, used, out, settings, folds,
             share=share, rule=rule, progress=progress, device=where, origin=origin,
         )  # fmt: skip
-        write_predictions(out / PREDICTIONS, validated.patients, used, cohort.follow_up)
+        write_predictions(out / PREDICTIONS, validated.patients, used, cohort.follow_up, settings.p)
     training, choosing = split_patients(used, share, settings.seed)
     result = train(
         network,

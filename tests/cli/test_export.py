@@ -53,6 +53,17 @@ def test_patients_from_a_table(cli, scored, tmp_path):
     assert [row["patient"] for row in read(out)] == ["P-17"]
 
 
+def test_patients_from_a_table_as_excel_saves_it(cli, scored, tmp_path):
+    table = tmp_path / "patients.csv"
+    rows = "sep=;\nImage;Patient\ndrawn-liver-tumour.tif;Müller\ngone.tif;P-18\n"
+    table.write_bytes(rows.encode("cp1252"))
+    out = tmp_path / "scores.csv"
+    ran = cli("export", scored, out, "--level", "patient", "--patients", table, *NATIVE)
+    assert [row["patient"] for row in read(out)] == ["Müller"]
+    assert "read as Windows-1252" in ran.err
+    assert "1 rows match no image: gone.tif" in ran.err
+
+
 def test_geojson_holds_outlines_and_tiles(cli, scored, tmp_path):
     ran = cli("export", scored, tmp_path / "geojson", "--geojson", *NATIVE)
     assert ran.code == 0

@@ -115,7 +115,7 @@ def test_a_risk_model_is_trained_and_evaluated(cli, tmp_path):
         Image.fromarray(blob_image(seed, side=224, count=40)[0]).save(bags / patient / "1.png")
     labels = tmp_path / "labels.csv"
     rows = [f"{patient},{values}" for patient, values in outcomes.items()]
-    labels.write_text("\n".join(["patient,time,event", *rows]))
+    labels.write_text("\n".join(["patient,time_years,event", *rows]))
     out = tmp_path / "out"
     small = ("--mpp", 0.571, "--epochs", 1, "--tiles", 1, "--alpha", 0.01, "--power", 2)
     ran = cli("train", "mil", bags, labels, "--out", out, *small)

@@ -9,10 +9,10 @@ import pytest
 from shapely.geometry import box
 
 from qupath_hccmil.errors import DataError, HccMilError
+from qupath_hccmil.method.patient_score import rule_text
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
 from qupath_hccmil.qupath.data_types import ImageResults, ImageState, TileObjects, WorkflowStep
-from qupath_hccmil.qupath.export.patient_of_image import PatientRule
 from qupath_hccmil.qupath.export.score_tables import (
     Table,
     annotation_table,
@@ -201,17 +201,17 @@ def test_a_patients_slides_are_pooled_as_one(made: Path) -> None:
     assert first["risk_logit"] == pytest.approx(float(np.cbrt(np.mean(tiles**3))), rel=1e-12)
     assert first["group"] == ("high" if first["risk"] > 0.4457 else "low")
     assert (first["tiles"], first["images"], first["images_scored"]) == (7, 2, 2)
-    assert first["rule"] == PatientRule("pool", 3, 0.4457).text
+    assert first["rule"] == rule_text("pool", 3)
     assert first["high_risk_tile_fraction"] == pytest.approx(4 / 7)
     assert (second["images"], second["images_scored"], second["tiles"]) == (2, 1, 2)
 
 
-def test_other_rules_take_the_slides_logits(made: Path) -> None:
+def test_other_rules_take_the_slides_risks(made: Path) -> None:
     project = NativeProject(made)
-    a, b = (row["risk_logit"] for row in rows(image_table(project))[:2])
+    a, b = (row["risk"] for row in rows(image_table(project))[:2])
     for join, expected in (("max", max(a, b)), ("mean", (a + b) / 2)):
         row = rows(patient_table(project, join))[0]  # type: ignore[arg-type]
-        assert row["risk_logit"] == pytest.approx(expected)
+        assert row["risk"] == pytest.approx(expected)
         assert row["rule"].startswith(join)
 
 

@@ -121,7 +121,9 @@ def test_competing_deaths_are_analysed(tmp_path):
     frame = made_cohort(150)
     died = (frame["rfs_event"] == 0) & (np.arange(150) % 3 == 0)
     frame["rfs_event"] = frame["rfs_event"].where(~died, 2)
-    found = run(tmp_path, frame, competing_values=("2",))
+    found = run(
+        tmp_path, frame, event_values=("1",), censored_values=("0",), competing_values=("2",)
+    )
     assert found.cohort.frame["event"].sum() == (frame["rfs_event"] == 1).sum()
     at = found.competing.horizons
     assert set(at["cause"]) == {"Event", "Death without recurrence"}

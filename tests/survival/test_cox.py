@@ -134,7 +134,7 @@ def test_a_group_without_events_gets_firths_penalty_and_says_so(quiet):
     assert fit.method == FIRTH
     assert row["events"] == 0
     assert 0 < row["hazard_ratio"] < row["upper"] < 1
-    with pytest.raises(DataError, match="use the Firth penalty"):
+    with pytest.raises(DataError, match="use Firth's penalty"):
         fit_cox(quiet, [category("no_events", "0", "1")], penalty="none")
 
 

@@ -45,6 +45,8 @@ def written(tmp_path_factory) -> Path:
     settings = Settings(
         time="rfs_days",
         event="rfs_event",
+        event_values=("1",),
+        censored_values=("0",),
         competing_values=("2",),
         endpoint="Recurrence <b>free</b>",
         time_zero="resection",
@@ -60,7 +62,7 @@ def written(tmp_path_factory) -> Path:
     )
     analysis = analyse(read_cohort(folder / "s.csv", folder / "c.csv", settings), settings)
     write_analysis(analysis, folder / "out")
-    write_analysis(analysis, folder / "out", "md")
+    write_analysis(analysis, folder / "out" / "markdown", "md")
     return folder / "out"
 
 
@@ -129,7 +131,7 @@ def test_figures_are_the_same_bytes_every_time(written):
 
 
 def test_markdown_has_the_same_tables(written):
-    text = (written / "report.md").read_text()
+    text = (written / "markdown" / "report.md").read_text()
     assert "## 1. Patients and endpoint" in text
     assert "| Risk score, per SD |" in text
     assert "![" in text

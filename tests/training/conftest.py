@@ -72,5 +72,5 @@ def drawn_cohort(tmp_path_factory) -> Path:
     (folder / "slides" / "p6-8.tif").unlink()
     rows = ["p0,6,0", "p1,0.5,1", "p2,7,0", "p3,1,1", "p4,9,0", "p5,1,1", "p6,8,0", "p7,1.5,1"]
     rows += ["p8,2,0", "p9,3,1"]
-    (folder / "clinical.csv").write_text("\n".join(["patient,time,event", *rows]) + "\n")
+    (folder / "clinical.csv").write_text("\n".join(["patient,time_years,event", *rows]) + "\n")
     return folder

@@ -26,42 +26,70 @@ def test_reads_follow_up_and_says_who_is_left_out(tmp_path):
     assert found.patients == set("abcdef")
 
 
-def test_a_plain_time_is_in_years_unless_that_cannot_be(tmp_path):
-    assert read(tmp_path, "patient,time,event\na,6,0\n").cohort.labels == {"a": 1}
+def test_a_time_without_a_unit_is_asked_for_and_an_implausible_one_refused(tmp_path):
+    with pytest.raises(DataError, match="column 'time': in which unit"):
+        read(tmp_path, "patient,time,event\na,6,0\n")
     found = read(tmp_path, "patient,time,event\na,6,0\n", unit="months")
     assert found.cohort.labels == {}
-    with pytest.raises(DataError, match=r"holds 1500 years when read as years; say its unit"):
-        read(tmp_path, "patient,time,event\na,1500,0\n")
+    assert read(tmp_path, "patient,Time (years),event\na,6,0\n").cohort.labels == {"a": 1}
+    with pytest.raises(DataError, match=r"follow-up of 1500 years; correct the unit"):
+        read(tmp_path, "patient,time_years,event\na,1500,0\n")
+    with pytest.raises(DataError, match="follow-up of 99999 days"):
+        read(tmp_path, "patient,time_days,event\na,99999,0\n")
+
+
+def test_a_code_for_missing_and_nobody_censored_are_pointed_at(tmp_path):
+    said = read(tmp_path, "patient,time_days,event\na,999,1\nb,999,1\nc,5,1\n").said
+    assert "column 'time_days': 999 in 2 row(s) may mean missing (--missing 999)" in said
+    assert any("Nobody is censored" in line for line in said)
+
+
+@pytest.mark.parametrize("label", ["0", "1"])
+def test_a_label_in_figures_may_mean_either_outcome(tmp_path, label):
+    with pytest.raises(DataError, match=f"label '{label}' may mean either outcome; write good"):
+        read(tmp_path, f"patient,label\na,{label}\n")
+
+
+def test_a_german_table_from_excel_is_read(tmp_path):
+    table = tmp_path / "t.csv"
+    text = "Kohorte\n\npatient;Zeit (Monate);event\n007;60,5;nein\n8;3;ja\n"
+    table.write_bytes(text.encode("cp1252"))
+    found = read_clinical(table, ClinicalColumns(time="zeit (monate)", match="zeros"))
+    assert found.cohort.labels == {"7": 1, "8": 0}
+    assert found.named == {"007", "8"}
 
 
 def test_a_recurrence_at_exactly_the_limit_is_not_before_it(tmp_path):
-    found = read(tmp_path, "patient,time,event\na,1.59,1\nb,1.6,1\nc,4,0\n")
+    found = read(tmp_path, "patient,time_years,event\na,1.59,1\nb,1.6,1\nc,4,0\n")
     assert found.cohort.labels == {"a": 0, "c": 1}
 
 
 def test_reads_labels_and_follow_up_beside_them(tmp_path):
-    text = "case,label,time,event\na,good,2,1\nb,0,3,0\nc,Poor,,\nd,,9,0\n"
+    text = "case,label,time_years,event\na,good,2,1\nb,schlecht,3,0\nc,Poor,,\nd,,9,0\n"
     found = read(tmp_path, text)
     assert found.cohort.labels == {"a": 1, "b": 0, "c": 0}
     assert found.cohort.excluded == {"d": "no label"}
     assert found.cohort.follow_up == {"a": (2.0, 1), "b": (3.0, 0), "d": (9.0, 0)}
-    assert read(tmp_path, "patient,label\na,1\n").cohort.follow_up == {}
+    assert read(tmp_path, "patient,label\na,good\n").cohort.follow_up == {}
 
 
 def test_slides_stand_in_one_cell_or_in_rows_of_their_own(tmp_path):
-    text = "patient,slide,label\na,1.svs; 2.svs,1\na,3.svs,1\nb,,0\nc,4.svs,1\nc,5.svs,0\n"
+    text = (
+        "patient,slide,label\na,1.svs; 2.svs,good\na,3.svs,good\nb,,poor\nc,4.svs,good\n"
+        "c,5.svs,poor\n"
+    )
     found = read(tmp_path, text)
     assert found.slides == {"a": ("1.svs", "2.svs", "3.svs"), "b": (), "c": ("4.svs", "5.svs")}
     assert found.cohort.labels == {"a": 1, "b": 0}
     assert found.cohort.excluded == {"c": "several rows that differ"}
-    assert read(tmp_path, "patient,label\na,1\n").slides == {}
+    assert read(tmp_path, "patient,label\na,good\n").slides == {}
 
 
 def test_columns_are_named_and_missing_is_told(tmp_path):
     text = "who,rfs,status,file\na,10,relapse,x\nb,60,-9,y\nc,60,fine,z\n,5,relapse,w\n"
     found = read(
         tmp_path, text, patient="who", time="rfs", event="status", slides="file", unit="months",
-        censored_values=("fine",), missing=("-9",),
+        censored_values=("fine",), event_values=("relapse",), missing=("-9",),
     )  # fmt: skip
     assert found.cohort.labels == {"a": 0, "c": 1}
     assert found.cohort.excluded == {"b": "time or event missing"}
@@ -70,7 +98,7 @@ def test_columns_are_named_and_missing_is_told(tmp_path):
 
 
 def test_excel_and_parquet_are_read_too(tmp_path):
-    frame = pd.DataFrame({"patient": ["a", "b"], "time": [5.5, 1], "event": [0, 1]})
+    frame = pd.DataFrame({"patient": ["a", "b"], "time_years": [5.5, 1], "event": [0, 1]})
     frame.to_excel(tmp_path / "t.xlsx", index=False)
     frame.to_parquet(tmp_path / "t.parquet")
     for name in ("t.xlsx", "t.parquet"):
@@ -80,11 +108,11 @@ def test_excel_and_parquet_are_read_too(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("patient,time\na,1\n", "no column 'event'; name the columns"),
+        ("patient,time_years\na,1\n", "no column 'event'; name the columns"),
         ("who,label\na,1\n", "which column names the patient"),
-        ("patient,label\na,bad\n", "patient 'a': label 'bad'; use good"),
-        ("patient,time,event\na,soon,1\n", "'soon' is no number"),
-        ("patient,time,event\na,1,2\n", "event code '2' is not recognised"),
+        ("patient,label\na,bad\n", "patient 'a': label 'bad' may mean"),
+        ("patient,time_years,event\na,soon,1\n", "'soon' is no number"),
+        ("patient,time_years,event\na,1,2\n", "event code '2' is not recognised"),
     ],
 )
 def test_bad_tables_are_refused_in_one_line(tmp_path, text, message):
@@ -97,4 +125,4 @@ def test_an_absent_table_or_column_is_named(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         read_clinical(tmp_path / "none.csv")
     with pytest.raises(DataError, match="no column 'rfs'"):
-        read(tmp_path, "patient,time,event\na,1,0\n", time="rfs")
+        read(tmp_path, "patient,time_years,event\na,1,0\n", time="rfs")

@@ -29,7 +29,7 @@ def cohort(tmp_path_factory, models):
             rgb, _ = blob_image(10 * number + field, side=150, count=30)
             Image.fromarray(rgb).save(images / f"{field}.png")
     (folder / "labels.csv").write_text(
-        "patient,time,event\np0,6,0\np1,0.5,1\np2,7,0\np3,1,1\np4,2,1\nabsent,1,1\n"
+        "patient,time_years,event\np0,6,0\np1,0.5,1\np2,7,0\np3,1,1\np4,2,1\nabsent,1,1\n"
     )
     model = train_mil(
         folder / "bags",
@@ -52,7 +52,7 @@ def test_trains_a_model_folder_and_says_who_was_used(cohort, models):
     assert loaded.config.risk.nuclei_model.name == "nuclei"
     assert not load_tile_network(loaded).training
     lines = model.choices.lines()
-    assert "column 'time' is in years" in lines[0]
+    assert "column 'time_years' is in years" in lines[0]
     assert lines[1:] == [
         "Table: 2 good, 3 poor, 1 excluded (1 recurrence at 1.6 years or later)",
         "Left out: 1 patient: no slide",

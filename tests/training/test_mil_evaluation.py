@@ -93,7 +93,7 @@ def test_without_bootstrap_there_are_no_intervals_and_json_stays_json(tables, tm
 
 def test_follow_up_without_a_distinct_outcome_is_said_so(tmp_path):
     (tmp_path / "s.csv").write_text("patient,risk,threshold\na,0.2,0.5\nb,0.7,0.5\n")
-    (tmp_path / "c.csv").write_text("patient,time,event\na,2,0\nb,3,1\n")
+    (tmp_path / "c.csv").write_text("patient,time_years,event\na,2,0\nb,3,1\n")
     with pytest.raises(DataError, match=r"none of the 2 patients .* a distinct outcome: 0 good"):
         evaluate_mil(tmp_path / "s.csv", tmp_path / "c.csv")
 

@@ -242,7 +242,7 @@ def test_slides_of_a_folder_are_tiled_by_tissue_or_by_the_outlines_beside_them(
 ):
     table = tmp_path / "labels.csv"
     table.write_text(
-        "patient,label,time,event\nTCGA-1,good,6,0\nTCGA-10,poor,1,1\nb,good,5,0\n"
+        "patient,label,time_years,event\nTCGA-1,good,6,0\nTCGA-10,poor,1,1\nb,good,5,0\n"
         "broken,poor,1,1\nabsent,poor,1,1\n"
     )
     out = tmp_path / "bags"
@@ -274,7 +274,7 @@ def test_slides_of_a_folder_are_tiled_by_tissue_or_by_the_outlines_beside_them(
 def test_the_tables_column_of_slides_goes_first(slide_folder, models, tmp_path):
     table = tmp_path / "labels.csv"
     table.write_text(
-        "patient,slides,label\nx,b_2;TCGA-10.tif,good\ny,TCGA-1-01Z,poor\nTCGA-10,,1\n"
+        "patient,slides,label\nx,b_2;TCGA-10.tif,good\ny,TCGA-1-01Z,poor\nTCGA-10,,good\n"
     )
     found = evaluate_mil(
         slide_folder,
@@ -320,7 +320,7 @@ def separate(tmp_path):
         np.save(folder / f"{bag.patient}.npy", bag.tiles)
     rows = [f"{name},{6 if good else 1},{1 - good}" for name, good in labels.items()]
     table = tmp_path / "t.csv"
-    table.write_text("\n".join(["patient,time,event", *rows]))
+    table.write_text("\n".join(["patient,time_years,event", *rows]))
     return folder, table
 
 

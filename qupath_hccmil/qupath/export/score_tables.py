@@ -15,15 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qupath_hccmil.errors import DataError, HccMilError
+from qupath_hccmil.method.aggregation import group_name, risk
+from qupath_hccmil.method.patient_score import PatientRule, patient_logit, rule_text
+from qupath_hccmil.method.published_numbers import POWER, THRESHOLD
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, Project, TileObjects
-from qupath_hccmil.qupath.export.patient_of_image import (
-    Join,
-    PatientOf,
-    PatientRule,
-    patient_by_key,
-    sigmoid,
-)
+from qupath_hccmil.qupath.export.patient_of_image import PatientOf, patient_by_key
 from qupath_hccmil.qupath.staleness import incomplete, is_scored, is_stale, recorded
 from qupath_hccmil.qupath.tile_ids import copies, tile_ids
 from qupath_hccmil.tables.export_columns import Level, columns_of
@@ -90,7 +87,7 @@ def tile_table(
 
 def patient_table(
     project: Project,
-    join: Join = "pool",
+    join: PatientRule = "pool",
     *,
     patient_of: PatientOf | None = None,
     classes: Sequence[str] = (),
@@ -102,8 +99,8 @@ def patient_table(
     ----------
     project : Project
     join : {"pool", "max", "mean"}
-        How several slides become one score, see :class:`PatientRule`; named in the column
-        ``rule``. p and t are those that the slides were scored with.
+        How several slides become one score, see :mod:`qupath_hccmil.method.patient_score`; named
+        in the column ``rule``. p and t are those that the slides were scored with.
     patient_of : callable or None
         Patient of an image; None looks at the usual metadata keys.
     classes, failed
@@ -139,7 +136,7 @@ def table(
     project: Project,
     level: Level,
     *,
-    join: Join = "pool",
+    join: PatientRule = "pool",
     patient_of: PatientOf | None = None,
     classes: Sequence[str] = (),
     failed: Failed | None = None,
@@ -203,9 +200,17 @@ def _image_row(
         "tiles": None if count is None else int(count),
         # of some of its tiles a slide has no figure
         **_tile_summary(() if incomplete(state) else state.results.tiles.values()),
+        **_model_settings(state),
+        **_provenance(state, classes),
+    }
+
+
+def _model_settings(state: ImageState) -> dict[str, Any]:
+    """Of the run: p and t are in every table, so that none is read with another model's."""
+    record = recorded(state)
+    return {
         "p": record and record.p,
         "threshold": record and record.threshold,
-        **_provenance(state, classes),
     }
 
 
@@ -227,7 +232,11 @@ def _tile_summary(parts: Iterable[TileObjects]) -> dict[str, float | None]:
 def _annotation_rows(
     state: ImageState, patient_of: PatientOf | None, classes: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
-    shared = {**_identity(state.entry, patient_of), **_provenance(state, classes)}
+    shared = {
+        **_identity(state.entry, patient_of),
+        **_model_settings(state),
+        **_provenance(state, classes),
+    }
     for annotation in state.annotations:
         values = state.results.annotations.get(annotation.index)
         if values is None:
@@ -256,6 +265,7 @@ def _tile_batch(
         **_identity(state.entry, patient_of),
         "annotation_id": annotation.id,
         "annotation_name": annotation.name,
+        **_model_settings(state),
     }
     values = {
         "tile_risk": names.TILE_RISK,
@@ -279,17 +289,30 @@ def _tile_batch(
 _JOINED = ("risk", "risk_logit", "group", "tiles", "rule", "p", "threshold")
 
 
-def _joined(scored: list[dict[str, Any]], join: Join) -> dict[str, Any]:
+def _joined(scored: list[dict[str, Any]], join: PatientRule) -> dict[str, Any]:
     """Score of a patient from slides that one model scored."""
-    rule = PatientRule(join, scored[0]["p"], scored[0]["threshold"])
+    power, threshold = (_setting(scored, name) for name in ("p", "threshold"))
     counts = [row["tiles"] for row in scored]
-    logit = rule.logit([row["risk_logit"] for row in scored], counts)
-    risk = sigmoid(logit)
-    values = (risk, logit, rule.group(risk), sum(counts), rule.text, rule.power, rule.threshold)
+    logit = patient_logit(join, [row["risk_logit"] for row in scored], counts, power)
+    r = float(risk(logit))
+    group, rule = group_name(r, threshold), rule_text(join, power)
+    values = (r, logit, group, sum(counts), rule, power, threshold)
     return dict(zip(_JOINED, values, strict=True))
 
 
-def _patient_row(patient: str, slides: list[dict[str, Any]], join: Join) -> dict[str, Any]:
+def _setting(scored: list[dict[str, Any]], name: str) -> float:
+    """Read the model's p or threshold, the same in all slides of a patient; else the published."""
+    held = {row[name] for row in scored if row[name] is not None}
+    if len(held) > 1:
+        told = ", ".join(f"{row['image']}: {row[name]}" for row in scored)
+        raise DataError(
+            f"Patient {scored[0]['patient']}: slides scored with different {name} ({told}); score "
+            "them again with one model"
+        )
+    return float(held.pop()) if held else {"p": POWER, "threshold": THRESHOLD}[name]
+
+
+def _patient_row(patient: str, slides: list[dict[str, Any]], join: PatientRule) -> dict[str, Any]:
     scored = [row for row in slides if row["risk_logit"] is not None and row["tiles"]]
     weights = {row["weights_sha256"] for row in scored}
     if len(weights) > 1:

@@ -19,7 +19,7 @@ from qupath_hccmil.survival.report.effect_section import (
     cox_section,
     survival_section,
 )
-from qupath_hccmil.survival.report.number_format import moment, number, p_value, span
+from qupath_hccmil.survival.report.number_format import moment, number, p_value, span, whole
 from qupath_hccmil.survival.report.performance_section import (
     auc_section,
     calibration_section,
@@ -65,17 +65,31 @@ def build_report(analysis: Analysis) -> Report:
     )
 
 
+def is_reversed(analysis: Analysis) -> str:
+    """Say that a high score goes with a low risk, in the first lines; empty where it doesn't."""
+    table = analysis.effects.univariable
+    if table is None:
+        return ""
+    row = table[table["label"] == SCORE_NAME]
+    if not len(row) or not float(row["hazard_ratio"].iloc[0]) < 1:
+        return ""
+    ratio, low, high = (float(row[name].iloc[0]) for name in ("hazard_ratio", "lower", "upper"))
+    told = (
+        "A higher score goes with a lower risk in these patients (hazard ratio "
+        f"{number(ratio)} per SD, {span(low, high)})"
+    )
+    if high < 1:
+        return (
+            f"{told}: the score may be reversed, or it does not work here. “High risk” names the "
+            "group of high scores, not what happened to it."
+        )
+    return f"{told}, which chance alone may explain."
+
+
 def _warnings(analysis: Analysis) -> list[str]:
     warnings = list(analysis.cohort.notes)
-    reversed_score = analysis.effects.univariable
-    if reversed_score is not None:
-        row = reversed_score[reversed_score["label"] == SCORE_NAME]
-        if len(row) and float(row["upper"].iloc[0]) < 1:
-            warnings.insert(
-                0,
-                "A higher score goes with a lower risk in these patients: the score may be "
-                "reversed, or it does not work here.",
-            )
+    if against := is_reversed(analysis):
+        warnings.insert(0, against)
     warnings += [f"{part}: {reason}." for part, reason in analysis.problems]
     return warnings
 
@@ -92,7 +106,7 @@ def _facts(analysis: Analysis) -> list[Fact]:
     table = analysis.effects.univariable
     if table is not None:
         for label, title in (
-            ("Risk group", "HR, high v. low risk"),
+            ("Risk group", "HR, high v. low score"),
             (SCORE_NAME, "HR per SD"),
         ):
             rows = table[(table["label"] == label) & ~table["reference"]]
@@ -103,7 +117,8 @@ def _facts(analysis: Analysis) -> list[Fact]:
                     f"{span(row['lower'], row['upper'])}; p {told if '<' in told else '= ' + told}"
                 )
                 facts.append(Fact(title, number(row["hazard_ratio"]), detail))
-    found = analysis.performance.discrimination
+    # Of everybody, as the AUC below it is.
+    found = analysis.performance.score_alone
     if found is not None:
         rows = found.table[found.table["model"] == SCORE]
         row = rows[rows["statistic"] == UNO].iloc[0]
@@ -111,7 +126,7 @@ def _facts(analysis: Analysis) -> list[Fact]:
             Fact(
                 f"Uno's C to {moment(row['tau'], unit)}",
                 number(row["estimate"], 3),
-                span(row["lower"], row["upper"], 3),
+                f"{span(row['lower'], row['upper'], 3)}; {whole(row['patients'])} patients",
             )
         )
     if analysis.performance.auc is not None:
@@ -121,7 +136,7 @@ def _facts(analysis: Analysis) -> list[Fact]:
             Fact(
                 f"AUC at {moment(row['time'], unit)}",
                 number(row["auc"], 3),
-                span(row["lower"], row["upper"], 3),
+                f"{span(row['lower'], row['upper'], 3)}; {whole(row['patients'])} patients",
             )
         )
     return facts

@@ -89,8 +89,8 @@ def _answers(analysis: Analysis) -> dict[str, str]:
     power = analysis.events_per_variable
     names = ", ".join(variable.title for variable in cohort.variables) or "none"
     answers = {
-        "4": "Evaluation of a score that was fixed beforehand; models that are fitted here "
-        "(clinical model, baseline) are marked as such.",
+        "4": "Evaluation of a score; models that are fitted here (clinical model, baseline) are "
+        f"marked as such. Whether the score was fixed before these data: {AUTHORS.lower()}",
         "5a": f"Files {files}, with SHA-256 below. {AUTHORS}",
         "7": "Values are used as they are in the files; recognised codings and what was left out "
         "are listed under “Patients and endpoint”.",

@@ -66,7 +66,7 @@ def limits_section(analysis: Analysis) -> Section:
     )
     limits = [
         "p-values and intervals are not corrected for the number of comparisons.",
-        "A retrospective cohort; associations are not effects of treatment.",
+        "Associations are not effects of treatment.",
         "Numbers enter Cox models linearly.",
     ]
     if not analysis.settings.baseline:

@@ -63,7 +63,7 @@ def groups_section(analysis: Analysis) -> Section:
         section.blocks.append(
             Text(
                 "The cut was chosen on these patients, so every comparison of the groups is "
-                "optimistic. A cut that was fixed beforehand is honest.",
+                "optimistic. A cut that does not come from these patients would not be.",
                 "warning",
             )
         )

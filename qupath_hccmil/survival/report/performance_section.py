@@ -71,11 +71,16 @@ def discrimination_section(analysis: Analysis) -> Section:
     if found is None:
         return section
     table = found.table
+    alone = analysis.performance.score_alone
+    if alone is not None and (alone.table["patients"].iloc[0] != table["patients"].iloc[0]):
+        everybody = alone.table.assign(model=alone.table["model"] + " (everybody)")
+        table = pd.concat([everybody, table], ignore_index=True)
     tau = table["tau"].max()
     rows = [
         (
             row["model"],
             row["statistic"] if row["statistic"] == HARRELL else f"{row['statistic']} to {tau:g}",
+            whole(row["patients"]),
             number(row["apparent"], 3),
             number(row["optimism"], 3),
             with_span(row["estimate"], row["lower"], row["upper"], 3),
@@ -89,8 +94,9 @@ def discrimination_section(analysis: Analysis) -> Section:
         else "No bootstrap was asked for, so there are no intervals and nothing is taken off for "
         "optimism."
     )
-    note = f"{whole(table['patients'].iloc[0])} patients with every variable. {how}"
-    head = ("Model", f"C ({unit})", "Apparent", "Optimism", "Corrected (95 % interval)")
+    compared = whole(found.table["patients"].iloc[0])
+    note = f"Models are compared on the {compared} patients with every variable. {how}"
+    head = ("Model", f"C ({unit})", "Patients", "Apparent", "Optimism", "Corrected (95 % interval)")
     section.blocks.append(Table("concordance", "Concordance", head, rows, table, note))
     if len(found.differences):
         gaps = [

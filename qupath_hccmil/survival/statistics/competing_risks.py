@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from sksurv.nonparametric import cumulative_incidence_competing_risks
+from sksurv.nonparametric import (
+    cumulative_incidence_competing_risks,
+    kaplan_meier_estimator,
+)
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.cox import univariable
@@ -24,7 +27,9 @@ def cumulative_incidence(
 ) -> pd.DataFrame:
     """Cumulative incidence of each cause (Aalen and Johansen 1978), by scikit-survival.
 
-    The interval is on the log(-log) scale with Aalen's variance.
+    The interval is on the log(-log) scale with Aalen's variance. In a group where nobody has
+    another cause the incidence is 1 − Kaplan-Meier, with the Kaplan-Meier interval (Greenwood's
+    variance).
 
     Parameters
     ----------
@@ -107,6 +112,13 @@ def _one_cause(time: np.ndarray, event: np.ndarray, code: int, confidence: float
     at = np.unique(time)
     if 1 not in present:
         incidence, low, high = (np.zeros(len(at)) for _ in range(3))
+    elif 2 not in present:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            _, survival, interval = kaplan_meier_estimator(
+                coded == 1, time, conf_level=confidence, conf_type="log-log"
+            )
+        incidence, low, high = 1 - survival, 1 - interval[1], 1 - interval[0]
+        low, high = np.where(incidence > 0, low, 0.0), np.where(incidence > 0, high, 0.0)
     else:
         with np.errstate(divide="ignore", invalid="ignore"):
             _, every, interval = cumulative_incidence_competing_risks(

@@ -11,13 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import linalg, stats
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.firth import firth_coefficients, fit_firth
 from qupath_hccmil.survival.statistics.partial_likelihood import RiskSets
 from qupath_hccmil.survival.statistics.survival_outcome import complete, outcome
-from qupath_hccmil.survival.statistics.variables import Variable, design, present_levels
+from qupath_hccmil.survival.statistics.variables import (
+    Variable,
+    design,
+    present_levels,
+    weighed_sum,
+)
 
 EFRON = "Efron"
 FIRTH = "Firth"
@@ -65,7 +70,7 @@ class CoxFit:
     def linear_predictor(self, frame: pd.DataFrame) -> np.ndarray:
         """Log relative hazard of complete rows, not centred."""
         columns, _ = design(frame, self.variables)
-        return columns.to_numpy(float) @ np.asarray(self.coefficients)
+        return weighed_sum(columns.to_numpy(float), self.coefficients)
 
 
 @dataclass(frozen=True)
@@ -188,13 +193,13 @@ def refit(time: np.ndarray, event: np.ndarray, columns: np.ndarray) -> np.ndarra
     time : (n,) float64
     event : (n,) bool
     columns : (n, p) float64
-        A column that is constant in the sample gets the coefficient 0.
+        A column that is constant in the sample, or is made of others there, gets the coefficient 0.
 
     Returns
     -------
     (p,) float64
     """
-    varies = columns.std(axis=0) > 0
+    varies = independent(columns)
     beta = np.zeros(columns.shape[1])
     if varies.any():
         found = RiskSets(time, event, columns[:, varies]).maximise()
@@ -202,6 +207,26 @@ def refit(time: np.ndarray, event: np.ndarray, columns: np.ndarray) -> np.ndarra
             found = firth_coefficients(time, event, columns[:, varies])
         beta[varies] = found
     return beta
+
+
+def independent(columns: np.ndarray) -> np.ndarray:
+    """Columns that carry something that the others don't, shape (p,) bool.
+
+    In a bootstrap sample two rare categories may have the same patients; the linear predictor is
+    the same whichever of them is kept.
+    """
+    spread = columns.std(axis=0)
+    # The SD of equal values may be a rounding error above 0; their span is not.
+    kept = np.ptp(columns, axis=0) > 0
+    if not kept.any():
+        return kept
+    scaled = (columns[:, kept] - columns[:, kept].mean(axis=0)) / spread[kept]
+    triangle, order = linalg.qr(scaled, mode="r", pivoting=True)
+    size = np.abs(np.diag(triangle))
+    places = np.flatnonzero(kept)[order[: len(size)][size > 1e-9 * size[0]]]
+    found = np.zeros_like(kept)
+    found[places] = True
+    return found
 
 
 @dataclass(frozen=True)
@@ -228,8 +253,8 @@ def _estimate(
     if penalty == "auto":
         return _firth(time, event, columns, confidence)
     raise DataError(
-        "the Cox model has no maximum: a group has no events or a variable tells the outcome "
-        "apart; use the Firth penalty"
+        "the Cox likelihood has no maximum, as a group has no events or a variable tells the "
+        "outcome apart; use Firth's penalty (--penalty firth)"
     )
 
 

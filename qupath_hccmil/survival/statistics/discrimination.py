@@ -13,7 +13,12 @@ from qupath_hccmil.method.concordance import concordance
 from qupath_hccmil.survival.statistics.c_index import uno_weight
 from qupath_hccmil.survival.statistics.cox import refit
 from qupath_hccmil.survival.statistics.survival_outcome import complete, numbers, outcome
-from qupath_hccmil.survival.statistics.variables import Variable, design, present_levels
+from qupath_hccmil.survival.statistics.variables import (
+    Variable,
+    design,
+    present_levels,
+    weighed_sum,
+)
 
 SCORE = "Score"
 CLINICAL = "Clinical model"
@@ -124,7 +129,7 @@ class _Models:
     def _predict(self, sample: np.ndarray, columns: np.ndarray | None) -> np.ndarray:
         if columns is None:
             return self.score
-        return columns @ refit(self.time[sample], self.event[sample], columns[sample])
+        return weighed_sum(columns, refit(self.time[sample], self.event[sample], columns[sample]))
 
     def _both(
         self, time: np.ndarray, event: np.ndarray, predicted: np.ndarray

@@ -14,9 +14,9 @@ import numpy as np
 from scipy import optimize, stats
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.survival.statistics.partial_likelihood import WIDEST as WIDEST_SPAN
 from qupath_hccmil.survival.statistics.partial_likelihood import RiskSets
 
-STEP = 1e-5  # of the central difference of the information, in standardised columns
 TOLERANCE = 1e-8
 ROUNDS = 200
 WIDEST = 40.0
@@ -86,7 +86,13 @@ def _problem(
     spread = columns.std(axis=0)
     if (spread == 0).any() or np.linalg.matrix_rank(columns - columns.mean(axis=0)) < len(spread):
         raise DataError("Firth's regression: a column is constant or depends on others; leave it")
-    return spread, _Penalised(RiskSets(time, event, columns / spread))
+    problem = _Penalised(RiskSets(time, event, columns / spread))
+    if np.linalg.matrix_rank(problem.information(np.zeros(len(spread)))) < len(spread):
+        raise DataError(
+            f"{int(event.sum())} event(s), at which all who are at risk have equal values: no "
+            "hazard ratio can be estimated"
+        )
+    return spread, problem
 
 
 class _Penalised:
@@ -97,9 +103,31 @@ class _Penalised:
         return self.sets.moments(beta).variances.sum(axis=0)
 
     def value(self, beta: np.ndarray) -> float:
+        if self._is_far(beta):
+            return -np.inf
         moments = self.sets.moments(beta)
         sign, log_determinant = np.linalg.slogdet(moments.variances.sum(axis=0))
         return moments.log_likelihood + log_determinant / 2 if sign > 0 else -np.inf
+
+    def _is_far(self, beta: np.ndarray) -> bool:
+        return bool(np.ptp(self.sets.columns @ beta) > WIDEST_SPAN)
+
+    def slopes(self, beta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Penalised likelihood, its score and the information at ``beta``.
+
+        Returns
+        -------
+        value : float
+        score : (p,) float64
+        information : (p, p) float64
+        """
+        moments = self.sets.moments(beta)
+        information = moments.variances.sum(axis=0)
+        inverse = np.linalg.inv(information)
+        sign, log_determinant = np.linalg.slogdet(information)
+        value = moments.log_likelihood + log_determinant / 2 if sign > 0 else -np.inf
+        penalty = self.sets.third_moments(beta, moments, inverse) / 2
+        return value, moments.residuals.sum(axis=0) + penalty, information
 
     def maximise(self, start: np.ndarray, fixed: int | None = None) -> np.ndarray:
         """Newton steps on the modified score, halved until the likelihood grows."""
@@ -107,40 +135,31 @@ class _Penalised:
         free = np.array([index for index in range(len(beta)) if index != fixed], int)
         if not len(free):
             return beta
-        value = self.value(beta)
+        value, score, information = self.slopes(beta)
         for _ in range(ROUNDS):
-            moments = self.sets.moments(beta)
-            information = moments.variances.sum(axis=0)
-            score = moments.residuals.sum(axis=0) + self._penalty_slope(beta, information)
             step = np.linalg.solve(information[np.ix_(free, free)], score[free])
             step *= min(1.0, 3.0 / np.abs(step).max(initial=1e-300))
-            better, beta, value = self._search(beta, free, step, value)
-            if not better or np.abs(step).max() < TOLERANCE:
+            found = self._search(beta, free, step, value)
+            if found is None:
+                break
+            beta, step, (value, score, information) = found
+            if np.abs(step).max() < TOLERANCE:
                 break
         return beta
 
     def _search(
         self, beta: np.ndarray, free: np.ndarray, step: np.ndarray, value: float
-    ) -> tuple[bool, np.ndarray, float]:
+    ) -> tuple[np.ndarray, np.ndarray, tuple[float, np.ndarray, np.ndarray]] | None:
+        """Halve a step until the likelihood grows: where it ends, the step, the slopes there."""
         for _ in range(25):
             trial = beta.copy()
             trial[free] += step
-            reached = self.value(trial)
-            if reached >= value - 1e-13 * abs(value):
-                return True, trial, reached
+            if not self._is_far(trial):
+                reached = self.slopes(trial)
+                if reached[0] >= value - 1e-13 * abs(value):
+                    return trial, step, reached
             step = step / 2
-        return False, beta, value
-
-    def _penalty_slope(self, beta: np.ndarray, information: np.ndarray) -> np.ndarray:
-        inverse = np.linalg.inv(information)
-        slope = np.empty(len(beta))
-        for index in range(len(beta)):
-            ahead, behind = beta.copy(), beta.copy()
-            ahead[index] += STEP
-            behind[index] -= STEP
-            change = (self.information(ahead) - self.information(behind)) / (2 * STEP)
-            slope[index] = np.sum(inverse * change) / 2
-        return slope
+        return None
 
     def profile(self, best: np.ndarray, index: int, at: float) -> float:
         start = best.copy()
@@ -148,11 +167,46 @@ class _Penalised:
         return self.value(self.maximise(start, index))
 
     def bounds(self, best: np.ndarray, index: int, level: float) -> tuple[float, float]:
-        def gap(value: float) -> float:
-            return self.profile(best, index, value) - level
-
+        """Both ends of the profile interval of one coefficient."""
         error = float(np.sqrt(np.linalg.inv(self.information(best))[index, index]))
-        return _root(gap, best[index], -error), _root(gap, best[index], error)
+        low, high = (self._bound(best, index, level, side) for side in (-1.0, 1.0))
+        if low is None or high is None:
+
+            def gap(value: float) -> float:
+                return self.profile(best, index, value) - level
+
+            low = _root(gap, best[index], -error) if low is None else low
+            high = _root(gap, best[index], error) if high is None else high
+        return low, high
+
+    def _bound(self, best: np.ndarray, index: int, level: float, side: float) -> float | None:
+        """One end by Venzon and Moolgavkar's steps (1988, Applied Statistics 37:87).
+
+        Each step solves for the likelihood at its level and all other slopes at 0 together; None
+        where the steps don't settle, and the profile itself has to be searched.
+        """
+        beta = best.copy()
+        for _ in range(ROUNDS):
+            if self._is_far(beta):
+                return None
+            try:
+                value, score, information = self.slopes(beta)
+                inverse = np.linalg.inv(information)
+            except np.linalg.LinAlgError:
+                return None
+            others = np.delete(score, index)
+            if abs(value - level) < TOLERANCE and np.abs(others).max(initial=0.0) < 1e-6:
+                return float(beta[index]) if side * (beta[index] - best[index]) > 0 else None
+            room = 2 * (value - level) + score @ inverse @ score
+            if not np.isfinite(room):
+                return None
+            push = side * np.sqrt(max(room, 0.0) / inverse[index, index])
+            step = inverse @ (score + push * np.eye(len(beta))[index])
+            step *= min(1.0, 1.5 / np.abs(step).max(initial=1e-300))
+            beta = beta + step
+            if np.abs(beta - best).max() > WIDEST:
+                return None
+        return None
 
 
 def _root(gap: Callable[[float], float], start: float, step: float) -> float:

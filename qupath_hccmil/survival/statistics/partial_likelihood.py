@@ -11,9 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import linalg
 
 MOST_STEPS = 60
-RUNAWAY = 20.0  # a log hazard ratio per SD that only a likelihood without a maximum gives
+# Where the information falls to this share of what it is at 0, in any direction, the likelihood
+# has flattened out: it has no maximum. A coefficient's size says nothing of it, as a covariate that
+# is nearly always one value has a small SD.
+FLAT = 1e-6
+WIDEST = 600.0  # span of log hazards beyond which the smallest weights are no numbers
 
 
 @dataclass(frozen=True)
@@ -84,23 +89,54 @@ class RiskSets:
         beta = np.zeros(self.columns.shape[1])
         scale = self.columns.std(axis=0)
         moments = self.moments(beta)
+        null = moments.variances.sum(axis=0)
         for _ in range(MOST_STEPS):
             information = moments.variances.sum(axis=0)
             try:
                 step = np.linalg.solve(information, moments.residuals.sum(axis=0))
             except np.linalg.LinAlgError:
                 return None
+            while np.ptp(self.columns @ (beta + step)) > WIDEST:
+                step = step / 2
             before = moments.log_likelihood
             moments = self.moments(beta + step)
             while moments.log_likelihood < before - 1e-9 and np.abs(step * scale).max() > 1e-9:
                 step = step / 2
                 moments = self.moments(beta + step)
             beta = beta + step
-            if np.abs(beta * scale).max() > RUNAWAY:
+            if np.ptp(self.columns @ beta) > WIDEST / 2 or _is_flat(
+                moments.variances.sum(axis=0), null
+            ):
                 return None
             if np.abs(step * scale).max() < 1e-9:
                 return beta
         return None
+
+    def third_moments(self, beta: np.ndarray, moments: Moments, inverse: np.ndarray) -> np.ndarray:
+        """Slope of ``log det`` of the information at ``beta``, shape (p,): ``tr(I⁻¹ ∂I/∂β)``.
+
+        The derivative of a weighed covariance is the third central moment, so the slope is the sum
+        over events of the mean of ``(x − m)ᵀI⁻¹(x − m) (x − m)``.
+
+        Parameters
+        ----------
+        beta : (p,) float64
+        moments : Moments
+            At ``beta``.
+        inverse : (p, p) float64
+            Of the information.
+        """
+        x = self.columns
+        linear = x @ beta
+        weight = np.exp(linear - float(linear.max(initial=0.0)))
+        size = np.einsum("ni,ij,nj->n", x, inverse, x, optimize=True)
+        s0, sized, first = (
+            self._at_events(part) for part in (weight, weight * size, (weight * size)[:, None] * x)
+        )
+        mean = x[self.dead] - moments.residuals
+        skew = (first - sized[:, None] * mean) / s0[:, None]
+        bent = np.einsum("dij,dj->di", moments.variances, mean @ inverse)
+        return np.asarray((skew - 2 * bent).sum(axis=0))
 
     def _at_events(self, part: np.ndarray) -> np.ndarray:
         total = np.cumsum(part, axis=0)[self.end - 1]
@@ -109,3 +145,11 @@ class RiskSets:
         tied = np.add.reduceat(part[self.dead], self.first, axis=0)
         fraction = self.fraction.reshape(-1, *[1] * (part.ndim - 1))
         return total - fraction * tied[self.group]
+
+
+def _is_flat(information: np.ndarray, null: np.ndarray) -> bool:
+    try:
+        shares = linalg.eigh(information, null, eigvals_only=True)
+    except (linalg.LinAlgError, ValueError):
+        return True
+    return bool(shares[0] < FLAT)

@@ -1,4 +1,4 @@
-"""Risk groups: the model's fixed threshold, or a cut on the data, told to be optimistic."""
+"""Risk groups: the model's threshold, or a cut on the data, told to be optimistic."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.method.aggregation import is_high_risk
 from qupath_hccmil.method.published_numbers import THRESHOLD
 
 LOW, HIGH = "Low risk", "High risk"
@@ -63,7 +64,7 @@ def risk_groups(score: pd.Series, cut: str = MODEL, *, threshold: float = THRESH
                 f"the model's threshold {threshold:g} is for risks in [0, 1], and these scores go "
                 f"from {values.min():g} to {values.max():g}: cut by median, quantiles or a number"
             )
-        return _two(score, threshold, False, f"the model's fixed threshold, {threshold:g}")
+        return _two(score, threshold, False, f"the model's threshold, {threshold:g}")
     number = _number(cut)
     if number is not None:
         return _two(score, number, False, f"the given value, {number:g}")
@@ -84,7 +85,7 @@ def risk_groups(score: pd.Series, cut: str = MODEL, *, threshold: float = THRESH
 
 
 def _two(score: pd.Series, cut: float, from_data: bool, description: str) -> RiskGroups:
-    labels = pd.Series(np.where(score.to_numpy(float) > cut, HIGH, LOW), index=score.index)
+    labels = pd.Series(np.where(is_high_risk(score, cut), HIGH, LOW), index=score.index)
     present = [name for name in (LOW, HIGH) if (labels == name).any()]
     groups = labels.astype(pd.CategoricalDtype(present, ordered=True))
     return RiskGroups(groups, (cut,), from_data, description)

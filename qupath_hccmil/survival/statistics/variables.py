@@ -11,6 +11,7 @@ import pandas as pd
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.survival_outcome import complete, need
+from qupath_hccmil.tables.numbers import what_is_wrong
 
 FEW_CODES = 5  # whole numbers with at most this many values are taken for codes of categories
 MOST_LEVELS = 12
@@ -168,6 +169,27 @@ def design(
     return pd.DataFrame(columns, index=frame.index), terms
 
 
+def weighed_sum(columns: np.ndarray, coefficients: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Linear predictor of each row; equal rows give equal numbers on any processor, in any order.
+
+    A matrix product doesn't: how it rounds a row depends on where the row stands, and patients of
+    equal covariates would be told apart by the last digit.
+
+    Parameters
+    ----------
+    columns : (n, p) float64
+    coefficients : (p,) float64
+
+    Returns
+    -------
+    (n,) float64
+    """
+    total = np.zeros(len(columns))
+    for column, coefficient in zip(columns.T, coefficients, strict=True):
+        total += column * coefficient
+    return total
+
+
 def present_levels(frame: pd.DataFrame, variables: Sequence[Variable]) -> list[Variable]:
     """Take the variables as they are in these rows: levels that nobody has are gone.
 
@@ -212,8 +234,7 @@ def _numeric(
     wrong = present[parsed.isna()]
     if len(wrong):
         raise DataError(
-            f"variable {request.name!r}: {_some(wrong)} is no number in {len(wrong)} row(s); "
-            f"say --missing {wrong.iloc[0]!r} if it means missing"
+            f"variable {request.name!r}: {what_is_wrong(str(wrong.iloc[0]), len(wrong))}"
         )
     values = pd.to_numeric(text, errors="coerce").astype(float)
     if not np.isfinite(values.dropna()).all():

@@ -1,0 +1,169 @@
+"""Numbers as people write them: decimal point or comma, thousands, and what is no number."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+
+POINT, COMMA = ".", ","
+_SPACES = " \u00a0\u2009\u202f"
+# One pattern a way of writing; a name that ends in "_or" has two readings.
+_GROUPS = r"[+-]?[1-9]\d{0,2}"
+_WAYS = {
+    "plain": re.compile(r"[+-]?\d+(e[+-]?\d+)?"),
+    "thousands point": re.compile(rf"{_GROUPS}(\.\d{{3}}){{2,}}|{_GROUPS}(\.\d{{3}})+,\d*"),
+    "thousands comma": re.compile(rf"{_GROUPS}(,\d{{3}}){{2,}}|{_GROUPS}(,\d{{3}})+\.\d*"),
+    "point or thousands": re.compile(rf"{_GROUPS}\.\d{{3}}"),
+    "comma or thousands": re.compile(rf"{_GROUPS},\d{{3}}"),
+    "point": re.compile(r"[+-]?(\d+\.\d*|\.\d+)(e[+-]?\d+)?"),
+    "comma": re.compile(r"[+-]?(\d+,\d*|,\d+)(e[+-]?\d+)?"),
+    "thousands mark": re.compile(rf"[+-]?[1-9]\d{{0,2}}(['’{_SPACES}]\d{{3}})+([.,]\d*)?"),
+}
+_SAYS = {
+    "point": POINT, "thousands comma": POINT, "comma": COMMA, "thousands point": COMMA,
+}  # fmt: skip
+_UNSURE = ("point or thousands", "comma or thousands")
+_LIMIT = re.compile(r"[<>≤≥]=?\s*[+-]?\d.*")
+_WITH_UNIT = re.compile(r"([+-]?\d[\d.,]*)\s*([a-zµ%°/][\w%°/²³.]*( \w+)?)")
+# What is written where a value is missing; asked for, not taken.
+WORDS_FOR_MISSING = re.compile(
+    r"\[.*\]|#?n/?a|nan|null|none|unknown|unk|not (available|evaluated|reported|applicable|known)|"
+    r"missing|[?.\-–—/]+|gx|tx|rx|nx|mx|nd|n\.d\.|k\.?a\.?|unbekannt|fehlt|inconnu",
+    re.IGNORECASE,
+)
+CODES_FOR_MISSING = (-9999.0, -999.0, -99.0, -9.0, 999.0, 9999.0, 99999.0, 999999.0)
+
+
+@dataclass(frozen=True)
+class NumberStyle:
+    """How a table writes numbers.
+
+    Attributes
+    ----------
+    decimal : str
+        ``"."`` or ``","``; empty where the table's columns don't agree or nothing says it.
+    reason : str
+        Where that comes from, in words.
+    """
+
+    decimal: str
+    reason: str
+
+
+def way(text: str) -> str | None:
+    """How a number is written: a name of `_WAYS`, or None for what is no number."""
+    low = text.lower()
+    return next((name for name, pattern in _WAYS.items() if pattern.fullmatch(low)), None)
+
+
+def number_style(columns: Iterable[pd.Series], delimiter: str, told: str = "") -> NumberStyle:
+    """Decide the decimal mark of a table from all its columns.
+
+    Only columns count whose values are all numbers, but for words for missing and limits ("<5").
+
+    Parameters
+    ----------
+    columns : iterable of Series
+        Text.
+    delimiter : str
+        Of the file: a table that is separated by commas doesn't have them in numbers, unless a
+        column shows it.
+    told : str
+        What the user says.
+    """
+    if told:
+        return NumberStyle(told, "as given by --decimal")
+    shown: dict[str, str] = {}
+    unsure = False
+    for column in columns:
+        ways = column_ways(column)
+        for name in ways:
+            if name in _SAYS:
+                shown.setdefault(_SAYS[name], str(column.name))
+        unsure = unsure or bool(ways & set(_UNSURE))
+    if len(shown) == 1:
+        mark, name = next(iter(shown.items()))
+        return NumberStyle(mark, f"as in column {name!r}")
+    if len(shown) == 2:
+        return NumberStyle("", f"{shown[POINT]!r} has points and {shown[COMMA]!r} commas")
+    if delimiter == COMMA or not unsure:
+        return NumberStyle(POINT, "as no column says otherwise")
+    return NumberStyle("", "no column shows it")
+
+
+def column_ways(column: pd.Series) -> set[str]:
+    """Ways in which the numbers of a column of numbers are written; empty for other columns."""
+    found = set()
+    for value in column.dropna().unique():
+        name = way(value)
+        if name is not None:
+            found.add(name)
+        elif not (WORDS_FOR_MISSING.fullmatch(value) or _LIMIT.fullmatch(value)):
+            return set()
+    return found
+
+
+def decimal_of(column: pd.Series, style: NumberStyle) -> str:
+    """Decimal mark of one column: its own values go first; empty where two readings remain."""
+    ways = column_ways(column)
+    own = {_SAYS[name] for name in ways if name in _SAYS}
+    if len(own) == 1:
+        return own.pop()
+    if len(own) == 2:
+        return ""
+    return style.decimal or ("" if ways & set(_UNSURE) else POINT)
+
+
+def as_plain(text: str, decimal: str) -> str:
+    """Write a number with a decimal point and no thousands; other text comes back as it is.
+
+    ``decimal`` decides where a number has two readings; the others are read in their only one.
+    """
+    name = way(text)
+    if name is None or name == "plain":
+        return text
+    found = re.sub(rf"['’{_SPACES}]", "", text)
+    mark = _SAYS.get(name, decimal or (COMMA if COMMA in found else POINT))
+    thousands = COMMA if mark == POINT else POINT
+    return found.replace(thousands, "").replace(mark, POINT)
+
+
+def has_two_readings(text: str) -> bool:
+    """Whether a number is another with a decimal point than with a decimal comma."""
+    return way(text) in _UNSURE
+
+
+def what_is_wrong(text: str, rows: int) -> str:
+    """Say why a text is no number, and what to do."""
+    if _LIMIT.fullmatch(text):
+        return (
+            f"{text!r} is a limit and no number ({rows} row(s)): write a value for it, or say "
+            f"--missing {text!r}"
+        )
+    if match := _WITH_UNIT.fullmatch(text.lower()):
+        return (
+            f"{text!r} has its unit {match[2]!r} in the cell ({rows} row(s)): keep the number alone"
+        )
+    return f"{text!r} is no number ({rows} row(s)); say --missing {text!r} if it means missing"
+
+
+def codes_for_missing(values: pd.Series) -> dict[float, int]:
+    """Numbers that look like codes for a missing value, and how often each occurs.
+
+    A code is one of the usual numbers (999, −9, …) that repeats, or that lies apart from all other
+    values.
+    """
+    found = {}
+    present = values.dropna()
+    for code in CODES_FOR_MISSING:
+        times = int((present == code).sum())
+        rest = present[~present.isin(CODES_FOR_MISSING)]
+        if not times or rest.empty:
+            continue
+        apart = rest.min() >= 0 if code < 0 else code > 3 * rest.abs().max()
+        if apart or (code > 0 and times > 1):
+            found[code] = times
+    return found

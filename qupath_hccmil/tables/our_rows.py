@@ -1,0 +1,141 @@
+"""Rows of our exports: tiles, outlines or slides, brought to one logit a slide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.method.aggregation import risk, slide_logit
+from qupath_hccmil.method.patient_score import PatientRule, patient_logit
+from qupath_hccmil.method.published_numbers import POWER
+from qupath_hccmil.tables.table_reader import UserTable
+
+TILE_LOGIT, SLIDE_LOGIT, TILES = "tile_logit", "risk_logit", "tiles"
+LOGITS = (SLIDE_LOGIT, TILE_LOGIT)
+# One project has an entry_id once; tables of several projects joined need the name too.
+_SLIDE = ("image", "entry_id")
+_PLACE = ("x_px", "y_px", "width_px", "height_px")
+# A risk that was rounded for reading is still the sigmoid of its logit.
+_ROUNDED = 1e-3
+
+
+def our_rows(table: UserTable, missing: tuple[str, ...]) -> pd.DataFrame | None:
+    """Read what a slide's logit is made of.
+
+    Returns
+    -------
+    DataFrame or None
+        ``logit, tiles, part`` (tile, outline or slide) and ``slide`` (missing where the table
+        doesn't say it), one row for each row that counts: a tile that lies in two outlines has two
+        rows in our export and counts once. None where the table has no logits and tiles.
+
+    Raises
+    ------
+    DataError
+        A value is no number.
+    """
+    frame = table.frame
+    part = _part(frame)
+    if part is None:
+        return None
+    if part == "tile":
+        logit = table.numbers(TILE_LOGIT, missing)
+        tiles = pd.Series(1.0, index=frame.index)
+    else:
+        logit = table.numbers(SLIDE_LOGIT, missing)
+        tiles = table.numbers(TILES, missing)
+    rows = pd.DataFrame({"logit": logit, "tiles": tiles, "part": part, "slide": _slides(frame)})
+    if part == "tile":
+        rows = rows[~_seen_before(frame)]
+    rows = rows[rows["logit"].notna() & (rows["tiles"] > 0)]
+    return rows if len(rows) else None
+
+
+def as_slides(
+    rows: pd.DataFrame, path: str | Path, rule: PatientRule, power: float = POWER
+) -> pd.DataFrame:
+    """Bring tiles and outlines to slides.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of :func:`our_rows`, with ``patient`` and the ``score`` that the table has in each row.
+    rule : {"pool", "max", "mean"}
+        ``pool`` may do without knowing the slides.
+
+    Returns
+    -------
+    DataFrame
+        ``patient, logit, tiles``, a row a slide.
+
+    Raises
+    ------
+    DataError
+        A slide has two rows, the rule needs slides and the table has none, or a risk isn't that
+        of its logit.
+    """
+    _risks_are_of_logits(rows, path)
+    part = rows["part"].iloc[0]
+    if part == "slide":
+        known = rows[rows["slide"].notna()]
+        twice = known.loc[known.duplicated(["patient", "slide"]), "slide"]
+        if len(twice):
+            raise DataError(f"{path}: image {twice.iloc[0]!r} has two rows; keep one")
+        return rows[["patient", "logit", "tiles"]]
+    if rule != "pool" and rows["slide"].isna().any():
+        raise DataError(
+            f"{path}: which slide is a row of? --patient-rule {rule} needs the columns 'image' and "
+            "'entry_id' of our export"
+        )
+    of_slide = {}
+    groups = rows.groupby(["patient", "slide"], sort=False, dropna=False)
+    for number, ((patient, _), one) in enumerate(groups):
+        logits, tiles = one["logit"].to_numpy(float), one["tiles"].to_numpy(float)
+        joined = (
+            slide_logit(logits, power)
+            if part == "tile"
+            else patient_logit("pool", logits, tiles, power)
+        )
+        of_slide[number] = (patient, joined, tiles.sum())
+    return pd.DataFrame.from_dict(of_slide, orient="index", columns=["patient", "logit", "tiles"])
+
+
+def _part(frame: pd.DataFrame) -> str | None:
+    if TILE_LOGIT in frame.columns:
+        return "tile"
+    if not {SLIDE_LOGIT, TILES} <= set(frame.columns):
+        return None
+    return "outline" if "annotation_id" in frame.columns else "slide"
+
+
+def _slides(frame: pd.DataFrame) -> pd.Series:
+    """Name the slide of each row, or None where the table has no such column."""
+    columns = [frame[name] for name in _SLIDE if name in frame.columns]
+    rows = zip(*columns, strict=True) if columns else [()] * len(frame)
+    names = [", ".join(str(value) for value in row if not pd.isna(value)) or None for row in rows]
+    return pd.Series(names, index=frame.index, dtype=object)
+
+
+def _seen_before(frame: pd.DataFrame) -> pd.Series:
+    """Whether a row is of a tile that an earlier row is of already."""
+    slide = [name for name in _SLIDE if name in frame.columns]
+    if slide and set(_PLACE) <= set(frame.columns):
+        return frame.duplicated([*slide, *_PLACE])
+    if slide and "tile_id" in frame.columns:
+        return frame.duplicated([*slide, "tile_id"])
+    return pd.Series(False, index=frame.index)
+
+
+def _risks_are_of_logits(rows: pd.DataFrame, path: str | Path) -> None:
+    score = rows["score"].to_numpy(float)
+    apart = np.abs(score - risk(rows["logit"])) > _ROUNDED
+    apart &= np.abs(score - rows["logit"].to_numpy(float)) > _ROUNDED
+    if apart.any():
+        raise DataError(
+            f"{path}: in {int(apart.sum())} row(s) the risk isn't that of the logit beside it "
+            f"(patient {rows['patient'][apart].iloc[0]!r}); export the scores again, or keep one "
+            "of the columns"
+        )

@@ -1,0 +1,81 @@
+"""A cohort from tables as hospitals have them, and what is said of them."""
+
+import pytest
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.survival.analysis_cohort import SCORE, read_cohort
+from qupath_hccmil.survival.analysis_settings import Settings
+from qupath_hccmil.survival.statistics.variables import VariableRequest
+
+
+def cohort(tmp_path, scores: str, clinical: str, encoding="utf-8", **settings):
+    one, other = tmp_path / "s.csv", tmp_path / "c.csv"
+    one.write_text(scores)
+    other.write_bytes(clinical.encode(encoding))
+    return read_cohort(one, other, Settings(**{"event": "event", "variables": (), **settings}))
+
+
+SCORES = "patient,risk\n" + "".join(f"{k},0.{k}1\n" for k in range(1, 10))
+
+
+def test_a_german_table_is_read_and_every_reading_is_said(tmp_path):
+    rows = "".join(f"00{k};{k},5;{k % 2};{k}.{k}00;{k},25\n" for k in range(1, 10))
+    found = cohort(
+        tmp_path, SCORES, f"Tumorzentrum\nPatient;RFS (Monate);Event;AFP;Größe\n{rows}", "cp1252",
+        time="rfs (monate)", match="zeros", report_unit="months",
+        variables=(VariableRequest("afp"), VariableRequest("GRÖSSE".replace("SS", "ß"))),
+    )  # fmt: skip
+    assert found.frame["time"].tolist() == [k + 0.5 for k in range(1, 10)]
+    assert found.frame["AFP"].tolist() == [1100.0 * k for k in range(1, 10)]
+    assert found.frame["Größe"].tolist() == [k + 0.25 for k in range(1, 10)]
+    for line in ("read as Windows-1252", "1 title line(s)", "“1.100” is read as 1100", "semicolon"):
+        assert any(line in note for note in found.notes), line
+
+
+def test_ids_that_nearly_match_are_counted_and_the_rule_is_an_option(tmp_path):
+    scores = "patient,risk\nTCGA-2V-A95S-01Z-00-DX1,0.1\nTCGA-2V-A95T-01Z-00-DX1,0.7\n"
+    clinical = "patient,t_days,event\nTCGA-2V-A95S,10,1\nTCGA-2V-A95T,20,0\n"
+    with pytest.raises(DataError, match=r"no patient is in both .* it would be 2 .*--match tcga"):
+        cohort(tmp_path, scores, clinical, time="t_days")
+    found = cohort(tmp_path, scores, clinical, time="t_days", match="tcga")
+    assert found.frame[SCORE].to_dict() == {"TCGA-2V-A95S": 0.1, "TCGA-2V-A95T": 0.7}
+    partly = clinical + "TCGA-2V-A95S-01Z-00-DX1,5,1\nTCGA-2V-A95T-01Z-00-DX1,5,0\n"
+    found = cohort(tmp_path, scores + "TCGA-2V-A95U-01,0.5\n", partly + "TCGA-2V-A95U,5,1\n",
+                   time="t_days")  # fmt: skip
+    assert any("--match tcga" in note for note in found.notes)
+
+
+def test_codes_for_missing_are_pointed_at(tmp_path):
+    rows = "".join(f"{k},{k},{k % 2},{age}\n" for k, age in zip(
+        range(1, 10), [50, 61, 999, 57, 70, 45, 999, 66, 39], strict=True))  # fmt: skip
+    found = cohort(tmp_path, SCORES, f"patient,t_years,event,age\n{rows}", time="t_years",
+                   variables=(VariableRequest("age"),))  # fmt: skip
+    assert any("“age” has the value 999 in 2 row(s)" in note for note in found.notes)
+    found = cohort(tmp_path, SCORES, f"patient,t_years,event,age\n{rows}", time="t_years",
+                   variables=(VariableRequest("age"),), missing=("999",))  # fmt: skip
+    assert not any("999" in note for note in found.notes)
+    assert found.frame["age"].isna().sum() == 2
+
+
+@pytest.mark.parametrize("code", ["999", "-9", "99999"])
+def test_a_score_far_from_all_others_is_refused(tmp_path, code):
+    rows = "".join(f"{k},{k},{k % 2}\n" for k in range(1, 10))
+    scores = SCORES.replace("3,0.31", f"3,{code}")
+    with pytest.raises(DataError, match=rf"the score {code} .* far from all .* --missing {code}"):
+        cohort(tmp_path, scores, f"patient,t_years,event\n{rows}", time="t_years")
+
+
+def test_an_implausible_follow_up_and_a_contrary_unit_are_refused(tmp_path):
+    rows = "".join(f"{k},{k},{k % 2}\n" for k in range(1, 10))
+    with pytest.raises(DataError, match="says months by its name and the unit given is days"):
+        cohort(tmp_path, SCORES, f"patient,RFS (months),event\n{rows}", time="RFS (months)",
+               unit="days")  # fmt: skip
+    rows = rows.replace("9,9,1", "9,9999,1")
+    with pytest.raises(DataError, match="follow-up of 9999 months"):
+        cohort(tmp_path, SCORES, f"patient,RFS (months),event\n{rows}", time="RFS (months)")
+
+
+def test_nobody_censored_is_said(tmp_path):
+    rows = "".join(f"{k},{k},1\n" for k in range(1, 10))
+    found = cohort(tmp_path, SCORES, f"patient,t_years,event\n{rows}", time="t_years")
+    assert any("Nobody is censored" in note for note in found.notes)

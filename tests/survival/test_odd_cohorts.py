@@ -1,0 +1,89 @@
+"""Cohorts and names that are odd: each costs a line, and the rest goes on."""
+
+import pytest
+
+from qupath_hccmil.survival.analysis_cohort import SCORE
+from qupath_hccmil.survival.output_folder import write_analysis
+from qupath_hccmil.survival.report.build import build_report
+from qupath_hccmil.survival.statistics.discrimination import UNO
+from qupath_hccmil.survival.statistics.variables import VariableRequest
+from tests.survival.conftest import made_cohort
+from tests.survival.test_output import analysed
+
+
+def reported(found):
+    """Make the whole report, which must not fail either."""
+    build_report(found)
+    return dict(found.problems)
+
+
+@pytest.mark.parametrize("name", ["time", "event", "group", "level", "label", "x0"])
+def test_a_variable_may_have_any_name(tmp_path, name):
+    frame = made_cohort()
+    frame[name] = ["a", "b", "b"] * (len(frame) // 3)
+    found = analysed(tmp_path / "in", frame, variables=(VariableRequest(name),))
+    assert reported(found) == {}
+    variable = found.cohort.variables[0]
+    assert variable.title == name
+    assert found.cohort.frame[variable.name].value_counts().to_dict() == {"b": 80, "a": 40}
+    plain = analysed(tmp_path / "plain")
+    assert (found.cohort.frame["time"] == plain.cohort.frame["time"]).all()
+
+
+def test_a_variable_that_is_named_twice_or_is_the_follow_up_is_a_line(tmp_path):
+    names = ("stage", "STAGE", "rfs_days")
+    found = analysed(tmp_path / "in", variables=tuple(map(VariableRequest, names)))
+    assert [variable.name for variable in found.cohort.variables] == ["stage"]
+    assert "Variable “stage” is named twice; it is used once." in found.cohort.notes
+    assert "Left out: variable “rfs_days” is the follow-up itself." in found.cohort.notes
+
+
+def test_one_event_of_the_last_patient_at_risk(tmp_path):
+    frame = made_cohort()
+    frame["rfs_event"] = 0
+    frame.loc[frame["rfs_days"].idxmax(), "rfs_event"] = 1
+    problems = reported(analysed(tmp_path / "in", frame))
+    assert "at which all who are at risk have equal values" in problems["Baseline"]
+    assert not any("please report it" in reason for reason in problems.values())
+
+
+def test_all_times_tied(tmp_path):
+    problems = reported(analysed(tmp_path / "in", made_cohort().assign(rfs_days=500)))
+    assert not any("please report it" in reason for reason in problems.values())
+
+
+def test_a_horizon_at_the_last_follow_up_is_a_line_and_the_others_are_calibrated(tmp_path):
+    last = made_cohort()["rfs_days"].max() / 365.25
+    found = analysed(tmp_path / "in", horizons=(2.0, last))
+    problems = reported(found)
+    assert "not followed so long" in problems[f"Predicted risks at {last:g} (years)"]
+    assert [one.horizon for one in found.performance.calibrations] == [2.0]
+    assert found.performance.brier is not None
+
+
+def test_a_horizon_past_the_baselines_follow_up_costs_that_horizon(tmp_path):
+    write_analysis(analysed(tmp_path / "one"), tmp_path / "out")
+    frame = made_cohort()
+    last = frame["rfs_days"].max() / 365.25
+    frame["rfs_days"] *= 3
+    found = analysed(
+        tmp_path / "two", frame, horizons=(2.0, last * 1.5),
+        baseline=str(tmp_path / "out" / "baseline.json"),
+    )  # fmt: skip
+    assert "not followed so long" in reported(found)[f"Predicted risks at {last * 1.5:g} (years)"]
+    assert [one.horizon for one in found.performance.calibrations] == [2.0]
+
+
+def test_headlines_are_of_one_population_and_name_it(tmp_path):
+    frame = made_cohort()
+    frame.loc[:29, "age"] = None
+    found = analysed(tmp_path / "in", frame, variables=(VariableRequest("age"),))
+    facts = {fact.label: fact.detail for fact in build_report(found).facts}
+    told = [detail for label, detail in facts.items() if "Uno" in label or "AUC" in label]
+    assert len(told) == 2
+    assert all(detail.endswith("120 patients") for detail in told)
+    table = found.performance.score_alone.table
+    alone = analysed(tmp_path / "alone").performance.discrimination.table
+    pick = table["statistic"] == UNO
+    assert table[pick]["estimate"].iloc[0] == alone[alone["statistic"] == UNO]["estimate"].iloc[0]
+    assert found.cohort.frame[SCORE].notna().all()
