@@ -15,6 +15,8 @@ from qupath_hccmil.errors import SlideError
 from qupath_hccmil.slides.slide import PyramidSlide
 
 _ORIENTATION = 274
+# none, CCITT (2 to 4), LZW, JPEG (6 and 7), deflate (8 and 32946) and PackBits
+_TIFF_6 = {*range(1, 9), 32773, 32946}
 _FLIP_X, _FLIP_Y = Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM
 # undoes what Pillow does to a TIFF of that orientation
 _TURNED_BACK = {
@@ -108,8 +110,8 @@ def _decode(path: Path, like: str) -> Image.Image:
 
 
 def pillow_decodes(page: tifffile.TiffPage) -> bool:
-    """Whether Pillow knows the compression of a TIFF's page."""
-    return int(page.compression) in TiffImagePlugin.COMPRESSION_INFO
+    """Whether Pillow knows the compression of a TIFF's page, however it was built."""
+    return int(page.compression) in _TIFF_6
 
 
 def _orientation(image: Image.Image) -> int:

@@ -13,8 +13,8 @@ import numpy as np
 
 from qupath_hccmil.errors import HccMilError, UnsupportedDataError
 from qupath_hccmil.qupath.data_types import ImageResults, ImageState
-from qupath_hccmil.qupath.paquo.javadata import read_data, write_data
 from qupath_hccmil.qupath.paquo.java_rois import check_area, roi_geometry
+from qupath_hccmil.qupath.paquo.javadata import read_data, write_data
 from qupath_hccmil.qupath.paquo.javaobjects import annotations_of, descendants, our_tiles
 from qupath_hccmil.qupath.paquo.jvm import java, start_qupath
 from qupath_hccmil.qupath.paquo.paquo_project import PaquoProject
@@ -294,6 +294,16 @@ def refused_regions() -> list[str]:
     return found
 
 
+def legacy_area(corners: np.ndarray) -> float | str:
+    """Area that is read of a region of a QuPath of 2019, or why it is refused."""
+    start_qupath()
+    made = java("qupath.lib.roi.ROIs").createAreaROI(_path(corners.tolist()), _plane())
+    try:
+        return float(roi_geometry(made).area)
+    except UnsupportedDataError as error:
+        return str(error)
+
+
 def _path(corners: list[tuple[float, float]]) -> Any:
     path = java("java.awt.geom.Path2D$Float")()
     path.moveTo(*corners[0])
@@ -337,6 +347,7 @@ TASKS = {
         most_memory,
         refused_area,
         refused_regions,
+        legacy_area,
     )
 }
 
