@@ -294,12 +294,27 @@ def refused_regions() -> list[str]:
     return found
 
 
-def legacy_area(corners: np.ndarray) -> float | str:
-    """Area that is read of a region of a QuPath of 2019, or why it is refused."""
+def stored_legacy_area(corners: np.ndarray) -> tuple[float, bytes]:
+    """Area of a region of the kind that QuPath had in 2019, and the region serialised."""
     start_qupath()
     made = java("qupath.lib.roi.ROIs").createAreaROI(_path(corners.tolist()), _plane())
+    stored = java("java.io.ByteArrayOutputStream")()
+    with contextlib.closing(java("java.io.ObjectOutputStream")(stored)) as stream:
+        stream.writeObject(made)
+    return float(made.getArea()), bytes(stored.toByteArray())
+
+
+def area_of_stored(content: bytes) -> float | str:
+    """Area that is read of a serialised region, or why it is refused."""
+    import jpype
+
+    start_qupath()
+    stored = java("java.io.ByteArrayInputStream")(jpype.JArray(jpype.JByte)(content))
+    stream = java("qupath.lib.io.PathIO").createObjectInputStream(stored)
+    # through reflection, so that the stream finds QuPath's classes
+    region = java("java.io.ObjectInputStream").class_.getMethod("readObject").invoke(stream)
     try:
-        return float(roi_geometry(made).area)
+        return float(roi_geometry(region).area)
     except UnsupportedDataError as error:
         return str(error)
 
@@ -347,7 +362,8 @@ TASKS = {
         most_memory,
         refused_area,
         refused_regions,
-        legacy_area,
+        stored_legacy_area,
+        area_of_stored,
     )
 }
 
