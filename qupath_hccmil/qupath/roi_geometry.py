@@ -34,6 +34,20 @@ def ellipse(x: float, y: float, x2: float, y2: float) -> BaseGeometry:
     return shapely.Polygon(precise(circle * radius + np.array([x, y]) + radius))
 
 
+def polygon(points: NDArray[np.float64]) -> BaseGeometry:
+    """Return a polygon as it was drawn, which may cross itself.
+
+    QuPath's ``getGeometry()`` works out every crossing, which takes minutes and gigabytes where an
+    outline has many; :mod:`qupath_hccmil.qupath.inside_outline` tells what is inside without.
+
+    Parameters
+    ----------
+    points : (n, 2) float64
+        Level-0 px, rounded as by :func:`precise`. Empty below three.
+    """
+    return shapely.Polygon(points if len(points) >= 3 else None)
+
+
 def nonzero_area(rings: list[NDArray[np.float64]]) -> BaseGeometry:
     """Return the area inside closed rings by the non-zero winding rule, as java.awt.geom.Area.
 

@@ -11,6 +11,7 @@ from shapely.geometry import MultiPolygon, Polygon
 
 from qupath_hccmil.errors import AnnotationError, ProjectError
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, Project
+from qupath_hccmil.qupath.inside_outline import outline_area
 
 TUMOUR_CLASSES = ("Tumor", "Tumour", "HCC")
 BY_ID = "id:"
@@ -125,7 +126,7 @@ def _has_area(annotation: Annotation) -> bool:
 
 def _is_area(annotation: Annotation) -> bool:
     geometry = annotation.geometry
-    return isinstance(geometry, Polygon | MultiPolygon) and geometry.area > 0
+    return isinstance(geometry, Polygon | MultiPolygon) and outline_area(geometry) > 0
 
 
 def _in_first_plane(annotation: Annotation) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentError, ArgumentParser
+from functools import cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from qupath_hccmil.errors import SlideError
-from qupath_hccmil.qupath.data_types import ImageEntry
+from qupath_hccmil.qupath.data_types import ImageEntry, ServerView
 from qupath_hccmil.slides.image_file import ImageFile
 from qupath_hccmil.slides.open_slide import Slide, open_slide
+from qupath_hccmil.slides.other_readers import open_as_bioformats, open_as_imagej
 from qupath_hccmil.slides.server_view import SlideView
-
-_NO_CROP = "--no-crop"
-_SERIES = "--series"
+from qupath_hccmil.slides.tiff_file import TiffSlide
 
 
 def open_source(entry: ImageEntry, path: Path) -> Slide:
@@ -41,12 +43,11 @@ def open_source(entry: ImageEntry, path: Path) -> Slide:
         )
     if not server.is_rgb:
         raise SlideError(f"{entry.name}: is not an RGB image, so not an H&E slide")
-    slide = open_slide(
-        path, series=_series(server.args), crop_to_bounds=_NO_CROP not in server.args
-    )
+    slide = _as_the_provider_shows(entry, path)
     try:
         _check_planes(entry, slide)
         for view in server.views:
+            _check_crop(entry, slide, view)
             if view.region is not None or view.degrees or view.flip:
                 slide = SlideView(slide, view.region, view.degrees, view.flip)
         _check_size(entry, slide)
@@ -60,11 +61,70 @@ def open_source(entry: ImageEntry, path: Path) -> Slide:
 _VIEWS = {"cropped", "rotated", "flipped", "pyramidize"}
 
 
-def _series(args: tuple[str, ...]) -> int:
-    if _SERIES not in args:
-        return 0
-    value = args[args.index(_SERIES) + 1 : args.index(_SERIES) + 2]
-    return int(value[0]) if value and value[0].isdigit() else 0
+def _as_the_provider_shows(entry: ImageEntry, path: Path) -> Slide:
+    """Open a file as the class does by which QuPath opens it."""
+    provider, args = entry.server.provider.rpartition(".")[2], entry.server.args
+    if provider in ("", "OpenslideServerBuilder"):
+        # QuPath's OpenSlide knows one argument and passes over all others.
+        return open_slide(path, crop_to_bounds="--no-crop" not in args)
+    if provider == "ImageJServerBuilder":
+        return open_as_imagej(path)
+    if provider == "BioFormatsServerBuilder":
+        return open_as_bioformats(path, _series(entry))
+    if "omero" in entry.server.provider.lower():
+        # OMERO has its pixels through Bio-Formats; `path` is a copy on disk.
+        return open_as_bioformats(path, None)
+    raise SlideError(
+        f"{entry.name}: QuPath opens it by {entry.server.provider}, whose pixels are not known "
+        "here; add the slide itself to the project"
+    )
+
+
+def _series(entry: ImageEntry) -> int | None:
+    """Which image of a file Bio-Formats opens; None where nothing says."""
+    args = list(entry.server.args) or _in_uri(entry.server.uri)
+    try:
+        known, _ = _bioformats_arguments().parse_known_args(args)
+    except ArgumentError as error:
+        raise SlideError(f"{entry.name}: {' '.join(args)} is not understood ({error})") from error
+    for name, value in (("--name", known.name), ("--dims", known.dims), ("--bfOptions", known.bf)):
+        if value:
+            raise SlideError(
+                f"{entry.name}: QuPath opens it with {name} {value}, and what that shows is not "
+                "certain here; add the slide to the project without"
+            )
+    series: int | None = known.series
+    return None if series is None or series < 0 else series
+
+
+def _in_uri(uri: str) -> list[str]:
+    """Give the arguments that the first versions of QuPath 0.2 put into a URI."""
+    split = urlsplit(uri)
+    name, _, value = split.query.partition("=")
+    if split.fragment:
+        return ["--series", split.fragment]
+    return [f"--{name}", value] if name in ("series", "name") else []
+
+
+@cache
+def _bioformats_arguments() -> ArgumentParser:
+    parser = ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("--series", "-s", type=int)
+    parser.add_argument("--name", "-n")
+    parser.add_argument("--dims")
+    parser.add_argument("--bfOptions", dest="bf")
+    return parser
+
+
+def _check_crop(entry: ImageEntry, slide: Slide, view: ServerView) -> None:
+    """Refuse a crop that leaves the image: what QuPath shows there differs by server."""
+    x, y, width, height = view.region or (0, 0, slide.width, slide.height)
+    if x < 0 or y < 0 or x + width > slide.width or y + height > slide.height:
+        raise SlideError(
+            f"{entry.name}: is cropped to {width} × {height} px at ({x}, {y}), beyond the "
+            f"{slide.width} × {slide.height} px of {slide.path}; find the right slide "
+            "(--slides DIR)"
+        )
 
 
 def _check_size(entry: ImageEntry, slide: Slide) -> None:
@@ -80,10 +140,10 @@ def _check_size(entry: ImageEntry, slide: Slide) -> None:
 def _check_planes(entry: ImageEntry, slide: Slide) -> None:
     """Refuse a stack of which OpenSlide reads one plane: it need not be the first of QuPath's.
 
-    The first page of an ordinary TIFF is the first plane to both.
+    The first page of an ordinary TIFF is the first plane to all.
     """
     planes = entry.server.size_z * entry.server.size_t
-    if planes > 1 and not isinstance(slide, ImageFile):
+    if planes > 1 and not isinstance(slide, ImageFile | TiffSlide):
         raise SlideError(
             f"{entry.name}: has {planes} focal planes or time points, and which of them OpenSlide "
             "reads is not certain; export one plane from QuPath and score that"

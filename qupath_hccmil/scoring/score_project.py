@@ -37,7 +37,7 @@ from qupath_hccmil.scoring.open_image import open_source
 from qupath_hccmil.scoring.qupath_results import image_results
 from qupath_hccmil.scoring.reused_scores import KeptScores, kept_scores
 from qupath_hccmil.scoring.risk_map_picture import draw_risk_map
-from qupath_hccmil.scoring.score_slide import SlideScore, plan_tiles, score_slide
+from qupath_hccmil.scoring.score_slide import SlideScore, holds_no_tile, plan_tiles, score_slide
 from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.scoring.workflow_step import reproduce
 from qupath_hccmil.slides.open_slide import Slide
@@ -227,7 +227,8 @@ class _Job:
         with open_source(entry, path) as slide:
             plan = plan_tiles(slide, annotations, entry, settings, self.models.geometry)
             self.progress.start(entry.name, plan.expected)
-            notes = [f"{label}: too small for a tile, so no score" for label in plan.without_tiles]
+            why = holds_no_tile(settings, self.models.geometry)
+            notes = [f"{label}: {why}, so no score" for label in plan.without_tiles]
             if kept is not None and changes is not None:
                 notes.append(_told(changes, kept))
             notes += [

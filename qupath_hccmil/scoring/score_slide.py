@@ -169,8 +169,8 @@ def plan_tiles(
     union, rows = unique_tiles(grids)
     if not len(union):
         raise AnnotationError(
-            f"{entry.name}: the tumour annotations are too small: none has half a tile of "
-            f"{geometry.tile_um:g} µm inside; outline a larger area or lower --min-inside"
+            f"{entry.name}: the tumour annotations are too small, or beyond the slide: "
+            f"{holds_no_tile(settings, geometry)}; outline a larger area or lower --min-inside"
         )
     order = np.arange(len(union))
     if settings.max_tiles is not None and settings.max_tiles < len(union):
@@ -186,6 +186,14 @@ def plan_tiles(
         },
         wanted=settings.max_tiles,
         labels={each.index: each.name or each.id for each in annotations},
+    )
+
+
+def holds_no_tile(settings: ScoreSettings, geometry: TileGeometry) -> str:
+    """Why an outline has no tile, in words for a message."""
+    return (
+        f"no tile of {geometry.tile_um:g} µm has {settings.min_inside:.3g} of its area inside "
+        "(--min-inside)"
     )
 
 

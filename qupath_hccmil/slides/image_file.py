@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import warnings
+from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+import tifffile
+from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 from qupath_hccmil.errors import SlideError
 from qupath_hccmil.slides.slide import PyramidSlide
 
+_ORIENTATION = 274
+# none, CCITT (2 to 4), LZW, JPEG (6 and 7), deflate (8 and 32946) and PackBits
+_TIFF_6 = {*range(1, 9), 32773, 32946}
+_FLIP_X, _FLIP_Y = Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM
+# undoes what Pillow does to a TIFF of that orientation
+_TURNED_BACK = {
+    2: _FLIP_X,
+    3: Image.Transpose.ROTATE_180,
+    4: _FLIP_Y,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+# grey levels that two descriptions of sRGB may differ by
+_ROUNDING = 2
+_FORMATS = ("PNG", "JPEG", "BMP")
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 _EIGHT_BIT = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 
@@ -19,21 +39,23 @@ class ImageFile(PyramidSlide):
     """An ordinary image, decoded once and kept in memory as RGB.
 
     It has no pixel size: QuPath takes none from such files either, but keeps the one that the user
-    sets. A JPEG's EXIF orientation is ignored, as QuPath ignores it.
+    sets. Orientation, of EXIF or of a TIFF, is ignored, as QuPath ignores it. Of a TIFF with
+    several pages it is the first.
 
     Parameters
     ----------
     path : Path
-    series : int
-        Page of a TIFF with several.
+    like : {"", "bioformats", "imagej"}
+        Accept only what that reader shows in RGB, and show it so. Otherwise 16 bits become 8, grey
+        and palettes become RGB, and what is transparent becomes white.
     """
 
     levels = (1.0,)
     mpp = None
 
-    def __init__(self, path: Path, *, series: int = 0) -> None:
+    def __init__(self, path: Path, *, like: Literal["", "bioformats", "imagej"] = "") -> None:
         self.path = path
-        self._image = _decode(path, series)
+        self._image = _decode(path, like)
         self.width, self.height = self._image.size
 
     def close(self) -> None:
@@ -58,7 +80,7 @@ class ImageFile(PyramidSlide):
         return white
 
 
-def _decode(path: Path, series: int) -> Image.Image:
+def _decode(path: Path, like: str) -> Image.Image:
     try:
         with warnings.catch_warnings():
             # Pillow warns of images over 89 megapixels, which are ordinary here, and refuses
@@ -68,10 +90,12 @@ def _decode(path: Path, series: int) -> Image.Image:
             # tells, by this warning.
             warnings.filterwarnings("error", "Corrupt EXIF data|Truncated File Read", UserWarning)
             with Image.open(path) as image:
-                if series >= getattr(image, "n_frames", 1):
-                    raise SlideError(f"{path}: no series {series} in this image")
-                image.seek(series)
-                return _to_rgb(image, path)
+                getattr(image, "n_frames", 1)
+                if like:
+                    _require_rgb(image, path, like)
+                turned = _TURNED_BACK.get(_orientation(image))
+                rgb = _without_alpha(image) if like == "bioformats" else _to_rgb(image, path)
+                return rgb if turned is None else rgb.transpose(turned)
     except Image.DecompressionBombError as error:
         raise SlideError(
             f"{path}: too large for an image without tiles: convert it to a pyramidal TIFF "
@@ -83,6 +107,56 @@ def _decode(path: Path, series: int) -> Image.Image:
         ) from error
     except (OSError, ValueError, SyntaxError, UserWarning) as error:
         raise SlideError(f"{path}: damaged or truncated image: {error}") from error
+
+
+def pillow_decodes(page: tifffile.TiffPage) -> bool:
+    """Whether Pillow knows the compression of a TIFF's page, however it was built."""
+    return int(page.compression) in _TIFF_6
+
+
+def _orientation(image: Image.Image) -> int:
+    """What Pillow turns a TIFF by as it decodes it; it turns no other file."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return 1
+    return int(image.tag_v2.get(_ORIENTATION, 1))
+
+
+def _require_rgb(image: Image.Image, path: Path, like: str) -> None:
+    """Refuse what Bio-Formats or ImageJ show otherwise than in RGB, or not certainly how."""
+    kind = f"{image.format}, {image.mode}"
+    sixteen = any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+    shown = image.mode in ("RGB", "RGBA") and "transparency" not in image.info
+    if like == "imagej":
+        shown |= image.mode == "P" and "transparency" in image.info
+    if image.format not in _FORMATS or sixteen or not shown:
+        raise SlideError(
+            f"{path}: QuPath does not show it as an RGB image, or not certainly so ({kind}"
+            f"{', 16 bits' if sixteen else ''}): convert it to a PNG in 8-bit RGB and add that"
+        )
+    profile = image.info.get("icc_profile")
+    if like == "bioformats" and image.format == "JPEG" and profile and _recolours(profile):
+        raise SlideError(
+            f"{path}: has a colour profile that Bio-Formats applies: convert it to sRGB and add "
+            "that to the project"
+        )
+
+
+def _recolours(profile: bytes) -> bool:
+    """Whether a colour profile makes other colours of those of sRGB."""
+    levels = np.arange(0, 256, 51, dtype=np.uint8)
+    colours = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
+    try:
+        given = ImageCms.ImageCmsProfile(BytesIO(profile))
+        shown = ImageCms.profileToProfile(
+            Image.fromarray(colours), given, ImageCms.createProfile("sRGB")
+        )
+    except (OSError, ImageCms.PyCMSError):
+        return True
+    return shown is None or bool((abs(np.asarray(shown, int) - colours) > _ROUNDING).any())
+
+
+def _without_alpha(image: Image.Image) -> Image.Image:
+    return Image.merge("RGB", image.split()[:3])
 
 
 def _to_rgb(image: Image.Image, path: Path) -> Image.Image:

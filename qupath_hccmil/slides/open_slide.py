@@ -8,23 +8,20 @@ from pathlib import Path
 import openslide
 
 from qupath_hccmil.errors import SlideError, SlideMissingError
-from qupath_hccmil.slides.image_file import ImageFile
+from qupath_hccmil.slides.image_file import ImageFile, pillow_decodes
 from qupath_hccmil.slides.openslide_file import OpenSlideFile
 from qupath_hccmil.slides.slide import RESAMPLER, Slide
+from qupath_hccmil.slides.tiff_file import TiffSlide, compression, first_page
 
 __all__ = ["RESAMPLER", "Slide", "open_slide"]
 
 
-def open_slide(
-    path: str | os.PathLike[str], *, series: int = 0, crop_to_bounds: bool = True
-) -> Slide:
-    """Open a file with OpenSlide where it knows the format, and otherwise with Pillow.
+def open_slide(path: str | os.PathLike[str], *, crop_to_bounds: bool = True) -> Slide:
+    """Open a file with OpenSlide where it knows the format, and otherwise with Pillow or tifffile.
 
     Parameters
     ----------
     path : path
-    series : int
-        Image within the file, as in QuPath's ``--series``; OpenSlide has one a file.
     crop_to_bounds : bool
         False for QuPath's ``--no-crop``: level-0 px then start at the corner of the whole scan.
 
@@ -33,20 +30,48 @@ def open_slide(
     SlideMissingError
         There is no such file.
     SlideError
-        It is not an image, damaged, truncated, or has no such series.
+        It is not an image, damaged, truncated, or compressed in a way that is not known here.
+    """
+    path = existing(path)
+    vendor = openslide_vendor(path)
+    if vendor is None:
+        page = first_page(path)
+        return ImageFile(path) if page is None or pillow_decodes(page) else TiffSlide(path)
+    try:
+        return OpenSlideFile(path, crop_to_bounds=crop_to_bounds)
+    except SlideError:
+        if vendor != "generic-tiff" or (page := first_page(path)) is None:
+            raise
+        kind = compression(page)
+    try:
+        return TiffSlide(path)
+    except SlideError as error:
+        raise SlideError(f"{error} (OpenSlide does not read {kind} either)") from error
+
+
+def existing(path: str | os.PathLike[str]) -> Path:
+    """Path of a file that exists.
+
+    Raises
+    ------
+    SlideMissingError
+        There is none.
     """
     path = Path(path)
     if not path.is_file():
         raise SlideMissingError(f"{path}: no such file: move the slide there or give --slides DIR")
-    if not _openslide_knows(path):
-        return ImageFile(path, series=series)
-    if series != 0:
-        raise SlideError(f"{path}: no series {series}: OpenSlide reads the first image only")
-    return OpenSlideFile(path, crop_to_bounds=crop_to_bounds)
+    return path
 
 
-def _openslide_knows(path: Path) -> bool:
+def openslide_vendor(path: Path) -> str | None:
+    """OpenSlide's name of a file's format; None where it knows none.
+
+    Raises
+    ------
+    SlideError
+        The file is damaged.
+    """
     try:
-        return openslide.OpenSlide.detect_format(path) is not None
+        return openslide.OpenSlide.detect_format(path)
     except openslide.OpenSlideError as error:
         raise SlideError(f"{path}: damaged or truncated slide: {error}") from error

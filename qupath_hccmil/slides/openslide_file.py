@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import openslide
+import tifffile
 from PIL import Image
 
 from qupath_hccmil.errors import SlideError
 from qupath_hccmil.slides.jpeg_tiles import jpeg_tiles
 from qupath_hccmil.slides.slide import PyramidSlide
+from qupath_hccmil.slides.tiff_file import compression, first_page
 
 _BOUNDS = tuple(f"openslide.bounds-{name}" for name in ("x", "y", "width", "height"))
+_COLOUR = re.compile("#?[0-9A-Fa-f]{6}")
 _MPP = (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
 
 
@@ -35,12 +39,16 @@ class OpenSlideFile(PyramidSlide):
     def __init__(self, path: Path, *, crop_to_bounds: bool = True) -> None:
         try:
             self._file = openslide.OpenSlide(path)
+        except openslide.OpenSlideUnsupportedFormatError as error:
+            raise SlideError(f"{path}: not a slide that OpenSlide reads") from error
         except openslide.OpenSlideError as error:
-            raise SlideError(f"{path}: damaged or truncated slide: {error}") from error
+            raise SlideError(_reason(path, str(error))) from error
         properties = self._file.properties
         bounds = _bounds(properties) if crop_to_bounds else None
         self._left, self._top, self.width, self.height = bounds or (0, 0, *self._file.dimensions)
         self.path = path
+        self._background = _background(properties)
+        self._unknown_alpha = _has_unknown_alpha(path)
         self.levels = tuple(self._file.level_downsamples)
         self.mpp = _mpp(properties)
         self.magnification = _magnification(properties)
@@ -68,16 +76,53 @@ class OpenSlideFile(PyramidSlide):
                 f"{self.path}: damaged or truncated slide: cannot read level {level} at "
                 f"({corner[0]}, {corner[1]}): {error}"
             ) from error
-        return _on_white(rgba)
+        alpha = rgba.getchannel("A")
+        if alpha.getextrema() == (255, 255):
+            return rgba.convert("RGB")
+        self._require_known_alpha()
+        block = Image.new("RGB", rgba.size, "white")
+        block.paste(self._background, self._on_slide(level, left, top, width, height))
+        block.paste(rgba, mask=alpha)
+        return block
+
+    def _require_known_alpha(self) -> None:
+        """Refuse a TIFF that does not say whether its colours are multiplied with its alpha."""
+        if self._unknown_alpha:
+            raise SlideError(
+                f"{self.path}: is partly transparent and does not say by which rule: remove its "
+                "alpha channel, and add the slide to the project again"
+            )
+
+    def _on_slide(
+        self, level: int, left: int, top: int, width: int, height: int
+    ) -> tuple[int, int, int, int]:
+        """Part of a block that lies on the slide: left, top, right, bottom."""
+        right, bottom = (math.ceil(s / self.levels[level]) for s in (self.width, self.height))
+        x, y = (min(max(-corner, 0), side) for corner, side in ((left, width), (top, height)))
+        x1, y1 = min(max(right - left, x), width), min(max(bottom - top, y), height)
+        return x, y, x1, y1
 
 
-def _on_white(rgba: Image.Image) -> Image.Image:
-    alpha = rgba.getchannel("A")
-    if alpha.getextrema() == (255, 255):
-        return rgba.convert("RGB")
-    white = Image.new("RGB", rgba.size, "white")
-    white.paste(rgba, mask=alpha)
-    return white
+def _reason(path: Path, error: str) -> str:
+    """Why OpenSlide does not open a file: what it can't decode is not damaged."""
+    page = first_page(path) if "ompression" in error else None
+    if page is None:
+        return f"{path}: damaged or truncated slide: {error}"
+    return (
+        f"{path}: OpenSlide can't decode {compression(page)}: convert it to a pyramidal TIFF "
+        "(QuPath: Export images > OME TIFF)"
+    )
+
+
+def _has_unknown_alpha(path: Path) -> bool:
+    page = first_page(path)
+    return page is not None and tifffile.EXTRASAMPLE.UNSPECIFIED in page.extrasamples
+
+
+def _background(properties: Mapping[str, str]) -> str:
+    """Colour of what is transparent: QuPath paints it black where the file states none."""
+    stated = properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "")
+    return f"#{stated.lstrip('#')}" if _COLOUR.fullmatch(stated) else "black"
 
 
 def _bounds(properties: Mapping[str, str]) -> tuple[int, int, int, int] | None:

@@ -11,6 +11,8 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+from qupath_hccmil.qupath.inside_outline import cell_shares
+
 # A grid of 128 µm tiles does not end on the slide's last px; rounding must not drop the last tile.
 _EDGE_TOLERANCE = 1e-6
 
@@ -53,8 +55,8 @@ def tile_grid(
     Parameters
     ----------
     polygons : sequence of shapely geometry
-        Outlines in level-0 px; those that cross themselves are made valid, and only what has an
-        area counts.
+        Outlines in level-0 px; only what has an area counts. Of those that cross themselves that
+        is inside which QuPath says is, see :mod:`qupath_hccmil.qupath.inside_outline`.
     side_x, side_y : float
         Sides of a tile, level-0 px.
     width, height : int
@@ -107,9 +109,13 @@ def _tiles_of(
     shape: tuple[int, int],
     min_inside: float,
 ) -> GridTiles:
-    area = _with_area(polygon)
-    indices = _candidates(area, sides, shape)
-    inside = _share_inside(area, indices, sides)
+    if polygon.is_valid:
+        area = _with_area(polygon)
+        indices = _candidates(area, sides, shape)
+        inside = _share_inside(area, indices, sides)
+    else:
+        indices = _candidates(polygon, sides, shape)
+        inside = _share_wound(polygon, indices, sides)
     # Half a tile cut out by an outline on the grid's own lines is half, whatever the rounding.
     kept = inside >= min_inside * (1 - 1e-9)
     indices = indices[kept]
@@ -118,10 +124,10 @@ def _tiles_of(
 
 
 def _with_area(polygon: BaseGeometry) -> BaseGeometry:
-    """Return the valid polygons of a geometry; lines and points in it are left out."""
-    valid = polygon if polygon.is_valid else shapely.make_valid(polygon)
-    parts = shapely.get_parts(valid)
-    # make_valid puts what was a spike beside the polygons, in collections of collections.
+    """Return the polygons of a valid geometry; lines and points in it are left out."""
+    if isinstance(polygon, shapely.Polygon | shapely.MultiPolygon):
+        return polygon
+    parts = shapely.get_parts(polygon)
     while (shapely.get_type_id(parts) > shapely.GeometryType.POLYGON).any():
         parts = shapely.get_parts(parts)
     return shapely.union_all(parts[shapely.get_type_id(parts) == shapely.GeometryType.POLYGON])
@@ -161,6 +167,18 @@ def _share_inside(
     parts = shapely.intersection(cut[row_of], boxes[border])
     inside[border] = shapely.area(parts) / sides.prod()
     return inside
+
+
+def _share_wound(
+    polygon: BaseGeometry, indices: NDArray[np.int64], sides: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Share (n,) of each tile inside an outline that crosses itself."""
+    if not len(indices):
+        return np.zeros(0)
+    (first, top), (last, bottom) = indices[0].tolist(), indices[-1].tolist()
+    columns, rows = range(first, last + 1), range(top, bottom + 1)
+    side_x, side_y = sides.tolist()
+    return cell_shares(polygon, side_x, side_y, columns, rows).reshape(-1)
 
 
 def _boxes(indices: NDArray[np.int64], sides: NDArray[np.float64]) -> NDArray[np.object_]:

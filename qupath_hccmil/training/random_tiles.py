@@ -20,7 +20,7 @@ from qupath_hccmil.tiles.tile_settings import ScoreSettings
 from qupath_hccmil.training.left_out import LeftOut
 from qupath_hccmil.training.slide_collection import UNREADABLE, SourceSlide
 
-NO_TILE = "no tile with tissue in focus"
+NO_TILE = "no tile that can be used"
 
 
 @dataclass(frozen=True)

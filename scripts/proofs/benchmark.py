@@ -163,6 +163,53 @@ def peak_memory(folder: Path, n_tiles: int) -> Iterator[Row]:
     yield Row("its growth over the smaller", f"{100 * growth:.1f} %", "≤ 10 %", growth <= 0.1)
 
 
+PARTS = ("throughput", "memory", "write", "outlines", "training", "help")
+OUTLINES = ("simple", "loops of a brush", "fifty crossings at each corner")
+
+
+def outlines(corners: int = 200_000) -> Iterator[Row]:
+    """Reading outlines without Java, their area, and their tiles, each in a process of its own."""
+    for kind in OUTLINES:
+        started = time.perf_counter()
+        peak = _in_process("outline", kind, str(corners)) / 2**30
+        took = time.perf_counter() - started
+        name = f"outline of {corners} corners, {kind}"
+        yield Row(name, f"{took:.1f} s", "≤ 10 s", took <= 10)
+        yield Row(f"{name}, peak memory", f"{peak:.2f} GB", "≤ 1 GB", peak <= 1)
+
+
+def drawn_outline(kind: str, corners: int) -> object:
+    """Make a round outline of 60,000 px that crosses itself never, at times, or all the time."""
+    import shapely
+
+    angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    circle = 30_000 * np.column_stack([np.cos(angle), np.sin(angle)])
+    loops = angle * corners / 50
+    moved = {
+        "simple": 0.0,
+        "loops of a brush": 200 * np.column_stack([np.cos(loops), np.sin(loops)]),
+        "fifty crossings at each corner": np.random.default_rng(1).normal(0, 50, circle.shape),
+    }
+    return shapely.Polygon(circle + moved[kind] + 36_000)
+
+
+def _read_outline_and_tell_peak(kind: str, corners: str) -> None:
+    from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
+    from qupath_hccmil.qupath.inside_outline import outline_area
+    from qupath_hccmil.qupath.native.native_project import NativeProject
+    from qupath_hccmil.tiles.grid import tile_grid
+
+    drawn = NewAnnotation(drawn_outline(kind, int(corners)), "Tumor")
+    with tempfile.TemporaryDirectory() as name:
+        image = NewImage(Path(name, "s.svs"), "s.svs", 72_000, 72_000, 0.5, annotations=[drawn])
+        create_project(Path(name, "project"), [image])
+        with NativeProject(Path(name, "project")) as project:
+            (outline,) = project.read(project.images[0]).annotations
+    outline_area(outline.geometry)
+    tile_grid([outline.geometry], 256, 256, 72_000, 72_000)
+    print(_peak_resident())
+
+
 def _in_process(*arguments: str) -> int:
     done = subprocess.run(
         [sys.executable, __file__, "--in-process", *arguments],
@@ -331,12 +378,13 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tiles", type=int, default=1000, help="for the throughput; default 1000")
-    parser.add_argument("--only", choices=["throughput", "memory", "write", "training", "help"])
+    parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--json", type=Path, help="write the rows here too")
     parser.add_argument("--in-process", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.in_process:
-        _score_and_tell_peak(*arguments.in_process[1:])
+        what, *rest = arguments.in_process
+        (_score_and_tell_peak if what == "score" else _read_outline_and_tell_peak)(*rest)
         return
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
@@ -345,6 +393,7 @@ def main() -> None:
             "throughput": lambda: throughput(folder, arguments.tiles),
             "memory": lambda: peak_memory(folder, 10 * arguments.tiles),
             "write": lambda: write_back(folder),
+            "outlines": outlines,
             "training": training_epoch,
             "help": start_up,
         }

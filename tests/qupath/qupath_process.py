@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import pickle
 import resource
 import sys
@@ -10,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from qupath_hccmil.errors import HccMilError
+from qupath_hccmil.errors import HccMilError, UnsupportedDataError
 from qupath_hccmil.qupath.data_types import ImageResults, ImageState
+from qupath_hccmil.qupath.paquo.java_rois import check_area, roi_geometry
 from qupath_hccmil.qupath.paquo.javadata import read_data, write_data
 from qupath_hccmil.qupath.paquo.javaobjects import annotations_of, descendants, our_tiles
 from qupath_hccmil.qupath.paquo.jvm import java, start_qupath
@@ -123,12 +125,37 @@ def pixels(path: Path, slide: Path, names: list[str]) -> dict[str, np.ndarray]:
             moved.put(uri, java("java.io.File")(str(slide)).toURI())
         server = entry.getServerBuilder().updateURIs(moved).build()
         width, height = int(server.getWidth()), int(server.getHeight())
-        image = server.readRegion(1.0, 0, 0, width, height)
-        packed = np.array(image.getRGB(0, 0, width, height, None, 0, width), np.int32)
-        rgba = packed.view(np.uint8).reshape(height, width, 4)
-        found[str(entry.getImageName())] = rgba[..., 2::-1]
+        found[str(entry.getImageName())] = _rgb(server.readRegion(1.0, 0, 0, width, height))
         server.close()
     return found
+
+
+def server_pixels(server: dict[str, Any]) -> np.ndarray:
+    """Whole image of a server that is given as JSON, as (h, w, 3) uint8."""
+    start_qupath()
+    java("qupath.lib.images.servers.openslide.jna.OpenSlideLoader").tryToLoad()
+    builder = java("qupath.lib.images.servers.ImageServerBuilder$ServerBuilder").class_
+    gson = java("qupath.lib.io.GsonTools").getInstance()
+    with contextlib.closing(gson.fromJson(json.dumps(server), builder).build()) as opened:
+        size = int(opened.getWidth()), int(opened.getHeight())
+        return _rgb(opened.readRegion(1.0, 0, 0, *size))
+
+
+def imagej_pixels(path: Path) -> np.ndarray | None:
+    """Image as ImageJ opens it, as (h, w, 3) uint8; None where it is none in RGB."""
+    start_qupath()
+    java("java.lang.System").setProperty("java.awt.headless", "true")
+    java("ij.IJ").redirectErrorMessages(True)
+    opened = java("ij.IJ").openImage(str(path))
+    if opened is None or int(opened.getType()) != int(java("ij.ImagePlus").COLOR_RGB):
+        return None
+    return _rgb(opened.getProcessor().getBufferedImage())
+
+
+def _rgb(image: Any) -> np.ndarray:
+    width, height = int(image.getWidth()), int(image.getHeight())
+    packed = np.array(image.getRGB(0, 0, width, height, None, 0, width), np.int32)
+    return packed.view(np.uint8).reshape(height, width, 4)[..., 2::-1]
 
 
 def put_into_our_tile(data_file: Path) -> int:
@@ -160,8 +187,8 @@ def edit_outlines(data_file: Path, second: tuple[float, ...], added: tuple[float
 
 def _rectangle(bounds: tuple[float, ...]) -> Any:
     x, y, right, bottom = bounds
-    plane = java("qupath.lib.regions.ImagePlane").getDefaultPlane()
-    return java("qupath.lib.roi.ROIs").createRectangleROI(x, y, right - x, bottom - y, plane)
+    roi = java("qupath.lib.roi.ROIs")
+    return roi.createRectangleROI(x, y, right - x, bottom - y, _plane())
 
 
 def command(arguments: list[str]) -> str:
@@ -213,6 +240,104 @@ def steps_while_scoring(paths: list[Path], tiles: int) -> list[int]:
     return found
 
 
+def inside(corners: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, float]:
+    """Which places a polygon contains, and its area, as QuPath's own classes say."""
+    start_qupath()
+    roi = java("qupath.lib.roi.ROIs").createPolygonROI(*map(_java, corners.T), _plane())
+    return np.array([bool(roi.contains(*place)) for place in places.tolist()]), float(roi.getArea())
+
+
+def most_memory() -> int:
+    """Bytes that this process held at most, Java's included."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def refused_area(area: float, found: float) -> str:
+    """Why a square is refused whose area QuPath gives as another."""
+    start_qupath()
+    try:
+        check_area(area, found)
+    except UnsupportedDataError as error:
+        return str(error)
+    return ""
+
+
+def refused_regions() -> list[str]:
+    """Regions of all kinds, large and small, on and off QuPath's grid, that are refused."""
+    start_qupath()
+    rois, tools = java("qupath.lib.roi.ROIs"), java("qupath.lib.roi.GeometryTools")
+    bounds = [
+        (10, 20, 300, 40),
+        (7.123, 8.456, 0.5, 0.7),
+        (1e5 + 0.37, 2e5, 3.3, 1.1),
+        (0, 0, 0, 0),
+    ]
+    made = [
+        create(*box, _plane())
+        for box in bounds
+        for create in (rois.createRectangleROI, rois.createEllipseROI)
+    ]
+    rectangles = [tools.createRectangle(*box) for box in bounds[:2]]
+    crossing = "MULTIPOLYGON (((0 0, 9 9, 9 0, 0 9, 0 0)), ((1 1, 5 1, 5 5, 1 5, 1 1)))"
+    made.append(rois.createAreaROI(_path([(0, 0), (9, 9), (9, 0), (0, 9)]), _plane()))
+    made.append(tools.geometryToROI(rectangles[0].difference(rectangles[0].buffer(-5)), _plane()))
+    reader = java("org.locationtech.jts.io.WKTReader")(tools.getDefaultFactory())
+    made.append(tools.geometryToROI(reader.read(crossing), _plane()))
+    made.append(rois.createPointsROI(3.0, 4.0, _plane()))
+    made.append(rois.createLineROI(1.0, 2.0, 30.0, 40.0, _plane()))
+    found = []
+    for roi in made:
+        try:
+            roi_geometry(roi)
+        except UnsupportedDataError as error:
+            found.append(f"{roi}: {error}")
+    return found
+
+
+def stored_legacy_area(corners: np.ndarray) -> tuple[float, bytes]:
+    """Area of a region of the kind that QuPath had in 2019, and the region serialised."""
+    start_qupath()
+    made = java("qupath.lib.roi.ROIs").createAreaROI(_path(corners.tolist()), _plane())
+    stored = java("java.io.ByteArrayOutputStream")()
+    with contextlib.closing(java("java.io.ObjectOutputStream")(stored)) as stream:
+        stream.writeObject(made)
+    return float(made.getArea()), bytes(stored.toByteArray())
+
+
+def area_of_stored(content: bytes) -> float | str:
+    """Area that is read of a serialised region, or why it is refused."""
+    import jpype
+
+    start_qupath()
+    stored = java("java.io.ByteArrayInputStream")(jpype.JArray(jpype.JByte)(content))
+    stream = java("qupath.lib.io.PathIO").createObjectInputStream(stored)
+    # through reflection, so that the stream finds QuPath's classes
+    region = java("java.io.ObjectInputStream").class_.getMethod("readObject").invoke(stream)
+    try:
+        return float(roi_geometry(region).area)
+    except UnsupportedDataError as error:
+        return str(error)
+
+
+def _path(corners: list[tuple[float, float]]) -> Any:
+    path = java("java.awt.geom.Path2D$Float")()
+    path.moveTo(*corners[0])
+    for corner in corners[1:]:
+        path.lineTo(*corner)
+    path.closePath()
+    return path
+
+
+def _java(values: np.ndarray) -> Any:
+    import jpype
+
+    return jpype.JArray.of(np.ascontiguousarray(values))
+
+
+def _plane() -> Any:
+    return java("qupath.lib.regions.ImagePlane").getDefaultPlane()
+
+
 TASKS = {
     task.__name__: task
     for task in (
@@ -231,6 +356,14 @@ TASKS = {
         put_into_our_tile,
         used_memory_while,
         steps_while_scoring,
+        inside,
+        server_pixels,
+        imagej_pixels,
+        most_memory,
+        refused_area,
+        refused_regions,
+        stored_legacy_area,
+        area_of_stored,
     )
 }
 

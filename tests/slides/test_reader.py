@@ -193,15 +193,6 @@ class TestFile:
         with open_slide(tmp_path / "p.png") as slide:
             assert (slide.read_tile(0, 0, 224, 224)[0, 0] == 255).all()
 
-    def test_series(self, tmp_path: Path, pixels: np.ndarray, tiff: Path) -> None:
-        pages = [Image.fromarray(pixels), Image.fromarray(pixels[:300])]
-        pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
-        with open_slide(tmp_path / "pages.tif", series=1) as slide:
-            assert slide.height == 300
-        for path in (tmp_path / "pages.tif", tiff):
-            with pytest.raises(SlideError, match="no series 2"):
-                open_slide(path, series=2)
-
 
 class TestBounds:
     """Where a format states the scanned area (MIRAX, Leica), QuPath's (0, 0) is its corner."""
@@ -226,10 +217,14 @@ class TestBounds:
             found = slide.thumbnail(10_000)
         np.testing.assert_array_equal(found[200:584, 300:812], texture(512, 384))
 
-    def test_what_was_not_scanned_is_white(self, path: Path) -> None:
+    def test_what_was_not_scanned_is_black_as_in_qupath(self, path: Path) -> None:
         with open_slide(path, crop_to_bounds=False) as slide:
-            assert (slide.read_tile(0, 0, 190, 190) == 255).all()
-            assert (slide.read_tile(850, 600, 224, 224) == 255).all()
+            assert (slide.read_tile(0, 0, 190, 190) == 0).all()
+            assert (slide.read_tile(850, 600, 224, 224) == 0).all()
+            beyond = slide.read_tile(1200 - 20, 900 - 20, 40, 40, out=40)
+        assert (beyond[:20, :20] == 0).all()
+        assert (beyond[20:] == 255).all()
+        assert (beyond[:, 20:] == 255).all()
 
 
 class TestThumbnail:

@@ -21,6 +21,7 @@ from qupath_hccmil.method.published_numbers import POWER, THRESHOLD
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, Project, TileObjects
 from qupath_hccmil.qupath.export.patient_of_image import PatientOf, patient_by_key
+from qupath_hccmil.qupath.inside_outline import outline_area
 from qupath_hccmil.qupath.staleness import incomplete, is_scored, is_stale, recorded
 from qupath_hccmil.qupath.tile_ids import copies, tile_ids
 from qupath_hccmil.tables.export_columns import Level, columns_of
@@ -357,4 +358,4 @@ def _area_um2(annotation: Annotation, mpp: float | None) -> float | None:
     """Area by the pixel size that the run used, so that it fits the tiles."""
     if annotation.geometry is None or mpp is None:
         return None
-    return float(annotation.geometry.area) * mpp**2
+    return outline_area(annotation.geometry) * mpp**2

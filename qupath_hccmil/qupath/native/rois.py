@@ -18,7 +18,7 @@ from qupath_hccmil.qupath.native.javanodes import (
     Part,
     PrimitiveArray,
 )
-from qupath_hccmil.qupath.roi_geometry import ellipse, nonzero_area, precise, rectangle
+from qupath_hccmil.qupath.roi_geometry import ellipse, nonzero_area, polygon, precise, rectangle
 
 RECTANGLE = "RectangleROI$SerializationProxy"
 
@@ -35,7 +35,7 @@ class Roi:
 
 
 def read_roi(node: JavaObject) -> Roi:
-    """Return a region as QuPath's ``getGeometry()`` gives it.
+    """Return a region as QuPath's ``getGeometry()`` gives it, but a polygon as it was drawn.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def _geometry(name: str, node: JavaObject) -> tuple[str, BaseGeometry]:
     if name in ("PolygonROI", "PolylineROI", "PointsROI"):
         points = _points(field(node, "x"), field(node, "y"))
         if name == "PolygonROI":
-            return "polygon", nonzero_area([points])
+            return "polygon", polygon(points)
         if name == "PolylineROI":
             return "polyline", shapely.LineString(points)
         return "points", shapely.MultiPoint(points)

@@ -13,7 +13,7 @@ from shapely.geometry.base import BaseGeometry
 from qupath_hccmil.errors import UnsupportedDataError
 from qupath_hccmil.qupath.paquo.javabulk import doubles, getter
 from qupath_hccmil.qupath.paquo.jvm import java
-from qupath_hccmil.qupath.roi_geometry import ellipse, nonzero_area, precise, rectangle
+from qupath_hccmil.qupath.roi_geometry import ellipse, polygon, precise, rectangle
 
 _POINT = "qupath.lib.geom.Point2"
 # Rounding to the hundredth of a px changes an area by far less.
@@ -37,7 +37,7 @@ def roi_geometry(roi: Any) -> BaseGeometry:
                 return rectangle(x, y, x2, y2)
             return ellipse(x, y, x2, y2) if kind == "EllipseROI" else _line(corners)
         if kind == "PolygonROI":
-            return nonzero_area([precise(_corners(roi))])
+            return polygon(precise(_corners(roi)))
         if kind == "PolylineROI":
             return _line(_corners(roi))
         if kind == "PointsROI":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qupath_hccmil.errors import HccMilError, WriteError
+from qupath_hccmil.errors import HccMilError, UnsupportedDataError, WriteError
 from qupath_hccmil.qupath.data_types import EngineName, ImageResults
 from qupath_hccmil.qupath.paquo.java_results import (
     add_results,
@@ -57,10 +57,13 @@ class PaquoProject(ProjectFolder):
     def _content(self, path: Path) -> ImageContent:
         data = read_data(path)
         everything = descendants(data.root)
-        annotations = [
-            read_annotation(each, data.root, index)
-            for index, each in enumerate(annotations_of(everything))
-        ]
+        try:
+            annotations = [
+                read_annotation(each, data.root, index)
+                for index, each in enumerate(annotations_of(everything))
+            ]
+        except UnsupportedDataError as error:
+            raise UnsupportedDataError(f"{path}: {error}") from error
         users = int(everything.size() - our_tiles(everything).size())
         return ImageContent(
             image_type=data.image_type,
