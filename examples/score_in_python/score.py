@@ -12,8 +12,8 @@ from qupath_hccmil.demo.demo_project import make_demo_project
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.open_project import open_project
 from qupath_hccmil.scoring.score_project import BatchOptions, Outcome, score_project
+from qupath_hccmil.scoring.score_settings import ScoreSettings
 from qupath_hccmil.scoring.scorer import ScorerSource
-from qupath_hccmil.tiles.tile_settings import ScoreSettings
 
 
 class Silent:

@@ -29,8 +29,8 @@ def demo(folder: Path, slide: Path | None, drawn: bool, engine: EngineChoice, qu
     from qupath_hccmil.qupath.open_project import open_project
     from qupath_hccmil.scoring.run_folder import summary, summary_line, write_record
     from qupath_hccmil.scoring.score_project import BatchOptions, score_project
+    from qupath_hccmil.scoring.score_settings import ScoreSettings
     from qupath_hccmil.scoring.scorer import ScorerSource
-    from qupath_hccmil.tiles.tile_settings import ScoreSettings
 
     say = (lambda text: None) if quiet else click.echo
     made = make_demo_project(folder, slide, drawn=drawn)

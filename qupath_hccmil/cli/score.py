@@ -13,7 +13,7 @@ from qupath_hccmil.cli.options import EngineChoice
 from qupath_hccmil.cli.show import ScoringDisplay
 
 if TYPE_CHECKING:
-    from qupath_hccmil.tiles.tile_settings import ScoreSettings
+    from qupath_hccmil.scoring.score_settings import ScoreSettings
 
 
 @click.command()
@@ -56,7 +56,7 @@ def score(**arguments: Any) -> int:
     PROJECT is a project.qpproj or its folder. Close the project in QuPath first, or reload its
     data afterwards: an open viewer that saves later overwrites the scores. For research use only.
     """
-    from qupath_hccmil.tiles.tile_settings import ScoreSettings
+    from qupath_hccmil.scoring.score_settings import ScoreSettings
 
     classes = arguments["annotation_classes"]
     settings = ScoreSettings(

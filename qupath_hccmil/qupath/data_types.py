@@ -101,7 +101,7 @@ class Annotation:
         Full name; a derived class reads ``Tumor: Positive``.
     geometry : shapely geometry or None
         Level-0 px; None where the object has no ROI. A polygon is as it was drawn and may cross
-        itself: :func:`~qupath_hccmil.qupath.inside_outline.outline_area` knows what is inside.
+        itself: :func:`~qupath_hccmil.slides.inside_outline.outline_area` knows what is inside.
     roi : str
         QuPath's ROI type, lower case: polygon, geometry, rectangle, ellipse, line, polyline,
         points.

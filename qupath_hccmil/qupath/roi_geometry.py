@@ -38,7 +38,7 @@ def polygon(points: NDArray[np.float64]) -> BaseGeometry:
     """Return a polygon as it was drawn, which may cross itself.
 
     QuPath's ``getGeometry()`` works out every crossing, which takes minutes and gigabytes where an
-    outline has many; :mod:`qupath_hccmil.qupath.inside_outline` tells what is inside without.
+    outline has many; :mod:`qupath_hccmil.slides.inside_outline` tells what is inside without.
 
     Parameters
     ----------

@@ -11,7 +11,8 @@ from shapely.geometry import MultiPolygon, Polygon
 
 from qupath_hccmil.errors import AnnotationError, ProjectError
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, Project
-from qupath_hccmil.qupath.inside_outline import outline_area
+from qupath_hccmil.slides.inside_outline import outline_area
+from qupath_hccmil.tiles.tile_plan import TumourOutline
 
 TUMOUR_CLASSES = ("Tumor", "Tumour", "HCC")
 BY_ID = "id:"
@@ -107,6 +108,15 @@ def tumour_annotations(
     if not chosen:
         raise AnnotationError(_nothing_found(state, wanted))
     return chosen
+
+
+def tumour_outlines(annotations: Sequence[Annotation]) -> list[TumourOutline]:
+    """Annotations as outlines to lay tiles over."""
+    return [
+        TumourOutline(each.index, each.name or each.id, each.geometry)
+        for each in annotations
+        if each.geometry is not None
+    ]
 
 
 def on_other_planes(state: ImageState, wanted: Sequence[str] = TUMOUR_CLASSES) -> list[Annotation]:

@@ -13,10 +13,10 @@ from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageResults, TileObjects
 from qupath_hccmil.qupath.fingerprint import annotation_fingerprint, outline_fingerprint
 from qupath_hccmil.qupath.run_record import OutlineRecord, RunRecord, listed_metadata
+from qupath_hccmil.scoring.score_settings import ScoreSettings
 from qupath_hccmil.scoring.score_slide import AnnotationScore, SlideScore
 from qupath_hccmil.scoring.scorer import Scorer
 from qupath_hccmil.scoring.workflow_step import scoring_step
-from qupath_hccmil.tiles.tile_settings import ScoreSettings
 
 
 def image_results(

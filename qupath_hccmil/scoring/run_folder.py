@@ -17,8 +17,8 @@ from qupath_hccmil.method.research_use import RESEARCH_USE, SURROGATE
 from qupath_hccmil.qupath.data_types import Project
 from qupath_hccmil.qupath.export.score_tables import annotation_table, image_table, tile_table
 from qupath_hccmil.scoring.score_project import Outcome
+from qupath_hccmil.scoring.score_settings import ScoreSettings
 from qupath_hccmil.tables.table_writer import write_table
-from qupath_hccmil.tiles.tile_settings import ScoreSettings
 
 _VERSIONS = ("numpy", "opencv-python", "openslide-bin", "openvino", "pillow", "shapely", "torch")
 

@@ -24,6 +24,7 @@ from qupath_hccmil.qupath.selection import (
     labels,
     on_other_planes,
     tumour_annotations,
+    tumour_outlines,
 )
 from qupath_hccmil.qupath.slide_location import locate_slide
 from qupath_hccmil.qupath.staleness import (
@@ -37,11 +38,12 @@ from qupath_hccmil.scoring.open_image import open_source
 from qupath_hccmil.scoring.qupath_results import image_results
 from qupath_hccmil.scoring.reused_scores import KeptScores, kept_scores
 from qupath_hccmil.scoring.risk_map_picture import draw_risk_map
-from qupath_hccmil.scoring.score_slide import SlideScore, holds_no_tile, plan_tiles, score_slide
+from qupath_hccmil.scoring.score_settings import ScoreSettings
+from qupath_hccmil.scoring.score_slide import SlideScore, score_slide
 from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.scoring.workflow_step import reproduce
 from qupath_hccmil.slides.open_slide import Slide
-from qupath_hccmil.tiles.tile_settings import ScoreSettings
+from qupath_hccmil.tiles.tile_plan import holds_no_tile, plan_tiles
 
 Status = Literal["scored", "planned", "up to date", "failed"]
 
@@ -225,7 +227,14 @@ class _Job:
             entry, self.project.path, self.project.previous_uri, self.options.slides
         )
         with open_source(entry, path) as slide:
-            plan = plan_tiles(slide, annotations, entry, settings, self.models.geometry)
+            plan = plan_tiles(
+                slide,
+                tumour_outlines(annotations),
+                settings,
+                self.models.geometry,
+                name=entry.name,
+                calibration=(entry.server.pixel_width, entry.server.pixel_height),
+            )
             self.progress.start(entry.name, plan.expected)
             why = holds_no_tile(settings, self.models.geometry)
             notes = [f"{label}: {why}, so no score" for label in plan.without_tiles]

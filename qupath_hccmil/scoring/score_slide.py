@@ -1,8 +1,8 @@
-"""Score one slide: plan its tiles, fit its stain, run the networks, aggregate."""
+"""Score one slide: fit its stain, run the networks on the planned tiles, aggregate."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,53 +10,16 @@ from numpy.typing import NDArray
 
 from qupath_hccmil.errors import AnnotationError
 from qupath_hccmil.method.aggregation import contributions, risk, slide_logit
-from qupath_hccmil.method.tile_geometry import TileGeometry
 from qupath_hccmil.qupath import names
-from qupath_hccmil.qupath.data_types import Annotation, ImageEntry
 from qupath_hccmil.scoring.network_batches import run
 from qupath_hccmil.scoring.reused_scores import KeptOutline, KeptScores, TakenOver, taken_over
 from qupath_hccmil.scoring.scorer import Scorer
 from qupath_hccmil.slides.open_slide import Slide
-from qupath_hccmil.slides.resolution import Resolution, resolve_mpp
+from qupath_hccmil.slides.resolution import Resolution
 from qupath_hccmil.stain.vahadane import Normalizer, StainFit
-from qupath_hccmil.tiles.grid import tile_grid, unique_tiles
 from qupath_hccmil.tiles.read_ahead import Chunk, TileVerdict, chunks_of, read_ahead
+from qupath_hccmil.tiles.tile_plan import TilePlan
 from qupath_hccmil.tiles.tile_reader import TileReader
-from qupath_hccmil.tiles.tile_settings import ScoreSettings
-
-
-@dataclass(frozen=True)
-class TilePlan:
-    """The tiles to read.
-
-    Attributes
-    ----------
-    resolution : Resolution
-    bounds : (n, 4) float64
-        x, y, width, height of every tile once, level-0 px, in the order of reading.
-    members : dict of int to (k,) int64
-        :attr:`Annotation.index` to the rows of its tiles; a tile may belong to several annotations.
-    wanted : int or None
-        Stop after so many kept tiles.
-    labels : dict of int to str
-        :attr:`Annotation.index` to its name, or its UUID where it has none.
-    """
-
-    resolution: Resolution
-    bounds: NDArray[np.float64]
-    members: dict[int, NDArray[np.int64]]
-    wanted: int | None
-    labels: dict[int, str]
-
-    @property
-    def without_tiles(self) -> list[str]:
-        """Labels of annotations that hold no tile."""
-        return [self.labels[key] for key, rows in self.members.items() if not len(rows)]
-
-    @property
-    def expected(self) -> int:
-        """Number of tiles that will be scored at most."""
-        return len(self.bounds) if self.wanted is None else min(self.wanted, len(self.bounds))
 
 
 @dataclass(frozen=True)
@@ -126,75 +89,6 @@ class SlideScore:
     left_out: dict[int, tuple[int, int]] = field(default_factory=dict)
     reused: int = 0
     notes: list[str] = field(default_factory=list)
-
-
-def plan_tiles(
-    slide: Slide,
-    annotations: Sequence[Annotation],
-    entry: ImageEntry,
-    settings: ScoreSettings,
-    geometry: TileGeometry,
-) -> TilePlan:
-    """Lay the tile grid over tumour outlines.
-
-    Parameters
-    ----------
-    slide : Slide
-        Open, in the coordinates of QuPath's server.
-    annotations : sequence of Annotation
-        Tumour outlines.
-    entry : ImageEntry
-        Its pixel calibration comes before the slide's own.
-    settings : ScoreSettings
-    geometry : TileGeometry
-        The model's.
-
-    Raises
-    ------
-    ResolutionError
-        The pixel size is absent or out of range.
-    AnnotationError
-        No annotation has room for a tile.
-    """
-    calibration = (entry.server.pixel_width, entry.server.pixel_height)
-    resolution = resolve_mpp(settings.mpp, calibration, slide.mpp, name=entry.name)
-    grids = tile_grid(
-        [a.geometry for a in annotations if a.geometry is not None],
-        geometry.tile_um / resolution.mpp_x,
-        geometry.tile_um / resolution.mpp_y,
-        slide.width,
-        slide.height,
-        min_inside=settings.min_inside,
-    )
-    union, rows = unique_tiles(grids)
-    if not len(union):
-        raise AnnotationError(
-            f"{entry.name}: the tumour annotations are too small, or beyond the slide: "
-            f"{holds_no_tile(settings, geometry)}; outline a larger area or lower --min-inside"
-        )
-    order = np.arange(len(union))
-    if settings.max_tiles is not None and settings.max_tiles < len(union):
-        order = np.random.default_rng(settings.seed).permutation(len(union))
-    place = np.empty_like(order)
-    place[order] = np.arange(len(union))
-    return TilePlan(
-        resolution=resolution,
-        bounds=union[order],
-        members={
-            annotation.index: np.sort(place[mine])
-            for annotation, mine in zip(annotations, rows, strict=True)
-        },
-        wanted=settings.max_tiles,
-        labels={each.index: each.name or each.id for each in annotations},
-    )
-
-
-def holds_no_tile(settings: ScoreSettings, geometry: TileGeometry) -> str:
-    """Why an outline has no tile, in words for a message."""
-    return (
-        f"no tile of {geometry.tile_um:g} µm has {settings.min_inside:.3g} of its area inside "
-        "(--min-inside)"
-    )
 
 
 def score_slide(

@@ -9,7 +9,7 @@ from pathlib import Path
 from qupath_hccmil import __version__
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import WorkflowStep
-from qupath_hccmil.tiles.tile_settings import ScoreSettings
+from qupath_hccmil.scoring.score_settings import ScoreSettings
 
 
 def reproduce(settings: ScoreSettings, model: Path | None) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from qupath_hccmil.qupath.inside_outline import cell_shares
+from qupath_hccmil.slides.inside_outline import cell_shares
 
 # A grid of 128 µm tiles does not end on the slide's last px; rounding must not drop the last tile.
 _EDGE_TOLERANCE = 1e-6
@@ -56,7 +56,7 @@ def tile_grid(
     ----------
     polygons : sequence of shapely geometry
         Outlines in level-0 px; only what has an area counts. Of those that cross themselves that
-        is inside which QuPath says is, see :mod:`qupath_hccmil.qupath.inside_outline`.
+        is inside which QuPath says is, see :mod:`qupath_hccmil.slides.inside_outline`.
     side_x, side_y : float
         Sides of a tile, level-0 px.
     width, height : int

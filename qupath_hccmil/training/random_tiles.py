@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qupath_hccmil.errors import AnnotationError, DataError, HccMilError
 from qupath_hccmil.method.tile_geometry import TileGeometry
-from qupath_hccmil.scoring.score_slide import plan_tiles
+from qupath_hccmil.slides.open_slide import Slide
 from qupath_hccmil.slides.tissue import TissueRule
 from qupath_hccmil.stain.vahadane import Normalizer, StainFit
 from qupath_hccmil.tiles.read_ahead import Chunk, TileVerdict, chunks_of, read_ahead
+from qupath_hccmil.tiles.tile_plan import TileChoice, TilePlan, plan_tiles
 from qupath_hccmil.tiles.tile_reader import TileReader
-from qupath_hccmil.tiles.tile_settings import ScoreSettings
 from qupath_hccmil.training.left_out import LeftOut
 from qupath_hccmil.training.slide_collection import UNREADABLE, SourceSlide
 
@@ -50,11 +51,10 @@ class TileSettings:
     geometry: TileGeometry = field(default_factory=TileGeometry)
     tissue_rule: TissueRule = field(default_factory=TissueRule)
 
-    def of_slide(self, tiles: int | None) -> ScoreSettings:
-        """As scoring knows them, with at most so many tiles."""
-        return ScoreSettings(
-            mpp=self.mpp, min_inside=self.min_inside, max_tiles=tiles, seed=self.seed
-        )
+    @property
+    def choice(self) -> TileChoice:
+        """Every tile of a slide; how many are wanted depends on the patient's other slides."""
+        return TileChoice(mpp=self.mpp, min_inside=self.min_inside, seed=self.seed)
 
 
 def patient_tiles(
@@ -78,21 +78,22 @@ def patient_tiles(
     DataError
         No slide of the patient can be used.
     """
-    usable, counts = [], []
-    for slide in slides:
-        try:
-            counts.append(_planned(slide, settings))
-            usable.append(slide)
-        except (HccMilError, OSError) as error:
-            left_out.append(LeftOut("slide", slide.name, _reason(error), str(error)))
-    some = False
-    for slide, quota in zip(usable, _quotas(counts, settings.per_patient), strict=True):
-        try:
-            for batch in _tiles(slide, quota, settings):
-                some = True
-                yield batch
-        except (HccMilError, OSError) as error:
-            left_out.append(LeftOut("slide", slide.name, _reason(error), str(error)))
+    with ExitStack() as opened:
+        planned = []
+        for slide in slides:
+            try:
+                planned.append((slide.name, _opened(slide, settings, opened)))
+            except (HccMilError, OSError) as error:
+                left_out.append(LeftOut("slide", slide.name, _reason(error), str(error)))
+        some = False
+        quotas = _quotas([len(one.plan.bounds) for _, one in planned], settings.per_patient)
+        for (name, one), quota in zip(planned, quotas, strict=True):
+            try:
+                for batch in _tiles(one, quota, settings):
+                    some = True
+                    yield batch
+            except (HccMilError, OSError) as error:
+                left_out.append(LeftOut("slide", name, _reason(error), str(error)))
     if not some:
         raise DataError("none of its slides can be used")
 
@@ -101,11 +102,25 @@ def _reason(error: Exception) -> str:
     return NO_TILE if isinstance(error, AnnotationError) else UNREADABLE
 
 
-def _planned(slide: SourceSlide, settings: TileSettings) -> int:
-    opened, outlines = slide.open()
-    with opened:
-        plan = plan_tiles(opened, outlines, slide.entry, settings.of_slide(None), settings.geometry)
-    return len(plan.bounds)
+class _OpenSlide(NamedTuple):
+    """A slide that stays open from the plan of its tiles until they are read."""
+
+    pixels: Slide
+    plan: TilePlan
+
+
+def _opened(slide: SourceSlide, settings: TileSettings, opened: ExitStack) -> _OpenSlide:
+    server = slide.entry.server
+    pixels = opened.enter_context(slide.open())
+    plan = plan_tiles(
+        pixels,
+        slide.outlines(pixels),
+        settings.choice,
+        settings.geometry,
+        name=slide.name,
+        calibration=(server.pixel_width, server.pixel_height),
+    )
+    return _OpenSlide(pixels, plan)
 
 
 def _quotas(counts: Sequence[int], limit: int | None) -> list[int | None]:
@@ -121,26 +136,23 @@ def _quotas(counts: Sequence[int], limit: int | None) -> list[int | None]:
 
 
 def _tiles(
-    slide: SourceSlide, quota: int | None, settings: TileSettings
+    slide: _OpenSlide, quota: int | None, settings: TileSettings
 ) -> Iterator[NDArray[np.uint8]]:
-    opened, outlines = slide.open()
-    with opened:
-        asked = settings.of_slide(quota)
-        plan = plan_tiles(opened, outlines, slide.entry, asked, settings.geometry)
-        reader = TileReader(opened, plan.bounds, settings, plan.resolution.mpp)
-        normalizer = Normalizer(reader.fit_stain(), settings.stain_target)
+    plan = slide.plan.at_random(quota, settings.seed)
+    reader = TileReader(slide.pixels, plan.bounds, settings, plan.resolution.mpp)
+    normalizer = Normalizer(reader.fit_stain(), settings.stain_target)
 
-        def load(rows: NDArray[np.int64]) -> Chunk:
-            rgb, verdicts = reader.read(rows)
-            return Chunk(rows, verdicts, normalizer.transform(rgb[verdicts == TileVerdict.KEPT]))
+    def load(rows: NDArray[np.int64]) -> Chunk:
+        rgb, verdicts = reader.read(rows)
+        return Chunk(rows, verdicts, normalizer.transform(rgb[verdicts == TileVerdict.KEPT]))
 
-        left = len(plan.bounds) if plan.wanted is None else plan.wanted
-        # Closed before the slide is: its threads read ahead.
-        with closing(read_ahead(load, chunks_of(len(plan.bounds)))) as chunks:
-            for chunk in chunks:
-                batch = chunk.rgb[:left]
-                left -= len(batch)
-                if len(batch):
-                    yield batch
-                if not left:
-                    break
+    left = len(plan.bounds) if plan.wanted is None else plan.wanted
+    # Closed before the slide is: its threads read ahead.
+    with closing(read_ahead(load, chunks_of(len(plan.bounds)))) as chunks:
+        for chunk in chunks:
+            batch = chunk.rgb[:left]
+            left -= len(batch)
+            if len(batch):
+                yield batch
+            if not left:
+                break

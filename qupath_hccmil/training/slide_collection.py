@@ -22,10 +22,16 @@ from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, 
 from qupath_hccmil.qupath.export.patient_of_image import patient_by_key
 from qupath_hccmil.qupath.fingerprint import annotation_fingerprint
 from qupath_hccmil.qupath.open_project import EngineChoice, open_project
-from qupath_hccmil.qupath.selection import choose_images, is_of_class, tumour_annotations
+from qupath_hccmil.qupath.selection import (
+    choose_images,
+    is_of_class,
+    tumour_annotations,
+    tumour_outlines,
+)
 from qupath_hccmil.qupath.slide_location import locate_slide
 from qupath_hccmil.scoring.open_image import open_source
 from qupath_hccmil.slides.open_slide import Slide
+from qupath_hccmil.tiles.tile_plan import TumourOutline
 from qupath_hccmil.training.left_out import LeftOut
 
 SUFFIXES = frozenset(
@@ -71,13 +77,15 @@ class SourceSlide:
             "views": [str(view) for view in server.views],
         }
 
-    def open(self) -> tuple[Slide, Sequence[Annotation]]:
-        """Open it; returns its outlines too, the whole slide where there are none."""
-        slide = open_source(self.entry, self.path)
+    def open(self) -> Slide:
+        """Open the pixels, in the coordinates of the outlines."""
+        return open_source(self.entry, self.path)
+
+    def outlines(self, slide: Slide) -> list[TumourOutline]:
+        """Its outlines; the whole of the open slide where there are none."""
         if self.annotations:
-            return slide, self.annotations
-        everything = box(0, 0, slide.width, slide.height)
-        return slide, [Annotation("slide", None, self.name, everything, "rectangle")]
+            return tumour_outlines(self.annotations)
+        return [TumourOutline(0, self.name, box(0, 0, slide.width, slide.height))]
 
 
 @dataclass(frozen=True)

@@ -74,16 +74,14 @@ def score_tiles(slide_path: Path, n_tiles: int, scorer: object) -> float:
     """Seconds from an open slide to its results in memory."""
     from shapely.geometry import box
 
-    from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, Server
-    from qupath_hccmil.scoring.score_slide import plan_tiles, score_slide
+    from qupath_hccmil.scoring.score_slide import score_slide
     from qupath_hccmil.slides.open_slide import open_slide
-    from qupath_hccmil.tiles.tile_settings import ScoreSettings
+    from qupath_hccmil.tiles.tile_plan import TileChoice, TumourOutline, plan_tiles
 
-    entry = ImageEntry("1", slide_path.name, Server("uri", "", slide_path.as_uri()))
     with open_slide(slide_path) as slide:
-        outline = Annotation("a", "Tumor", None, box(0, 0, slide.width, slide.height), "rectangle")
+        outline = TumourOutline(0, "all", box(0, 0, slide.width, slide.height))
         start = time.perf_counter()
-        plan = plan_tiles(slide, [outline], entry, ScoreSettings(), scorer.geometry)
+        plan = plan_tiles(slide, [outline], TileChoice(), scorer.geometry, name=slide_path.name)
         score = score_slide(slide, plan, scorer)
         seconds = time.perf_counter() - start
     assert len(score.tiles) > 0.9 * n_tiles, f"only {len(score.tiles)} of {n_tiles} tiles kept"
@@ -195,8 +193,8 @@ def drawn_outline(kind: str, corners: int) -> object:
 
 def _read_outline_and_tell_peak(kind: str, corners: str) -> None:
     from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
-    from qupath_hccmil.qupath.inside_outline import outline_area
     from qupath_hccmil.qupath.native.native_project import NativeProject
+    from qupath_hccmil.slides.inside_outline import outline_area
     from qupath_hccmil.tiles.grid import tile_grid
 
     drawn = NewAnnotation(drawn_outline(kind, int(corners)), "Tumor")

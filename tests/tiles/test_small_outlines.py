@@ -7,14 +7,11 @@ import shapely
 
 from qupath_hccmil.errors import AnnotationError
 from qupath_hccmil.method.tile_geometry import TileGeometry
-from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, Server
-from qupath_hccmil.scoring.score_slide import holds_no_tile, plan_tiles
 from qupath_hccmil.slides.open_slide import open_slide
-from qupath_hccmil.tiles.tile_settings import ScoreSettings
+from qupath_hccmil.tiles.tile_plan import TileChoice, TumourOutline, holds_no_tile, plan_tiles
 from tests.drawn_slides import texture, write_pyramid
 
 SIDE = 128 / 0.5
-ENTRY = ImageEntry("1", "Case 7", Server("uri", "p", "file:/a.svs"))
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +20,10 @@ def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def reason(path: Path, outline: shapely.Geometry, min_inside: float) -> str:
-    drawn = Annotation("id", "Tumor", None, outline, "polygon")
-    settings = ScoreSettings(min_inside=min_inside)
+    drawn = TumourOutline(0, "id", outline)
+    choice = TileChoice(min_inside=min_inside)
     with open_slide(path) as opened, pytest.raises(AnnotationError) as error:
-        plan_tiles(opened, [drawn], ENTRY, settings, TileGeometry())
+        plan_tiles(opened, [drawn], choice, TileGeometry(), name="Case 7")
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -44,6 +41,6 @@ def test_the_reason_names_the_share_that_was_asked_for(
 
 
 def test_a_note_says_the_same() -> None:
-    assert holds_no_tile(ScoreSettings(min_inside=0.9), TileGeometry()) == (
+    assert holds_no_tile(TileChoice(min_inside=0.9), TileGeometry()) == (
         "no tile of 128 µm has 0.9 of its area inside (--min-inside)"
     )

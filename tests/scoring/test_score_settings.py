@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from qupath_hccmil.qupath.data_types import Server, ServerView
-from qupath_hccmil.tiles.tile_settings import ScoreSettings
+from qupath_hccmil.scoring.score_settings import ScoreSettings
 
 SERVER = Server("uri", "", "file:/a.svs", pixel_width=0.25, pixel_height=0.25)
 

@@ -11,31 +11,22 @@ from typing import Any
 from qupath_hccmil import __version__
 from qupath_hccmil.qupath.data_types import Server
 from qupath_hccmil.qupath.selection import TUMOUR_CLASSES
+from qupath_hccmil.tiles.tile_plan import TileChoice
 
 
 @dataclass(frozen=True)
-class ScoreSettings:
+class ScoreSettings(TileChoice):
     """Settings that change scores; all of them are recorded with the result.
 
     Attributes
     ----------
     annotation_classes : tuple of str
         Classes of tumour outlines, case-insensitive; derived classes belong to them.
-    mpp : float or None
-        µm per level-0 px that overrides the project's and the slide's.
-    min_inside : float
-        Least share of a tile's area inside the outline, in (0, 1].
-    max_tiles : int or None
-        At most so many random tiles a slide; None scores every tile.
-    seed : int
-        Of that random choice.
+    mpp, min_inside, max_tiles, seed
+        See :class:`~qupath_hccmil.tiles.tile_plan.TileChoice`.
     """
 
     annotation_classes: tuple[str, ...] = TUMOUR_CLASSES
-    mpp: float | None = None
-    min_inside: float = 0.5
-    max_tiles: int | None = None
-    seed: int = 0
 
     @classmethod
     def from_record(cls, settings: Mapping[str, Any]) -> ScoreSettings:

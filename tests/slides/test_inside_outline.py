@@ -9,9 +9,9 @@ import shapely
 
 from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, Server
-from qupath_hccmil.qupath.inside_outline import cell_shares, outline_area
 from qupath_hccmil.qupath.native.native_project import NativeProject
 from qupath_hccmil.qupath.selection import tumour_annotations
+from qupath_hccmil.slides.inside_outline import cell_shares, outline_area
 from qupath_hccmil.tiles.grid import tile_grid
 from tests.conftest import qupath_dirs
 from tests.qupath.conftest import QuPathProcess

@@ -1,0 +1,173 @@
+"""Which tiles of a slide are read, in which order, and which outline each belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+from qupath_hccmil.errors import AnnotationError
+from qupath_hccmil.method.tile_geometry import TileGeometry
+from qupath_hccmil.slides.open_slide import Slide
+from qupath_hccmil.slides.resolution import Resolution, resolve_mpp
+from qupath_hccmil.tiles.grid import tile_grid, unique_tiles
+
+
+@dataclass(frozen=True)
+class TileChoice:
+    """Which tiles of an outline are taken.
+
+    Attributes
+    ----------
+    mpp : float or None
+        µm per level-0 px that overrides the project's and the slide's.
+    min_inside : float
+        Least share of a tile's area inside the outline, in (0, 1].
+    max_tiles : int or None
+        At most so many random tiles a slide; None takes every tile.
+    seed : int
+        Seed of that random choice.
+    """
+
+    mpp: float | None = None
+    min_inside: float = 0.5
+    max_tiles: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class TumourOutline:
+    """An outline to lay tiles over.
+
+    Attributes
+    ----------
+    index : int
+        What it is called among the outlines of the slide; unique.
+    label : str
+        What a user calls it.
+    geometry : shapely geometry
+        Level-0 px.
+    """
+
+    index: int
+    label: str
+    geometry: BaseGeometry
+
+
+@dataclass(frozen=True, eq=False)
+class TilePlan:
+    """The tiles to read.
+
+    Attributes
+    ----------
+    resolution : Resolution
+    bounds : (n, 4) float64
+        x, y, width, height of every tile once, level-0 px, in the order of reading.
+    members : dict of int to (k,) int64
+        :attr:`TumourOutline.index` to the rows of its tiles; a tile may belong to several outlines.
+    wanted : int or None
+        Stop after so many kept tiles.
+    labels : dict of int to str
+        :attr:`TumourOutline.index` to the outline's label.
+    """
+
+    resolution: Resolution
+    bounds: NDArray[np.float64]
+    members: dict[int, NDArray[np.int64]]
+    wanted: int | None
+    labels: dict[int, str]
+
+    @property
+    def without_tiles(self) -> list[str]:
+        """Labels of outlines that hold no tile."""
+        return [self.labels[key] for key, rows in self.members.items() if not len(rows)]
+
+    @property
+    def expected(self) -> int:
+        """Number of tiles that will be kept at most."""
+        return len(self.bounds) if self.wanted is None else min(self.wanted, len(self.bounds))
+
+    def at_random(self, max_tiles: int | None, seed: int) -> TilePlan:
+        """The same tiles in a random order, of which at most so many are wanted.
+
+        Parameters
+        ----------
+        max_tiles : int or None
+            None, or as many as there are, leaves the order as it is.
+        seed : int
+        """
+        count = len(self.bounds)
+        if max_tiles is None or max_tiles >= count:
+            return replace(self, wanted=max_tiles)
+        order = np.random.default_rng(seed).permutation(count)
+        place = np.empty_like(order)
+        place[order] = np.arange(count)
+        members = {index: np.sort(place[rows]) for index, rows in self.members.items()}
+        return replace(self, bounds=self.bounds[order], members=members, wanted=max_tiles)
+
+
+def plan_tiles(
+    slide: Slide,
+    outlines: Sequence[TumourOutline],
+    choice: TileChoice,
+    geometry: TileGeometry,
+    *,
+    name: str,
+    calibration: tuple[float | None, float | None] | None = None,
+) -> TilePlan:
+    """Lay the tile grid over tumour outlines.
+
+    Parameters
+    ----------
+    slide : Slide
+        Open, in the coordinates of the outlines.
+    outlines : sequence of TumourOutline
+    choice : TileChoice
+    geometry : TileGeometry
+        The model's.
+    name : str
+        What the user calls the slide, for messages.
+    calibration : pair of float or None
+        µm per level-0 px in x and y as QuPath says; it goes before what the file says.
+
+    Raises
+    ------
+    ResolutionError
+        The pixel size is absent or out of range.
+    AnnotationError
+        No outline has room for a tile.
+    """
+    resolution = resolve_mpp(choice.mpp, calibration, slide.mpp, name=name)
+    grids = tile_grid(
+        [outline.geometry for outline in outlines],
+        geometry.tile_um / resolution.mpp_x,
+        geometry.tile_um / resolution.mpp_y,
+        slide.width,
+        slide.height,
+        min_inside=choice.min_inside,
+    )
+    union, rows = unique_tiles(grids)
+    if not len(union):
+        raise AnnotationError(
+            f"{name}: the tumour annotations are too small, or beyond the slide: "
+            f"{holds_no_tile(choice, geometry)}; outline a larger area or lower --min-inside"
+        )
+    plan = TilePlan(
+        resolution=resolution,
+        bounds=union,
+        members={each.index: mine for each, mine in zip(outlines, rows, strict=True)},
+        wanted=None,
+        labels={each.index: each.label for each in outlines},
+    )
+    return plan.at_random(choice.max_tiles, choice.seed)
+
+
+def holds_no_tile(choice: TileChoice, geometry: TileGeometry) -> str:
+    """Why an outline has no tile, in words for a message."""
+    return (
+        f"no tile of {geometry.tile_um:g} µm has {choice.min_inside:.3g} of its area inside "
+        "(--min-inside)"
+    )
