@@ -150,6 +150,10 @@ def _require_rgb(image: Image.Image, path: Path, like: str) -> None:
         )
 
 
+def _is_opaque(image: Image.Image) -> bool:
+    return image.mode != "RGBA" or image.getchannel("A").getextrema() == (255, 255)
+
+
 def _recolours(profile: bytes) -> bool:
     """Whether a colour profile makes other colours of those of sRGB."""
     levels = np.arange(0, 256, 51, dtype=np.uint8)
