@@ -94,7 +94,7 @@ def _decode(path: Path, like: str) -> Image.Image:
                 if like:
                     _require_rgb(image, path, like)
                 turned = _TURNED_BACK.get(_orientation(image))
-                rgb = _without_alpha(image) if like == "bioformats" else _to_rgb(image, path)
+                rgb = _to_rgb(image, path)
                 return rgb if turned is None else rgb.transpose(turned)
     except Image.DecompressionBombError as error:
         raise SlideError(
@@ -133,12 +133,25 @@ def _require_rgb(image: Image.Image, path: Path, like: str) -> None:
             f"{path}: QuPath does not show it as an RGB image, or not certainly so ({kind}"
             f"{', 16 bits' if sixteen else ''}): convert it to a PNG in 8-bit RGB and add that"
         )
+    if (
+        like == "bioformats"
+        and image.mode == "RGBA"
+        and image.getchannel("A").getextrema() != (255, 255)
+    ):
+        raise SlideError(
+            f"{path}: is partly transparent, and what QuPath shows there is not certain: remove "
+            "its alpha channel and add the image again"
+        )
     profile = image.info.get("icc_profile")
     if like == "bioformats" and image.format == "JPEG" and profile and _recolours(profile):
         raise SlideError(
             f"{path}: has a colour profile that Bio-Formats applies: convert it to sRGB and add "
             "that to the project"
         )
+
+
+def _is_opaque(image: Image.Image) -> bool:
+    return image.mode != "RGBA" or image.getchannel("A").getextrema() == (255, 255)
 
 
 def _recolours(profile: bytes) -> bool:
@@ -153,10 +166,6 @@ def _recolours(profile: bytes) -> bool:
     except (OSError, ImageCms.PyCMSError):
         return True
     return shown is None or bool((abs(np.asarray(shown, int) - colours) > _ROUNDING).any())
-
-
-def _without_alpha(image: Image.Image) -> Image.Image:
-    return Image.merge("RGB", image.split()[:3])
 
 
 def _to_rgb(image: Image.Image, path: Path) -> Image.Image:

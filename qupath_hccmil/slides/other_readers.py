@@ -67,7 +67,7 @@ def open_as_imagej(path: Path) -> Slide:
             f"{path}: QuPath opens it with ImageJ, which does not read this kind of TIFF: add it "
             "to the project again"
         )
-    return TiffSlide(path)
+    return TiffSlide(path, ignore_alpha=True)
 
 
 _PLAIN = {tifffile.PHOTOMETRIC.RGB}

@@ -27,13 +27,16 @@ class TiffSlide(PyramidSlide):
     """An RGB image in a TIFF, tiled or in strips, with the levels that belong to it.
 
     Pixels are as they are stored, as Bio-Formats shows them: neither the orientation tag nor a
-    colour profile is applied, and alpha is left out.
+    colour profile is applied.
 
     Parameters
     ----------
     path : Path
     series : int or None
         Image within the file as Bio-Formats counts them, from 0. None for a file's only one.
+    ignore_alpha : bool
+        Leave a fourth channel out. Otherwise what is not opaque is refused as it is read: QuPath's
+        Bio-Formats server paints it on black where a region spans tiles, and not within one.
 
     Raises
     ------
@@ -42,7 +45,7 @@ class TiffSlide(PyramidSlide):
         none of our decoders knows its compression.
     """
 
-    def __init__(self, path: Path, *, series: int | None = 0) -> None:
+    def __init__(self, path: Path, *, series: int | None = 0, ignore_alpha: bool = False) -> None:
         self.path = path
         try:
             tiff = tifffile.TiffFile(path)
@@ -50,7 +53,7 @@ class TiffSlide(PyramidSlide):
             raise SlideError(_damaged(path, error)) from error
         try:
             pages = _levels(tiff, path, series)
-            self._tiles = TiffTiles(tiff, pages)
+            self._tiles = TiffTiles(tiff, pages, ignore_alpha=ignore_alpha)
             self._sizes = [(page.imagewidth, page.imagelength) for page in pages]
             self.width, self.height = self._sizes[0]
             self.levels = tuple(

@@ -10,6 +10,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from qupath_hccmil.errors import SlideError
+
 _CACHE_BYTES = 2**24
 
 _RGB = NDArray[np.uint8]
@@ -18,7 +20,7 @@ _RGB = NDArray[np.uint8]
 class TiffTiles:
     """Pages of one TIFF, 8 bits a channel. Reads may come from several threads.
 
-    Pixels are as they are stored: the orientation tag, colour profiles and alpha change nothing.
+    Pixels are as they are stored: neither the orientation tag nor colour profiles change them.
 
     Parameters
     ----------
@@ -26,10 +28,19 @@ class TiffTiles:
         Open; closed by :meth:`close`.
     pages : sequence of tifffile.TiffPage
         Levels of one image, the finest first.
+    ignore_alpha : bool
+        Leave a fourth channel out. Otherwise what is not opaque is refused.
     """
 
-    def __init__(self, tiff: tifffile.TiffFile, pages: Sequence[tifffile.TiffPage]) -> None:
+    def __init__(
+        self,
+        tiff: tifffile.TiffFile,
+        pages: Sequence[tifffile.TiffPage],
+        *,
+        ignore_alpha: bool = False,
+    ) -> None:
         self._tiff = tiff
+        self._ignore_alpha = ignore_alpha
         self._pages = list(pages)
         self._lock = threading.Lock()
         self._cache: OrderedDict[tuple[int, int], _RGB] = OrderedDict()
@@ -43,6 +54,11 @@ class TiffTiles:
         """Read px of a level as (height, width, 3) RGB, white beyond the slide.
 
         None where a tile is absent or does not decode.
+
+        Raises
+        ------
+        SlideError
+            Something there is transparent.
         """
         page = self._pages[level]
         block = np.full((height, width, 3), 255, np.uint8)
@@ -58,8 +74,17 @@ class TiffTiles:
                 x, y = column * side_x, row * side_y
                 a, b = max(x, x0), min(x + side_x, x1)
                 c, d = max(y, y0), min(y + side_y, y1)
-                block[c - top : d - top, a - left : b - left] = tile[c - y : d - y, a - x : b - x]
+                part = tile[c - y : d - y, a - x : b - x]
+                self._require_opaque(part)
+                block[c - top : d - top, a - left : b - left] = part[..., :3]
         return block
+
+    def _require_opaque(self, part: NDArray[np.uint8]) -> None:
+        if part.shape[-1] > 3 and not self._ignore_alpha and (part[..., 3] < 255).any():
+            raise SlideError(
+                f"{self._tiff.filehandle.path}: is partly transparent, and what QuPath shows there "
+                "is not certain: remove its alpha channel, and add the slide to the project again"
+            )
 
     def _tile(self, level: int, index: int) -> _RGB | None:
         with self._lock:
@@ -102,7 +127,7 @@ def _segments(page: tifffile.TiffPage, index: int) -> list[int]:
         return [index]
     side_x, side_y = sides(page)
     tiles = -(-page.imagewidth // side_x) * -(-page.imagelength // side_y)
-    return [channel * tiles + index for channel in range(3)]
+    return [channel * tiles + index for channel in range(page.samplesperpixel)]
 
 
 def _decoded(page: tifffile.TiffPage, encoded: bytes, index: int) -> _RGB | None:
@@ -119,5 +144,4 @@ def _joined(planes: Sequence[_RGB | None]) -> _RGB | None:
     found = [plane for plane in planes if plane is not None]
     if len(found) < len(planes):
         return None
-    pixels = found[0] if len(found) == 1 else np.concatenate(found, axis=-1)
-    return pixels if pixels.shape[-1] == 3 else np.ascontiguousarray(pixels[..., :3])
+    return found[0] if len(found) == 1 else np.concatenate(found, axis=-1)

@@ -130,13 +130,23 @@ def pixels(path: Path, slide: Path, names: list[str]) -> dict[str, np.ndarray]:
     return found
 
 
-def server_pixels(server: dict[str, Any]) -> np.ndarray:
-    """Whole image of a server that is given as JSON, as (h, w, 3) uint8."""
+def providers() -> list[str]:
+    """Classes by which this QuPath opens files."""
+    start_qupath()
+    java("qupath.lib.images.servers.openslide.jna.OpenSlideLoader").tryToLoad()
+    known = java("qupath.lib.images.servers.ImageServerProvider").getInstalledImageServerBuilders()
+    return [str(each.getClass().getName()) for each in known]
+
+
+def server_pixels(server: dict[str, Any]) -> np.ndarray | None:
+    """Whole image of a server that is given as JSON, as (h, w, 3) uint8; None where not in RGB."""
     start_qupath()
     java("qupath.lib.images.servers.openslide.jna.OpenSlideLoader").tryToLoad()
     builder = java("qupath.lib.images.servers.ImageServerBuilder$ServerBuilder").class_
     gson = java("qupath.lib.io.GsonTools").getInstance()
     with contextlib.closing(gson.fromJson(json.dumps(server), builder).build()) as opened:
+        if not opened.isRGB():
+            return None
         size = int(opened.getWidth()), int(opened.getHeight())
         return _rgb(opened.readRegion(1.0, 0, 0, *size))
 
@@ -249,6 +259,11 @@ def inside(corners: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, float]:
 
 def most_memory() -> int:
     """Bytes that this process held at most, Java's included."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # unlike ru_maxrss, it does not begin at what the parent held
+        (line,) = (row for row in status.read_text().splitlines() if row.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -357,6 +372,7 @@ TASKS = {
         used_memory_while,
         steps_while_scoring,
         inside,
+        providers,
         server_pixels,
         imagej_pixels,
         most_memory,

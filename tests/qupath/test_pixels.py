@@ -153,11 +153,17 @@ class TestSeries:
 
 class TestAlpha:
     @pytest.mark.parametrize("kind", ["unassalpha", "assocalpha", "unspecified"])
-    def test_of_a_tiff_is_left_out(self, tmp_path: Path, kind: str) -> None:
+    def test_of_a_tiff(self, tmp_path: Path, kind: str) -> None:
         strips = kinds.tiff(tmp_path / "s.tif", RGBA, extrasamples=[kind])
         tiles = kinds.tiff(tmp_path / "t.tif", RGBA, extrasamples=[kind], **TILE)
-        for path, provider in ((strips, IMAGEJ), (strips, BIOFORMATS), (tiles, BIOFORMATS)):
-            np.testing.assert_array_equal(shown(path, provider), PIXELS)
+        np.testing.assert_array_equal(shown(strips, IMAGEJ), PIXELS)
+        for path in (strips, tiles):
+            with pytest.raises(SlideError, match="partly transparent"):
+                shown(path, BIOFORMATS)
+        opaque = np.dstack([PIXELS, np.full_like(ALPHA, 255)])
+        for number, layout in enumerate(({}, TILE)):
+            path = kinds.tiff(tmp_path / f"{number}.tif", opaque, extrasamples=[kind], **layout)
+            np.testing.assert_array_equal(shown(path, BIOFORMATS), PIXELS)
 
     def test_openslide_is_painted_on_black(self, tmp_path: Path) -> None:
         path = kinds.tiff(tmp_path / "t.tif", RGBA, extrasamples=["unassalpha"], **TILE)
@@ -174,8 +180,11 @@ class TestAlpha:
 
     def test_of_a_png(self, tmp_path: Path) -> None:
         path = kinds.image(tmp_path / "a.png", RGBA)
-        np.testing.assert_array_equal(shown(path, BIOFORMATS), PIXELS)
         assert abs(shown(path, IMAGEJ) - ON_WHITE).max() <= 1
+        assert "partly transparent" in refusal(path, BIOFORMATS)
+        opaque = kinds.image(tmp_path / "o.png", np.dstack([PIXELS, np.full_like(ALPHA, 255)]))
+        for provider in (IMAGEJ, BIOFORMATS):
+            np.testing.assert_array_equal(shown(opaque, provider), PIXELS)
 
 
 ORDINARY: dict[str, Callable[[Path], Path]] = {
@@ -310,8 +319,10 @@ VIEWS: dict[str, list[ServerView]] = {
 }
 
 
-def as_json(path: Path, args: list[str], views: list[ServerView]) -> dict:
-    found: dict = {"builderType": "uri", "providerClassName": OPENSLIDE, "uri": path.as_uri(),
+def as_json(
+    path: Path, args: list[str], views: list[ServerView], provider: str = OPENSLIDE
+) -> dict:
+    found: dict = {"builderType": "uri", "providerClassName": provider, "uri": path.as_uri(),
                    "args": args}  # fmt: skip
     for view in views:
         found = {"builderType": view.kind, "builder": found}
@@ -389,3 +400,81 @@ BY_OTHER_RULES = {"grey alpha.png", "cmyk.tif"}
 @pytest.mark.parametrize("name", [name for name in NOT_RGB if name not in BY_OTHER_RULES])
 def test_imagej_shows_no_rgb_either(qupath: QuPathProcess, tmp_path: Path, name: str) -> None:
     assert qupath("imagej_pixels", NOT_RGB[name](tmp_path / name)) is None
+
+
+OPAQUE = np.dstack([PIXELS, np.full_like(ALPHA, 255)])
+# Files of ImageJ's that Bio-Formats shows otherwise.
+NOT_BIOFORMATS = {"pages.tif", "profile.jpg", "transparent.png", "alpha.png", "alpha.tif"}
+BIOFORMATS_FILES: dict[str, tuple[Callable[[Path], Path], list[str]]] = {
+    **{name: (make, []) for name, make in IMAGEJ_FILES.items() if name not in NOT_BIOFORMATS},
+    **{
+        f"tiles {n}.tif": (lambda path, n=n: kinds.oriented(path, n, **TILE), [])
+        for n in range(1, 9)
+    },
+    **{
+        f"page {n}.tif": (
+            lambda path: kinds.pages(path, PIXELS, HALF, TALL),
+            ["--series", str(n)],
+        )
+        for n in range(3)
+    },
+    **{
+        f"image {n}.ome.tif": (
+            lambda path: kinds.ome(path, PIXELS, HALF, levels=3),
+            ["--series", str(n)],
+        )
+        for n in range(2)
+    },
+    "tiles jpeg.tif": (lambda path: kinds.tiff(path, compression="jpeg", **TILE), []),
+    "jpeg 2000.tif": (lambda path: kinds.tiff(path, compression="jpeg2000", **TILE), []),
+    "opaque.tif": (lambda path: kinds.tiff(path, OPAQUE, extrasamples=["unassalpha"]), []),
+    "opaque tiles.tif": (
+        lambda path: kinds.tiff(path, OPAQUE, extrasamples=["unassalpha"], **TILE),
+        [],
+    ),
+    "opaque.png": (lambda path: kinds.image(path, OPAQUE), []),
+}
+
+
+def require(qupath: QuPathProcess, provider: str) -> None:
+    if provider not in qupath("providers"):
+        pytest.skip(f"this QuPath has no {provider}")
+
+
+@pytest.mark.qupath
+@pytest.mark.parametrize("name", BIOFORMATS_FILES)
+def test_pixels_of_qupaths_bioformats_server(
+    qupath: QuPathProcess, tmp_path: Path, name: str
+) -> None:
+    require(qupath, BIOFORMATS)
+    make, args = BIOFORMATS_FILES[name]
+    path = make(tmp_path / name)
+    theirs = qupath("server_pixels", as_json(path, args, [], BIOFORMATS))
+    np.testing.assert_array_equal(shown(path, BIOFORMATS, *args), theirs)
+
+
+@pytest.mark.qupath
+@pytest.mark.parametrize("name", IMAGEJ_FILES)
+def test_pixels_of_qupaths_imagej_server(qupath: QuPathProcess, tmp_path: Path, name: str) -> None:
+    require(qupath, IMAGEJ)
+    path = IMAGEJ_FILES[name](tmp_path / name)
+    theirs = qupath("server_pixels", as_json(path, ["--series", "1"], [], IMAGEJ))
+    assert abs(shown(path, IMAGEJ).astype(int) - theirs).max() <= (name == "alpha.png")
+
+
+@pytest.mark.qupath
+@pytest.mark.parametrize("name", [name for name in NOT_RGB if "cmyk" not in name])
+def test_qupaths_bioformats_server_shows_no_rgb_either(
+    qupath: QuPathProcess, tmp_path: Path, name: str
+) -> None:
+    require(qupath, BIOFORMATS)
+    path = NOT_RGB[name](tmp_path / name)
+    assert qupath("server_pixels", as_json(path, [], [], BIOFORMATS)) is None
+
+
+@pytest.mark.qupath
+def test_a_scanners_slide_is_the_same_to_bioformats(qupath: QuPathProcess, data_dir: Path) -> None:
+    require(qupath, BIOFORMATS)
+    path, args = data_dir / "slides" / "CMU-1-Small-Region.svs", ["--series", "0"]
+    theirs = qupath("server_pixels", as_json(path, args, [], BIOFORMATS))
+    assert abs(shown(path, BIOFORMATS, *args).astype(int) - theirs).max() <= 1
