@@ -14,6 +14,9 @@ PACKAGE = Path(qupath_hccmil.__file__).parent
 # or not at all, and the published method are everybody's, so that no rule forces a copy.
 EVERYBODYS = {"errors", "atomic_files", "method"}
 MAY_IMPORT = {
+    "api": {
+        "qupath", "scoring", "slides", "stain", "survival", "tables", "tiles",
+    },
     "__main__": {"cli"},
     "cli": {
         "demo", "learning", "mil", "model_store", "nuclei", "qupath", "scoring", "survival",

@@ -8,34 +8,19 @@ Without PROJECT a small demo with a drawn slide is made in ./demo-small. For res
 import sys
 from pathlib import Path
 
+import qupath_hccmil as hm
 from qupath_hccmil.demo.demo_project import make_demo_project
-from qupath_hccmil.qupath import names
-from qupath_hccmil.qupath.open_project import open_project
-from qupath_hccmil.scoring.score_project import BatchOptions, Outcome, score_project
-from qupath_hccmil.scoring.score_settings import ScoreSettings
-from qupath_hccmil.scoring.scorer import ScorerSource
 
 
-class Silent:
-    """Progress that nobody watches; see `qupath_hccmil.cli.show` for a bar."""
-
-    def start(self, image: str, n_tiles: int) -> None: ...
-
-    def advance(self, n_tiles: int) -> None: ...
-
-    def finish(self, outcome: Outcome) -> None: ...
-
-
-def main(path: Path) -> None:
-    with open_project(path) as project:
-        settings = ScoreSettings(max_tiles=50, seed=1)
-        for outcome in score_project(project, ScorerSource(), settings, BatchOptions(), Silent()):
-            print(f"{outcome.image}: {outcome.status}, {outcome.tiles} tiles {outcome.reason}")
-        for entry in project.images:
-            for key, tiles in project.read(entry).results.tiles.items():
-                highest = tiles.measurements[names.TILE_RISK].argmax()
-                x, y, width, height = tiles.bounds[highest]
-                print(f"{key}: highest tile at ({x:.0f}, {y:.0f}), {width:.0f} x {height:.0f} px")
+def main(project: Path) -> None:
+    for outcome in hm.score_project(project, max_tiles=50, seed=1):
+        print(f"{outcome.image}: {outcome.status}, {outcome.tiles} tiles {outcome.reason}")
+    tiles = hm.tile_scores(project)
+    for name, outline in tiles.groupby("annotation_name", sort=False):
+        highest = outline.loc[outline["tile_risk"].idxmax()]
+        place = f"({highest['x_px']:.0f}, {highest['y_px']:.0f})"
+        side = f"{highest['width_px']:.0f} x {highest['height_px']:.0f} px"
+        print(f"{name}: highest tile at {place}, {side}, risk {highest['tile_risk']:.3f}")
 
 
 if __name__ == "__main__":

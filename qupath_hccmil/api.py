@@ -1,0 +1,309 @@
+"""The public interface: what the command line does, from Python.
+
+Each function takes and returns plain data. Heavy libraries are imported when a function needs them,
+so ``import qupath_hccmil`` is quick. For research use only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from shapely.geometry.base import BaseGeometry
+
+    from qupath_hccmil.qupath.data_types import Project
+    from qupath_hccmil.qupath.open_project import EngineChoice
+    from qupath_hccmil.scoring.runtime import DeviceName, RuntimeName
+    from qupath_hccmil.scoring.score_project import Outcome
+    from qupath_hccmil.scoring.score_slide import SlideScore
+    from qupath_hccmil.slides.slide import Slide
+    from qupath_hccmil.stain.vahadane import StainFit
+    from qupath_hccmil.tables.export_columns import Level
+
+
+class _Unwatched:
+    """Progress that nobody watches."""
+
+    def start(self, image: str, n_tiles: int) -> None:
+        """An image's tiles are about to be read."""
+
+    def advance(self, n_tiles: int) -> None:
+        """So many more tiles are dealt with."""
+
+    def finish(self, outcome: Outcome) -> None:
+        """An image is done."""
+
+
+def open_project(path: str | Path, engine: EngineChoice = "auto") -> Project:
+    """Open a QuPath project; use it as a context manager.
+
+    Parameters
+    ----------
+    path : path
+        Its folder or its ``.qpproj``.
+    engine : {"auto", "paquo", "native"}
+        ``auto`` takes paquo where a QuPath is found and starts, else our own reader and writer.
+
+    Raises
+    ------
+    ProjectError
+        It is not a project.
+    EngineError
+        paquo was asked for and no QuPath starts.
+    """
+    from qupath_hccmil.qupath.open_project import open_project
+
+    return open_project(Path(path), engine)
+
+
+def open_slide(path: str | Path) -> Slide:
+    """Open a slide or an ordinary image; use it as a context manager.
+
+    Raises
+    ------
+    SlideError
+        It is missing, damaged, or of a format that is not known.
+    """
+    from qupath_hccmil.slides.open_slide import open_slide
+
+    return open_slide(Path(path))
+
+
+def score_project(
+    project: str | Path,
+    *,
+    engine: EngineChoice = "auto",
+    images: Sequence[str] = (),
+    annotation_classes: Sequence[str] = (),
+    model: str | Path | None = None,
+    mpp: float | None = None,
+    min_inside: float = 0.5,
+    max_tiles: int | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+    slides: str | Path | None = None,
+    device: DeviceName = "auto",
+    runtime: RuntimeName = "auto",
+) -> list[Outcome]:
+    """Score the tumour outlines of a QuPath project and write the results into it.
+
+    Parameters
+    ----------
+    project : path
+        Its folder or its ``.qpproj``.
+    engine : {"auto", "paquo", "native"}
+    images : sequence of str
+        Names or glob patterns; empty takes all.
+    annotation_classes : sequence of str
+        Classes of tumour outlines; empty takes Tumor, Tumour and HCC.
+    model : path, optional
+        Folder of a risk model; default: the one that ships, a surrogate.
+    mpp : float, optional
+        µm per level-0 px, over what QuPath and the slide say.
+    min_inside : float
+        Least share of a tile inside an outline, in (0, 1].
+    max_tiles, seed : int
+        At most so many random tiles a slide, chosen by the seed.
+    resume : bool
+        Score only what is new, was edited or has lost tiles, with the settings of the run before;
+        the settings given here count for images that were never scored.
+    force : bool
+        Score images too that QuPath does not hold for H&E.
+    dry_run : bool
+        Count tiles and write nothing.
+    slides : path, optional
+        Folder in which slides that have moved are looked for by file name.
+    device : {"auto", "cpu", "cuda", "mps"}
+    runtime : {"auto", "openvino", "torch"}
+
+    Returns
+    -------
+    list of Outcome
+        One an image; a failed one has its reason, and is as it was.
+
+    Raises
+    ------
+    ProjectError, ModelError, WriteError
+        No image could be scored.
+    """
+    from qupath_hccmil.qupath.selection import TUMOUR_CLASSES
+    from qupath_hccmil.scoring.score_project import BatchOptions
+    from qupath_hccmil.scoring.score_project import score_project as score
+    from qupath_hccmil.scoring.score_settings import ScoreSettings
+    from qupath_hccmil.scoring.scorer import ScorerSource
+
+    folder = None if model is None else Path(model)
+    settings = ScoreSettings(
+        mpp=mpp,
+        min_inside=min_inside,
+        max_tiles=max_tiles,
+        seed=seed,
+        annotation_classes=tuple(annotation_classes) or TUMOUR_CLASSES,
+    )
+    options = BatchOptions(
+        images=tuple(images),
+        resume=resume,
+        force=force,
+        dry_run=dry_run,
+        slides=None if slides is None else Path(slides),
+        model=folder,
+    )
+    models = ScorerSource(folder, runtime=runtime, device=device)
+    with open_project(project, engine) as opened:
+        return list(score(opened, models, settings, options, _Unwatched()))
+
+
+def score_slide(
+    path: str | Path,
+    outlines: Sequence[BaseGeometry],
+    *,
+    model: str | Path | None = None,
+    mpp: float | None = None,
+    min_inside: float = 0.5,
+    max_tiles: int | None = None,
+    seed: int = 0,
+    device: DeviceName = "auto",
+    runtime: RuntimeName = "auto",
+) -> SlideScore:
+    """Score one slide without a QuPath project; nothing is written.
+
+    Parameters
+    ----------
+    path : path
+    outlines : sequence of shapely geometry
+        Tumour outlines, level-0 px, y down.
+    model, mpp, min_inside, max_tiles, seed, device, runtime
+        As :func:`score_project`.
+
+    Returns
+    -------
+    SlideScore
+        Its ``annotations`` are by the place of the outline in `outlines`.
+
+    Raises
+    ------
+    SlideError, ResolutionError, AnnotationError, ModelError
+    """
+    from qupath_hccmil.scoring.score_slide import score_slide as score
+    from qupath_hccmil.scoring.scorer import ScorerSource
+    from qupath_hccmil.tiles.tile_plan import TileChoice, TumourOutline, plan_tiles
+
+    models = ScorerSource(None if model is None else Path(model), runtime=runtime, device=device)
+    choice = TileChoice(mpp, min_inside, max_tiles, seed)
+    with open_slide(path) as slide:
+        named = [TumourOutline(k, f"outline {k}", each) for k, each in enumerate(outlines)]
+        plan = plan_tiles(slide, named, choice, models.geometry, name=Path(path).name)
+        return score(slide, plan, models.scorer())
+
+
+def tile_scores(
+    project: str | Path, *, level: Level = "tile", engine: EngineChoice = "auto"
+) -> pd.DataFrame:
+    """Scores of a project as a table, as ``qupath-hccmil export`` writes it.
+
+    Parameters
+    ----------
+    project : path
+    level : {"tile", "annotation", "image", "patient"}
+        What a row is.
+    engine : {"auto", "paquo", "native"}
+
+    Returns
+    -------
+    DataFrame
+        An absent value is None or NaN.
+    """
+    import pandas as pd
+
+    from qupath_hccmil.qupath.export.score_tables import table
+
+    with open_project(project, engine) as opened:
+        found = table(opened, level)
+        frames = [pd.DataFrame(dict(batch)) for batch in found.batches]
+        names = [column.name for column in found.columns]
+    return pd.concat(frames, ignore_index=True)[names] if frames else pd.DataFrame(columns=names)
+
+
+def fit_stain(path: str | Path, *, mpp: float | None = None) -> StainFit:
+    """Fit the two stains of a slide (Vahadane), on tissue tiles spread over all of it.
+
+    Parameters
+    ----------
+    path : path
+    mpp : float, optional
+        µm per level-0 px, over what the slide says.
+
+    Raises
+    ------
+    SlideError, ResolutionError
+    AnnotationError
+        No tile shows tissue in focus.
+    """
+    from shapely.geometry import box
+
+    from qupath_hccmil.method.tile_geometry import TileGeometry
+    from qupath_hccmil.slides.tissue import TissueRule
+    from qupath_hccmil.tiles.tile_plan import TileChoice, TumourOutline, plan_tiles
+    from qupath_hccmil.tiles.tile_reader import TileReader, TileRules
+
+    class Rules:
+        geometry = TileGeometry()
+        tissue_rule = TissueRule()
+
+    rules: TileRules = Rules()
+    with open_slide(path) as slide:
+        everything = TumourOutline(0, "slide", box(0, 0, slide.width, slide.height))
+        plan = plan_tiles(
+            slide, [everything], TileChoice(mpp=mpp), rules.geometry, name=Path(path).name
+        )
+        return TileReader(slide, plan.bounds, rules, plan.resolution.mpp).fit_stain()
+
+
+def survival_report(
+    scores: str | Path,
+    clinical: str | Path,
+    out: str | Path,
+    *,
+    report_format: str = "html",
+    **settings: Any,
+) -> Path:
+    """Test scores against follow-up and write the report and its tables.
+
+    Parameters
+    ----------
+    scores : path
+        An export of this program, or any table with a patient and a score.
+    clinical : path
+        A table with a row a patient.
+    out : path
+        Folder for the report.
+    report_format : {"html", "md"}
+    **settings
+        Fields of :class:`~qupath_hccmil.survival.analysis_settings.Settings`, such as ``time`` and
+        ``event``, the columns of the follow-up.
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    DataError
+        A table or a setting can't be used.
+    WriteError
+        The folder can't be written.
+    """
+    from qupath_hccmil.survival.analysis import analyse
+    from qupath_hccmil.survival.analysis_cohort import read_cohort
+    from qupath_hccmil.survival.analysis_settings import Settings
+    from qupath_hccmil.survival.output_folder import write_analysis
+
+    asked = Settings(**settings).check()
+    cohort = read_cohort(scores, clinical, asked)
+    return write_analysis(analyse(cohort, asked), Path(out), report_format)
