@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qupath_hccmil.qupath.data_types import Project
     from qupath_hccmil.qupath.open_project import EngineChoice
     from qupath_hccmil.scoring.runtime import DeviceName, RuntimeName
-    from qupath_hccmil.scoring.score_project import Outcome
+    from qupath_hccmil.scoring.score_project import ImageOutcome
     from qupath_hccmil.scoring.score_slide import SlideScore
     from qupath_hccmil.slides.slide import Slide
     from qupath_hccmil.stain.vahadane import StainFit
@@ -33,7 +33,7 @@ class _Unwatched:
     def advance(self, n_tiles: int) -> None:
         """So many more tiles are dealt with."""
 
-    def finish(self, outcome: Outcome) -> None:
+    def finish(self, outcome: ImageOutcome) -> None:
         """An image is done."""
 
 
@@ -89,7 +89,7 @@ def score_project(
     slides: str | Path | None = None,
     device: DeviceName = "auto",
     runtime: RuntimeName = "auto",
-) -> list[Outcome]:
+) -> list[ImageOutcome]:
     """Score the tumour outlines of a QuPath project and write the results into it.
 
     Parameters
@@ -123,7 +123,7 @@ def score_project(
 
     Returns
     -------
-    list of Outcome
+    list of ImageOutcome
         One an image; a failed one has its reason, and is as it was.
 
     Raises

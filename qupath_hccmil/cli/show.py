@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-    from qupath_hccmil.scoring.score_project import Outcome
+    from qupath_hccmil.scoring.score_project import ImageOutcome
 
 
-def outcome_line(outcome: Outcome) -> str:
+def outcome_line(outcome: ImageOutcome) -> str:
     """One image in one line."""
     annotations = _count(outcome.annotations, "annotation")
     tiles = _count(outcome.tiles, "tile")
@@ -80,7 +80,7 @@ class ScoringDisplay:
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task, n_tiles)
 
-    def finish(self, outcome: Outcome) -> None:
+    def finish(self, outcome: ImageOutcome) -> None:
         """An image is done."""
         if self._bar is not None and self._task is not None:
             self._bar.remove_task(self._task)

@@ -10,7 +10,7 @@ from qupath_hccmil.method.published_numbers import GOOD_FOLLOW_UP_YEARS, POOR_RE
 
 
 @dataclass(frozen=True)
-class Cohort:
+class LabelledCohort:
     """Labels of the patients that can be trained on, and why the others can't.
 
     Attributes

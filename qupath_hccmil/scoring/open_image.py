@@ -16,7 +16,7 @@ from qupath_hccmil.slides.server_view import SlideView
 from qupath_hccmil.slides.tiff_file import TiffSlide
 
 
-def open_source(entry: ImageEntry, path: Path) -> Slide:
+def open_image(entry: ImageEntry, path: Path) -> Slide:
     """Open the slide of an image as QuPath shows it.
 
     Parameters

@@ -28,7 +28,7 @@ _PER_PX = 1000
 
 
 @dataclass(frozen=True, eq=False)
-class KeptOutline:
+class ReusedOutline:
     """One outline as it was scored.
 
     Attributes
@@ -50,29 +50,29 @@ class KeptOutline:
 
 
 @dataclass(frozen=True, eq=False)
-class KeptScores:
+class ReusedScores:
     """What is kept of a slide.
 
     Attributes
     ----------
     stain : StainFit
         That the slide was scored with.
-    outlines : dict of str to KeptOutline
+    outlines : dict of str to ReusedOutline
         By :attr:`Annotation.index`.
     """
 
     stain: StainFit
-    outlines: dict[int, KeptOutline]
+    outlines: dict[int, ReusedOutline]
 
 
-def kept_scores(state: ImageState, changes: OutlineChanges) -> KeptScores | None:
+def reused_scores(state: ImageState, changes: OutlineChanges) -> ReusedScores | None:
     """Scores of the outlines that did not change.
 
     An outline whose tiles were changed by hand is not among them.
 
     Returns
     -------
-    KeptScores or None
+    ReusedScores or None
         None where nothing can be kept: the slide is to be scored as a whole.
     """
     record = recorded(state)
@@ -87,7 +87,7 @@ def kept_scores(state: ImageState, changes: OutlineChanges) -> KeptScores | None
     }
     if stain is None or not any(len(each.bounds) for each in outlines.values()):
         return None
-    return KeptScores(stain, outlines)
+    return ReusedScores(stain, outlines)
 
 
 def tile_keys(bounds: NDArray[np.float64]) -> list[tuple[int, ...]]:
@@ -95,12 +95,12 @@ def tile_keys(bounds: NDArray[np.float64]) -> list[tuple[int, ...]]:
     return [tuple(row) for row in np.rint(bounds * _PER_PX).astype(np.int64).tolist()]
 
 
-def _kept_outline(state: ImageState, key: int, noted: OutlineRecord) -> KeptOutline | None:
+def _kept_outline(state: ImageState, key: int, noted: OutlineRecord) -> ReusedOutline | None:
     tiles = state.results.tiles.get(key)
     values = state.results.annotations.get(key, {})
     if tiles is None:
         nothing = np.empty(0)
-        return None if values else KeptOutline({}, np.empty((0, 4)), nothing, nothing, noted)
+        return None if values else ReusedOutline({}, np.empty((0, 4)), nothing, nothing, noted)
     logit, nuclei = (
         _column(tiles, name) for name in (names.TILE_LOGIT, names.TILE_NUCLEI_FRACTION)
     )
@@ -110,7 +110,7 @@ def _kept_outline(state: ImageState, key: int, noted: OutlineRecord) -> KeptOutl
         and len(set(tile_keys(tiles.bounds))) == len(tiles)
         and bool(np.isfinite(logit).all() and np.isfinite(nuclei).all())
     )
-    return KeptOutline(values, tiles.bounds, logit, nuclei, noted) if whole else None
+    return ReusedOutline(values, tiles.bounds, logit, nuclei, noted) if whole else None
 
 
 def _column(tiles: TileObjects, name: str) -> NDArray[np.float64]:
@@ -119,7 +119,7 @@ def _column(tiles: TileObjects, name: str) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True, eq=False)
-class TakenOver:
+class KnownTiles:
     """A slide's planned tiles, with the values that are known before any is read.
 
     Attributes
@@ -140,11 +140,11 @@ class TakenOver:
     reused: int
 
 
-def taken_over(
+def known_tiles(
     bounds: NDArray[np.float64],
     members: Mapping[int, NDArray[np.int64]],
-    kept: KeptScores | None,
-) -> TakenOver:
+    kept: ReusedScores | None,
+) -> KnownTiles:
     """Find the tiles of kept outlines among those that are planned.
 
     Parameters
@@ -153,7 +153,7 @@ def taken_over(
         x, y, width, height of every planned tile, level-0 px.
     members : mapping of int to (k,) int64
         :attr:`Annotation.index` to the rows of its tiles.
-    kept : KeptScores or None
+    kept : ReusedScores or None
         An outline whose tiles are not planned any more is not kept after all.
     """
     scored = Scored(
@@ -176,4 +176,4 @@ def taken_over(
     needed = np.zeros(len(bounds), bool)
     for key, rows in members.items():
         needed[rows] |= key not in found
-    return TakenOver(scored, np.flatnonzero(needed & ~known), found, int(known.sum()))
+    return KnownTiles(scored, np.flatnonzero(needed & ~known), found, int(known.sum()))

@@ -16,7 +16,7 @@ from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.method.research_use import RESEARCH_USE, SURROGATE
 from qupath_hccmil.qupath.data_types import Project
 from qupath_hccmil.qupath.export.score_tables import annotation_table, image_table, tile_table
-from qupath_hccmil.scoring.score_project import Outcome
+from qupath_hccmil.scoring.score_project import ImageOutcome
 from qupath_hccmil.scoring.score_settings import ScoreSettings
 from qupath_hccmil.tables.table_writer import write_table
 
@@ -26,7 +26,7 @@ _VERSIONS = ("numpy", "opencv-python", "openslide-bin", "openvino", "pillow", "s
 def summary(
     project: Project,
     settings: ScoreSettings,
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[ImageOutcome],
     model: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """A run as plain data, for JSON.
@@ -35,7 +35,7 @@ def summary(
     ----------
     project : Project
     settings : ScoreSettings
-    outcomes : sequence of Outcome
+    outcomes : sequence of ImageOutcome
     model : dict or None
         What scored; None where nothing had to be scored.
     """
@@ -53,7 +53,7 @@ def summary(
     }
 
 
-def summary_line(outcomes: Sequence[Outcome], model: dict[str, Any] | None) -> str:
+def summary_line(outcomes: Sequence[ImageOutcome], model: dict[str, Any] | None) -> str:
     """How many images came to what, and what the numbers are not, in one line."""
     counts = {
         status: sum(outcome.status == status for outcome in outcomes)

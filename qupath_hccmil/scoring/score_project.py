@@ -34,9 +34,9 @@ from qupath_hccmil.qupath.staleness import (
     outline_changes,
     recorded,
 )
-from qupath_hccmil.scoring.open_image import open_source
+from qupath_hccmil.scoring.open_image import open_image
 from qupath_hccmil.scoring.qupath_results import image_results
-from qupath_hccmil.scoring.reused_scores import KeptScores, kept_scores
+from qupath_hccmil.scoring.reused_scores import ReusedScores, reused_scores
 from qupath_hccmil.scoring.risk_map_picture import draw_risk_map
 from qupath_hccmil.scoring.score_settings import ScoreSettings
 from qupath_hccmil.scoring.score_slide import SlideScore, score_slide
@@ -62,13 +62,13 @@ class Progress(Protocol):
         """So many more tiles are dealt with."""
         ...
 
-    def finish(self, outcome: Outcome) -> None:
+    def finish(self, outcome: ImageOutcome) -> None:
         """An image is done."""
         ...
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ImageOutcome:
     """What became of one image.
 
     Attributes
@@ -150,7 +150,7 @@ def score_project(
     settings: ScoreSettings,
     options: BatchOptions,
     progress: Progress,
-) -> Iterator[Outcome]:
+) -> Iterator[ImageOutcome]:
     """Score the chosen images and write the results into the project.
 
     Parameters
@@ -165,7 +165,7 @@ def score_project(
 
     Yields
     ------
-    Outcome
+    ImageOutcome
         One an image, in the project's order. A failed image is as it was.
 
     Raises
@@ -189,7 +189,7 @@ def score_project(
             raise
         except (HccMilError, OSError) as error:
             seconds = time.perf_counter() - start
-            outcome = Outcome(entry.name, "failed", reason=str(error), seconds=seconds)
+            outcome = ImageOutcome(entry.name, "failed", reason=str(error), seconds=seconds)
         outcome = replace(outcome, image=called[entry.id])
         progress.finish(outcome)
         yield outcome
@@ -206,7 +206,7 @@ class _Job:
     progress: Progress
     _classes_added: bool = False
 
-    def image(self, entry: ImageEntry) -> Outcome:
+    def image(self, entry: ImageEntry) -> ImageOutcome:
         state = self.project.read(entry)
         if state.read_only:
             raise UnsupportedDataError(f"{entry.name}: {state.read_only}")
@@ -215,7 +215,7 @@ class _Job:
         annotations = tumour_annotations(state, settings.annotation_classes)
         changes = self._changes(state, settings) if self.options.resume else None
         if changes is not None and not is_stale(state, settings.annotation_classes):
-            return Outcome(
+            return ImageOutcome(
                 entry.name,
                 "up to date",
                 annotations=len(annotations),
@@ -226,7 +226,7 @@ class _Job:
         path = locate_slide(
             entry, self.project.path, self.project.previous_uri, self.options.slides
         )
-        with open_source(entry, path) as slide:
+        with open_image(entry, path) as slide:
             plan = plan_tiles(
                 slide,
                 tumour_outlines(annotations),
@@ -246,7 +246,7 @@ class _Job:
                 for each in on_other_planes(state, settings.annotation_classes)
             ]
             if self.options.dry_run:
-                return Outcome(
+                return ImageOutcome(
                     entry.name,
                     "planned",
                     annotations=len(annotations),
@@ -262,7 +262,7 @@ class _Job:
             self._write(state, annotations, score, settings)
             if self.options.maps is not None:
                 self._draw(entry, slide, annotations, score)
-        return Outcome(
+        return ImageOutcome(
             entry.name,
             "scored",
             annotations=len(annotations),
@@ -328,8 +328,8 @@ class _Job:
             return None
         return outline_changes(state, settings.annotation_classes)
 
-    def _kept(self, state: ImageState, changes: OutlineChanges | None) -> KeptScores | None:
-        return None if changes is None else kept_scores(state, changes)
+    def _kept(self, state: ImageState, changes: OutlineChanges | None) -> ReusedScores | None:
+        return None if changes is None else reused_scores(state, changes)
 
     def _write(
         self,
@@ -377,7 +377,7 @@ class _Job:
         )
 
 
-def _told(changes: OutlineChanges, kept: KeptScores) -> str:
+def _told(changes: OutlineChanges, kept: ReusedScores) -> str:
     """Which outlines are scored and which are kept, in one line."""
     counts = [
         f"{len(each)} {word}"

@@ -12,7 +12,7 @@ from qupath_hccmil.errors import AnnotationError
 from qupath_hccmil.method.aggregation import contributions, risk, slide_logit
 from qupath_hccmil.qupath import names
 from qupath_hccmil.scoring.network_batches import run
-from qupath_hccmil.scoring.reused_scores import KeptOutline, KeptScores, TakenOver, taken_over
+from qupath_hccmil.scoring.reused_scores import KnownTiles, ReusedOutline, ReusedScores, known_tiles
 from qupath_hccmil.scoring.scorer import Scorer
 from qupath_hccmil.slides.open_slide import Slide
 from qupath_hccmil.slides.resolution import Resolution
@@ -96,7 +96,7 @@ def score_slide(
     plan: TilePlan,
     scorer: Scorer,
     progress: Callable[[int], None] = lambda n: None,
-    kept: KeptScores | None = None,
+    kept: ReusedScores | None = None,
 ) -> SlideScore:
     """Score the planned tiles of a slide.
 
@@ -108,7 +108,7 @@ def score_slide(
         Networks and their numbers.
     progress : callable
         Told how many more tiles are dealt with.
-    kept : KeptScores or None
+    kept : ReusedScores or None
         Outlines whose scores are taken over; the others' tiles alone are read.
 
     Raises
@@ -118,7 +118,7 @@ def score_slide(
     AnnotationError
         No tile shows tissue in focus.
     """
-    known = taken_over(plan.bounds, plan.members, kept)
+    known = known_tiles(plan.bounds, plan.members, kept)
     rows = known.to_read
     if kept is not None:
         progress(len(plan.bounds) - len(rows))
@@ -147,8 +147,8 @@ def score_slide(
 def _aggregate(
     plan: TilePlan,
     scorer: Scorer,
-    known: TakenOver,
-    kept: KeptScores | None,
+    known: KnownTiles,
+    kept: ReusedScores | None,
     stain: StainFit,
 ) -> SlideScore:
     logits, verdicts = known.scored.logits, known.scored.verdicts
@@ -212,7 +212,7 @@ def _left_out(verdicts: NDArray[np.int8]) -> tuple[int, int]:
     )
 
 
-def _as_it_was(outline: KeptOutline, rows: NDArray[np.int64]) -> AnnotationScore:
+def _as_it_was(outline: ReusedOutline, rows: NDArray[np.int64]) -> AnnotationScore:
     return AnnotationScore(
         risk=outline.values[names.ANNOTATION_RISK],
         logit=outline.values[names.ANNOTATION_LOGIT],

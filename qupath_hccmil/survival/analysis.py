@@ -11,7 +11,7 @@ from functools import partial
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.analysis_cohort import GROUP, Cohort
-from qupath_hccmil.survival.analysis_context import Work
+from qupath_hccmil.survival.analysis_context import AnalysisContext
 from qupath_hccmil.survival.analysis_settings import Settings
 from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.statistics.multiple_imputation import count_missing
@@ -51,7 +51,7 @@ def analyse(
             f"no event among {len(frame)} patients (column {settings.event!r}): nothing can be "
             "estimated; check the coding of events"
         )
-    work = Work(cohort, settings, progress)
+    context = AnalysisContext(cohort, settings, progress)
     model = [*cohort.variables, cohort.score_variable]
     progress("tiles of interest")
     tiles = None
@@ -60,24 +60,24 @@ def analyse(
             count_features(read_table(settings.tiles, settings.reading).frame),
             confidence=settings.confidence,
         )
-    survival = survival_step(work)
-    effects = effects_step(work)
-    performance = performance_step(work)
+    survival = survival_step(context)
+    effects = effects_step(context)
+    performance = performance_step(context)
     return Analysis(
         cohort,
         settings,
-        work.horizons,
+        context.horizons,
         table_one(frame, model, GROUP),
         count_missing(frame, cohort.variables),
-        work.attempt("Events per variable", partial(events_per_variable, frame, model)),
+        context.attempt("Events per variable", partial(events_per_variable, frame, model)),
         survival,
         effects,
         performance,
-        work.attempt("Competing risks", partial(competing_step, work))
+        context.attempt("Competing risks", partial(competing_step, context))
         if cohort.coding.competing
         else None,
         tiles,
-        work.problems,
+        context.problems,
     )
 
 

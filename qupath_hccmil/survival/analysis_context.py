@@ -26,7 +26,7 @@ class CoxOptions(TypedDict):
     penalty: str
 
 
-class Work:
+class AnalysisContext:
     """One analysis under way."""
 
     def __init__(self, cohort: Cohort, settings: Settings, progress: Callable[[str], None]) -> None:

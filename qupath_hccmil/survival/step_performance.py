@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from qupath_hccmil.survival.analysis_cohort import SCORE
-from qupath_hccmil.survival.analysis_context import Work
+from qupath_hccmil.survival.analysis_context import AnalysisContext
 from qupath_hccmil.survival.findings import (
     CLINICAL_MODEL,
     SCORE_NAME,
@@ -30,36 +30,40 @@ from qupath_hccmil.tables.units import DAYS
 FINE, COARSE, MANY = 25, 12, 20_000  # times of an AUC curve, and patients where it is coarser
 
 
-def performance_step(work: Work) -> Performance:
+def performance_step(context: AnalysisContext) -> Performance:
     """Measure how well the score tells patients apart and how true its risks are."""
     found = Performance()
-    work.attempt("AUC over time", lambda: _auc(work, found))
-    found.discrimination = work.attempt(
-        "Discrimination", partial(_discrimination, work, work.clinical)
+    context.attempt("AUC over time", lambda: _auc(context, found))
+    found.discrimination = context.attempt(
+        "Discrimination", partial(_discrimination, context, context.clinical)
     )
-    found.score_alone = work.attempt("Discrimination of the score", partial(_alone, work, found))
-    risks = _risks(work, found)
+    found.score_alone = context.attempt(
+        "Discrimination of the score", partial(_alone, context, found)
+    )
+    risks = _risks(context, found)
     if risks is not None:
         grid, predicted = risks
-        _calibrate(work, found, grid, predicted)
+        _calibrate(context, found, grid, predicted)
     return found
 
 
-def _auc(work: Work, found: Performance) -> None:
-    last = max(work.horizons)
-    points = FINE if len(work.frame) < MANY else COARSE
-    grid = clinical_times(work.frame, last, points)
+def _auc(context: AnalysisContext, found: Performance) -> None:
+    last = max(context.horizons)
+    points = FINE if len(context.frame) < MANY else COARSE
+    grid = clinical_times(context.frame, last, points)
     # A point of the grid just beside a horizon would only show as a kink.
-    apart = np.abs(grid[:, None] - np.asarray(work.horizons)).min(axis=1)
+    apart = np.abs(grid[:, None] - np.asarray(context.horizons)).min(axis=1)
     near = (grid[1] - grid[0]) / 2 if last > grid[0] else 0.0
-    times = np.union1d(grid[apart > near], work.horizons)
-    alone = _markers(work, work.frame, {SCORE_NAME: work.frame[SCORE].to_numpy(float)}, times)
+    times = np.union1d(grid[apart > near], context.horizons)
+    alone = _markers(
+        context, context.frame, {SCORE_NAME: context.frame[SCORE].to_numpy(float)}, times
+    )
     tables, gaps = [alone[0]], []
-    for name, variables in _models(work):
-        rows = complete(work.frame, [variable.name for variable in variables])
-        fit = work.attempt(
+    for name, variables in _models(context):
+        rows = complete(context.frame, [variable.name for variable in variables])
+        fit = context.attempt(
             f"AUC over time of {name}",
-            partial(fit_cox, rows, variables, penalty=work.settings.penalty),
+            partial(fit_cox, rows, variables, penalty=context.settings.penalty),
         )
         if fit is None:
             continue
@@ -67,30 +71,30 @@ def _auc(work: Work, found: Performance) -> None:
             SCORE_NAME: rows[SCORE].to_numpy(float),
             name: fit.linear_predictor(rows),
         }
-        table, gap = _markers(work, rows, markers, times)
+        table, gap = _markers(context, rows, markers, times)
         same = table[table["marker"] == SCORE_NAME].set_index("time")
         tables.append(table[table["marker"] == name].assign(patients=len(rows)))
         gaps.append(
             gap.assign(patients=len(rows), score_auc=gap["time"].map(same["auc"]).to_numpy(float))
         )
-    tables[0] = tables[0].assign(patients=len(work.frame))
+    tables[0] = tables[0].assign(patients=len(context.frame))
     curve = pd.concat(tables, ignore_index=True)
     found.auc_curve = curve
-    found.auc = curve[curve["time"].isin(work.horizons)].reset_index(drop=True)
+    found.auc = curve[curve["time"].isin(context.horizons)].reset_index(drop=True)
     if gaps:
         every = pd.concat(gaps, ignore_index=True)
-        found.auc_differences = every[every["time"].isin(work.horizons)].reset_index(drop=True)
+        found.auc_differences = every[every["time"].isin(context.horizons)].reset_index(drop=True)
 
 
-def _models(work: Work) -> list[tuple[str, list[Variable]]]:
-    models = [(variable.title, [variable]) for variable in work.clinical]
-    if len(work.clinical) > 1:
-        models.append((CLINICAL_MODEL, work.clinical))
+def _models(context: AnalysisContext) -> list[tuple[str, list[Variable]]]:
+    models = [(variable.title, [variable]) for variable in context.clinical]
+    if len(context.clinical) > 1:
+        models.append((CLINICAL_MODEL, context.clinical))
     return models
 
 
 def _markers(
-    work: Work, rows: pd.DataFrame, markers: dict[str, np.ndarray], times: np.ndarray
+    context: AnalysisContext, rows: pd.DataFrame, markers: dict[str, np.ndarray], times: np.ndarray
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     table = pd.DataFrame({TIME: rows[TIME], EVENT: rows[EVENT]}).assign(
         **{f"m{index}": values for index, values in enumerate(markers.values())}
@@ -100,47 +104,47 @@ def _markers(
         table,
         list(names),
         times.tolist(),
-        confidence=work.confidence,
-        seed=work.settings.seed,
+        confidence=context.confidence,
+        seed=context.settings.seed,
     )
     gap = found.differences.replace({"marker": names, "reference": names})
     return found.table.replace({"marker": names}), gap
 
 
-def _alone(work: Work, found: Performance) -> Discrimination:
+def _alone(context: AnalysisContext, found: Performance) -> Discrimination:
     """C of the score in everybody, which differs where patients lack a clinical variable."""
     compared = found.discrimination
-    if compared is not None and int(compared.table["patients"].iloc[0]) == len(work.frame):
+    if compared is not None and int(compared.table["patients"].iloc[0]) == len(context.frame):
         rows = compared.table[compared.table["model"] == SCORE_ALONE]
         return replace(compared, table=rows, differences=compared.differences.iloc[:0])
-    return _discrimination(work, [])
+    return _discrimination(context, [])
 
 
-def _discrimination(work: Work, clinical: list[Variable]) -> Discrimination:
+def _discrimination(context: AnalysisContext, clinical: list[Variable]) -> Discrimination:
     return discrimination(
-        work.frame,
+        context.frame,
         SCORE,
         clinical,
-        max(work.horizons),
-        repeats=work.settings.bootstrap,
-        seed=work.settings.seed,
-        confidence=work.confidence,
+        max(context.horizons),
+        repeats=context.settings.bootstrap,
+        seed=context.settings.seed,
+        confidence=context.confidence,
     )
 
 
-def _risks(work: Work, found: Performance) -> tuple[np.ndarray, np.ndarray] | None:
-    time, event = outcome(work.frame)
-    last = max(work.horizons)
+def _risks(context: AnalysisContext, found: Performance) -> tuple[np.ndarray, np.ndarray] | None:
+    time, event = outcome(context.frame)
+    last = max(context.horizons)
     first = min(float(np.quantile(time[event], 0.1)), last / 2)
     grid = np.unique(np.linspace(first, last, 40))
-    every = [*grid.tolist(), *work.horizons]
-    value = work.frame[SCORE].to_numpy(float)
-    if work.settings.baseline:
-        found.baseline = read_baseline(work.settings.baseline)
-        scale = DAYS[work.cohort.unit] / DAYS[found.baseline.unit]
+    every = [*grid.tolist(), *context.horizons]
+    value = context.frame[SCORE].to_numpy(float)
+    if context.settings.baseline:
+        found.baseline = read_baseline(context.settings.baseline)
+        scale = DAYS[context.cohort.unit] / DAYS[found.baseline.unit]
         given = found.baseline
         found.baseline_told = f"the baseline fitted on “{given.name}” ({given.patients} patients)"
-        survival = work.attempt(
+        survival = context.attempt(
             "Predicted risks",
             lambda: np.column_stack(
                 [
@@ -152,36 +156,40 @@ def _risks(work: Work, found: Performance) -> tuple[np.ndarray, np.ndarray] | No
             ),
         )
     else:
-        found.baseline = work.attempt(
+        found.baseline = context.attempt(
             "Baseline",
-            lambda: fit_baseline(work.frame, SCORE, name=_data_name(work), unit=work.cohort.unit),
+            lambda: fit_baseline(
+                context.frame, SCORE, name=_data_name(context), unit=context.cohort.unit
+            ),
         )
         found.baseline_told = (
             "a Cox baseline fitted on these patients, each predicted by the baseline of the "
             "other nine tenths (10-fold cross-fitting)"
         )
-        survival = work.attempt(
+        survival = context.attempt(
             "Predicted risks",
-            lambda: cross_fitted(work.frame, SCORE, every, seed=work.settings.seed),
+            lambda: cross_fitted(context.frame, SCORE, every, seed=context.settings.seed),
         )
     if survival is None:
         return None
     return grid, np.clip(1 - survival, 1e-9, 1 - 1e-9)
 
 
-def _data_name(work: Work) -> str:
-    files = ", ".join(work.cohort.hashes)
-    return f"{len(work.frame)} patients of {files}"
+def _data_name(context: AnalysisContext) -> str:
+    files = ", ".join(context.cohort.hashes)
+    return f"{len(context.frame)} patients of {files}"
 
 
-def _calibrate(work: Work, found: Performance, grid: np.ndarray, risks: np.ndarray) -> None:
-    settings = work.settings
+def _calibrate(
+    context: AnalysisContext, found: Performance, grid: np.ndarray, risks: np.ndarray
+) -> None:
+    settings = context.settings
     curves_of_benefit = []
-    grid, risks, horizons = _where_predicted(work, grid, risks)
+    grid, risks, horizons = _where_predicted(context, grid, risks)
     for index, horizon in enumerate(horizons):
-        table = work.frame.assign(risk__=risks[:, len(grid) + index])
-        one = work.attempt(
-            f"Calibration at {horizon:g} ({work.cohort.unit})",
+        table = context.frame.assign(risk__=risks[:, len(grid) + index])
+        one = context.attempt(
+            f"Calibration at {horizon:g} ({context.cohort.unit})",
             partial(
                 calibration,
                 table,
@@ -189,13 +197,13 @@ def _calibrate(work: Work, found: Performance, grid: np.ndarray, risks: np.ndarr
                 horizon,
                 repeats=settings.bootstrap,
                 seed=settings.seed,
-                confidence=work.confidence,
+                confidence=context.confidence,
             ),
         )
         if one is not None:
             found.calibrations.append(one)
-        benefit = work.attempt(
-            f"Decision curve at {horizon:g} ({work.cohort.unit})",
+        benefit = context.attempt(
+            f"Decision curve at {horizon:g} ({context.cohort.unit})",
             partial(net_benefit, table, "risk__", horizon, _thresholds(table["risk__"])),
         )
         if benefit is not None:
@@ -204,34 +212,34 @@ def _calibrate(work: Work, found: Performance, grid: np.ndarray, risks: np.ndarr
         found.net_benefit = pd.concat(curves_of_benefit, ignore_index=True)
     if not horizons:
         return
-    found.brier = work.attempt(
+    found.brier = context.attempt(
         "Brier score",
         lambda: brier_scores(
-            work.frame,
+            context.frame,
             risks,
             grid.tolist(),
             horizons,
             repeats=settings.bootstrap,
             seed=settings.seed,
-            confidence=work.confidence,
+            confidence=context.confidence,
         ),
     )
 
 
 def _where_predicted(
-    work: Work, grid: np.ndarray, risks: np.ndarray
+    context: AnalysisContext, grid: np.ndarray, risks: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
     """Leave out the times at which somebody has no prediction, each horizon with a line."""
     known = np.isfinite(risks).all(axis=0)
     horizons = []
-    for place, horizon in enumerate(work.horizons, start=len(grid)):
+    for place, horizon in enumerate(context.horizons, start=len(grid)):
         if known[place]:
             horizons.append(horizon)
             continue
         count = int((~np.isfinite(risks[:, place])).sum())
-        work.problems.append(
+        context.problems.append(
             (
-                f"Predicted risks at {horizon:g} ({work.cohort.unit})",
+                f"Predicted risks at {horizon:g} ({context.cohort.unit})",
                 f"{count} patient(s) have no prediction, as the patients that the baseline is "
                 "fitted on are not followed so long",
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from qupath_hccmil.survival.analysis_cohort import GROUP
-from qupath_hccmil.survival.analysis_context import Work
+from qupath_hccmil.survival.analysis_context import AnalysisContext
 from qupath_hccmil.survival.findings import Stratum, Survival
 from qupath_hccmil.survival.statistics.kaplan_meier import (
     at_horizons,
@@ -18,12 +18,12 @@ from qupath_hccmil.survival.statistics.survival_outcome import EVENT
 from qupath_hccmil.survival.statistics.variables import Variable
 
 
-def survival_step(work: Work) -> Survival:
+def survival_step(context: AnalysisContext) -> Survival:
     """Estimate and compare survival, overall and in strata."""
-    work.progress("Kaplan-Meier")
-    frame, confidence = work.frame, work.confidence
-    everyone = at_horizons(frame, work.horizons, confidence=confidence)
-    groups = at_horizons(frame, work.horizons, GROUP, confidence=confidence)
+    context.progress("Kaplan-Meier")
+    frame, confidence = context.frame, context.confidence
+    everyone = at_horizons(frame, context.horizons, confidence=confidence)
+    groups = at_horizons(frame, context.horizons, GROUP, confidence=confidence)
     found = Survival(
         follow_up(frame, confidence=confidence),
         curves(frame, confidence=confidence),
@@ -39,11 +39,11 @@ def survival_step(work: Work) -> Survival:
         log_rank(frame, GROUP),
     )
     rows = []
-    for variable in work.clinical:
+    for variable in context.clinical:
         levels, name = _levels_of(frame, variable)
         strata = frame.assign(level__=levels)
         for level, part in strata.groupby("level__", sort=True, observed=True):
-            found.strata.append(_stratum(work, name, str(level), part))
+            found.strata.append(_stratum(context, name, str(level), part))
         test = log_rank(strata, GROUP, strata="level__")
         rows.append((variable.name, name, test.statistic, test.degrees_of_freedom, test.p))
     names = ["variable", "label", "statistic", "degrees_of_freedom", "p"]
@@ -51,13 +51,13 @@ def survival_step(work: Work) -> Survival:
     return found
 
 
-def _stratum(work: Work, name: str, level: str, part: pd.DataFrame) -> Stratum:
+def _stratum(context: AnalysisContext, name: str, level: str, part: pd.DataFrame) -> Stratum:
     return Stratum(
         name,
         level,
-        curves(part, GROUP, confidence=work.confidence),
-        at_horizons(part, work.horizons, GROUP, confidence=work.confidence),
-        medians(part, GROUP, confidence=work.confidence),
+        curves(part, GROUP, confidence=context.confidence),
+        at_horizons(part, context.horizons, GROUP, confidence=context.confidence),
+        medians(part, GROUP, confidence=context.confidence),
         log_rank(part, GROUP),
         len(part),
         int(part[EVENT].sum()),

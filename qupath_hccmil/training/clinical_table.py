@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.method.outcome_label import Cohort, outcome
+from qupath_hccmil.method.outcome_label import LabelledCohort, outcome
 from qupath_hccmil.tables.endpoint_coding import EVENT, code_events
 from qupath_hccmil.tables.follow_up import FollowUpColumns
 from qupath_hccmil.tables.names import column_key, match_key
@@ -53,7 +53,7 @@ class Clinical:
     Attributes
     ----------
     path : Path
-    cohort : Cohort
+    cohort : LabelledCohort
     slides : mapping of str to tuple of str
         Patient to names of slides; of every patient in the table. Empty where no column says it.
     said : list of str
@@ -63,7 +63,7 @@ class Clinical:
     """
 
     path: Path
-    cohort: Cohort
+    cohort: LabelledCohort
     slides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     named: frozenset[str] = frozenset()
@@ -120,7 +120,7 @@ def read_clinical(path: Path, columns: ClinicalColumns | None = None) -> Clinica
         else:
             labels[patient] = found
     follow_up = {p: (t, e) for p, (t, e) in times.items() if t is not None and e is not None}
-    cohort = Cohort(labels, excluded, follow_up)
+    cohort = LabelledCohort(labels, excluded, follow_up)
     return Clinical(Path(path), cohort, _by_patient(table, key, slides), said, named)
 
 

@@ -18,7 +18,7 @@ from qupath_hccmil.errors import DataError
 from qupath_hccmil.learning.device import DeviceName, training_device
 from qupath_hccmil.method.aggregation import group_name
 from qupath_hccmil.method.concordance import concordance
-from qupath_hccmil.method.outcome_label import Cohort
+from qupath_hccmil.method.outcome_label import LabelledCohort
 from qupath_hccmil.method.patient_score import PatientRule, rule_text
 from qupath_hccmil.method.research_use import SURROGATE
 from qupath_hccmil.mil.metrics import Estimate, bootstrap, score_ranks
@@ -60,7 +60,7 @@ class MilEvaluation:
         Harrell's C over everybody with follow-up; None where the table has none.
     followed : int
         Patients behind it.
-    cohort : Cohort
+    cohort : LabelledCohort
     threshold : float
     rule : str
         How the slides of a patient became one score, in words.
@@ -72,7 +72,7 @@ class MilEvaluation:
     scores: RiskScores
     c_index: Estimate | None
     followed: int
-    cohort: Cohort
+    cohort: LabelledCohort
     threshold: float
     rule: str
     notes: list[str]
@@ -277,7 +277,7 @@ def _risk(risk: RiskConfig | None) -> RiskConfig:
 
 
 def _c_index(
-    patients: Sequence[BagScore], cohort: Cohort, repeats: int, seed: int
+    patients: Sequence[BagScore], cohort: LabelledCohort, repeats: int, seed: int
 ) -> tuple[Estimate | None, int]:
     followed = [score for score in patients if score.patient in cohort.follow_up]
     if not followed:

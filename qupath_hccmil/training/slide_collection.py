@@ -29,7 +29,7 @@ from qupath_hccmil.qupath.selection import (
     tumour_outlines,
 )
 from qupath_hccmil.qupath.slide_location import locate_slide
-from qupath_hccmil.scoring.open_image import open_source
+from qupath_hccmil.scoring.open_image import open_image
 from qupath_hccmil.slides.open_slide import Slide
 from qupath_hccmil.tiles.tile_plan import TumourOutline
 from qupath_hccmil.training.left_out import LeftOut
@@ -79,7 +79,7 @@ class SourceSlide:
 
     def open(self) -> Slide:
         """Open the pixels, in the coordinates of the outlines."""
-        return open_source(self.entry, self.path)
+        return open_image(self.entry, self.path)
 
     def outlines(self, slide: Slide) -> list[TumourOutline]:
         """Its outlines; the whole of the open slide where there are none."""

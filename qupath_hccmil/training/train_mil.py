@@ -15,7 +15,7 @@ from qupath_hccmil.atomic_files import make_folder
 from qupath_hccmil.errors import DataError, ModelError
 from qupath_hccmil.learning.device import DeviceName, training_device
 from qupath_hccmil.learning.splits import split_patients, stratified_folds
-from qupath_hccmil.method.outcome_label import Cohort
+from qupath_hccmil.method.outcome_label import LabelledCohort
 from qupath_hccmil.mil.bags import Bag
 from qupath_hccmil.mil.collapse import collapse_note, kept_note
 from qupath_hccmil.mil.cross_validation import (
@@ -64,7 +64,7 @@ class Choices:
         What the tiles come from.
     said : list of str
         What was recognised in the table.
-    cohort : Cohort
+    cohort : LabelledCohort
         Of the whole table.
     used : dict of str to int
         Patient to label of those that are trained on.
@@ -73,7 +73,7 @@ class Choices:
 
     kind: str
     said: list[str]
-    cohort: Cohort
+    cohort: LabelledCohort
     used: dict[str, int]
     left_out: list[LeftOut]
 
@@ -233,7 +233,7 @@ def train_mil(
     return MilModel(folder, choices, scores, validated, notes)
 
 
-def _check_outcomes(cohort: Cohort, folds: int, clinical: Path) -> None:
+def _check_outcomes(cohort: LabelledCohort, folds: int, clinical: Path) -> None:
     """Refuse a table that can't be split, before hours of tiles are prepared for it."""
     good = sum(cohort.labels.values())
     if min(good, len(cohort.labels) - good) < 2:

@@ -27,7 +27,7 @@ def fixture(tmp_path: Path):
 
 
 def planned(cli, project: Path, *more: object) -> dict[str, dict]:
-    """Outcome of each image in a dry run, by its label."""
+    """ImageOutcome of each image in a dry run, by its label."""
     ran = cli("score", project, *NATIVE, "--dry-run", "--json", *more)
     images = json.loads(ran.out)["images"]
     assert ran.code == (3 if any(each["status"] == "failed" for each in images) else 0)

@@ -1,6 +1,6 @@
 import pytest
 
-from qupath_hccmil.method.outcome_label import Cohort, outcome
+from qupath_hccmil.method.outcome_label import LabelledCohort, outcome
 
 
 @pytest.mark.parametrize(
@@ -25,5 +25,7 @@ def test_only_distinct_outcomes_have_a_label(time, event, label):
 
 
 def test_summary_counts_every_reason():
-    cohort = Cohort({"a": 1, "b": 0, "c": 1}, {"d": "no label", "e": "no label", "f": "other"})
+    cohort = LabelledCohort(
+        {"a": 1, "b": 0, "c": 1}, {"d": "no label", "e": "no label", "f": "other"}
+    )
     assert cohort.summary() == "2 good, 1 poor, 3 excluded (2 no label; 1 other)"

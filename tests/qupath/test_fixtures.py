@@ -16,7 +16,7 @@ from qupath_hccmil.qupath.image_differences import stains_of
 from qupath_hccmil.qupath.native.native_project import parse
 from qupath_hccmil.qupath.project_differences import difference
 from qupath_hccmil.qupath.results_comparison import same_results
-from qupath_hccmil.scoring.open_image import open_source
+from qupath_hccmil.scoring.open_image import open_image
 from tests.conftest import ROOT, qupath_dirs
 from tests.qupath.engines import NATIVE, assert_same_state, files, results_for
 from tests.qupath.qupath_contents import contents, our_tiles, without_ours
@@ -182,7 +182,7 @@ def test_pixels_are_those_of_qupaths_own_server(qupaths, tmp_path: Path, folder:
     assert len(theirs) >= 7
     entries = {each.entry.name: each.entry for each in NATIVE("read", project)}
     for view, pixels in theirs.items():
-        with open_source(entries[view], SLIDE) as slide:
+        with open_image(entries[view], SLIDE) as slide:
             np.testing.assert_array_equal(slide.thumbnail(10_000), pixels, err_msg=view)
 
 

@@ -10,7 +10,7 @@ import tifffile
 
 from qupath_hccmil.errors import SlideError
 from qupath_hccmil.qupath.data_types import ImageEntry, Server, ServerView
-from qupath_hccmil.scoring.open_image import open_source
+from qupath_hccmil.scoring.open_image import open_image
 from tests.qupath.conftest import QuPathProcess
 from tests.slides import kinds_of_files as kinds
 from tests.slides.kinds_of_files import ALPHA, PIXELS, RGBA, TILE
@@ -30,14 +30,14 @@ PLANES = np.ascontiguousarray(PIXELS.transpose(2, 0, 1))
 def shown(path: Path, provider: str, *args: str, views: tuple[ServerView, ...] = ()) -> np.ndarray:
     """Level 0 as (h, w, 3) uint8, by way of what a project says of the image."""
     server = Server("uri", provider, path.as_uri(), args, views=views)
-    with open_source(ImageEntry("1", "Case 7", server), path) as slide:
+    with open_image(ImageEntry("1", "Case 7", server), path) as slide:
         return slide.thumbnail(10_000)
 
 
 def refusal(path: Path, provider: str, *args: str, **server: object) -> str:
     entry = ImageEntry("1", "Case 7", Server("uri", provider, path.as_uri(), args))
     with pytest.raises(SlideError) as error:
-        open_source(replace(entry, server=replace(entry.server, **server)), path)
+        open_image(replace(entry, server=replace(entry.server, **server)), path)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -113,7 +113,7 @@ class TestSeries:
     def test_sub_resolutions(self, tmp_path: Path) -> None:
         path = kinds.ome(tmp_path / "o.ome.tif", PIXELS, TALL, levels=3)
         server = Server("uri", BIOFORMATS, path.as_uri(), ("--series", "0"))
-        with open_source(ImageEntry("1", "Case 7", server), path) as slide:
+        with open_image(ImageEntry("1", "Case 7", server), path) as slide:
             assert len(slide.levels) == 3
             np.testing.assert_allclose(slide.levels, (1, 2, 4), rtol=0.02)
             np.testing.assert_array_equal(slide.thumbnail(10_000), PIXELS)
@@ -125,7 +125,7 @@ class TestSeries:
         path = kinds.pages(tmp_path / "p.tif", PIXELS, HALF)
         for suffix in ("#1", "?series=1"):
             server = Server("uri", BIOFORMATS, path.as_uri() + suffix)
-            with open_source(ImageEntry("1", "Case 7", server), path) as slide:
+            with open_image(ImageEntry("1", "Case 7", server), path) as slide:
                 assert (slide.width, slide.height) == (105, 90)
 
     @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.analysis import analyse
 from qupath_hccmil.survival.analysis_cohort import read_cohort
-from qupath_hccmil.survival.analysis_context import Work
+from qupath_hccmil.survival.analysis_context import AnalysisContext
 from qupath_hccmil.survival.analysis_settings import Settings
 from qupath_hccmil.survival.output_folder import write_analysis
 from qupath_hccmil.survival.report.build import build_report
@@ -81,7 +81,7 @@ def test_nothing_outside_the_folder_is_ever_removed(two, tmp_path):
 
 
 def test_whatever_a_part_raises_costs_that_part(two):
-    work = Work(two[1].cohort, two[1].settings, lambda text: None)
+    work = AnalysisContext(two[1].cohort, two[1].settings, lambda text: None)
 
     def broken():
         raise ZeroDivisionError("of nothing")

@@ -38,7 +38,7 @@ def test_a_slide_is_opened_planned_and_fitted_once(slides, monkeypatch, per_pati
 
         monkeypatch.setattr(module, name, call)
 
-    count(slide_collection, "open_source")
+    count(slide_collection, "open_image")
     count(random_tiles, "plan_tiles")
     count(tile_reader, "fit")
     settings = random_tiles.TileSettings(per_patient, 0, None, default_reference())
@@ -46,4 +46,4 @@ def test_a_slide_is_opened_planned_and_fitted_once(slides, monkeypatch, per_pati
     tiles = sum(len(batch) for batch in random_tiles.patient_tiles(slides, settings, left_out))
     assert left_out == []
     assert tiles == (12 if per_patient is None else 5)
-    assert counted == {"open_source": 2, "plan_tiles": 2, "fit": 2}
+    assert counted == {"open_image": 2, "plan_tiles": 2, "fit": 2}
