@@ -3,6 +3,9 @@
 TILE_UM = 128.0
 """Side of a tile on the slide, µm: 512 px at 0.25 µm/px."""
 
+TILE_MPP = 0.25
+"""µm/px at which tiles are read: 40×."""
+
 TILE_PX = 224
 """Side of a tile as the networks see it, px."""
 

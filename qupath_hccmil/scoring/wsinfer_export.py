@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from qupath_hccmil.atomic_files import atomic_folder
 from qupath_hccmil.errors import ModelError
+from qupath_hccmil.method.published_numbers import TILE_MPP
 from qupath_hccmil.method.research_use import RESEARCH_USE, SURROGATE
 from qupath_hccmil.method.tile_geometry import TileGeometry
 from qupath_hccmil.mil.tile_network import load_tile_network
@@ -26,7 +27,6 @@ from qupath_hccmil.model_store.model_config import ModelConfig, RiskConfig
 from qupath_hccmil.model_store.model_folder import CARD, CONFIG
 from qupath_hccmil.nuclei.architectures import load_nuclei_network
 from qupath_hccmil.scoring.scorer import ScorerSource
-from qupath_hccmil.slides.slide import READ_MPP
 
 TORCHSCRIPT = "torchscript_model.pt"
 # Not the classes of this program, so that `project clear` leaves WSInfer's tiles alone. No colon:
@@ -127,10 +127,10 @@ def export_wsinfer(models: ScorerSource, out: Path) -> WsinferExport:
 def wsinfer_config(config: ModelConfig) -> dict[str, Any]:
     """``config.json`` as the extension reads it.
 
-    A tile is stated at `READ_MPP`, from which the extension resizes it once, as scoring does.
+    A tile is stated at `TILE_MPP`, from which the extension resizes it once, as scoring does.
     """
     geometry = config.geometry
-    patch = round(geometry.tile_um / READ_MPP)
+    patch = round(geometry.tile_um / TILE_MPP)
     return {
         "spec_version": "1.0",
         "architecture": "mobilenetv2_100",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from qupath_hccmil.method.published_numbers import TILE_MPP, TILE_PX
 from qupath_hccmil.method.tile_geometry import TileGeometry
 
 RESAMPLER = "pillow-bilinear"
@@ -20,11 +21,8 @@ RESAMPLER = "pillow-bilinear"
 Scores depend on it, so models name the one they were trained with.
 """
 
-READ_MPP = 0.25
-"""µm/px that a tile is read at (Liu et al. 2021: 40×), where the file has it."""
-
 READ_TOLERANCE = 0.1
-"""A level counts as READ_MPP when it is at most this share coarser: scanners say 0.23 to 0.27."""
+"""A level counts as 0.25 µm/px when it is at most this share coarser: scanners say 0.23 to 0.27."""
 
 _RGB = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
@@ -59,10 +57,12 @@ class Slide(ABC):
     mpp: tuple[float, float] | None
     magnification: float | None = None
 
-    def read_tile(self, x: float, y: float, side_x: float, side_y: float, out: int = 224) -> _RGB:
+    def read_tile(
+        self, x: float, y: float, side_x: float, side_y: float, out: int = TILE_PX
+    ) -> _RGB:
         """Read a rectangle and resample it once to a square.
 
-        Reads the coarsest level that is as fine as :data:`READ_MPP`, or else level 0. How fine
+        Reads the coarsest level that is as fine as :data:`TILE_MPP`, or else level 0. How fine
         that is follows from the sides, as `out` px stand for a tile at the model's resolution.
 
         Parameters
@@ -82,7 +82,7 @@ class Slide(ABC):
         SlideError
             The file is damaged there.
         """
-        finest = READ_MPP * (1 + READ_TOLERANCE) / TileGeometry().mpp
+        finest = TILE_MPP * (1 + READ_TOLERANCE) / TileGeometry().mpp
         downsample = finest * min(side_x, side_y) / out
         return self._resample((x, y, side_x, side_y), (out, out), downsample)
 

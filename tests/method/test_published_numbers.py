@@ -17,6 +17,7 @@ def test_they_are_those_of_the_paper():
     found = {name: value for name, value in vars(published_numbers).items() if name.isupper()}
     assert found == {
         "TILE_UM": 128.0,
+        "TILE_MPP": 0.25,
         "TILE_PX": 224,
         "POWER": 3.0,
         "THRESHOLD": 0.4457,
