@@ -62,7 +62,7 @@ def test_says_who_is_trained_on_and_who_is_not_and_why(trained):
         "Left out: 1 slide: not found",
         "Trained on, from QuPath project: 3 good, 2 poor",
     ]
-    rows = (trained[0] / "left_out.csv").read_text().splitlines()
+    rows = (trained[0] / "left_out.csv").read_text("utf-8-sig").splitlines()
     assert rows[:2] == [
         "what,name,reason,detail",
         "patient,p8,followed for less than 4 years,",
