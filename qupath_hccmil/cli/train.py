@@ -130,8 +130,8 @@ def mil(source: Path, clinical: Path, out: Path, quiet: bool, **given: Any) -> N
     """Train the risk model from SOURCE and a CLINICAL table.
 
     SOURCE is a QuPath project with tumour annotations, a folder of slides (with outlines in a
-    GeoJSON of the slide's name beside it, else all tissue), a folder with a subfolder of images
-    for each patient, or bags that were prepared before.
+    GeoJSON of the slide's name next to it, .gz and .zip too, else all tissue), a folder with a
+    subfolder of images for each patient, or bags that were prepared before.
 
     CLINICAL (CSV, Parquet or Excel) has patient and label (good, poor), or patient, time and
     event, from which distinct outcomes are taken: good is 4 years or more without recurrence,

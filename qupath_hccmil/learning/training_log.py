@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from qupath_hccmil.atomic_files import atomic_file
+from qupath_hccmil.tables.table_writer import write_rows
 
 LOG, CURVE = "log.csv", "curve.png"
 
@@ -24,13 +24,8 @@ def write_log(out: Path, log: Sequence[Mapping[str, float]], curves: Mapping[str
     """
     if not log:
         return
-    with (
-        atomic_file(out / LOG) as beside,
-        beside.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, fieldnames=list(log[0]))
-        writer.writeheader()
-        writer.writerows(log)
+    names = list(log[0])
+    write_rows(out / LOG, names, ([row.get(name) for name in names] for row in log))
     with atomic_file(out / CURVE) as beside:
         _draw(beside, log, curves)
 

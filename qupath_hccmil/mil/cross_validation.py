@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +28,7 @@ from qupath_hccmil.mil.risk_training import CHECKPOINT, MilSettings, Progress, t
 from qupath_hccmil.mil.threshold_and_temperature import Decision, DecisionRule, decide
 from qupath_hccmil.mil.tile_network import TileNetwork
 from qupath_hccmil.model_store.model_folder import file_sha256
+from qupath_hccmil.tables.table_writer import write_rows
 
 FOLDS, PREDICTIONS = "folds", "predictions.csv"
 _SCORES = "scores.json"
@@ -214,18 +214,17 @@ def write_predictions(
         "patient", "fold", "label", "time", "event", "tiles", "logit", "temperature", "r",
         "threshold", "group", "rule",
     )  # fmt: skip
-    with atomic_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        for one in sorted(patients, key=lambda p: p.score.patient):
-            score, decision = one.score, one.decision
-            time, event = follow_up.get(score.patient, ("", ""))
-            label = "good" if labels[score.patient] else "poor"
-            group = group_name(score.risk, decision.threshold)
-            writer.writerow(
-                [score.patient, one.fold, label, time, event, score.tiles, score.logit,
-                 decision.temperature, score.risk, decision.threshold, group, rule_text("pool", p)]
-            )  # fmt: skip
+    rows = []
+    for one in sorted(patients, key=lambda p: p.score.patient):
+        score, decision = one.score, one.decision
+        time, event = follow_up.get(score.patient, (None, None))
+        label = "good" if labels[score.patient] else "poor"
+        group = group_name(score.risk, decision.threshold)
+        rows.append(
+            [score.patient, one.fold, label, time, event, score.tiles, score.logit,
+             decision.temperature, score.risk, decision.threshold, group, rule_text("pool", p)]
+        )  # fmt: skip
+    write_rows(path, columns, rows)
 
 
 def _numbered(progress: Progress | None, fold: int) -> Progress | None:

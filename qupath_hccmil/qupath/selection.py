@@ -103,7 +103,7 @@ def tumour_annotations(
     chosen = [
         annotation
         for annotation in state.annotations
-        if is_of_class(annotation.class_name, wanted) and _has_area(annotation)
+        if is_of_class(annotation.class_name, wanted) and has_area(annotation)
     ]
     if not chosen:
         raise AnnotationError(_nothing_found(state, wanted))
@@ -130,7 +130,8 @@ def on_other_planes(state: ImageState, wanted: Sequence[str] = TUMOUR_CLASSES) -
     ]
 
 
-def _has_area(annotation: Annotation) -> bool:
+def has_area(annotation: Annotation) -> bool:
+    """Whether an annotation encloses an area in the first plane, where tiles are taken."""
     return _is_area(annotation) and _in_first_plane(annotation)
 
 

@@ -15,12 +15,12 @@ from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.report.build import build_report
 from qupath_hccmil.survival.report.render import render_html, render_markdown
 from qupath_hccmil.survival.results_json import results_json
+from qupath_hccmil.tables.table_writer import write_rows
 
 FORMATS = ("html", "md")
 RESULTS = "results.json"
 # Nothing else is ever removed, whatever stands in a file of results.
 OURS = re.compile(r"report\.(html|md)|results\.json|baseline\.json|(figures|tables)/[\w.-]+")
-RISKY = re.compile(r"^[=+\-@\t\r]")
 
 
 def write_analysis(analysis: Analysis, folder: str | Path, report_format: str = "html") -> Path:
@@ -43,33 +43,41 @@ def write_analysis(analysis: Analysis, folder: str | Path, report_format: str = 
     folder = Path(folder)
     report = build_report(analysis)
     when = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    texts = {
+    contents: dict[str, str | pd.DataFrame] = {
         f"report.{report_format}": (render_html if report_format == "html" else render_markdown)(
             report
         ),
     }
     # A baseline that was given is somebody else's: only a fitted one is written.
     if analysis.performance.baseline is not None and not analysis.settings.baseline:
-        texts["baseline.json"] = analysis.performance.baseline.to_json()
-    texts.update({f"figures/{image.key}.svg": image.svg for image in report.images()})
-    texts.update({f"tables/{table.key}.csv": as_csv(table.data) for table in report.tables()})
+        contents["baseline.json"] = analysis.performance.baseline.to_json()
+    contents.update({f"figures/{image.key}.svg": image.svg for image in report.images()})
+    contents.update({f"tables/{table.key}.csv": table.data for table in report.tables()})
     # Written first, so that a run that is cut off still says which files are ours.
-    names = sorted([*texts, RESULTS])
-    texts = {RESULTS: results_json(analysis, when, names), **texts}
+    names = sorted([*contents, RESULTS])
+    contents = {RESULTS: results_json(analysis, when, names), **contents}
     before = _written_before(folder)
-    foreign = [name for name in texts if name not in before and (folder / name).exists()]
+    foreign = [name for name in contents if name not in before and (folder / name).exists()]
     if foreign:
         raise DataError(
             f"{folder / foreign[0]}: is there and no earlier run wrote it; use another --out, or "
             "move it away"
         )
     given = {Path(analysis.settings.baseline).resolve()} if analysis.settings.baseline else set()
-    for name in before - texts.keys():
+    for name in before - contents.keys():
         if (folder / name).resolve() not in given:  # an input of this run stays
             _remove(folder / name)
-    for name, text in texts.items():
+    for name, content in contents.items():
+        if isinstance(content, pd.DataFrame):
+            rows = (
+                content.astype(object)
+                .where(content.notna(), None)
+                .itertuples(index=False, name=None)
+            )
+            write_rows(folder / name, list(content.columns), rows)
+            continue
         with atomic_file(folder / name) as new:
-            new.write_text(text, encoding="utf-8", newline="\n")
+            new.write_text(content, encoding="utf-8", newline="\n")
     return folder / f"report.{report_format}"
 
 
@@ -94,11 +102,3 @@ def _written_before(folder: Path) -> set[str]:
             "or remove the folder"
         ) from error
     return kept
-
-
-def as_csv(table: pd.DataFrame) -> str:
-    """Write a table as CSV; a text that a spreadsheet would take for a formula is defused."""
-    safe = table.map(
-        lambda value: f"'{value}" if isinstance(value, str) and RISKY.match(value) else value
-    )
-    return safe.to_csv(index=False, lineterminator="\n")

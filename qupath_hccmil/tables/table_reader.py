@@ -27,6 +27,7 @@ from qupath_hccmil.tables.numbers import (
     way,
     what_is_wrong,
 )
+from qupath_hccmil.tables.spreadsheet_text import unguarded
 from qupath_hccmil.tables.text_files import below_titles, text_rows
 
 CSV = (".csv", ".tsv", ".txt")
@@ -256,12 +257,16 @@ def _parquet(path: Path) -> UserTable:
     return UserTable(path, frame.apply(lambda c: c.astype(object).map(_text)), [], COMMA, "", typed)
 
 
+def _of_cell(cell: str) -> str:
+    return unguarded(clean(cell))
+
+
 def _frame(path: Path, rows: list[list[str]]) -> pd.DataFrame:
     """Make a frame of cells, the header first; columns without a name and a value are gone."""
-    header, body = [clean(cell) for cell in rows[0]], rows[1:]
+    header, body = [_of_cell(cell) for cell in rows[0]], rows[1:]
     width = len(header)
     columns: list[list[str | None]] = [
-        [(clean(row[k]) or None) if k < len(row) else None for row in body] for k in range(width)
+        [(_of_cell(row[k]) or None) if k < len(row) else None for row in body] for k in range(width)
     ]
     kept = [k for k in range(width) if header[k] or any(columns[k])]
     names = [header[k] or f"column {k + 1}" for k in kept]

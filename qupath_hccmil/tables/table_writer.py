@@ -1,4 +1,10 @@
-"""Writes a table as CSV or Parquet, batch by batch, whole or not at all."""
+"""Writes every table of ours: CSV or Parquet, row by row or in batches, whole or not at all.
+
+CSV is UTF-8 with a byte order mark, by which Excel knows it, as do pandas, Python's ``utf-8-sig``,
+R's ``readr`` and ``data.table``; base R reads it with ``fileEncoding = "UTF-8-BOM"``. A text that a
+spreadsheet would run as a formula is guarded (:mod:`.spreadsheet_text`), and no value is an empty
+cell. Parquet holds every text as it is, and nulls.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +16,18 @@ from typing import Any
 from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.tables.export_columns import Column
+from qupath_hccmil.tables.spreadsheet_text import guarded
 from qupath_hccmil.tables.table import Batch, Table
 
 ROWS_A_GROUP = 50_000
 """Rows held in memory at a time, and a row group of Parquet."""
 
-# A spreadsheet runs a cell that begins like this as a formula; a name may come from anyone.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# Half a surrogate pair, of a file name in another encoding, is written as its escape.
+_UNSAYABLE = "backslashreplace"
 
 
 def write_table(table: Table, out: Path) -> int:
     """Write a table; the suffix of `out` chooses the format.
-
-    In CSV a text that a spreadsheet would run as a formula gets an apostrophe in front, and an
-    absent value is an empty cell. Parquet holds every text as it is, and nulls.
 
     Parameters
     ----------
@@ -52,29 +56,65 @@ def write_table(table: Table, out: Path) -> int:
         return write(table, beside)
 
 
+def write_rows(out: Path, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+    """Write a small table as CSV.
+
+    Parameters
+    ----------
+    out : Path
+    names : sequence of str
+        Of the columns.
+    rows : iterable of sequence
+        Text, numbers, or no value (None, NaN), one a column.
+
+    Returns
+    -------
+    int
+        Number of rows.
+
+    Raises
+    ------
+    WriteError
+        The file cannot be written; an older one of that name is as it was.
+    """
+    with atomic_file(out) as beside:
+        return _write_cells(beside, names, ([_cell(value) for value in row] for row in rows))
+
+
 def _write_csv(table: Table, path: Path) -> int:
     columns = table.columns
-    count = 0
-    with path.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out)
-        writer.writerow([column.name for column in columns])
+
+    def rows() -> Iterator[Sequence[Any]]:
         for batch in table.batches:
             cells = [_cells(column, batch[column.name]) for column in columns]
-            writer.writerows(zip(*cells, strict=True))
-            count += len(cells[0])
+            yield from zip(*cells, strict=True)
+
+    return _write_cells(path, [column.name for column in columns], rows())
+
+
+def _write_cells(path: Path, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
+    count = 0
+    with path.open("w", encoding="utf-8-sig", errors=_UNSAYABLE, newline="") as out:
+        writer = csv.writer(out)
+        writer.writerow([guarded(str(name)) for name in names])
+        for row in rows:
+            writer.writerow(row)
+            count += 1
     return count
 
 
 def _cells(column: Column, values: Sequence[Any]) -> Sequence[Any]:
     if column.kind == "text":
-        return [_defused(value) for value in values]
+        return [None if value is None else guarded(value) for value in values]
     if column.kind == "flag":
         return [None if value is None else str(value).lower() for value in values]
     return values
 
 
-def _defused(text: str | None) -> str | None:
-    return f"'{text}" if text and text.startswith(_FORMULA) else text
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        return guarded(value)
+    return None if value is None or value != value else value
 
 
 def _write_parquet(table: Table, path: Path) -> int:
@@ -101,13 +141,20 @@ def _write_parquet(table: Table, path: Path) -> int:
     return count
 
 
+def _sayable(value: Any) -> Any:
+    """Make a text one that can be written as UTF-8."""
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return value.encode("utf-8", _UNSAYABLE).decode("utf-8")
+
+
 def _groups(batches: Iterable[Batch]) -> Iterator[Batch]:
     """Join small batches, so that a table of images is not one row group a row."""
     held: dict[str, list[Any]] = {}
     rows = 0
     for batch in batches:
         for name, values in batch.items():
-            held.setdefault(name, []).extend(values)
+            held.setdefault(name, []).extend(map(_sayable, values))
         rows += len(next(iter(batch.values())))
         if rows >= ROWS_A_GROUP:
             yield held

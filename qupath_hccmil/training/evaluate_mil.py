@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ from qupath_hccmil.model_store.model_folder import default_model_dir, load_model
 from qupath_hccmil.tables.names import near_matches
 from qupath_hccmil.tables.score_table import read_scores
 from qupath_hccmil.tables.table_reader import SUFFIXES
+from qupath_hccmil.tables.table_writer import write_rows
 from qupath_hccmil.training.calibration_figure import draw_calibration
 from qupath_hccmil.training.clinical_table import Clinical, ClinicalColumns, read_clinical
 from qupath_hccmil.training.prepare_bags import Prepared, Tiling, find_bags
@@ -190,10 +190,10 @@ def write_evaluation(out: Path, evaluation: MilEvaluation) -> None:
             [score.patient, label, time, event, score.tiles, score.risk, group, evaluation.rule]
         )
     head = ["patient", "label", "time", "event", "tiles", "r", "group", "rule"]
-    _write(out / SCORES, head, rows)
+    write_rows(out / SCORES, head, rows)
     groups = evaluation.scores.calibration
     head = [field.name for field in fields(CalibrationGroup)]
-    _write(out / CALIBRATION, head, [[getattr(group, name) for name in head] for group in groups])
+    write_rows(out / CALIBRATION, head, map(astuple, groups))
     with atomic_file(out / FIGURE) as beside:
         draw_calibration(beside, evaluation.scores)
     content = json.dumps(evaluation.as_dict(), indent=2, allow_nan=False) + "\n"
@@ -288,10 +288,3 @@ def _c_index(
     if not events.any():
         return None, len(followed)
     return bootstrap(concordance, times, events, risks, repeats=repeats, seed=seed), len(followed)
-
-
-def _write(path: Path, head: list[str], rows: list[list[Any]]) -> None:
-    with atomic_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(head)
-        writer.writerows(rows)

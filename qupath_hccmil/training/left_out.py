@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from qupath_hccmil.atomic_files import atomic_file
+from qupath_hccmil.tables.table_writer import write_rows
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,4 @@ def counted(left_out: Iterable[LeftOut]) -> list[str]:
 
 def write_left_out(path: Path, left_out: Iterable[LeftOut]) -> None:
     """Write everything that isn't used as CSV, a row each."""
-    with atomic_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([field.name for field in fields(LeftOut)])
-        writer.writerows(astuple(one) for one in left_out)
+    write_rows(path, [field.name for field in fields(LeftOut)], map(astuple, left_out))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shapely.errors import ShapelyError
-from shapely.geometry import box, shape
+from shapely.geometry import box
 
 from qupath_hccmil.errors import (
     AnnotationError,
@@ -21,9 +19,11 @@ from qupath_hccmil.errors import (
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, Project, Server
 from qupath_hccmil.qupath.export.patient_of_image import patient_by_key
 from qupath_hccmil.qupath.fingerprint import annotation_fingerprint
+from qupath_hccmil.qupath.geojson_files import geojson_next_to, read_annotations
 from qupath_hccmil.qupath.open_project import EngineChoice, open_project
 from qupath_hccmil.qupath.selection import (
     choose_images,
+    has_area,
     is_of_class,
     tumour_annotations,
     tumour_outlines,
@@ -137,14 +137,14 @@ def project_slides(
 
 
 def folder_slides(folder: Path, classes: Sequence[str]) -> SourceSlides:
-    """Slides of a folder: with the outlines of a GeoJSON beside a slide, else all their tissue.
+    """Slides of a folder: with the outlines of a GeoJSON next to a slide, else all their tissue.
 
     Parameters
     ----------
     folder : Path
     classes : sequence of str
-        Of tumour outlines in a GeoJSON, which is named like the slide, with or without its suffix
-        (``a.geojson`` or ``a.svs.geojson``). In one without any class every polygon counts.
+        Of tumour outlines in a GeoJSON, see :func:`~.geojson_files.geojson_next_to`. In one
+        without any class every polygon counts.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def folder_slides(folder: Path, classes: Sequence[str]) -> SourceSlides:
     for path in slide_files(folder):
         entry = ImageEntry(path.name, path.name, Server("uri", "", path.resolve().as_uri()))
         try:
-            found.append(SourceSlide(entry, path, _outlines_beside(path, classes)))
+            found.append(SourceSlide(entry, path, _outlines_next_to(path, classes)))
         except AnnotationError as error:
             left_out.append(LeftOut("slide", path.name, NO_OUTLINE, str(error)))
     if not found and not left_out:
@@ -169,44 +169,28 @@ def slide_files(folder: Path) -> list[Path]:
 
 
 def read_outlines(path: Path, classes: Sequence[str]) -> list[Annotation]:
-    """Tumour outlines of a GeoJSON as QuPath writes it: level-0 px, y down.
+    """Tumour outlines of a GeoJSON file: level-0 px, y down.
 
     Raises
     ------
     AnnotationError
-        It can't be read, or holds no polygon of the wanted classes.
+        It can't be read, or holds no area of the wanted classes in the first plane.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        features = content["features"] if isinstance(content, dict) else content
-        annotations = [
-            _annotation(number, feature)
-            for number, feature in enumerate(features)
-            if feature["geometry"]["type"] in ("Polygon", "MultiPolygon")
-        ]
-    except (OSError, ValueError, KeyError, TypeError, ShapelyError) as error:
-        raise AnnotationError(f"{path}: not GeoJSON as QuPath exports it ({error})") from error
-    classed = any(annotation.class_name for annotation in annotations)
-    chosen = [a for a in annotations if not classed or is_of_class(a.class_name, classes)]
+    areas = [annotation for annotation in read_annotations(path) if has_area(annotation)]
+    classed = any(annotation.class_name for annotation in areas)
+    chosen = [a for a in areas if not classed or is_of_class(a.class_name, classes)]
     if not chosen:
-        raise AnnotationError(f"{path}: no polygon of class {', '.join(classes)}")
+        there = sorted({a.class_name or "unclassified" for a in areas})
+        raise AnnotationError(
+            f"{path}: no polygon of class {', '.join(classes)}; there are: "
+            f"{', '.join(there) or 'none of any class'}"
+        )
     return chosen
 
 
-def _outlines_beside(path: Path, classes: Sequence[str]) -> list[Annotation]:
-    for beside in (path.with_suffix(".geojson"), path.with_name(path.name + ".geojson")):
-        if beside.is_file():
-            return read_outlines(beside, classes)
-    return []
-
-
-def _annotation(number: int, feature: Mapping[str, Any]) -> Annotation:
-    properties = feature.get("properties") or {}
-    given = properties.get("classification") or {}
-    name = given.get("name") or ": ".join(given.get("names") or ()) or None
-    geometry = shape(feature["geometry"])
-    key = str(feature.get("id") or number)
-    return Annotation(key, name, properties.get("name"), geometry, "geometry")
+def _outlines_next_to(slide: Path, classes: Sequence[str]) -> list[Annotation]:
+    path = geojson_next_to(slide)
+    return [] if path is None else read_outlines(path, classes)
 
 
 def _project_slide(

@@ -16,7 +16,7 @@ def scored(cli, project):
 
 
 def read(path):
-    with path.open(encoding="utf-8", newline="") as source:
+    with path.open(encoding="utf-8-sig", newline="") as source:
         return list(csv.DictReader(source))
 
 

@@ -57,7 +57,7 @@ def test_predictions_are_a_table(whole, tmp_path):
     _, result = whole
     path = tmp_path / "p.csv"
     write_predictions(path, result.patients, LABELS, {"p0": (0.5, 1)})
-    rows = {row["patient"]: row for row in csv.DictReader(path.read_text().splitlines())}
+    rows = {row["patient"]: row for row in csv.DictReader(path.read_text("utf-8-sig").splitlines())}
     assert len(rows) == 12
     assert (rows["p0"]["time"], rows["p0"]["event"], rows["p0"]["label"]) == ("0.5", "1", "poor")
     assert rows["p1"]["time"] == ""

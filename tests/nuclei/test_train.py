@@ -42,7 +42,7 @@ def test_learns_drawn_nuclei_and_logs_it(tmp_path):
     assert result.log[result.epoch - 1]["dice_pooled"] == max(
         row["dice_pooled"] for row in result.log
     )
-    with (tmp_path / "log.csv").open() as file:
+    with (tmp_path / "log.csv").open(encoding="utf-8-sig") as file:
         assert len(list(csv.DictReader(file))) == 5
     assert (tmp_path / "curve.png").stat().st_size > 1000
 

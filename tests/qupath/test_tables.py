@@ -277,5 +277,5 @@ def test_every_level_is_written(made: Path, tmp_path: Path, suffix: str) -> None
 
 def test_a_name_cannot_become_a_formula(made: Path, tmp_path: Path) -> None:
     write_table(annotation_table(NativeProject(made)), tmp_path / "t.csv")
-    with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as source:
+    with (tmp_path / "t.csv").open(encoding="utf-8-sig", newline="") as source:
         assert [row["annotation_name"] for row in csv.DictReader(source)][:2] == ["left", "'=right"]

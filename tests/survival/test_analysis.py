@@ -12,7 +12,7 @@ from qupath_hccmil.survival.analysis import analyse
 from qupath_hccmil.survival.analysis_cohort import GROUP, read_cohort
 from qupath_hccmil.survival.analysis_context import choose_horizons
 from qupath_hccmil.survival.analysis_settings import Settings, read_settings
-from qupath_hccmil.survival.output_folder import as_csv, write_analysis
+from qupath_hccmil.survival.output_folder import write_analysis
 from qupath_hccmil.survival.results_json import plain
 from qupath_hccmil.survival.statistics.variables import VariableRequest
 from tests.survival.conftest import made_cohort
@@ -259,11 +259,6 @@ def test_json_writes_what_has_no_number():
     assert plain({"a": np.nan, "b": np.inf, "c": np.float64(2), "d": (None, True)}) == {
         "a": None, "b": "inf", "c": 2.0, "d": [None, True]
     }  # fmt: skip
-
-
-def test_a_formula_in_a_table_is_defused():
-    table = pd.DataFrame({"patient": ["=1+1", "@x", "ok"], "n": [-1.0, 2.0, 3.0]})
-    assert as_csv(table).splitlines() == ["patient,n", "'=1+1,-1.0", "'@x,2.0", "ok,3.0"]
 
 
 def test_named_variables_must_be_usable(tmp_path):

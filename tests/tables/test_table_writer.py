@@ -25,7 +25,7 @@ def table(*batches: Batch) -> Table:
 
 
 def cells(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as source:
+    with path.open(encoding="utf-8-sig", newline="") as source:
         return list(csv.DictReader(source))
 
 

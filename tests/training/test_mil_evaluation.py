@@ -57,12 +57,17 @@ def test_figures_are_of_the_distinct_outcomes_and_c_of_everybody(tables, found):
         assert estimate.low <= estimate.value <= estimate.high
 
 
+def read(path):
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_writes_tables_figure_and_json(found, tmp_path):
     write_evaluation(tmp_path / "out", found)
-    rows = list(csv.DictReader((tmp_path / "out" / "scores.csv").read_text().splitlines()))
+    rows = read(tmp_path / "out" / "scores.csv")
     assert len(rows) == PATIENTS
     assert {row["label"] for row in rows} == {"good", "poor", ""}
-    groups = list(csv.DictReader((tmp_path / "out" / "calibration.csv").read_text().splitlines()))
+    groups = read(tmp_path / "out" / "calibration.csv")
     labelled = found.scores.good + found.scores.poor
     assert sum(int(group["patients"]) for group in groups) == labelled
     content = json.loads((tmp_path / "out" / "evaluation.json").read_text())

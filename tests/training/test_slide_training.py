@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shapely.geometry import box, mapping
+from shapely.geometry import Point, box, mapping
 
 from qupath_hccmil.cli.main import run
 from qupath_hccmil.errors import AnnotationError, DataError
@@ -62,7 +62,7 @@ def test_says_who_is_trained_on_and_who_is_not_and_why(trained):
         "Left out: 1 slide: not found",
         "Trained on, from QuPath project: 3 good, 2 poor",
     ]
-    rows = (trained[0] / "left_out.csv").read_text().splitlines()
+    rows = (trained[0] / "left_out.csv").read_text("utf-8-sig").splitlines()
     assert rows[:2] == [
         "what,name,reason,detail",
         "patient,p8,followed for less than 4 years,",
@@ -293,7 +293,7 @@ def test_the_tables_column_of_slides_goes_first(slide_folder, models, tmp_path):
 
 def test_outlines_of_a_geojson(tmp_path):
     def feature(name, geometry="Polygon"):
-        shape = mapping(box(0, 0, 9, 9)) if geometry == "Polygon" else {"type": "Point"}
+        shape = mapping(box(0, 0, 9, 9)) if geometry == "Polygon" else mapping(Point(1, 1))
         given = {} if name is None else {"classification": {"name": name}}
         return {"type": "Feature", "geometry": shape, "properties": given}
 
@@ -304,6 +304,13 @@ def test_outlines_of_a_geojson(tmp_path):
         read_outlines(path, ["Necrosis"])
     path.write_text(json.dumps({"features": [feature(None), feature(None)]}))
     assert len(read_outlines(path, ["Tumor"])) == 2
+    deeper = feature("Tumor")
+    deeper["geometry"] = {**deeper["geometry"], "plane": {"c": -1, "z": 1, "t": 0}}
+    cell = feature("Tumor")
+    cell["properties"]["objectType"] = "cell"
+    path.write_text(json.dumps([deeper, cell]))
+    with pytest.raises(AnnotationError, match="there are: none of any class"):
+        read_outlines(path, ["Tumor"])
     for broken in ("{", "[1]", '{"features": [{"geometry": {"type": "Polygon"}}]}'):
         path.write_text(broken)
         with pytest.raises(AnnotationError, match=r"a\.geojson: not GeoJSON as QuPath exports it"):

@@ -13,6 +13,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import geojson
 import numpy as np
 from shapely.geometry import MultiPolygon, Polygon, mapping
 from shapely.geometry.polygon import orient
@@ -24,6 +25,8 @@ from qupath_hccmil.qupath.tile_ids import copies, tile_ids
 
 # QuPath's own colour of its class Tumor. A project that knows a class keeps its colour.
 _OUTLINE_COLOUR = 0xC80000
+# Of a level-0 px: as exact as a float, where the package would round to 6.
+_DECIMALS = 15
 
 
 def write_geojson(path: Path, entry: ImageEntry, state: ImageState) -> int:
@@ -56,13 +59,13 @@ def write_geojson(path: Path, entry: ImageEntry, state: ImageState) -> int:
         out.write(f'{{"type": "FeatureCollection", "name": {head}, "features": [')
         for feature in _features(state):
             out.write("\n" if count == 0 else ",\n")
-            out.write(json.dumps(feature, ensure_ascii=False, allow_nan=False))
+            out.write(geojson.dumps(feature))
             count += 1
         out.write("\n]}\n")
     return count
 
 
-def _features(state: ImageState) -> Iterator[dict[str, Any]]:
+def _features(state: ImageState) -> Iterator[geojson.Feature]:
     numbers = copies(each.id for each in state.annotations)
     for annotation in state.annotations:
         values = state.results.annotations.get(annotation.index)
@@ -73,7 +76,7 @@ def _features(state: ImageState) -> Iterator[dict[str, Any]]:
             yield from _tiles(annotation.id, tiles, numbers[annotation.index])
 
 
-def _outline(annotation: Annotation, values: Mapping[str, float]) -> Iterator[dict[str, Any]]:
+def _outline(annotation: Annotation, values: Mapping[str, float]) -> Iterator[geojson.Feature]:
     geometry = annotation.geometry
     if not isinstance(geometry, Polygon | MultiPolygon):
         return
@@ -85,28 +88,27 @@ def _outline(annotation: Annotation, values: Mapping[str, float]) -> Iterator[di
     if annotation.locked:
         properties["isLocked"] = True
     properties["measurements"] = {k: v for k, v in values.items() if isfinite(v)}
-    yield {
-        "type": "Feature",
-        "id": annotation.id,
-        "geometry": _geometry(annotation, geometry),
-        "properties": properties,
-    }
+    shape = _geometry(annotation, geometry)
+    yield geojson.Feature(id=annotation.id, geometry=shape, properties=properties)
 
 
-def _geometry(annotation: Annotation, geometry: Polygon | MultiPolygon) -> dict[str, Any]:
+def _geometry(
+    annotation: Annotation, geometry: Polygon | MultiPolygon
+) -> geojson.geometry.Geometry:
     """Outer rings counterclockwise (RFC 7946); plane and ellipse as QuPath's own members."""
-    if isinstance(geometry, Polygon):
-        shape: dict[str, Any] = dict(mapping(orient(geometry)))
-    else:
-        shape = dict(mapping(MultiPolygon([orient(part) for part in geometry.geoms])))
+    extra: dict[str, Any] = {}
     if (annotation.c, annotation.z, annotation.t) != (-1, 0, 0):
-        shape["plane"] = {"c": annotation.c, "z": annotation.z, "t": annotation.t}
+        extra["plane"] = {"c": annotation.c, "z": annotation.z, "t": annotation.t}
     if annotation.roi == "ellipse":
-        shape["isEllipse"] = True
-    return shape
+        extra["isEllipse"] = True
+    if isinstance(geometry, Polygon):
+        rings = mapping(orient(geometry))["coordinates"]
+        return geojson.Polygon(rings, precision=_DECIMALS, **extra)
+    parts = mapping(MultiPolygon([orient(part) for part in geometry.geoms]))["coordinates"]
+    return geojson.MultiPolygon(parts, precision=_DECIMALS, **extra)
 
 
-def _tiles(annotation: str, tiles: TileObjects, copy: int) -> Iterator[dict[str, Any]]:
+def _tiles(annotation: str, tiles: TileObjects, copy: int) -> Iterator[geojson.Feature]:
     classes = {name: _classification(name) for name in set(tiles.class_names)}
     ids = tile_ids(annotation, tiles.bounds, copy)
     columns = {name: np.asarray(values).tolist() for name, values in tiles.measurements.items()}
@@ -114,16 +116,13 @@ def _tiles(annotation: str, tiles: TileObjects, copy: int) -> Iterator[dict[str,
         right, bottom = x + width, y + height
         ring = [[x, y], [right, y], [right, bottom], [x, bottom], [x, y]]
         values = {name: column[k] for name, column in columns.items() if isfinite(column[k])}
-        yield {
-            "type": "Feature",
-            "id": str(ids[k]),
-            "geometry": {"type": "Polygon", "coordinates": [ring]},
-            "properties": {
-                "objectType": "tile",
-                "classification": classes[tiles.class_names[k]],
-                "measurements": values,
-            },
+        properties = {
+            "objectType": "tile",
+            "classification": classes[tiles.class_names[k]],
+            "measurements": values,
         }
+        shape = geojson.Polygon([ring], precision=_DECIMALS)
+        yield geojson.Feature(id=str(ids[k]), geometry=shape, properties=properties)
 
 
 def _classification(name: str) -> dict[str, Any]:
