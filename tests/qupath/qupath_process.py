@@ -257,6 +257,15 @@ def inside(corners: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, float]:
     return np.array([bool(roi.contains(*place)) for place in places.tolist()]), float(roi.getArea())
 
 
+def inside_geometry(wkt: str, places: np.ndarray) -> np.ndarray:
+    """Which places a region of several parts or with holes contains, as QuPath says."""
+    start_qupath()
+    tools = java("qupath.lib.roi.GeometryTools")
+    reader = java("org.locationtech.jts.io.WKTReader")(tools.getDefaultFactory())
+    roi = tools.geometryToROI(reader.read(wkt), _plane())
+    return np.array([bool(roi.contains(*place)) for place in places.tolist()])
+
+
 def most_memory() -> int:
     """Bytes that this process held at most, Java's included."""
     status = Path("/proc/self/status")
@@ -375,6 +384,7 @@ TASKS = {
         providers,
         server_pixels,
         imagej_pixels,
+        inside_geometry,
         most_memory,
         refused_area,
         refused_regions,

@@ -35,6 +35,8 @@ CROSSING = {
     "wound back": BACKWARDS_INSIDE,
     "scribble": np.random.default_rng(5).uniform(10, 790, (40, 2)),
 }
+# one in each cell of 16 px, off the lines and away from corners
+PLACES = np.stack(np.meshgrid(np.arange(8.3, 800, 16), np.arange(8.7, 800, 16)), -1).reshape(-1, 2)
 # px² that are in the outline by the non-zero rule
 AREAS = {"figure of eight": 245_000, "wound twice": 490_000, "wound back": 330_000}
 
@@ -145,16 +147,35 @@ def test_reading_works_out_no_crossing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", CROSSING)
 def test_inside_is_what_qupath_says(qupath: QuPathProcess, name: str) -> None:
     corners = CROSSING[name].astype(np.float32).astype(float)
-    # off the lines and away from corners
-    places = np.stack(np.meshgrid(np.arange(4.3, 800, 8), np.arange(4.7, 800, 8)), -1).reshape(
-        -1, 2
-    )
-    contains, area = qupath("inside", corners, places)
+    contains, area = qupath("inside", corners, PLACES)
     outline = shapely.Polygon(corners)
     assert outline_area(outline) == pytest.approx(area, rel=1e-4)
-    shares = cell_shares(outline, 8, 8, range(100), range(100)).reshape(-1)
+    _assert_inside(outline, contains)
+
+
+def _assert_inside(outline: shapely.Geometry, contains: np.ndarray) -> None:
+    """Where the cell around a place is inside as a whole, or outside."""
+    shares = cell_shares(outline, 16, 16, range(50), range(50)).reshape(-1)
     sure = (shares < 1e-9) | (shares > 1 - 1e-9)
+    assert sure.mean() > 0.3
     np.testing.assert_array_equal(shares[sure] > 0.5, contains[sure])
+
+
+@pytest.mark.qupath
+def test_inside_of_parts_that_overlap_is_what_qupath_says(qupath: QuPathProcess) -> None:
+    tie = [(0, 0), (600, 600), (600, 0), (0, 600)]
+    hole = [(500, 200), (550, 200), (550, 400), (500, 400)]
+    across = [(550, 300), (700, 300), (700, 350), (550, 350)]
+    parts = shapely.MultiPolygon(
+        [
+            shapely.Polygon(tie, [hole, across]),
+            shapely.Polygon(TWICE_AROUND),
+            shapely.box(300, 300, 795, 795),
+        ]
+    )
+    assert not parts.is_valid
+    contains = qupath("inside_geometry", parts.wkt, PLACES)
+    _assert_inside(parts, contains)
 
 
 @pytest.mark.qupath
