@@ -8,6 +8,9 @@ DATA_VERSION = "3"
 OLDEST, NEWEST = (0, 4), (0, 7)
 """QuPaths whose files are written without further proof, as major and minor version."""
 
+HEAD = 1 << 16
+"""Bytes at the beginning of a data file in which it says what wrote it."""
+
 _TESTED = ".".join(map(str, NEWEST))
 
 
@@ -82,6 +85,31 @@ def newer_note(data_version: str, qupath_version: str) -> str:
     return (
         f"{_of(data_version, qupath_version)}, newer than was tested ({_TESTED}): this program "
         "writes it byte for byte as it is, and adds results as to other files"
+    )
+
+
+def what_to_do(head: bytes) -> str:
+    """What to do about a data file that cannot be read, in words.
+
+    Parameters
+    ----------
+    head : bytes
+        Its beginning, which says what wrote it if anything does.
+    """
+    data_version, qupath_version = (match[1] if match else b"" for match in _said(head))
+    said = data_version.decode("latin-1"), qupath_version.decode("latin-1")
+    if is_newer(*said):
+        return (
+            f"it {_of(*said)}, newer than was tested ({_TESTED}): save the image with QuPath "
+            f"{_TESTED}, or look for a newer version of this program"
+        )
+    return "open and save the image in QuPath, or use its backup"
+
+
+def _said(head: bytes) -> tuple[re.Match[bytes] | None, ...]:
+    return (
+        re.search(rb"Data file version (\d+)", head),
+        re.search(rb'"qupathVersion"\s*:\s*"([^"]*)"', head),
     )
 
 

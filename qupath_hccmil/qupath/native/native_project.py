@@ -15,6 +15,7 @@ from qupath_hccmil.qupath.native.native_results import (
 )
 from qupath_hccmil.qupath.native.qpdata import QpData
 from qupath_hccmil.qupath.project_folder import DataChange, ImageContent, ProjectFolder, for_data
+from qupath_hccmil.qupath.qupath_versions import HEAD, what_to_do
 from qupath_hccmil.qupath.results_comparison import same_results
 from qupath_hccmil.qupath.writing.durable_files import stamp_bytes
 
@@ -41,7 +42,9 @@ class NativeProject(ProjectFolder):
             annotations, others, results = read_data(data)
         except UnsupportedDataError as error:
             raise UnsupportedDataError(f"{path}: {error}") from error
-        return ImageContent(data.image_type, annotations, others, results, data.read_only)
+        return ImageContent(
+            data.image_type, annotations, others, results, data.read_only, data.note
+        )
 
     def _change(self, path: Path, results: ImageResults) -> DataChange | None:
         data = parse(path)
@@ -83,13 +86,14 @@ def parse(path: Path) -> QpData:
         It cannot be read.
     """
     try:
-        return QpData(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise ProjectError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        return QpData(content)
     except UnsupportedDataError as error:
-        raise UnsupportedDataError(
-            f"{path}: {error}; open and save the image in QuPath, or use its backup"
-        ) from error
+        advice = what_to_do(content[:HEAD])
+        raise UnsupportedDataError(f"{path}: {error}; {advice}") from error
 
 
 def _is_meant(content: bytes, after: str, base: str, results: ImageResults) -> bool:

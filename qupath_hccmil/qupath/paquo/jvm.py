@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import EngineError
+from qupath_hccmil.qupath.qupath_versions import version_number
 
 HOW_TO_POINT = "set PAQUO_QUPATH_DIR to the folder of QuPath 0.5 or newer, or use --engine native"
 
@@ -97,16 +98,9 @@ def start_qupath() -> str:
     return version
 
 
-def version_number(version: str) -> tuple[int, int]:
-    """Major and minor of a version such as ``0.6.0`` or ``v0.5.0-rc1``; (0, 0) where it is none.
-
-    Examples
-    --------
-    >>> version_number("0.6.0-SNAPSHOT")
-    (0, 6)
-    """
-    match = re.match(r"v?(\d+)\.(\d+)", version)
-    return (int(match[1]), int(match[2])) if match else (0, 0)
+def running_version() -> str:
+    """Version of the QuPath that runs; it must have been started."""
+    return str(importlib.import_module("paquo.java").qupath_version)
 
 
 def java(name: str) -> Any:
@@ -114,6 +108,27 @@ def java(name: str) -> Any:
     import jpype
 
     return jpype.JClass(name)
+
+
+def text_of(value: Any) -> str:
+    """Text of a Java string or object; half a surrogate pair becomes a replacement character.
+
+    Java, and so QuPath, keeps such a string, and JPype cannot make one of Python of it.
+    """
+    try:
+        return str(value)
+    except UnicodeDecodeError:
+        units = bytes(value.toString().getBytes("UTF-16BE"))
+        return units.decode("utf-16-be", "replace")
+
+
+def out_of_memory(error: BaseException) -> str:
+    """What to say of a ``java.lang.OutOfMemoryError``."""
+    reason = " ".join(str(error).split())
+    return (
+        f"Java ran out of memory ({reason}): give it more, such as with "
+        "PAQUO_JAVA_OPTS=-Xmx12g, or use --engine native"
+    )
 
 
 def _start() -> str:
@@ -128,4 +143,4 @@ def _start() -> str:
     # standard output is ours: QuPath's warnings go beside it, its chatter nowhere
     paquo_java.System.setOut(paquo_java.System.err)
     paquo_java.LogManager.setWarn()
-    return str(paquo_java.qupath_version)
+    return running_version()

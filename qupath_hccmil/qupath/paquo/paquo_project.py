@@ -71,6 +71,7 @@ class PaquoProject(ProjectFolder):
             other_objects=users - len(annotations),
             results=read_results(data),
             read_only=data.read_only,
+            note=data.note,
         )
 
     def _change(self, path: Path, results: ImageResults) -> DataChange | None:
