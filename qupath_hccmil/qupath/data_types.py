@@ -81,12 +81,26 @@ class Server:
 
 @dataclass(frozen=True)
 class ImageEntry:
-    """One image of a project."""
+    """One image of a project.
+
+    Attributes
+    ----------
+    id : str
+        A number, which names the folder of its data. That of an image whose `problem` is its ID
+        is ``?`` and its place in the list.
+    name : str
+    server : Server
+    metadata : mapping of str to str
+    problem : str
+        Why the image cannot be used, where the project's list says of it what it should not;
+        empty for others.
+    """
 
     id: str
     name: str
     server: Server
     metadata: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def why_read_only(data_version: str, qupath_version: str, *, gives_back: bool = 
             "program would not write it as it is, so it is read and never changed: save the image "
             f"with QuPath {_TESTED}, or look for a newer version of this program"
         )
-    if data_version == DATA_VERSION and OLDEST <= version_number(qupath_version):
+    if data_version == DATA_VERSION and version_number(qupath_version) >= OLDEST:
         return ""
     return (
         f"{_of(data_version, qupath_version)}, so it is read and never changed: only files of "

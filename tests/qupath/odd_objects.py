@@ -1,4 +1,4 @@
-"""Objects that QuPath's files may hold and that nobody can score: made by other tools, or broken."""
+"""Objects that a file of QuPath may hold and nobody can score: broken, or made by other tools."""
 
 import struct
 from pathlib import Path
@@ -53,6 +53,10 @@ def rectangle(x: float, y: float, x2: float, y2: float):
 
 
 NAN = float("nan")
+with np.errstate(invalid="ignore"):
+    _NAN_IN_A_HOLE = shapely.Polygon(
+        [(0, 0), (900, 0), (900, 900), (0, 900)], [[(10, 10), (20, NAN), (30, 30)]]
+    )
 ODD = {
     "one corner": polygon((100, 100)),
     "no corner": polygon(),
@@ -62,11 +66,7 @@ ODD = {
     "NaN rectangle": rectangle(NAN, 10, 300, 200),
     "empty polygon": geometry(shapely.Polygon()),
     "empty collection": geometry(shapely.GeometryCollection()),
-    "NaN in a hole": geometry(
-        shapely.Polygon(
-            [(0, 0), (900, 0), (900, 900), (0, 900)], [[(10, 10), (20, NAN), (30, 30)]]
-        )
-    ),
+    "NaN in a hole": geometry(_NAN_IN_A_HOLE),
 }
 """Name of an annotation to how its region is made."""
 
