@@ -35,9 +35,7 @@ def without_image(project: Path, images: Sequence[ImageEntry]) -> list[str]:
     with in_plain_words(folder):
         if not there(folder):
             return []
-        left = sorted(
-            each for each in folder.iterdir() if each.name not in known and each.is_dir()
-        )
+        left = sorted(each for each in folder.iterdir() if each.name not in known and each.is_dir())
     return [
         f"{each}: no image of the project has these data ({objects_listed(each) or 'no objects'} "
         "by its summary); QuPath leaves them when an image is removed from the project"

@@ -357,11 +357,14 @@ def _rendered(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
     """Metadata object in QuPath's layout; values of `theirs` are JSON already."""
     raw = {
         **theirs,
-        **{key: json.dumps(str(value), ensure_ascii=False) for key, value in ours.items()},
+        **{key: _quoted(str(value)) for key, value in ours.items()},
     }
     if not raw:
         return "{}"
-    lines = [
-        f"        {json.dumps(key, ensure_ascii=False)}: {value}" for key, value in raw.items()
-    ]
+    lines = [f"        {_quoted(key)}: {value}" for key, value in raw.items()]
     return "{\n" + ",\n".join(lines) + "\n      }"
+
+
+def _quoted(text: str) -> str:
+    """Text as JSON; half a surrogate pair stays the escape that it must have been."""
+    return json.dumps(text, ensure_ascii=any("\ud800" <= each <= "\udfff" for each in text))

@@ -117,6 +117,21 @@ def require_area_or_line(kind: str, geometry: BaseGeometry) -> BaseGeometry:
     return geometry
 
 
+def from_wkb(wkb: bytes) -> BaseGeometry:
+    """Return the geometry of well-known binary, rounded as by :func:`precise`.
+
+    Raises
+    ------
+    OddRegionError
+        A corner's position is no number.
+    shapely.errors.GEOSException
+        It is no geometry.
+    """
+    # GEOS warns of positions that are no numbers, which are told here
+    with np.errstate(invalid="ignore"):
+        return shapely.transform(shapely.from_wkb(wkb), precise)
+
+
 def rectangle(x: float, y: float, x2: float, y2: float) -> BaseGeometry:
     """Return a rectangle from its corners, px."""
     return shapely.box(*precise(np.array([x, y, x2, y2])).tolist())

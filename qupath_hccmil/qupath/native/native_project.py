@@ -47,32 +47,45 @@ class NativeProject(ProjectFolder):
         )
 
     def _change(self, path: Path, results: ImageResults) -> DataChange | None:
-        data = parse(path)
-        try:
-            if not (remove_results(data) or for_data(results)):
-                return None
-            data.require_writable()
-            base = data.digest()
-            written = left_to_user(data, results)
-            add_results(data, written)
-        except UnsupportedDataError as error:
-            raise UnsupportedDataError(f"{path}: {error}") from error
-        except WriteError as error:
-            raise WriteError(f"{path}: {error}") from error
-        after = data.digest()
+        return native_change(path, results)
 
-        held = [data]
 
-        def write(beside: Path) -> None:
-            # let go of then: the check reads as much again
-            with beside.open("wb") as file:
-                held.pop().write(file.write)
+def native_change(path: Path, results: ImageResults) -> DataChange | None:
+    """Prepare a data file with other results; None where it holds none and gets none.
 
-        def verify(beside: Path) -> None:
-            if not _is_meant(beside.read_bytes(), after, base, written):
-                raise WriteError(f"{path}: does not read back as it was written; it is as it was")
+    Raises
+    ------
+    UnsupportedDataError
+        It is damaged, read only, or holds what is not understood.
+    WriteError
+        Results are of an annotation that it doesn't have.
+    """
+    data = parse(path)
+    try:
+        if not (remove_results(data) or for_data(results)):
+            return None
+        data.require_writable()
+        base = data.digest()
+        written = left_to_user(data, results)
+        add_results(data, written)
+    except UnsupportedDataError as error:
+        raise UnsupportedDataError(f"{path}: {error}") from error
+    except WriteError as error:
+        raise WriteError(f"{path}: {error}") from error
+    after = data.digest()
 
-        return DataChange(write, verify, data.image_type, counts(data))
+    held = [data]
+
+    def write(beside: Path) -> None:
+        # let go of then: the check reads as much again
+        with beside.open("wb") as file:
+            held.pop().write(file.write)
+
+    def verify(beside: Path) -> None:
+        if not _is_meant(beside.read_bytes(), after, base, written):
+            raise WriteError(f"{path}: does not read back as it was written; it is as it was")
+
+    return DataChange(write, verify, data.image_type, counts(data))
 
 
 def parse(path: Path) -> QpData:

@@ -21,6 +21,7 @@ from qupath_hccmil.qupath.native.javanodes import (
 from qupath_hccmil.qupath.roi_geometry import (
     OddRegionError,
     ellipse,
+    from_wkb,
     line,
     nonzero_area,
     polygon,
@@ -85,8 +86,7 @@ def _geometry(name: str, node: JavaObject) -> tuple[str, BaseGeometry]:
         return "line", line(np.array([(x, y), (x2, y2)]))
     if name == "GeometryROI$WKBSerializationProxy":
         wkb = field(node, "wkb")
-        geometry = shapely.from_wkb(wkb.data if isinstance(wkb, PrimitiveArray) else b"")
-        return "geometry", shapely.transform(geometry, precise)
+        return "geometry", from_wkb(wkb.data if isinstance(wkb, PrimitiveArray) else b"")
     if name == "AreaROI":
         xs, ys = field(node, "x"), field(node, "y")
         if isinstance(xs, ObjectArray) and isinstance(ys, ObjectArray):

@@ -16,6 +16,7 @@ from qupath_hccmil.qupath.paquo.jvm import java
 from qupath_hccmil.qupath.roi_geometry import (
     OddRegionError,
     ellipse,
+    from_wkb,
     line,
     polygon,
     precise,
@@ -74,7 +75,7 @@ def _from_java(roi: Any) -> BaseGeometry:
     """Geometry of a region with holes or several parts, which has no list of corners."""
     geometry = roi.getGeometry()
     wkb = java("org.locationtech.jts.io.WKBWriter")().write(geometry)
-    found = shapely.transform(shapely.from_wkb(bytes(memoryview(wkb))), precise)
+    found = from_wkb(bytes(memoryview(wkb)))
     check_area(float(roi.getArea()), float(geometry.getArea()))
     return found
 

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from qupath_hccmil.errors import EngineError, UnsupportedDataError
 from qupath_hccmil.qupath.bounded_json import parse_json
 from qupath_hccmil.qupath.native.qpdata import QpData
-from qupath_hccmil.qupath.paquo.jvm import java, out_of_memory, running_version, text_of
+from qupath_hccmil.qupath.paquo.jvm import java, out_of_memory, text_of
 from qupath_hccmil.qupath.qupath_versions import (
     HEAD,
     is_newer,
@@ -84,22 +84,18 @@ class JavaData:
     @property
     def read_only(self) -> str:
         """Why the file is never written; empty where it may be."""
-        running = running_version()
-        if is_newer(*self.versions) and version_number(self.qupath_version) > version_number(
-            running
-        ):
-            # it leaves out what it does not know, and says nothing
-            return (
-                f"was written by QuPath {self.qupath_version[:30]}, and the QuPath in use is "
-                f"{running}, which may lose what is new in it, so it is read and never changed: "
-                "use that QuPath, or --engine native"
-            )
         return why_read_only(*self.versions, gives_back=self.gives_back)
 
     @property
     def note(self) -> str:
         """What a user wants to know of a file that may be written; empty of most."""
         return "" if self.read_only else newer_note(*self.versions)
+
+    def is_newer_than(self, qupath: str) -> bool:
+        """Whether the file is of a newer QuPath than was tested, and than `qupath`."""
+        return is_newer(*self.versions) and version_number(self.qupath_version) > version_number(
+            qupath
+        )
 
     @property
     def versions(self) -> tuple[str, str]:

@@ -201,6 +201,16 @@ def user_content(root: Any) -> tuple[object, ...]:
     )
 
 
+def regions_have_places(root: Any) -> bool:
+    """Whether the bounds of all regions are numbers."""
+    regions = where(descendants(root), _has_roi())
+    roi = getter(PATH_OBJECT, "getROI", ROI)
+    return all(
+        bool(np.isfinite(doubles(regions, then(roi, getter(ROI, bounds, "double")))).all())
+        for bounds in _BOUNDS
+    )
+
+
 def _without_tiles(children: Any, tiles: Any) -> Any:
     """Children, in order, with the children of each tile of ours in its place."""
     kept = java("java.util.ArrayList")(children)

@@ -98,11 +98,6 @@ def start_qupath() -> str:
     return version
 
 
-def running_version() -> str:
-    """Version of the QuPath that runs; it must have been started."""
-    return str(importlib.import_module("paquo.java").qupath_version)
-
-
 def java(name: str) -> Any:
     """Java class by its full name; QuPath must have been started."""
     import jpype
@@ -113,13 +108,20 @@ def java(name: str) -> Any:
 def text_of(value: Any) -> str:
     """Text of a Java string or object; half a surrogate pair becomes a replacement character.
 
-    Java, and so QuPath, keeps such a string, and JPype cannot make one of Python of it.
+    Java, and so QuPath, keeps such a string, and JPype cannot make one of Python of it. Empty
+    for null.
     """
+    if value is None:
+        return ""
+    string = value.toString()
     try:
-        return str(value)
+        text = str(string)
     except UnicodeDecodeError:
-        units = bytes(value.toString().getBytes("UTF-16BE"))
-        return units.decode("utf-16-be", "replace")
+        text = ""
+    # of some halves JPype makes a wrong character without an error
+    return (
+        text if text.isascii() and text else bytes(string.getBytes("UTF-16BE")).decode("utf-16-be")
+    )
 
 
 def out_of_memory(error: BaseException) -> str:
@@ -143,4 +145,4 @@ def _start() -> str:
     # standard output is ours: QuPath's warnings go beside it, its chatter nowhere
     paquo_java.System.setOut(paquo_java.System.err)
     paquo_java.LogManager.setWarn()
-    return running_version()
+    return str(paquo_java.qupath_version)
