@@ -8,6 +8,20 @@ class HccMilError(Exception):
     """Bad input or a bad environment. The message names the file, the value and what to do."""
 
 
+def one_line(error: BaseException) -> str:
+    """What to print of an error: its message, or of one that is not ours what it is."""
+    if isinstance(error, HccMilError):
+        return str(error)
+    if isinstance(error, OSError):
+        # No space, no permission: the system's own words, and of which file.
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return "not enough memory; close other programs, or use a computer with more"
+    detail = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return f"unexpected {detail} (run again with --debug and report it)"
+
+
 class ProjectError(HccMilError):
     """A QuPath project cannot be used: not a project, damaged, or of an unknown version."""
 

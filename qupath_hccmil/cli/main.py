@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -12,7 +13,7 @@ import click
 from qupath_hccmil import __version__
 from qupath_hccmil.cli import exit_codes
 from qupath_hccmil.cli.lazy import LazyGroup
-from qupath_hccmil.errors import HccMilError
+from qupath_hccmil.errors import one_line
 
 COMMANDS = {
     "demo": (
@@ -71,6 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code."""
     debug = "--debug" in arguments
+    if debug:
+        # what a batch notes of an image that failed, with its traceback
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("qupath_hccmil").setLevel(logging.DEBUG)
     # --debug is welcome anywhere on the line, not only before the command.
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
@@ -85,15 +90,8 @@ def run(arguments: Sequence[str]) -> int:
         # The reader of our output (head, less) has left: keep the interpreter's exit quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exit_codes.DONE
-    except HccMilError as error:
-        return _report(str(error), debug)
-    except OSError as error:
-        # No space, no permission: the system's own words, and of which file.
-        where = f"{error.filename}: " if error.filename else ""
-        return _report(f"{where}{error.strerror or error}", debug)
     except Exception as error:
-        detail = f"{type(error).__name__}: {error}".splitlines()[0]
-        return _report(f"unexpected {detail} (run again with --debug and report it)", debug)
+        return _report(one_line(error), debug)
     return code if isinstance(code, int) else exit_codes.DONE
 
 

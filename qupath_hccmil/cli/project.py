@@ -51,6 +51,8 @@ def info(
         click.echo(json.dumps({**facts, "images": [_plain(s) for s in statuses]}, indent=2))
         return exit_codes.DONE
     click.echo(facts.pop("heading"))
+    for note in facts["notes"]:
+        click.echo(f"note: {note}")
     for status in statuses:
         click.echo(f"{status.name}")
         for line in _lines(status):
@@ -73,19 +75,24 @@ def check(
 ) -> int:
     """Check that every slide of PROJECT is found and every data file can be read.
 
-    Exit code 3 when there is a problem or a difference.
+    Exit code 3 when there is a problem or a difference. A note is none.
     """
+    notes: list[str] = []
     if against is not None:
         from qupath_hccmil.qupath.project_differences import difference
 
         problems = difference(against, project)
     else:
-        _, statuses = _look(project, engine, (), slides)
+        facts, statuses = _look(project, engine, (), slides)
         problems = [problem for status in statuses for problem in status.problems]
+        notes = [*facts["notes"], *(note for status in statuses for note in status.notes)]
     if as_json:
-        click.echo(json.dumps({"project": str(project), "problems": problems}, indent=2))
+        found = {"project": str(project), "problems": problems, "notes": notes}
+        click.echo(json.dumps(found, indent=2))
     else:
         click.echo("\n".join(problems) or ("no difference" if against else "sound"))
+        for note in notes:
+            click.echo(f"note: {note}")
     return exit_codes.SOME_FAILED if problems else exit_codes.DONE
 
 
@@ -154,9 +161,9 @@ def restore(
 
 def _look(
     project: Path, engine: EngineChoice, classes: tuple[str, ...], slides: Path | None
-) -> tuple[dict[str, str], list[ImageStatus]]:
+) -> tuple[dict[str, Any], list[ImageStatus]]:
     from qupath_hccmil.qupath.open_project import open_project
-    from qupath_hccmil.qupath.project_status import image_statuses
+    from qupath_hccmil.qupath.project_status import image_statuses, project_notes
 
     with open_project(project, engine) as opened:
         facts = {
@@ -165,6 +172,7 @@ def _look(
             "qupath_version": opened.qupath_version,
             "qupath_in_use": opened.qupath_in_use,
             "heading": opened.heading,
+            "notes": project_notes(opened),
         }
         statuses = image_statuses(opened, classes=classes, slides=slides)
         return facts, list(statuses)
@@ -175,6 +183,9 @@ def _plain(status: ImageStatus) -> dict[str, Any]:
 
 
 def _lines(status: ImageStatus) -> list[str]:
+    problems = [f"problem: {problem}" for problem in status.problems]
+    if status.image_type is None:
+        return [f"slide: {status.slide or 'missing'}", "its data cannot be read", *problems]
     classes = ", ".join(f"{count} {name}" for name, count in status.classes.items())
     lines = [
         f"slide: {status.slide or 'missing'}",
@@ -189,7 +200,7 @@ def _lines(status: ImageStatus) -> list[str]:
         lines.append(f"scored: {risk}, {status.tiles} tiles, {by}{stale}")
     else:
         lines.append("not scored")
-    return lines + [f"problem: {problem}" for problem in status.problems]
+    return [*lines, *problems, *(f"note: {note}" for note in status.notes)]
 
 
 def _stale(status: ImageStatus) -> str:

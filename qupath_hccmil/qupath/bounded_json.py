@@ -23,6 +23,14 @@ def parse_json(content: bytes | str) -> Any:
         raise ValueError("nested too deep") from None
 
 
+def sound_text(value: Any) -> str:
+    """Return the text of a value; half a surrogate pair becomes a replacement character.
+
+    JSON can hold one, as an escape, and no file or screen can.
+    """
+    return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def bounded_int(value: Any) -> int:
     """Return a whole number of 32 bits.
 

@@ -81,12 +81,26 @@ class Server:
 
 @dataclass(frozen=True)
 class ImageEntry:
-    """One image of a project."""
+    """One image of a project.
+
+    Attributes
+    ----------
+    id : str
+        A number, which names the folder of its data. That of an image whose `problem` is its ID
+        is ``?`` and its place in the list.
+    name : str
+    server : Server
+    metadata : mapping of str to str
+    problem : str
+        Why the image cannot be used, where the project's list says of it what it should not;
+        empty for others.
+    """
 
     id: str
     name: str
     server: Server
     metadata: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,8 +114,9 @@ class Annotation:
     class_name : str or None
         Full name; a derived class reads ``Tumor: Positive``.
     geometry : shapely geometry or None
-        Level-0 px; None where the object has no ROI. A polygon is as it was drawn and may cross
-        itself: :func:`~qupath_hccmil.slides.inside_outline.outline_area` knows what is inside.
+        Level-0 px; None where the object has no ROI, or an odd one. A polygon is as it was drawn
+        and may cross itself: :func:`~qupath_hccmil.slides.inside_outline.outline_area` knows what
+        is inside.
     roi : str
         QuPath's ROI type, lower case: polygon, geometry, rectangle, ellipse, line, polyline,
         points.
@@ -110,6 +125,9 @@ class Annotation:
     index : int
         Place among the image's annotations, depth first in QuPath's order. It is what tells
         outlines apart: copies and repeated imports of an outline have its UUID.
+    odd : str
+        What of its region cannot be used, such as a corner that is no number; such an annotation
+        has no geometry and is left alone. Empty for others.
     """
 
     id: str
@@ -124,6 +142,7 @@ class Annotation:
     parent: str | None = None
     measurements: Mapping[str, float] = field(default_factory=dict)
     index: int = 0
+    odd: str = ""
 
 
 @dataclass(frozen=True)
@@ -213,6 +232,8 @@ class ImageState:
         The empty string stands for no data file.
     read_only : str
         Why the data file is never written; empty where it may be.
+    notes : tuple of str
+        What a careful user wants to know of it: one line each.
     """
 
     entry: ImageEntry
@@ -222,6 +243,7 @@ class ImageState:
     results: ImageResults
     stamp: str
     read_only: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class Project(Protocol):

@@ -164,6 +164,8 @@ class _Region:
         if not (isinstance(ours, JavaObject) and isinstance(theirs, JavaObject)):
             return False
         one, two = read_roi(ours), read_roi(theirs)
+        if one.geometry is None or two.geometry is None:
+            return False
         return (one.kind, one.c, one.z, one.t) == (two.kind, two.c, two.z, two.t) and bool(
             one.geometry.normalize().equals_exact(two.geometry.normalize(), 0)
         )
@@ -174,7 +176,7 @@ class _Region:
         if not isinstance(self.part, JavaObject):
             return str(self.part)
         roi = read_roi(self.part)
-        return f"{roi.kind} {roi.geometry.wkt[:60]}"
+        return f"{roi.kind} {roi.odd if roi.geometry is None else roi.geometry.wkt[:60]}"
 
 
 def stains_of(data: QpData) -> str:

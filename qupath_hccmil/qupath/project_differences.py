@@ -70,9 +70,14 @@ def _project(path: Path) -> dict[str, Any]:
     """Return what the ``.qpproj`` says, flat, without our metadata."""
     content = json.loads(path.read_bytes().decode("utf-8-sig"))
     flat = {key: value for key, value in content.items() if key != "images"}
-    for raw in content.get("images", []):
+    for place, raw in enumerate(content.get("images", []), 1):
+        if not isinstance(raw, dict):
+            flat[f"image {place} of the list"] = raw
+            continue
         label = f"image {raw.get('entryID')} {raw.get('imageName')}"
-        metadata = raw.pop("metadata", None) or {}
+        # what is no text by name is compared as it is
+        listed = isinstance(raw.get("metadata"), dict)
+        metadata = raw.pop("metadata") if listed else {}
         flat |= {f"{label}: {key}": value for key, value in raw.items()}
         flat |= {
             f"{label}: {k} (metadata)": v for k, v in metadata.items() if not is_our_metadata(k)

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from qupath_hccmil.errors import ConflictError, ProjectError, WriteError
+from qupath_hccmil.errors import (
+    ConflictError,
+    HccMilError,
+    ProjectError,
+    UnsupportedDataError,
+    WriteError,
+    one_line,
+)
 from qupath_hccmil.qupath.data_types import (
     Annotation,
     EngineName,
     ImageEntry,
     ImageResults,
     ImageState,
+)
+from qupath_hccmil.qupath.lost_data import (
+    also_a_copy,
+    note_of_no_folder,
+    require_not_empty,
+    require_nothing_lost,
 )
 from qupath_hccmil.qupath.names import is_our_metadata
 from qupath_hccmil.qupath.path_guard import require_inside
@@ -28,7 +42,7 @@ from qupath_hccmil.qupath.qpproj import (
     with_classes,
 )
 from qupath_hccmil.qupath.writing.crash_recovery import recover_before_reading
-from qupath_hccmil.qupath.writing.durable_files import in_plain_words, stamp, there
+from qupath_hccmil.qupath.writing.durable_files import in_plain_words, stamp
 from qupath_hccmil.qupath.writing.replace_files import ListChange, Replacement, WriteRun
 
 
@@ -48,6 +62,8 @@ class ImageContent:
         Ours, without the metadata.
     read_only : str
         Why the file is never written; empty where it may be.
+    note : str
+        What a user wants to know of the file; empty of most.
     """
 
     image_type: str
@@ -55,6 +71,7 @@ class ImageContent:
     other_objects: int
     results: ImageResults
     read_only: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,9 +160,11 @@ class ProjectFolder(ABC):
         ------
         UnsupportedDataError
             The data file is damaged, or holds what is not understood.
+        ProjectError
+            The data are lost, or the project's list says of the image what it should not.
         """
         path = self._data_path(entry)
-        with in_plain_words(path):
+        with in_plain_words(path), _in_one_line(path):
             return self._read(entry, path)
 
     def _read(self, entry: ImageEntry, path: Path) -> ImageState:
@@ -153,9 +172,16 @@ class ProjectFolder(ABC):
         fingerprint = _stamp(path)
         metadata = {key: value for key, value in entry.metadata.items() if is_our_metadata(key)}
         if not fingerprint:
-            _require_nothing_lost(path, self.path)
-            return ImageState(entry, "UNSET", [], 0, ImageResults(metadata=metadata), "")
-        content = self._content(path)
+            require_nothing_lost(path, self.path, metadata)
+            notes = note_of_no_folder(path.parent)
+            return ImageState(
+                entry, "UNSET", [], 0, ImageResults(metadata=metadata), "", notes=notes
+            )
+        require_not_empty(path, metadata)
+        try:
+            content = self._content(path)
+        except UnsupportedDataError as error:
+            raise UnsupportedDataError(f"{error}{also_a_copy(path)}") from error
         found = content.results
         return ImageState(
             entry=entry,
@@ -165,6 +191,7 @@ class ProjectFolder(ABC):
             results=ImageResults(found.annotations, found.tiles, found.root, metadata, found.step),
             stamp=fingerprint,
             read_only=content.read_only,
+            notes=tuple(_notes(content)),
         )
 
     def begin(self, wait: float = 0.0) -> None:
@@ -204,7 +231,7 @@ class ProjectFolder(ABC):
         ConflictError
             The data file is no longer the one that was read.
         UnsupportedDataError
-            The data file is of another QuPath than 0.4 to 0.7.
+            The data file is one that is read only, see :attr:`ImageState.read_only`.
         WriteError
             Nothing was changed.
         """
@@ -261,6 +288,8 @@ class ProjectFolder(ABC):
         self.close()
 
     def _data_path(self, entry: ImageEntry) -> Path:
+        if entry.problem:
+            raise ProjectError(f"{entry.name}: {entry.problem}")
         path = self.path.parent / "data" / entry.id / "data.qpdata"
         return require_inside(path, self.path.parent)
 
@@ -277,7 +306,8 @@ class ProjectFolder(ABC):
         if not expected:
             _refuse_without_data(entry, results)
             return []
-        change = self._change(path, results)
+        with _in_one_line(path):
+            change = self._change(path, results)
         if change is None:
             return []
         beside = path.with_name("summary.json")
@@ -330,23 +360,28 @@ def _bytes(path: Path) -> bytes:
         raise ProjectError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _require_nothing_lost(path: Path, project: Path) -> None:
-    """Tell an image that was never saved from one whose data are just not there.
+@contextlib.contextmanager
+def _in_one_line(path: Path) -> Iterator[None]:
+    """Whatever an engine raises, Java's errors too, as an error of ours that names the file.
 
     Raises
     ------
     ProjectError
-        The whole project has gone, such as with a network drive.
-    ConflictError
-        QuPath has put the data aside to save new ones, or the disk is in two minds.
+        In place of an error that nobody foresaw.
     """
-    if not there(project):
-        raise ProjectError(f"{project}: is no longer there; is its drive still connected?")
-    if there(path):
-        raise ConflictError(f"{path}: was not there a moment ago, and is again; run again")
-    aside = path.with_name(f"{path.name}.bkp")
-    if there(aside):
-        raise ConflictError(
-            f"{path}: is being saved by QuPath, or QuPath was stopped while it saved (then open "
-            f"the image in QuPath: it takes {aside.name}); run again"
-        )
+    try:
+        yield
+    except (HccMilError, OSError):
+        raise
+    except Exception as error:
+        raise ProjectError(f"{path}: {one_line(error)}") from error
+
+
+def _notes(content: ImageContent) -> Iterator[str]:
+    """What a careful user wants to know of an image's data."""
+    if content.note:
+        yield content.note
+    for annotation in content.annotations:
+        if annotation.odd:
+            label = " ".join((annotation.name or annotation.id).split())
+            yield f"{label}: {annotation.odd}; it is left as it is"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from qupath_hccmil.errors import HccMilError
 from qupath_hccmil.qupath import names
+from qupath_hccmil.qupath.data_folders import without_image
 from qupath_hccmil.qupath.data_types import ImageEntry, Project
 from qupath_hccmil.qupath.slide_location import locate_slide
 from qupath_hccmil.qupath.staleness import (
@@ -42,6 +43,8 @@ class ImageStatus:
         Outlines that were scored and are gone.
     problems : list of str
         One line each; empty for a sound image.
+    notes : list of str
+        What is no fault and a careful user wants to know, one line each.
     """
 
     name: str
@@ -61,6 +64,12 @@ class ImageStatus:
     surrogate: bool = False
     time: str | None = None
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def project_notes(project: Project) -> list[str]:
+    """What is no fault of a project as a whole and a careful user wants to know."""
+    return without_image(project.path, project.images)
 
 
 def image_statuses(
@@ -77,6 +86,8 @@ def image_statuses(
 def _status(
     project: Project, entry: ImageEntry, classes: Sequence[str], slides: Path | None
 ) -> ImageStatus:
+    if entry.problem:
+        return ImageStatus(entry.name, problems=[f"{entry.name}: {entry.problem}"])
     problems: list[str] = []
     slide = None
     try:
@@ -123,4 +134,5 @@ def _status(
         surrogate=False if record is None else record.surrogate,
         time=None if record is None else record.time,
         problems=problems,
+        notes=[f"{entry.name}: {note}" for note in state.notes],
     )

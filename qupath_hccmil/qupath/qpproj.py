@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import ProjectError
-from qupath_hccmil.qupath.bounded_json import bounded_int, parse_json
+from qupath_hccmil.qupath.bounded_json import bounded_int, parse_json, sound_text
 from qupath_hccmil.qupath.data_types import ImageEntry, Server, ServerView
 from qupath_hccmil.qupath.json_splice import items, members
 from qupath_hccmil.qupath.names import DEFAULT_CLASSES, is_our_metadata
@@ -82,6 +81,9 @@ def project_file(path: Path) -> Path:
 def read_project(path: Path) -> ProjectFile:
     """Read a ``.qpproj``.
 
+    An image of which the list says what it should not is one with a problem; the others are as
+    they are.
+
     Raises
     ------
     ProjectError
@@ -98,12 +100,6 @@ def read_project(path: Path) -> ProjectFile:
             f"{path}: is not a project that QuPath 0.2 or newer wrote, or is damaged ({error}); "
             "open and save it in QuPath"
         ) from error
-    twice = [identity for identity, n in Counter(each.id for each in images).items() if n > 1]
-    if twice:
-        raise ProjectError(
-            f"{path}: two images have the entry ID {twice[0]}, so they would share their data; "
-            "remove one in QuPath"
-        )
     return ProjectFile(path, version, previous_uri, images)
 
 
@@ -112,7 +108,10 @@ def read_project(path: Path) -> ProjectFile:
 def _understood(content: bytes) -> tuple[str, str | None, tuple[ImageEntry, ...]]:
     """Version, previous URI and images of the bytes of a ``.qpproj``."""
     found = parse_json(content)
-    images = tuple(_entry(each) for each in found.get("images", []))
+    listed = found.get("images", [])
+    if listed and not any("entryID" in each for each in listed if isinstance(each, dict)):
+        raise ValueError("no image has an entryID")
+    images = _told_apart([_entry(each, place) for place, each in enumerate(listed, 1)])
     uri = found.get("uri")
     return str(found.get("version") or ""), uri if isinstance(uri, str) else None, images
 
@@ -128,8 +127,8 @@ def with_our_metadata(content: bytes, entry_id: str, ours: Mapping[str, str]) ->
     text = content.decode("utf-8")
     top = members(text, len(_MARK) if text.startswith(_MARK) else 0)
     for start, _ in items(text, top["images"][0]):
-        entry = members(text, start)
-        if _entry_id(parse_json(text[slice(*entry["entryID"])])) == entry_id:
+        entry = members(text, start) if text[start] == "{" else {}
+        if "entryID" in entry and _is_id(text[slice(*entry["entryID"])], entry_id):
             break
     else:
         raise ProjectError(f"image {entry_id} is no longer in the project; open the project again")
@@ -219,14 +218,65 @@ def _entry_id(raw: Any) -> str:
     return str(bounded_int(raw))
 
 
-def _entry(raw: Mapping[str, Any]) -> ImageEntry:
-    entry_id = _entry_id(raw["entryID"])
-    return ImageEntry(
-        id=entry_id,
-        name=str(raw.get("imageName") or f"Image {entry_id}"),
-        server=_server(raw["serverBuilder"]),
-        metadata={str(key): str(value) for key, value in (raw.get("metadata") or {}).items()},
-    )
+def _is_id(raw: str, wanted: str) -> bool:
+    try:
+        return _entry_id(parse_json(raw)) == wanted
+    except (ValueError, TypeError):
+        return False
+
+
+def _entry(raw: Any, place: int) -> ImageEntry:
+    """Return an image, `place` from 1 in the list; one that cannot be used with its problem."""
+    entry_id, name = _no_id(place), f"image {place} of the list"
+    try:
+        name = sound_text(raw.get("imageName") or name)
+        if "entryID" not in raw:
+            raise ValueError("it has no entryID")
+        entry_id = _entry_id(raw["entryID"])
+        name = sound_text(raw.get("imageName") or f"Image {entry_id}")
+        if not isinstance(raw.get("serverBuilder"), dict):
+            raise ValueError("it has no serverBuilder, which says how to open its slide")
+        return ImageEntry(
+            id=entry_id,
+            name=name,
+            server=_server(raw["serverBuilder"]),
+            metadata={
+                sound_text(key): sound_text(value)
+                for key, value in (raw.get("metadata") or {}).items()
+            },
+        )
+    except _DAMAGES as error:
+        return _unusable(
+            ImageEntry(entry_id, name, Server("", "", "")),
+            f"the project's list is damaged where it tells of this image ({error}); remove the "
+            "image in QuPath and add its slide again",
+        )
+
+
+def _no_id(place: int) -> str:
+    """What an image without an ID of its own is called; it names no folder."""
+    return f"?{place}"
+
+
+def _unusable(entry: ImageEntry, problem: str) -> ImageEntry:
+    return replace(entry, problem=" ".join(problem.split()))
+
+
+def _told_apart(images: Sequence[ImageEntry]) -> tuple[ImageEntry, ...]:
+    """Return images of which no two have one ID: those that share one cannot be used."""
+    places: dict[str, list[int]] = {}
+    for place, entry in enumerate(images):
+        places.setdefault(entry.id, []).append(place)
+    found = list(images)
+    for entry_id, same in places.items():
+        for place in same if len(same) > 1 else ():
+            entry = _unusable(
+                images[place],
+                f"{len(same)} images have its entry ID {entry_id}, so they would share their data; "
+                "remove all but one in QuPath",
+            )
+            found[place] = entry if place == same[0] else replace(entry, id=_no_id(place + 1))
+    return tuple(found)
 
 
 def _server(raw: Mapping[str, Any]) -> Server:
@@ -245,7 +295,7 @@ def _server(raw: Mapping[str, Any]) -> Server:
         builder=str(inner.get("builderType") or "uri"),
         provider=str(inner.get("providerClassName") or ""),
         uri=str(inner.get("uri") or ""),
-        args=tuple(str(each) for each in inner.get("args") or ()),
+        args=_args(inner.get("args")),
         width=size[0],
         height=size[1],
         pixel_width=pixel[0],
@@ -255,6 +305,12 @@ def _server(raw: Mapping[str, Any]) -> Server:
         is_rgb=bool(metadata.get("isRGB", True)),
         views=tuple(views),
     )
+
+
+def _args(raw: Any) -> tuple[str, ...]:
+    if raw is not None and not isinstance(raw, list):
+        raise ValueError("the args of its server are no list")
+    return tuple(str(each) for each in raw or ())
 
 
 def _view(raw: Mapping[str, Any]) -> ServerView:
@@ -301,11 +357,14 @@ def _rendered(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
     """Metadata object in QuPath's layout; values of `theirs` are JSON already."""
     raw = {
         **theirs,
-        **{key: json.dumps(str(value), ensure_ascii=False) for key, value in ours.items()},
+        **{key: _quoted(str(value)) for key, value in ours.items()},
     }
     if not raw:
         return "{}"
-    lines = [
-        f"        {json.dumps(key, ensure_ascii=False)}: {value}" for key, value in raw.items()
-    ]
+    lines = [f"        {_quoted(key)}: {value}" for key, value in raw.items()]
     return "{\n" + ",\n".join(lines) + "\n      }"
+
+
+def _quoted(text: str) -> str:
+    """Text as JSON; half a surrogate pair stays the escape that it must have been."""
+    return json.dumps(text, ensure_ascii=any("\ud800" <= each <= "\udfff" for each in text))

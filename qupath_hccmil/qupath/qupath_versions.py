@@ -1,35 +1,126 @@
-"""Data files of which QuPaths are written: those that a fixture of that QuPath proves."""
+"""Data files of which QuPaths are written: those that a fixture proves, and newer ones that fit."""
 
 from __future__ import annotations
 
 import re
 
 DATA_VERSION = "3"
-_WRITABLE = re.compile(r"v?0\.[4567]\.")
+OLDEST, NEWEST = (0, 4), (0, 7)
+"""QuPaths whose files are written without further proof, as major and minor version."""
+
+HEAD = 1 << 16
+"""Bytes at the beginning of a data file in which it says what wrote it."""
+
+_TESTED = ".".join(map(str, NEWEST))
 
 
-def why_read_only(data_version: str, qupath_version: str) -> str:
-    """Why a data file is read and never written; empty where it may be written.
+def version_number(version: str) -> tuple[int, int]:
+    """Major and minor of a version such as ``0.6.0`` or ``v0.5.0-rc1``; (0, 0) where it is none.
+
+    Examples
+    --------
+    >>> version_number("0.6.0-SNAPSHOT")
+    (0, 6)
+    """
+    match = re.match(r"v?(\d{1,6})\.(\d{1,6})(?!\d)", version)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def is_newer(data_version: str, qupath_version: str) -> bool:
+    """Whether a data file is of a newer QuPath than was tested, or of a newer format.
 
     Parameters
     ----------
     data_version : str
-        Of the file's format, such as ``3``. QuPath 0.2 wrote 2.
+        Of the file's format, such as ``3``.
     qupath_version : str
-        QuPath that wrote it; empty where the file doesn't say. Before 0.4, QuPath stored no
-        identity of an object, so results would have nothing to hold on to.
+        QuPath that wrote it; empty where the file doesn't say.
 
     Examples
     --------
-    >>> why_read_only("3", "0.6.0")
-    ''
+    >>> is_newer("3", "0.8.0-SNAPSHOT"), is_newer("4", "0.7.0"), is_newer("3", "0.7.0")
+    (True, True, False)
     """
-    if data_version == DATA_VERSION and _WRITABLE.match(qupath_version):
+    number = version_number(qupath_version)
+    return number > NEWEST or (number >= OLDEST and _format(data_version) > int(DATA_VERSION))
+
+
+def why_read_only(data_version: str, qupath_version: str, *, gives_back: bool = False) -> str:
+    """Why a data file is read and never written; empty where it may be written.
+
+    Parameters
+    ----------
+    data_version, qupath_version : str
+        As in :func:`is_newer`. QuPath 0.2 wrote format 2. Before 0.4, QuPath stored no identity of
+        an object, so results would have nothing to hold on to.
+    gives_back : bool
+        Whether the native codec, which reads the file, writes it byte for byte as it is. Asked of
+        newer files only.
+
+    Examples
+    --------
+    >>> why_read_only("3", "0.6.0"), why_read_only("3", "0.8.0", gives_back=True)
+    ('', '')
+    """
+    if is_newer(data_version, qupath_version):
+        if gives_back and _format(data_version) >= int(DATA_VERSION):
+            return ""
+        return (
+            f"{_of(data_version, qupath_version)}, newer than was tested ({_TESTED}), and this "
+            "program would not write it as it is, so it is read and never changed: save the image "
+            f"with QuPath {_TESTED}, or look for a newer version of this program"
+        )
+    if data_version == DATA_VERSION and version_number(qupath_version) >= OLDEST:
         return ""
+    return (
+        f"{_of(data_version, qupath_version)}, so it is read and never changed: only files of "
+        f"QuPath {OLDEST[0]}.{OLDEST[1]} to {_TESTED} are; open and save the image in one of them"
+    )
+
+
+def newer_note(data_version: str, qupath_version: str) -> str:
+    """What to say of a file of a newer QuPath; empty for others."""
+    if not is_newer(data_version, qupath_version):
+        return ""
+    return (
+        f"{_of(data_version, qupath_version)}, newer than was tested ({_TESTED}): this program "
+        "writes it byte for byte as it is, and adds results as to other files"
+    )
+
+
+def what_to_do(head: bytes) -> str:
+    """What to do about a data file that cannot be read, in words.
+
+    Parameters
+    ----------
+    head : bytes
+        Its beginning, which says what wrote it if anything does.
+    """
+    data_version, qupath_version = (match[1] if match else b"" for match in _said(head))
+    said = data_version.decode("latin-1"), qupath_version.decode("latin-1")
+    if is_newer(*said):
+        return (
+            f"it {_of(*said)}, newer than was tested ({_TESTED}): save the image with QuPath "
+            f"{_TESTED}, or look for a newer version of this program"
+        )
+    return "open and save the image in QuPath, or use its backup"
+
+
+def _said(head: bytes) -> tuple[re.Match[bytes] | None, ...]:
+    return (
+        re.search(rb"Data file version (\d+)", head),
+        re.search(rb'"qupathVersion"\s*:\s*"([^"]*)"', head),
+    )
+
+
+def _format(data_version: str) -> int:
+    return int(data_version) if re.fullmatch(r"\d{1,6}", data_version) else 0
+
+
+def _of(data_version: str, qupath_version: str) -> str:
     # what a damaged file says of itself may be long
     said = " ".join(qupath_version.split())[:30]
     return (
-        f"was written by QuPath {said or 'of an unknown version'} (data file version "
-        f"{data_version}), so it is read and never changed: only files of QuPath 0.4 to 0.7 are; "
-        "open and save the image in one of them"
+        f"was written by QuPath {said or 'of an unknown version'} "
+        f"(data file version {data_version[:30]})"
     )

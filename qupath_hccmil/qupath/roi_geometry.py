@@ -12,17 +12,28 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+
+class OddRegionError(ValueError):
+    """A region that QuPath keeps and that has no geometry; the message says of it what it has."""
+
+
 # org.locationtech.jts.util.GeometricShapeFactory: points of an ellipse
 ELLIPSE_POINTS = 100
 
 
 def precise(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Round as QuPath's geometry factory does: to 0.01 px, then to float32."""
+    """Round as QuPath's geometry factory does: to 0.01 px, then to float32.
+
+    Raises
+    ------
+    OddRegionError
+        A coordinate is no number, or is too large to be a place on a slide.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         rounded = np.floor(np.asarray(values, np.float64) * 100 + 0.5) / 100
         coordinates = rounded.astype(np.float32).astype(np.float64)
     if not np.isfinite(coordinates).all():
-        raise ValueError("a coordinate is no number")
+        raise OddRegionError("has a corner whose position is no number")
     return coordinates
 
 
@@ -76,6 +87,49 @@ def _winding(point: shapely.Point, rings: list[NDArray[np.float64]]) -> int:
         down = (a[:, 1] > 0) & (b[:, 1] <= 0) & (left < 0)
         total += int(up.sum()) - int(down.sum())
     return total
+
+
+def line(corners: NDArray[np.float64]) -> BaseGeometry:
+    """Return a line through corners (n, 2), level-0 px.
+
+    Raises
+    ------
+    OddRegionError
+        It has fewer than two.
+    """
+    if len(corners) < 2:
+        raise OddRegionError(f"is a line of {len(corners)} corners")
+    return shapely.LineString(precise(corners))
+
+
+def require_area_or_line(kind: str, geometry: BaseGeometry) -> BaseGeometry:
+    """Return a geometry that has something in it; points may be none, as QuPath lets them be.
+
+    Raises
+    ------
+    OddRegionError
+        It is empty.
+    """
+    if geometry.is_empty and kind == "polygon":
+        raise OddRegionError("is a polygon of fewer than three corners")
+    if geometry.is_empty and kind != "points":
+        raise OddRegionError("has an empty region")
+    return geometry
+
+
+def from_wkb(wkb: bytes) -> BaseGeometry:
+    """Return the geometry of well-known binary, rounded as by :func:`precise`.
+
+    Raises
+    ------
+    OddRegionError
+        A corner's position is no number.
+    shapely.errors.GEOSException
+        It is no geometry.
+    """
+    # GEOS warns of positions that are no numbers, which are told here
+    with np.errstate(invalid="ignore"):
+        return shapely.transform(shapely.from_wkb(wkb), precise)
 
 
 def rectangle(x: float, y: float, x2: float, y2: float) -> BaseGeometry:

@@ -130,6 +130,17 @@ def on_other_planes(state: ImageState, wanted: Sequence[str] = TUMOUR_CLASSES) -
     ]
 
 
+def without_area(state: ImageState, wanted: Sequence[str] = TUMOUR_CLASSES) -> list[Annotation]:
+    """Annotations of the wanted classes that are left: drawn as areas, and enclosing nothing."""
+    return [
+        annotation
+        for annotation in state.annotations
+        if is_of_class(annotation.class_name, wanted)
+        and isinstance(annotation.geometry, Polygon | MultiPolygon)
+        and not _is_area(annotation)
+    ]
+
+
 def has_area(annotation: Annotation) -> bool:
     """Whether an annotation encloses an area in the first plane, where tiles are taken."""
     return _is_area(annotation) and _in_first_plane(annotation)

@@ -7,12 +7,13 @@ import os
 import posixpath
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote
 
 from qupath_hccmil.errors import SlideError, SlideMissingError
+from qupath_hccmil.linked_folders import walk
 from qupath_hccmil.qupath.data_types import ImageEntry
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # two letters at least: C: is a drive
@@ -30,14 +31,15 @@ def locate_slide(
     Parameters
     ----------
     entry : ImageEntry
-        The image; its stored URI is tried first.
+        The image; its stored URI is tried first. A relative one starts at the project's folder.
     project_path : Path
         The project's ``.qpproj``, where it is now.
     previous_uri : str, optional
         Where the project was when QuPath saved it (``uri`` in the ``.qpproj``). A slide that
         moved together with its project is found relative to it.
     slides_dir : Path, optional
-        A folder that is searched with its subfolders for a file of the slide's name.
+        A folder that is searched for a file of the slide's name, with its subfolders and those
+        that are linked in it.
 
     Returns
     -------
@@ -62,8 +64,8 @@ def locate_slide(
         name = PurePosixPath(unquote(re.split("[?#]", entry.server.uri)[0])).name
     else:
         name = stored.name
-        for candidate in (Path(stored), _moved_with_project(stored, project_path, previous_uri)):
-            if candidate is not None and os.path.isfile(candidate):
+        for candidate in _places(stored, project_path, previous_uri):
+            if os.path.isfile(candidate):
                 return candidate
     if slides_dir is not None:
         return _named_in_folder(entry.name, name, slides_dir)
@@ -104,7 +106,22 @@ def path_of_uri(uri: str) -> PurePath | None:
         return PureWindowsPath(path.lstrip("/"))
     if path.startswith(("//", "\\\\")):
         return PureWindowsPath("//" + path.lstrip("/\\"))
-    return PurePosixPath(path)
+    return PureWindowsPath(path) if "\\" in path and "/" not in path else PurePosixPath(path)
+
+
+def _places(stored: PurePath, project: Path, previous_uri: str | None) -> Iterator[Path]:
+    """Where the slide may be without anybody's help."""
+    if not (stored.drive or stored.root):
+        # an escape such as %20 is part of a path, but not of a URI
+        for parts in (stored.parts, type(stored)(unquote(str(stored))).parts):
+            yield Path(os.path.normpath(project.absolute().parent.joinpath(*parts)))
+        return
+    # elsewhere a path of Windows is a relative one: it must not lead into the working folder
+    if Path(stored).root:
+        yield Path(stored)
+    moved = _moved_with_project(stored, project, previous_uri)
+    if moved is not None:
+        yield moved
 
 
 def _moved_with_project(stored: PurePath, now: Path, previous_uri: str | None) -> Path | None:
@@ -124,7 +141,9 @@ def _moved_with_project(stored: PurePath, now: Path, previous_uri: str | None) -
 def _named_in_folder(image: str, name: str, folder: Path) -> Path:
     if not folder.is_dir():
         raise SlideError(f"{folder}: is not a folder; give --slides the folder of the slides")
-    found = _files_by_name(folder.resolve()).get(_same(name), ())
+    named = _files_by_name(folder.resolve()).get(_same(name), ())
+    # a file and links to it are one
+    found = list({os.path.realpath(path): path for path in reversed(named)}.values())[::-1]
     if not found:
         raise SlideMissingError(
             f"{image}: no file {name} in {folder} or its subfolders; "
@@ -143,10 +162,9 @@ def _named_in_folder(image: str, name: str, folder: Path) -> Path:
 def _files_by_name(folder: Path) -> Mapping[str, tuple[Path, ...]]:
     """Files under a folder by name, in a stable order."""
     files: dict[str, tuple[Path, ...]] = {}
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            files[_same(name)] = (*files.get(_same(name), ()), Path(parent, name))
+    for parent, names in walk(folder):
+        for name in names:
+            files[_same(name)] = (*files.get(_same(name), ()), parent / name)
     return files
 
 

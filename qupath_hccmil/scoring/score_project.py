@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,12 +10,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from qupath_hccmil.atomic_files import file_name
-from qupath_hccmil.errors import (
-    AnnotationError,
-    HccMilError,
-    ModelError,
-    UnsupportedDataError,
-)
+from qupath_hccmil.errors import AnnotationError, ModelError, UnsupportedDataError, one_line
 from qupath_hccmil.method.research_use import RESEARCH_USE, SURROGATE
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, Project
@@ -25,6 +21,7 @@ from qupath_hccmil.qupath.selection import (
     on_other_planes,
     tumour_annotations,
     tumour_outlines,
+    without_area,
 )
 from qupath_hccmil.qupath.slide_location import locate_slide
 from qupath_hccmil.qupath.staleness import (
@@ -44,6 +41,8 @@ from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.scoring.workflow_step import reproduce
 from qupath_hccmil.slides.open_slide import Slide
 from qupath_hccmil.tiles.tile_plan import holds_no_tile, plan_tiles
+
+_log = logging.getLogger(__name__)
 
 Status = Literal["scored", "planned", "up to date", "failed"]
 
@@ -166,7 +165,7 @@ def score_project(
     Yields
     ------
     ImageOutcome
-        One an image, in the project's order. A failed image is as it was.
+        One an image, in the project's order. A failed image is as it was, whatever its error.
 
     Raises
     ------
@@ -187,9 +186,16 @@ def score_project(
             outcome = job.image(entry)
         except ModelError:
             raise
-        except (HccMilError, OSError) as error:
-            seconds = time.perf_counter() - start
-            outcome = ImageOutcome(entry.name, "failed", reason=str(error), seconds=seconds)
+        except Exception as error:
+            # whatever it is, Java's errors and a want of memory too: the other images are done
+            _log.debug("%s", entry.name, exc_info=True)
+            outcome = ImageOutcome(
+                entry.name,
+                "failed",
+                seconds=time.perf_counter() - start,
+                reason=one_line(error),
+                notes=list(job.notes),
+            )
         outcome = replace(outcome, image=called[entry.id])
         progress.finish(outcome)
         yield outcome
@@ -197,17 +203,20 @@ def score_project(
 
 @dataclass
 class _Job:
-    """One image at a time."""
+    """One image at a time; `notes` are of the data of the image that was read last."""
 
     project: Project
     models: ScorerSource
     settings: ScoreSettings
     options: BatchOptions
     progress: Progress
+    notes: tuple[str, ...] = ()
     _classes_added: bool = False
 
     def image(self, entry: ImageEntry) -> ImageOutcome:
+        self.notes = ()
         state = self.project.read(entry)
+        self.notes = state.notes
         if state.read_only:
             raise UnsupportedDataError(f"{entry.name}: {state.read_only}")
         self._check_type(state)
@@ -219,7 +228,7 @@ class _Job:
                 entry.name,
                 "up to date",
                 annotations=len(annotations),
-                notes=self._repair_list(state),
+                notes=[*state.notes, *self._repair_list(state)],
             )
         # a random choice of tiles is one over all outlines, so another where they are others
         kept = None if settings.max_tiles is not None else self._kept(state, changes)
@@ -237,7 +246,8 @@ class _Job:
             )
             self.progress.start(entry.name, plan.expected)
             why = holds_no_tile(settings, self.models.geometry)
-            notes = [f"{label}: {why}, so no score" for label in plan.without_tiles]
+            notes = [*state.notes, *_without_area(state, settings)]
+            notes += [f"{label}: {why}, so no score" for label in plan.without_tiles]
             if kept is not None and changes is not None:
                 notes.append(_told(changes, kept))
             notes += [
@@ -375,6 +385,14 @@ class _Job:
             ),
             note=RESEARCH_USE + (f" {SURROGATE}" if scorer.surrogate else ""),
         )
+
+
+def _without_area(state: ImageState, settings: ScoreSettings) -> list[str]:
+    """Which outlines of the wanted classes enclose nothing, one line each."""
+    return [
+        f"{' '.join((each.name or each.id).split())}: encloses no area, so no score"
+        for each in without_area(state, settings.annotation_classes)
+    ]
 
 
 def _told(changes: OutlineChanges, kept: ReusedScores) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,16 +22,37 @@ _BATCH = 8
 
 
 def patient_images(folder: Path) -> dict[str, list[Path]]:
-    """Images of each patient, from one subfolder a patient.
+    """Images of each patient, from one subfolder a patient, which may be a link.
 
     Raises
     ------
     DataError
-        There is no subfolder with images.
+        There is no subfolder with images, or two are one folder.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: not a folder")
     patients = {}
+    real: dict[str, Path] = {}
+    for path, images in _with_images(folder):
+        patients[path.name] = images
+        same = real.setdefault(os.path.realpath(path), path)
+        if same != path:
+            raise DataError(f"{path}: is the same folder as {same}; give each patient their own")
+    if not patients:
+        raise DataError(
+            f"{folder}: neither a QuPath project, nor slides, nor prepared bags, nor subfolders of "
+            "images; give one folder a patient"
+        )
+    return patients
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether a folder has a subfolder with images."""
+    return next(_with_images(folder), None) is not None
+
+
+def _with_images(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Give the subfolders of a folder that have images in them, with these."""
     for path in sorted(p for p in folder.iterdir() if p.is_dir()):
         images = sorted(
             p
@@ -38,13 +60,7 @@ def patient_images(folder: Path) -> dict[str, list[Path]]:
             if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith(".")
         )
         if images:
-            patients[path.name] = images
-    if not patients:
-        raise DataError(
-            f"{folder}: neither a QuPath project, nor slides, nor prepared bags, nor subfolders of "
-            "images; give one folder a patient"
-        )
-    return patients
+            yield path, images
 
 
 def field_batches(

@@ -25,7 +25,7 @@ from qupath_hccmil.stain.reference import default_reference
 from qupath_hccmil.stain.vahadane import StainFit
 from qupath_hccmil.training.bag_folder import BagFolder, is_prepared, prepared_bags
 from qupath_hccmil.training.clinical_table import Clinical
-from qupath_hccmil.training.image_folders import field_batches, patient_images
+from qupath_hccmil.training.image_folders import field_batches, holds_images, patient_images
 from qupath_hccmil.training.left_out import LeftOut
 from qupath_hccmil.training.patient_slides import NO_SLIDE, slides_by_patient
 from qupath_hccmil.training.random_tiles import TileSettings, patient_tiles
@@ -158,7 +158,10 @@ def kind_of(source: Path) -> Kind:
         raise DataError(f"{source}: neither a QuPath project nor a folder of slides or images")
     if is_prepared(source):
         return "prepared bags"
-    return "folder of slides" if slide_files(source) else "folders of images"
+    slides = slide_files(source)
+    # a patient's folder of images may hold the slide that they were cut from
+    of_slides = any(path.parent == source for path in slides) or not holds_images(source)
+    return "folder of slides" if slides and of_slides else "folders of images"
 
 
 def _slides(source: Path, kind: Kind, tiling: Tiling) -> SourceSlides:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from shapely.geometry import box
@@ -16,6 +18,7 @@ from qupath_hccmil.errors import (
     SlideError,
     SlideMissingError,
 )
+from qupath_hccmil.linked_folders import walk
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, Project, Server
 from qupath_hccmil.qupath.export.patient_of_image import patient_by_key
 from qupath_hccmil.qupath.fingerprint import annotation_fingerprint
@@ -37,7 +40,10 @@ from qupath_hccmil.training.left_out import LeftOut
 SUFFIXES = frozenset(
     {".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".czi"}
 )
+# Under a folder of slides these are as often masks and fields of view.
+_AT_THE_TOP = frozenset({".tif", ".tiff"})
 NO_OUTLINE, NOT_FOUND, UNREADABLE = "no tumour outline", "not found", "unreadable"
+SAME_NAME = "several files of the name"
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,7 @@ def folder_slides(folder: Path, classes: Sequence[str]) -> SourceSlides:
     Parameters
     ----------
     folder : Path
+        See :func:`slide_files`. Of several files of one name none is taken.
     classes : sequence of str
         Of tumour outlines in a GeoJSON, see :func:`~.geojson_files.geojson_next_to`. In one
         without any class every polygon counts.
@@ -152,7 +159,12 @@ def folder_slides(folder: Path, classes: Sequence[str]) -> SourceSlides:
         There are no slides.
     """
     found, left_out = [], []
-    for path in slide_files(folder):
+    files = slide_files(folder)
+    names = Counter(path.name for path in files)
+    for path in files:
+        if names[path.name] > 1:
+            left_out.append(LeftOut("slide", path.name, SAME_NAME, str(path)))
+            continue
         entry = ImageEntry(path.name, path.name, Server("uri", "", path.resolve().as_uri()))
         try:
             found.append(SourceSlide(entry, path, _outlines_next_to(path, classes)))
@@ -164,8 +176,18 @@ def folder_slides(folder: Path, classes: Sequence[str]) -> SourceSlides:
 
 
 def slide_files(folder: Path) -> list[Path]:
-    """Files of a folder that are slides by their suffix."""
-    return sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in SUFFIXES)
+    """Files of a folder that are slides by their suffix, with those of folders in it.
+
+    Linked folders are entered too. TIFFs count at the top alone: below it they are as often masks
+    or fields of view. A file and links to it of the same name are one.
+    """
+    files: dict[tuple[str, str], Path] = {}
+    for parent, names in walk(folder):
+        for name in names:
+            suffix = PurePath(name).suffix.lower()
+            if suffix in SUFFIXES and (parent == folder or suffix not in _AT_THE_TOP):
+                files.setdefault((name, os.path.realpath(parent / name)), parent / name)
+    return sorted(files.values())
 
 
 def read_outlines(path: Path, classes: Sequence[str]) -> list[Annotation]:

@@ -12,7 +12,7 @@ import shapely
 from qupath_hccmil.errors import ProjectError
 from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
 from qupath_hccmil.qupath.open_project import open_project
-from qupath_hccmil.qupath.paquo.jvm import version_number
+from qupath_hccmil.qupath.qupath_versions import version_number
 from tests.conftest import ROOT, qupath_dirs
 
 OPEN = """

@@ -163,7 +163,6 @@ def test_no_calibration_is_none(tmp_path, calibration):
         b"\xff\xfe",
         b'{"images": 1}',
         b'{"images": [{"path": "/old/slide.svs"}]}',
-        b'{"images": [{"entryID": "../../x", "serverBuilder": {}}]}',
     ],
     ids=lambda content: content[:30].decode("latin-1") or "empty",
 )

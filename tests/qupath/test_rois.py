@@ -106,9 +106,17 @@ def test_coordinates_are_rounded_as_javas_geometry_factory_does() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e308])
-def test_a_damaged_region_is_refused(value: float) -> None:
+def test_a_place_that_is_no_number_makes_a_region_odd(value: float) -> None:
+    roi = read_roi(rectangle_node(ClassBook(), (value, 0, 1, 1), (-1, 2, 0)))
+    assert (roi.kind, roi.geometry, roi.z) == ("rectangle", None, 2)
+    assert roi.odd == "has a corner whose position is no number"
+
+
+def test_a_damaged_region_is_refused() -> None:
+    plane = struct.pack(">iii", -1, 0, 0)
+    xy = floats(ClassBook(), 1, 4), floats(ClassBook(), 2, 6, 9)
     with pytest.raises(UnsupportedDataError, match="damaged"):
-        read_roi(rectangle_node(ClassBook(), (value, 0, 1, 1), (-1, 0, 0)))
+        read_roi(proxy("PolylineROI", "I c, I t, I z, [F x, [F y", plane, *xy))
 
 
 def test_an_unknown_region_is_refused() -> None:

@@ -1,5 +1,6 @@
 """A slide is found wherever QuPath would find it, and in the folder the user names."""
 
+import os
 import unicodedata
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -144,3 +145,38 @@ def test_the_real_project_finds_its_slide(data_dir: Path):
         "file:/data/hcc/projects/qupath-0_6_0/project.qpproj",
     )
     assert slide == (data_dir / "slides" / "CMU-1-Small-Region.svs").absolute()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "slides/a b.svs",
+        "./slides/a b.svs",
+        "file:slides/a%20b.svs",
+        "slides/a%20b.svs",
+        "slides\\a b.svs",
+        "../project/slides/a b.svs",
+    ],
+)
+def test_a_relative_place_starts_at_the_project(tmp_path, monkeypatch, uri):
+    for folder in ("project", "elsewhere"):
+        (tmp_path / folder / "slides").mkdir(parents=True)
+        (tmp_path / folder / "slides" / "a b.svs").touch()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    previous = "file:/old/p/project.qpproj"
+    found = locate_slide(entry(uri), tmp_path / "project" / "p.qpproj", previous)
+    assert found == tmp_path / "project" / "slides" / "a b.svs"
+    (tmp_path / "project" / "slides" / "a b.svs").unlink()
+    with pytest.raises(SlideMissingError):
+        locate_slide(entry(uri), tmp_path / "project" / "p.qpproj", previous)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there it is a place of its own")
+@pytest.mark.parametrize("uri", ["file:/C:/slides/a.svs", "C:\\slides\\a.svs"])
+def test_a_place_of_windows_does_not_lead_into_the_working_folder(tmp_path, monkeypatch, uri):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "C:\\slides\\a.svs").touch()
+    (tmp_path / "C:" / "slides").mkdir(parents=True)
+    (tmp_path / "C:" / "slides" / "a.svs").touch()
+    with pytest.raises(SlideMissingError):
+        locate_slide(entry(uri), tmp_path / "p.qpproj")

@@ -15,6 +15,7 @@ from qupath_hccmil.qupath.native.native_results import (
 )
 from qupath_hccmil.qupath.native.qpdata import QpData
 from qupath_hccmil.qupath.project_folder import DataChange, ImageContent, ProjectFolder, for_data
+from qupath_hccmil.qupath.qupath_versions import HEAD, what_to_do
 from qupath_hccmil.qupath.results_comparison import same_results
 from qupath_hccmil.qupath.writing.durable_files import stamp_bytes
 
@@ -41,35 +42,50 @@ class NativeProject(ProjectFolder):
             annotations, others, results = read_data(data)
         except UnsupportedDataError as error:
             raise UnsupportedDataError(f"{path}: {error}") from error
-        return ImageContent(data.image_type, annotations, others, results, data.read_only)
+        return ImageContent(
+            data.image_type, annotations, others, results, data.read_only, data.note
+        )
 
     def _change(self, path: Path, results: ImageResults) -> DataChange | None:
-        data = parse(path)
-        try:
-            if not (remove_results(data) or for_data(results)):
-                return None
-            data.require_writable()
-            base = data.digest()
-            written = left_to_user(data, results)
-            add_results(data, written)
-        except UnsupportedDataError as error:
-            raise UnsupportedDataError(f"{path}: {error}") from error
-        except WriteError as error:
-            raise WriteError(f"{path}: {error}") from error
-        after = data.digest()
+        return native_change(path, results)
 
-        held = [data]
 
-        def write(beside: Path) -> None:
-            # let go of then: the check reads as much again
-            with beside.open("wb") as file:
-                held.pop().write(file.write)
+def native_change(path: Path, results: ImageResults) -> DataChange | None:
+    """Prepare a data file with other results; None where it holds none and gets none.
 
-        def verify(beside: Path) -> None:
-            if not _is_meant(beside.read_bytes(), after, base, written):
-                raise WriteError(f"{path}: does not read back as it was written; it is as it was")
+    Raises
+    ------
+    UnsupportedDataError
+        It is damaged, read only, or holds what is not understood.
+    WriteError
+        Results are of an annotation that it doesn't have.
+    """
+    data = parse(path)
+    try:
+        if not (remove_results(data) or for_data(results)):
+            return None
+        data.require_writable()
+        base = data.digest()
+        written = left_to_user(data, results)
+        add_results(data, written)
+    except UnsupportedDataError as error:
+        raise UnsupportedDataError(f"{path}: {error}") from error
+    except WriteError as error:
+        raise WriteError(f"{path}: {error}") from error
+    after = data.digest()
 
-        return DataChange(write, verify, data.image_type, counts(data))
+    held = [data]
+
+    def write(beside: Path) -> None:
+        # let go of then: the check reads as much again
+        with beside.open("wb") as file:
+            held.pop().write(file.write)
+
+    def verify(beside: Path) -> None:
+        if not _is_meant(beside.read_bytes(), after, base, written):
+            raise WriteError(f"{path}: does not read back as it was written; it is as it was")
+
+    return DataChange(write, verify, data.image_type, counts(data))
 
 
 def parse(path: Path) -> QpData:
@@ -83,13 +99,14 @@ def parse(path: Path) -> QpData:
         It cannot be read.
     """
     try:
-        return QpData(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise ProjectError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        return QpData(content)
     except UnsupportedDataError as error:
-        raise UnsupportedDataError(
-            f"{path}: {error}; open and save the image in QuPath, or use its backup"
-        ) from error
+        advice = what_to_do(content[:HEAD])
+        raise UnsupportedDataError(f"{path}: {error}; {advice}") from error
 
 
 def _is_meant(content: bytes, after: str, base: str, results: ImageResults) -> bool:

@@ -68,6 +68,7 @@ def read_annotation(view: PathObject, parent: PathObject | None, number: int) ->
         parent=None if top or parent is None else parent.id,
         measurements=lists.read(view.measurements),
         index=number,
+        odd=roi.odd if roi else "",
     )
 
 

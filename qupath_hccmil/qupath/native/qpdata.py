@@ -20,7 +20,7 @@ from qupath_hccmil.qupath.native.javanodes import JavaObject, Part, payload
 from qupath_hccmil.qupath.native.javastream import Bytes, JavaStream, load, serialise, write
 from qupath_hccmil.qupath.native.pathobjects import walk_packed
 from qupath_hccmil.qupath.native.run_rules import PACKING
-from qupath_hccmil.qupath.qupath_versions import why_read_only
+from qupath_hccmil.qupath.qupath_versions import is_newer, newer_note, why_read_only
 
 HEADER = "Data file version "
 STEP = "DefaultScriptableWorkflowStep"
@@ -33,6 +33,12 @@ class QpData:
     ----------
     data : bytes
         The file.
+
+    Attributes
+    ----------
+    gives_back : bool
+        Whether :meth:`write` gives the file byte for byte. Certain of files of a QuPath that was
+        tested, looked at for newer ones.
 
     Raises
     ------
@@ -51,6 +57,10 @@ class QpData:
         self._hierarchy = self._only("PathObjectHierarchy")
         self._workflow = self._only("Workflow")
         self._check_tree()
+        # asked of few files: it takes as long as reading
+        self.gives_back = not is_newer(self.version, self.qupath_version) or (
+            self.digest() == hashlib.sha256(data).hexdigest()
+        )
 
     @property
     def qupath_version(self) -> str:
@@ -82,15 +92,21 @@ class QpData:
     @property
     def read_only(self) -> str:
         """Why the file is never written; empty where it may be."""
-        return why_read_only(self.version, self.qupath_version)
+        return why_read_only(self.version, self.qupath_version, gives_back=self.gives_back)
+
+    @property
+    def note(self) -> str:
+        """What a user wants to know of a file that may be written; empty of most."""
+        return "" if self.read_only else newer_note(self.version, self.qupath_version)
 
     def require_writable(self) -> None:
-        """Refuse a file of a QuPath whose format was not tested.
+        """Refuse a file that is read only.
 
         Raises
         ------
         UnsupportedDataError
-            It is not of QuPath 0.4 to 0.7.
+            It is of a QuPath before 0.4, or of a newer one than was tested and does not come back
+            byte for byte.
         """
         if self.read_only:
             raise UnsupportedDataError(self.read_only)

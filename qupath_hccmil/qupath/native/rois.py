@@ -18,20 +18,34 @@ from qupath_hccmil.qupath.native.javanodes import (
     Part,
     PrimitiveArray,
 )
-from qupath_hccmil.qupath.roi_geometry import ellipse, nonzero_area, polygon, precise, rectangle
+from qupath_hccmil.qupath.roi_geometry import (
+    OddRegionError,
+    ellipse,
+    from_wkb,
+    line,
+    nonzero_area,
+    polygon,
+    precise,
+    rectangle,
+    require_area_or_line,
+)
 
 RECTANGLE = "RectangleROI$SerializationProxy"
 
 
 @dataclass(frozen=True)
 class Roi:
-    """A region: its kind, as in :class:`~qupath_hccmil.qupath.data_types.Annotation`, and plane."""
+    """A region: its kind, as in :class:`~qupath_hccmil.qupath.data_types.Annotation`, and plane.
+
+    What is odd in it is said in `odd`; then it has no geometry.
+    """
 
     kind: str
-    geometry: BaseGeometry
+    geometry: BaseGeometry | None
     c: int
     z: int
     t: int
+    odd: str = ""
 
 
 def read_roi(node: JavaObject) -> Roi:
@@ -43,13 +57,23 @@ def read_roi(node: JavaObject) -> Roi:
         It is of an unknown kind, or damaged.
     """
     name = class_name(node).removesuffix("$SerializationProxy")
+    geometry: BaseGeometry | None = None
+    odd = ""
     try:
         kind, geometry = _geometry(name, node)
+        require_area_or_line(kind, geometry)
+    except OddRegionError as error:
+        kind, geometry, odd = _kind(name), None, str(error)
     except (ValueError, struct.error, shapely.errors.GEOSException) as error:
         raise UnsupportedDataError(f"holds a damaged region of interest ({name})") from error
     plane = {key: integer_value(field(node, key)) for key in "czt"}
     c, z, t = (value if value is not None else -1 for value in plane.values())
-    return Roi(kind, geometry, c, z, t)
+    return Roi(kind, geometry, c, z, t, odd)
+
+
+def _kind(name: str) -> str:
+    kind = name.partition("ROI")[0].lower()
+    return "geometry" if kind == "area" else kind
 
 
 def _geometry(name: str, node: JavaObject) -> tuple[str, BaseGeometry]:
@@ -59,11 +83,10 @@ def _geometry(name: str, node: JavaObject) -> tuple[str, BaseGeometry]:
             return "rectangle", rectangle(x, y, x2, y2)
         if name == "EllipseROI":
             return "ellipse", ellipse(x, y, x2, y2)
-        return "line", shapely.LineString(precise(np.array([(x, y), (x2, y2)])))
+        return "line", line(np.array([(x, y), (x2, y2)]))
     if name == "GeometryROI$WKBSerializationProxy":
         wkb = field(node, "wkb")
-        geometry = shapely.from_wkb(wkb.data if isinstance(wkb, PrimitiveArray) else b"")
-        return "geometry", shapely.transform(geometry, precise)
+        return "geometry", from_wkb(wkb.data if isinstance(wkb, PrimitiveArray) else b"")
     if name == "AreaROI":
         xs, ys = field(node, "x"), field(node, "y")
         if isinstance(xs, ObjectArray) and isinstance(ys, ObjectArray):
@@ -74,7 +97,7 @@ def _geometry(name: str, node: JavaObject) -> tuple[str, BaseGeometry]:
         if name == "PolygonROI":
             return "polygon", polygon(points)
         if name == "PolylineROI":
-            return "polyline", shapely.LineString(points)
+            return "polyline", line(points)
         return "points", shapely.MultiPoint(points)
     raise UnsupportedDataError(f"holds a region of interest of an unknown kind ({name})")
 

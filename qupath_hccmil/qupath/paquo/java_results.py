@@ -37,7 +37,7 @@ from qupath_hccmil.qupath.paquo.javaobjects import (
     with_our_measurements,
 )
 from qupath_hccmil.qupath.paquo.javatiles import add_tiles
-from qupath_hccmil.qupath.paquo.jvm import java
+from qupath_hccmil.qupath.paquo.jvm import java, text_of
 from qupath_hccmil.qupath.results_comparison import require_annotations
 from qupath_hccmil.qupath.tile_ids import copies
 
@@ -147,20 +147,21 @@ def _our_steps(data: JavaData) -> list[Any]:
 
 
 def _is_ours(step: Any) -> bool:
-    name = str(step.getName())
+    name = text_of(step.getName())
     return name == STEP_NAME and is_our_step(name, _parameters(step))
 
 
 def _parameters(step: Any) -> dict[str, str]:
     if not isinstance(step, java(_SCRIPTABLE)):
         return {}
-    return {str(e.getKey()): str(e.getValue()) for e in step.getParameterMap().entrySet()}
+    entries = step.getParameterMap().entrySet()
+    return {text_of(each.getKey()): text_of(each.getValue()) for each in entries}
 
 
 def _read_step(step: Any) -> WorkflowStep:
     parameters = _parameters(step)
     parameters.pop(EMPTY_LISTS, None)
-    return WorkflowStep(str(step.getName()), str(step.getScript()), parameters)
+    return WorkflowStep(text_of(step.getName()), text_of(step.getScript()), parameters)
 
 
 def _java_step(step: WorkflowStep) -> Any:

@@ -13,7 +13,16 @@ from shapely.geometry.base import BaseGeometry
 from qupath_hccmil.errors import UnsupportedDataError
 from qupath_hccmil.qupath.paquo.javabulk import doubles, getter
 from qupath_hccmil.qupath.paquo.jvm import java
-from qupath_hccmil.qupath.roi_geometry import ellipse, polygon, precise, rectangle
+from qupath_hccmil.qupath.roi_geometry import (
+    OddRegionError,
+    ellipse,
+    from_wkb,
+    line,
+    polygon,
+    precise,
+    rectangle,
+    require_area_or_line,
+)
 
 _POINT = "qupath.lib.geom.Point2"
 # Rounding to the hundredth of a px changes an area by far less.
@@ -25,26 +34,34 @@ def roi_geometry(roi: Any) -> BaseGeometry:
 
     Raises
     ------
+    OddRegionError
+        It has none.
     UnsupportedDataError
         QuPath and its geometry library do not agree about the area; or the region is damaged.
     """
     kind = str(roi.getClass().getSimpleName())
     try:
-        if kind in ("RectangleROI", "EllipseROI", "LineROI"):
-            corners = _corners(roi)
-            (x, y), (x2, y2) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
-            if kind == "RectangleROI":
-                return rectangle(x, y, x2, y2)
-            return ellipse(x, y, x2, y2) if kind == "EllipseROI" else _line(corners)
-        if kind == "PolygonROI":
-            return polygon(precise(_corners(roi)))
-        if kind == "PolylineROI":
-            return _line(_corners(roi))
-        if kind == "PointsROI":
-            return shapely.MultiPoint(precise(_corners(roi)))
-        return _from_java(roi)
+        return require_area_or_line(str(roi.getRoiName()).lower(), _geometry(kind, roi))
+    except OddRegionError:
+        raise
     except (ValueError, shapely.errors.GEOSException) as error:
         raise UnsupportedDataError(f"holds a damaged region of interest ({kind})") from error
+
+
+def _geometry(kind: str, roi: Any) -> BaseGeometry:
+    if kind in ("RectangleROI", "EllipseROI", "LineROI"):
+        corners = _corners(roi)
+        (x, y), (x2, y2) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        if kind == "RectangleROI":
+            return rectangle(x, y, x2, y2)
+        return ellipse(x, y, x2, y2) if kind == "EllipseROI" else line(corners)
+    if kind == "PolygonROI":
+        return polygon(precise(_corners(roi)))
+    if kind == "PolylineROI":
+        return line(_corners(roi))
+    if kind == "PointsROI":
+        return shapely.MultiPoint(precise(_corners(roi)))
+    return _from_java(roi)
 
 
 def _corners(roi: Any) -> NDArray[np.float64]:
@@ -54,16 +71,13 @@ def _corners(roi: Any) -> NDArray[np.float64]:
     return np.column_stack(axes)
 
 
-def _line(corners: NDArray[np.float64]) -> BaseGeometry:
-    return shapely.LineString(precise(corners))
-
-
 def _from_java(roi: Any) -> BaseGeometry:
     """Geometry of a region with holes or several parts, which has no list of corners."""
     geometry = roi.getGeometry()
-    check_area(float(roi.getArea()), float(geometry.getArea()))
     wkb = java("org.locationtech.jts.io.WKBWriter")().write(geometry)
-    return shapely.transform(shapely.from_wkb(bytes(memoryview(wkb))), precise)
+    found = from_wkb(bytes(memoryview(wkb)))
+    check_area(float(roi.getArea()), float(geometry.getArea()))
+    return found
 
 
 def check_area(of_region: float, of_geometry: float) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qupath_hccmil.qupath.paquo.jvm import java
+from qupath_hccmil.qupath.paquo.jvm import java, text_of
 
 PATH_OBJECT = "qupath.lib.objects.PathObject"
 ROI = "qupath.lib.roi.interfaces.ROI"
@@ -147,7 +147,7 @@ def counts(objects: Any, handle: Handle) -> dict[str, int]:
     grouped = objects.stream().collect(
         collectors.groupingBy(function(text(handle)), collectors.counting())
     )
-    return {str(each.getKey()): int(each.getValue()) for each in grouped.entrySet()}
+    return {text_of(each.getKey()): int(each.getValue()) for each in grouped.entrySet()}
 
 
 def distinct(objects: Any, handle: Handle) -> Any:

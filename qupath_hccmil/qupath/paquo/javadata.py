@@ -9,14 +9,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from qupath_hccmil.errors import UnsupportedDataError
+from qupath_hccmil.errors import EngineError, UnsupportedDataError
 from qupath_hccmil.qupath.bounded_json import parse_json
-from qupath_hccmil.qupath.paquo.jvm import java
-from qupath_hccmil.qupath.qupath_versions import why_read_only
+from qupath_hccmil.qupath.native.qpdata import QpData
+from qupath_hccmil.qupath.paquo.jvm import java, out_of_memory, text_of
+from qupath_hccmil.qupath.qupath_versions import (
+    HEAD,
+    is_newer,
+    newer_note,
+    version_number,
+    what_to_do,
+    why_read_only,
+)
 
 HEADER = "Data file version "
 END = "EOF"
@@ -35,10 +43,14 @@ class JavaData:
         ``Data file version 3``.
     objects : list
         The Java objects of the stream, in order, without the ``EOF`` at its end.
+    gives_back : bool
+        Whether the native codec writes the file byte for byte: then nothing in it is unknown to
+        this program. Certain of files of a QuPath that was tested.
     """
 
     header: str
     objects: list[Any]
+    gives_back: bool
 
     @property
     def hierarchy(self) -> Any:
@@ -65,14 +77,30 @@ class JavaData:
     def qupath_version(self) -> str:
         """Version of the QuPath that wrote the file; empty where it doesn't say."""
         try:
-            return str(parse_json(str(self.objects[0])).get("qupathVersion") or "")
+            return str(parse_json(text_of(self.objects[0])).get("qupathVersion") or "")
         except (ValueError, AttributeError, IndexError):
             return ""
 
     @property
     def read_only(self) -> str:
         """Why the file is never written; empty where it may be."""
-        return why_read_only(self.header.removeprefix(HEADER), self.qupath_version)
+        return why_read_only(*self.versions, gives_back=self.gives_back)
+
+    @property
+    def note(self) -> str:
+        """What a user wants to know of a file that may be written; empty of most."""
+        return "" if self.read_only else newer_note(*self.versions)
+
+    def is_newer_than(self, qupath: str) -> bool:
+        """Whether the file is of a newer QuPath than was tested, and than `qupath`."""
+        return is_newer(*self.versions) and version_number(self.qupath_version) > version_number(
+            qupath
+        )
+
+    @property
+    def versions(self) -> tuple[str, str]:
+        """Versions of the format and of the QuPath that wrote it."""
+        return self.header.removeprefix(HEADER), self.qupath_version
 
     def first(self, class_name: str) -> Any:
         """First object of a class; None where there is none."""
@@ -92,15 +120,29 @@ def read_data(path: Path) -> JavaData:
         _forget_classes()
         with contextlib.closing(_input(path)) as stream:
             header = str(stream.readUTF())
-            data = JavaData(header, list(_objects(stream)))
+            objects = list(_objects(stream))
+    except java("java.lang.OutOfMemoryError") as error:
+        raise EngineError(f"{path}: {out_of_memory(error)}") from error
     except java("java.lang.Throwable") as error:
+        with path.open("rb") as file:
+            advice = what_to_do(file.read(HEAD))
         raise UnsupportedDataError(
-            f"{path}: QuPath cannot read it ({_reason(error)}); restore it from a backup"
+            f"{path}: QuPath cannot read it ({_reason(error)}); {advice}"
         ) from error
+    data = JavaData(header, objects, gives_back=True)
+    if is_newer(*data.versions):
+        data = replace(data, gives_back=_gives_back(path))
     for kind in (_HIERARCHY, _WORKFLOW):
         if data.first(kind) is None:
             raise UnsupportedDataError(f"{path}: has no {kind}; restore it from a backup")
     return data
+
+
+def _gives_back(path: Path) -> bool:
+    try:
+        return QpData(path.read_bytes()).gives_back
+    except UnsupportedDataError:
+        return False
 
 
 def write_data(file: BinaryIO, data: JavaData) -> None:
@@ -164,12 +206,12 @@ class _Sink:
 
 
 def require_writable(path: Path, data: JavaData) -> None:
-    """Refuse a file of a QuPath whose format was not tested.
+    """Refuse a file that is read only.
 
     Raises
     ------
     UnsupportedDataError
-        The file is of another QuPath than 0.4 to 0.7.
+        As :attr:`JavaData.read_only` says.
     """
     if data.read_only:
         raise UnsupportedDataError(f"{path}: {data.read_only}")

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from shapely.geometry.base import BaseGeometry
 
 from qupath_hccmil.qupath.data_types import Annotation, TileObjects
 from qupath_hccmil.qupath.names import CLASS_COLOURS, is_our_measurement
@@ -33,7 +34,8 @@ from qupath_hccmil.qupath.paquo.javabulk import (
     then,
     where,
 )
-from qupath_hccmil.qupath.paquo.jvm import java
+from qupath_hccmil.qupath.paquo.jvm import java, text_of
+from qupath_hccmil.qupath.roi_geometry import OddRegionError
 
 _TILE = "qupath.lib.objects.PathTileObject"
 _BOUNDS = ("getBoundsX", "getBoundsY", "getBoundsWidth", "getBoundsHeight")
@@ -86,11 +88,12 @@ def read_annotation(path_object: Any, root: Any, index: int) -> Annotation:
     parent = path_object.getParent()
     path_class = path_object.getPathClass()
     name = path_object.getName()
+    geometry, odd = _region(roi)
     return Annotation(
         id=str(path_object.getID().toString()),
-        class_name=str(path_class.toString()) if path_class and path_class.isValid() else None,
-        name=None if name is None else str(name),
-        geometry=None if roi is None else roi_geometry(roi),
+        class_name=text_of(path_class.toString()) if path_class and path_class.isValid() else None,
+        name=None if name is None else text_of(name),
+        geometry=geometry,
         roi="" if roi is None else str(roi.getRoiName()).lower(),
         locked=bool(path_object.isLocked()),
         z=0 if roi is None else int(roi.getZ()),
@@ -99,7 +102,18 @@ def read_annotation(path_object: Any, root: Any, index: int) -> Annotation:
         parent=None if parent.equals(root) else str(parent.getID().toString()),
         measurements=read_measurements(path_object),
         index=index,
+        odd=odd,
     )
+
+
+def _region(roi: Any) -> tuple[BaseGeometry | None, str]:
+    """Geometry of a region, or what of it cannot be used."""
+    if roi is None:
+        return None, ""
+    try:
+        return roi_geometry(roi), ""
+    except OddRegionError as error:
+        return None, str(error)
 
 
 def read_measurements(path_object: Any) -> dict[str, float]:
@@ -107,17 +121,18 @@ def read_measurements(path_object: Any) -> dict[str, float]:
     if not path_object.hasMeasurements():
         return {}
     measurements = path_object.getMeasurementList()
-    return {str(name): float(measurements.get(name)) for name in measurements.getMeasurementNames()}
+    names = measurements.getMeasurementNames()
+    return {text_of(name): float(measurements.get(name)) for name in names}
 
 
 def read_tiles(tiles: Any) -> TileObjects:
     """Tiles of ours as columns."""
     roi = getter(PATH_OBJECT, "getROI", ROI)
     names = dict.fromkeys(
-        str(name)
+        text_of(name)
         for stored in distinct(tiles, _measurement_names())
         for name in stored
-        if is_our_measurement(str(name))
+        if is_our_measurement(text_of(name))
     )
     columns = [doubles(tiles, then(roi, getter(ROI, bounds, "double"))) for bounds in _BOUNDS]
     return TileObjects(
@@ -133,7 +148,7 @@ def with_our_measurements(objects: Any) -> Any:
     ours = [
         names
         for names in distinct(measured, _measurement_names())
-        if any(is_our_measurement(str(each)) for each in names)
+        if any(is_our_measurement(text_of(each)) for each in names)
     ]
     return where(measured, one_of(_measurement_names(), ours))
 
@@ -179,10 +194,20 @@ def user_content(root: Any) -> tuple[object, ...]:
         hash_code(others, _measurement_names()),
         hash_code(others, then(measurements, _values_hash())),
         tuple(
-            (str(each.toString()), str(each.getColor()))
+            (text_of(each.toString()), str(each.getColor()))
             for each in distinct(where(objects, _has_class()), _class())
         ),
         *(_user_measurements(each) for each in (root, *annotations_of(objects))),
+    )
+
+
+def regions_have_places(root: Any) -> bool:
+    """Whether the bounds of all regions are numbers."""
+    regions = where(descendants(root), _has_roi())
+    roi = getter(PATH_OBJECT, "getROI", ROI)
+    return all(
+        bool(np.isfinite(doubles(regions, then(roi, getter(ROI, bounds, "double")))).all())
+        for bounds in _BOUNDS
     )
 
 

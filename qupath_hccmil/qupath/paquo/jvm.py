@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import EngineError
+from qupath_hccmil.qupath.qupath_versions import version_number
 
 HOW_TO_POINT = "set PAQUO_QUPATH_DIR to the folder of QuPath 0.5 or newer, or use --engine native"
 
@@ -97,23 +98,39 @@ def start_qupath() -> str:
     return version
 
 
-def version_number(version: str) -> tuple[int, int]:
-    """Major and minor of a version such as ``0.6.0`` or ``v0.5.0-rc1``; (0, 0) where it is none.
-
-    Examples
-    --------
-    >>> version_number("0.6.0-SNAPSHOT")
-    (0, 6)
-    """
-    match = re.match(r"v?(\d+)\.(\d+)", version)
-    return (int(match[1]), int(match[2])) if match else (0, 0)
-
-
 def java(name: str) -> Any:
     """Java class by its full name; QuPath must have been started."""
     import jpype
 
     return jpype.JClass(name)
+
+
+def text_of(value: Any) -> str:
+    """Text of a Java string or object; half a surrogate pair becomes a replacement character.
+
+    Java, and so QuPath, keeps such a string, and JPype cannot make one of Python of it. Empty
+    for null.
+    """
+    if value is None:
+        return ""
+    string = value.toString()
+    try:
+        text = str(string)
+    except UnicodeDecodeError:
+        text = ""
+    # of some halves JPype makes a wrong character without an error
+    return (
+        text if text.isascii() and text else bytes(string.getBytes("UTF-16BE")).decode("utf-16-be")
+    )
+
+
+def out_of_memory(error: BaseException) -> str:
+    """What to say of a ``java.lang.OutOfMemoryError``."""
+    reason = " ".join(str(error).split())
+    return (
+        f"Java ran out of memory ({reason}): give it more, such as with "
+        "PAQUO_JAVA_OPTS=-Xmx12g, or use --engine native"
+    )
 
 
 def _start() -> str:

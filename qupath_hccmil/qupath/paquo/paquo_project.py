@@ -10,6 +10,7 @@ from pathlib import Path
 
 from qupath_hccmil.errors import HccMilError, UnsupportedDataError, WriteError
 from qupath_hccmil.qupath.data_types import EngineName, ImageResults
+from qupath_hccmil.qupath.native.native_project import native_change
 from qupath_hccmil.qupath.paquo.java_results import (
     add_results,
     census,
@@ -24,6 +25,7 @@ from qupath_hccmil.qupath.paquo.javaobjects import (
     descendants,
     our_tiles,
     read_annotation,
+    regions_have_places,
     user_content,
 )
 from qupath_hccmil.qupath.paquo.jvm import start_qupath
@@ -71,6 +73,7 @@ class PaquoProject(ProjectFolder):
             other_objects=users - len(annotations),
             results=read_results(data),
             read_only=data.read_only,
+            note=data.note,
         )
 
     def _change(self, path: Path, results: ImageResults) -> DataChange | None:
@@ -78,6 +81,9 @@ class PaquoProject(ProjectFolder):
         if not (has_results(data) or for_data(results)):
             return None
         require_writable(path, data)
+        if data.is_newer_than(self.qupath_in_use) or not regions_have_places(data.root):
+            # QuPath's classes drop what they do not know and change corners that are no numbers
+            return native_change(path, results)
         remove_results(data)
         users = user_content(data.root)
         written = left_to_user(data, results)

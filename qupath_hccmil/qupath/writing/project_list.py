@@ -51,6 +51,7 @@ def our_metadata(path: Path) -> dict[str, dict[str, str]]:
     return {
         entry.id: {key: value for key, value in entry.metadata.items() if is_our_metadata(key)}
         for entry in read_project(path).images
+        if not entry.problem
     }
 
 

@@ -1,0 +1,131 @@
+"""Data of an image that are not there: whether any were lost, what was in them, where a copy is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from qupath_hccmil.errors import ConflictError, ProjectError
+from qupath_hccmil.qupath.bounded_json import parse_json
+from qupath_hccmil.qupath.writing.backups import BACKUPS, runs
+from qupath_hccmil.qupath.writing.durable_files import there
+
+SUMMARY = "summary.json"
+_ROOT = "Root objects"
+
+
+def require_nothing_lost(path: Path, project: Path, metadata: Mapping[str, str]) -> None:
+    """Tell an image that was never saved from one whose data are just not there.
+
+    Parameters
+    ----------
+    path : Path
+        The image's ``data.qpdata``, which is not there.
+    project : Path
+        The ``.qpproj``.
+    metadata : mapping of str to str
+        Ours in the project's list: an image that has them was scored.
+
+    Raises
+    ------
+    ProjectError
+        The data are lost; or the whole project has gone, such as with a network drive.
+    ConflictError
+        QuPath has put the data aside to save new ones, or the disk is in two minds.
+    """
+    if not there(project):
+        raise ProjectError(f"{project}: is no longer there; is its drive still connected?")
+    if there(path):
+        raise ConflictError(f"{path}: was not there a moment ago, and is again; run again")
+    aside = _aside(path)
+    if there(aside):
+        raise ConflictError(
+            f"{path}: is being saved by QuPath, or QuPath was stopped while it saved (then open "
+            f"the image in QuPath: it takes {aside.name}); run again"
+        )
+    lost = _what_is_lost(path, metadata)
+    if lost:
+        raise ProjectError(f"{path}: is gone, and {lost}; {_what_to_do(path)}")
+
+
+def require_not_empty(path: Path, metadata: Mapping[str, str]) -> None:
+    """Refuse a data file without a byte in it; parameters as :func:`require_nothing_lost`.
+
+    Raises
+    ------
+    ProjectError
+        It is one.
+    """
+    if not path.stat().st_size:
+        lost = _what_is_lost(path, metadata) or "nothing tells what was in it"
+        raise ProjectError(f"{path}: is empty, and {lost}; {_what_to_do(path)}")
+
+
+def note_of_no_folder(folder: Path) -> tuple[str, ...]:
+    """What to say of an image without data where there is no folder for them either."""
+    if there(folder):
+        return ()
+    return (
+        f"{folder}: is not there; that is well where the image was never opened in QuPath, else "
+        "what was in it is lost",
+    )
+
+
+def objects_listed(folder: Path) -> str:
+    """What ``summary.json`` in an image's folder counts, such as ``3 annotations, 40 cells``."""
+    try:
+        content = parse_json((folder / SUMMARY).read_bytes())
+        counts = content["hierarchy"]["objectTypeCounts"]
+        found = {str(kind): int(number) for kind, number in counts.items() if kind != _ROOT}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    return ", ".join(
+        f"{number} {(kind if number != 1 else kind.removesuffix('s')).lower()}"
+        for kind, number in found.items()
+    )
+
+
+def also_a_copy(path: Path) -> str:
+    """Where a copy of an image's damaged data is, to put behind a message; empty without one."""
+    kept = _kept(path)
+    copies = [str(_aside(path))] if there(_aside(path)) else []
+    copies += [str(kept[1])] if kept else []
+    return f" (a copy: {', '.join(copies)})" if copies else ""
+
+
+def _what_is_lost(path: Path, metadata: Mapping[str, str]) -> str:
+    """What an image had, in words; empty where nothing tells of anything."""
+    listed = objects_listed(path.parent)
+    if listed:
+        return f"{SUMMARY} lists {listed} in it"
+    if metadata:
+        return "the project's list says that it was scored"
+    if _kept(path) is not None:
+        return "a run of this program has written it"
+    return ""
+
+
+def _what_to_do(path: Path) -> str:
+    if there(_aside(path)):
+        return f"QuPath's own copy {_aside(path)} is there: open the image in QuPath, it takes that"
+    kept = _kept(path)
+    if kept is not None:
+        run, copy = kept
+        return f"put back {copy} (as it was before our run {run}) and score the image again"
+    return "restore it from a backup of yours"
+
+
+def _aside(path: Path) -> Path:
+    """Where QuPath puts the data while it saves new ones."""
+    return path.with_name(f"{path.name}.bkp")
+
+
+def _kept(path: Path) -> tuple[str, Path] | None:
+    """The newest run of ours that keeps a copy of the data, and that copy."""
+    project = path.parents[2]
+    inside = path.relative_to(project)
+    for manifest in reversed(runs(project)):
+        copy = project / BACKUPS / manifest["run"] / inside
+        if inside.as_posix() in manifest["files"] and there(copy):
+            return manifest["run"], copy
+    return None
