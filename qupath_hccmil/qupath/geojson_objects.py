@@ -14,13 +14,12 @@ from dataclasses import replace
 from typing import Any
 
 import geojson
-import numpy as np
 import shapely
 from shapely.geometry import Polygon, shape
 from shapely.geometry.base import BaseGeometry
 
 from qupath_hccmil.qupath.data_types import Annotation
-from qupath_hccmil.qupath.roi_geometry import ellipse, nonzero_area, precise
+from qupath_hccmil.qupath.roi_geometry import ellipse, precise
 
 _GEOMETRIES = frozenset(
     {
@@ -201,9 +200,6 @@ def _geometry(given: Mapping[str, Any]) -> BaseGeometry | None:
     geometry = _alike(shapely.transform(checked, precise))
     if given.get("isEllipse") is True:
         return ellipse(*geometry.bounds)
-    if isinstance(geometry, Polygon) and not geometry.interiors and not geometry.is_valid:
-        # QuPath makes a polygon of it, and of one that crosses itself what it winds around.
-        return nonzero_area([np.asarray(geometry.exterior.coords)])
     return geometry
 
 
@@ -216,10 +212,10 @@ def _alike(geometry: BaseGeometry) -> BaseGeometry:
         parts = shapely.get_parts(parts)
     dimensions = shapely.get_dimensions(parts)
     kept = list(parts[dimensions == dimensions.max()])
-    if dimensions.max() == 2:
-        # Parts that overlap would be an invalid multipolygon.
-        return shapely.union_all(kept) if len(kept) > 1 else kept[0]
-    return shapely.MultiLineString(kept) if dimensions.max() == 1 else shapely.MultiPoint(kept)
+    if len(kept) == 1:
+        return kept[0]
+    join = (shapely.MultiPoint, shapely.MultiLineString, shapely.MultiPolygon)
+    return join[int(dimensions.max())](kept)
 
 
 def _roi_kind(geometry: BaseGeometry | None, given: Mapping[str, Any]) -> str:
@@ -234,4 +230,6 @@ def _roi_kind(geometry: BaseGeometry | None, given: Mapping[str, Any]) -> str:
 
 
 def _is_rectangle(polygon: Polygon) -> bool:
-    return len(polygon.exterior.coords) == 5 and polygon.equals(shapely.box(*polygon.bounds))
+    # Compared by its corners: an outline that crosses itself has no other way to compare.
+    around = shapely.box(*polygon.bounds)
+    return bool(shapely.equals_exact(shapely.normalize(polygon), shapely.normalize(around)))

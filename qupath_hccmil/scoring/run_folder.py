@@ -69,7 +69,9 @@ def summary_line(outcomes: Sequence[ImageOutcome], model: dict[str, Any] | None)
 def write_record(folder: Path, record: dict[str, Any], project: Project) -> None:
     """Write ``run.json`` and the tables of every level that needs no patient."""
     with atomic_file(folder / "run.json") as path:
-        path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        content = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+        # Half a surrogate pair in a name becomes its JSON escape.
+        path.write_text(content, encoding="utf-8", errors="backslashreplace")
     for name, table in (
         ("images", image_table),
         ("annotations", annotation_table),

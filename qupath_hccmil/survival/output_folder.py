@@ -77,7 +77,8 @@ def write_analysis(analysis: Analysis, folder: str | Path, report_format: str = 
             write_rows(folder / name, list(content.columns), rows)
             continue
         with atomic_file(folder / name) as new:
-            new.write_text(content, encoding="utf-8", newline="\n")
+            # A file's name may be in no encoding; its bytes are then told as escapes.
+            new.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
     return folder / f"report.{report_format}"
 
 

@@ -229,7 +229,7 @@ def _peak_resident() -> int:
     """Bytes. Linux counts the parent's peak into a child's ru_maxrss, but not into VmHWM."""
     status = Path("/proc/self/status")
     if status.exists():
-        (line,) = (row for row in status.read_text().splitlines() if row.startswith("VmHWM"))
+        (line,) = (row for row in status.read_text("ascii").splitlines() if row.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
     import resource
 

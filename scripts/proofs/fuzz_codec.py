@@ -202,7 +202,7 @@ def work(seed: int, first: int, files: list[bytes], state: mmap.mmap, answer: in
         raise TooLongError
 
     signal.signal(signal.SIGPROF, stop)
-    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    in_use = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (in_use + MEMORY, in_use + MEMORY))
     found: Counter[str] = Counter()
     bad: list[tuple[int, str]] = []

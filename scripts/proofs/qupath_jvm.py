@@ -18,7 +18,7 @@ def start(qupath: Path) -> str:
     # QuPath 0.3 to 0.7 know servers in JSON only once this class was started
     jpype.JClass("qupath.lib.images.servers.ImageServers")
     version = jpype.JClass("qupath.lib.common.GeneralTools").getVersion()
-    return str(version) if version else (qupath / "lib" / "app" / "VERSION").read_text()
+    return str(version) if version else (qupath / "lib" / "app" / "VERSION").read_text("utf-8")
 
 
 def numbers(version: str) -> tuple[int, int]:

@@ -54,7 +54,11 @@ def write_geojson(path: Path, entry: ImageEntry, state: ImageState) -> int:
         The file cannot be written.
     """
     count = 0
-    with atomic_file(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as out:
+    with (
+        atomic_file(path) as beside,
+        # Half a surrogate pair in a name becomes its JSON escape.
+        beside.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as out,
+    ):
         head = json.dumps(entry.name, ensure_ascii=False)
         out.write(f'{{"type": "FeatureCollection", "name": {head}, "features": [')
         for feature in _features(state):
