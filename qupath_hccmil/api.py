@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from shapely.geometry.base import BaseGeometry
 
-    from qupath_hccmil.qupath.data_types import Project
     from qupath_hccmil.qupath.open_project import EngineChoice
+    from qupath_hccmil.qupath.project_folder import Project
     from qupath_hccmil.scoring.runtime import DeviceName, RuntimeName
     from qupath_hccmil.scoring.score_project import ImageOutcome
     from qupath_hccmil.scoring.score_slide import SlideScore

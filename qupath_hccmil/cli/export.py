@@ -12,8 +12,9 @@ from qupath_hccmil.cli.options import EngineChoice
 
 if TYPE_CHECKING:
     from qupath_hccmil.method.patient_score import PatientRule
-    from qupath_hccmil.qupath.data_types import ImageEntry, Project
+    from qupath_hccmil.qupath.data_types import ImageEntry
     from qupath_hccmil.qupath.export.patient_of_image import PatientOf
+    from qupath_hccmil.qupath.project_folder import Project
     from qupath_hccmil.tables.export_columns import Level
 
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -244,86 +242,3 @@ class ImageState:
     stamp: str
     read_only: str = ""
     notes: tuple[str, ...] = ()
-
-
-class Project(Protocol):
-    """An open QuPath project. Both engines give the same objects and values.
-
-    Attributes
-    ----------
-    path : Path
-        The ``.qpproj``.
-    qupath_version : str
-        Of the QuPath that wrote the project.
-    qupath_in_use : str
-        Version of the QuPath that reads and writes it; empty where none does.
-    """
-
-    path: Path
-    engine: EngineName
-    qupath_version: str
-    qupath_in_use: str
-
-    @property
-    def heading(self) -> str:
-        """Where the project is, what opened it and what made it, in one line."""
-        ...
-
-    @property
-    def previous_uri(self) -> str | None:
-        """Where the project was when QuPath saved it: slides may have moved along with it."""
-        ...
-
-    @property
-    def images(self) -> list[ImageEntry]:
-        """All images, in the project's order."""
-        ...
-
-    def begin(self, wait: float = 0.0) -> None:
-        """Become the project's one writer until :meth:`close`; waits so many seconds for others.
-
-        Raises
-        ------
-        WriteError
-            Another run is at work, or the project cannot be written.
-        """
-        ...
-
-    def read(self, entry: ImageEntry) -> ImageState:
-        """Objects of an image."""
-        ...
-
-    def write(self, entry: ImageEntry, results: ImageResults, stamp: str) -> None:
-        """Replace our results in an image: verified, atomic, with a backup of what was there.
-
-        Empty `results` remove ours.
-
-        Raises
-        ------
-        ConflictError
-            The data file is no longer the one that was read.
-        WriteError
-            Nothing was changed.
-        """
-        ...
-
-    def write_list(self, entry: ImageEntry, metadata: Mapping[str, str]) -> None:
-        """Put our metadata of an image into the project's list; the image stays as it is."""
-        ...
-
-    def add_classes(self, colours: Mapping[str, int]) -> None:
-        """Add classes to the project's class list, by union; `colours` are packed RGB."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the project. Saves nothing."""
-        ...
-
-    def __enter__(self) -> Project: ...
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from qupath_hccmil.errors import EngineError
-from qupath_hccmil.qupath.data_types import Project
 from qupath_hccmil.qupath.paquo.jvm import QuPathInstall, find_qupath
+from qupath_hccmil.qupath.project_folder import Project
 
 __all__ = ["EngineChoice", "QuPathInstall", "find_qupath", "open_project"]
 

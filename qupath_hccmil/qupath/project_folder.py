@@ -96,8 +96,8 @@ class DataChange:
     counts: Mapping[str, Any]
 
 
-class ProjectFolder(ABC):
-    """An open project, for both engines; see :class:`~qupath_hccmil.qupath.data_types.Project`.
+class Project(ABC):
+    """An open QuPath project. Both engines give the same objects and values.
 
     Parameters
     ----------
@@ -276,7 +276,7 @@ class ProjectFolder(ABC):
         """Let go of the project. Saves nothing."""
         self._run.close()
 
-    def __enter__(self) -> ProjectFolder:
+    def __enter__(self) -> Project:
         return self
 
     def __exit__(

@@ -10,7 +10,8 @@ from pathlib import Path
 from qupath_hccmil.errors import HccMilError
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_folders import without_image
-from qupath_hccmil.qupath.data_types import ImageEntry, Project
+from qupath_hccmil.qupath.data_types import ImageEntry
+from qupath_hccmil.qupath.project_folder import Project
 from qupath_hccmil.qupath.slide_location import locate_slide
 from qupath_hccmil.qupath.staleness import (
     incomplete,

@@ -10,7 +10,8 @@ from fnmatch import fnmatchcase
 from shapely.geometry import MultiPolygon, Polygon
 
 from qupath_hccmil.errors import AnnotationError, ProjectError
-from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, Project
+from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState
+from qupath_hccmil.qupath.project_folder import Project
 from qupath_hccmil.slides.inside_outline import outline_area
 from qupath_hccmil.tiles.tile_plan import TumourOutline
 

@@ -14,8 +14,8 @@ from typing import Any
 from qupath_hccmil import __version__
 from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.method.research_use import RESEARCH_USE, SURROGATE
-from qupath_hccmil.qupath.data_types import Project
 from qupath_hccmil.qupath.export.score_tables import annotation_table, image_table, tile_table
+from qupath_hccmil.qupath.project_folder import Project
 from qupath_hccmil.scoring.score_project import ImageOutcome
 from qupath_hccmil.scoring.score_settings import ScoreSettings
 from qupath_hccmil.tables.table_writer import write_table

@@ -13,7 +13,8 @@ from qupath_hccmil.atomic_files import file_name
 from qupath_hccmil.errors import AnnotationError, ModelError, UnsupportedDataError, one_line
 from qupath_hccmil.method.research_use import RESEARCH_USE, SURROGATE
 from qupath_hccmil.qupath import names
-from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, Project
+from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState
+from qupath_hccmil.qupath.project_folder import Project
 from qupath_hccmil.qupath.run_record import listed_metadata
 from qupath_hccmil.qupath.selection import (
     choose_images,

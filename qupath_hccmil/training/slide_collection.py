@@ -19,11 +19,12 @@ from qupath_hccmil.errors import (
     SlideMissingError,
 )
 from qupath_hccmil.linked_folders import walk
-from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, Project, Server
+from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, Server
 from qupath_hccmil.qupath.export.patient_of_image import patient_by_key
 from qupath_hccmil.qupath.fingerprint import annotation_fingerprint
 from qupath_hccmil.qupath.geojson_files import geojson_next_to, read_annotations
 from qupath_hccmil.qupath.open_project import EngineChoice, open_project
+from qupath_hccmil.qupath.project_folder import Project
 from qupath_hccmil.qupath.selection import (
     choose_images,
     has_area,

@@ -19,8 +19,9 @@ from qupath_hccmil.method.aggregation import group_name, risk
 from qupath_hccmil.method.patient_score import PatientRule, patient_logit, rule_text
 from qupath_hccmil.method.published_numbers import POWER, THRESHOLD
 from qupath_hccmil.qupath import names
-from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, Project, TileObjects
+from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, TileObjects
 from qupath_hccmil.qupath.export.patient_of_image import PatientOf, patient_by_key
+from qupath_hccmil.qupath.project_folder import Project
 from qupath_hccmil.qupath.staleness import incomplete, is_scored, is_stale, recorded
 from qupath_hccmil.qupath.tile_ids import copies, tile_ids
 from qupath_hccmil.slides.inside_outline import outline_area

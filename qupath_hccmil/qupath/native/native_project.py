@@ -14,13 +14,13 @@ from qupath_hccmil.qupath.native.native_results import (
     remove_results,
 )
 from qupath_hccmil.qupath.native.qpdata import QpData
-from qupath_hccmil.qupath.project_folder import DataChange, ImageContent, ProjectFolder, for_data
+from qupath_hccmil.qupath.project_folder import DataChange, ImageContent, Project, for_data
 from qupath_hccmil.qupath.qupath_versions import HEAD, what_to_do
 from qupath_hccmil.qupath.results_comparison import same_results
 from qupath_hccmil.qupath.writing.durable_files import stamp_bytes
 
 
-class NativeProject(ProjectFolder):
+class NativeProject(Project):
     """An open project whose images are read and written without QuPath and without Java.
 
     Parameters

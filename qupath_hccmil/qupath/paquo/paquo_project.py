@@ -30,11 +30,11 @@ from qupath_hccmil.qupath.paquo.javaobjects import (
 )
 from qupath_hccmil.qupath.paquo.jvm import start_qupath
 from qupath_hccmil.qupath.paquo.stains import keep_stains
-from qupath_hccmil.qupath.project_folder import DataChange, ImageContent, ProjectFolder, for_data
+from qupath_hccmil.qupath.project_folder import DataChange, ImageContent, Project, for_data
 from qupath_hccmil.qupath.results_comparison import same_results
 
 
-class PaquoProject(ProjectFolder):
+class PaquoProject(Project):
     """An open project whose images are read and written by the user's QuPath.
 
     Parameters

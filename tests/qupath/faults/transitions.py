@@ -14,11 +14,11 @@ from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_
 from qupath_hccmil.qupath.data_types import ImageResults, ImageState, TileObjects, WorkflowStep
 from qupath_hccmil.qupath.native.native_project import NativeProject
 from qupath_hccmil.qupath.project_differences import difference
-from qupath_hccmil.qupath.project_folder import ProjectFolder
+from qupath_hccmil.qupath.project_folder import Project
 from qupath_hccmil.qupath.writing.backups import BACKUPS
 from qupath_hccmil.qupath.writing.restore_backup import restore
 
-Engine = type[ProjectFolder]
+Engine = type[Project]
 
 
 def results_of(state: ImageState, risk: float) -> ImageResults:
