@@ -27,9 +27,9 @@ test: .venv-test/done
 	$(MAKE) docs
 	.venv-test/bin/python -m pytest --numprocesses 2
 
-# Warnings are errors; the site is in site/, which git ignores.
+# Warnings are errors (not with --quiet, which hides them from --strict). Git ignores site/.
 docs: .venv-test/done
-	.venv-test/bin/mkdocs build --strict --quiet
+	.venv-test/bin/mkdocs build --strict
 
 coverage: .venv-test/done
 	.venv-test/bin/python -m pytest --numprocesses 2 --cov --cov-report term

@@ -32,3 +32,20 @@ def test_every_folder_that_a_package_is_divided_into_is_on_the_page():
     inner = {init.parent.name for init in (ROOT / "qupath_hccmil").glob("*/*/__init__.py")}
     missing = {name for name in inner if f"`{name}/`" not in PAGE}
     assert not missing
+
+
+def survival_functions() -> list[tuple[list[str], list[str]]]:
+    """Modules and functions of each row in the table of docs/survival.md."""
+    text = (ROOT / "docs" / "survival.md").read_text(encoding="utf-8")
+    table = text.split("| module of `qupath_hccmil.survival` | functions |\n", 1)[1]
+    rows = table.split("\n\n", 1)[0].splitlines()[1:]
+    return [
+        tuple(re.findall(r"`(\w[\w.]*)`", cell) for cell in row.split("|")[1:3]) for row in rows
+    ]
+
+
+@pytest.mark.parametrize(("modules", "functions"), survival_functions())
+def test_the_functions_of_the_survival_page_are_where_it_says(modules, functions):
+    folder = ROOT / "qupath_hccmil" / "survival"
+    code = "".join((folder / f"{m.replace('.', '/')}.py").read_text("utf-8") for m in modules)
+    assert [f for f in functions if f"\ndef {f}(" not in code] == []
