@@ -5,7 +5,7 @@ PYTHON ?= python3
 PIP_QUIET := --quiet --disable-pip-version-check
 DEMO_DIR ?= demo
 
-.PHONY: demo test benchmark clean
+.PHONY: demo test docs coverage benchmark clean
 
 .venv-demo/done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-demo
@@ -14,7 +14,7 @@ DEMO_DIR ?= demo
 
 .venv-test/done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-test
-	.venv-test/bin/python -m pip install $(PIP_QUIET) --constraint constraints.txt --editable ".[test]"
+	.venv-test/bin/python -m pip install $(PIP_QUIET) --constraint constraints.txt --editable ".[test,docs]"
 	touch $@
 
 demo: .venv-demo/done
@@ -24,10 +24,18 @@ test: .venv-test/done
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/mypy
+	$(MAKE) docs
 	.venv-test/bin/python -m pytest --numprocesses 2
+
+# Warnings are errors (not with --quiet, which hides them from --strict). Git ignores site/.
+docs: .venv-test/done
+	.venv-test/bin/mkdocs build --strict
+
+coverage: .venv-test/done
+	.venv-test/bin/python -m pytest --numprocesses 2 --cov --cov-report term
 
 benchmark: .venv-test/done
 	.venv-test/bin/python scripts/proofs/benchmark.py
 
 clean:
-	rm -rf .venv-demo .venv-test build dist
+	rm -rf .venv-demo .venv-test build dist site

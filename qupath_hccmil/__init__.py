@@ -16,7 +16,7 @@ from qupath_hccmil.api import (
     tile_scores,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "fit_stain",

@@ -1,0 +1,66 @@
+"""The wheel has what an installed package needs: models, templates and types."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import qupath_hccmil
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel of this checkout; made without a network, so with the hatchling that is there."""
+    for needed in ("build", "hatchling"):
+        if find_spec(needed) is None:
+            pytest.skip(f"{needed} is not installed")
+    out = tmp_path_factory.mktemp("dist")
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, ROOT],
+        cwd=out,
+        env={**os.environ, "PIP_NO_INDEX": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(out.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def files(wheel) -> set[str]:
+    with zipfile.ZipFile(wheel) as opened:
+        return set(opened.namelist())
+
+
+def test_the_wheel_is_of_this_version(wheel):
+    assert wheel.name.startswith(f"qupath_hccmil-{qupath_hccmil.__version__}-")
+
+
+def test_the_wheel_says_that_the_package_is_typed(files):
+    assert "qupath_hccmil/py.typed" in files
+
+
+def test_the_wheel_has_every_shipped_model_whole(files):
+    models = {path.relative_to(ROOT).as_posix() for path in (ROOT / "models").rglob("*.*")}
+    assert {Path(name).name for name in models} >= {"weights.safetensors", "config.json"}
+    assert {f"qupath_hccmil/{name}" for name in models} <= files
+
+
+def test_the_wheel_has_every_file_of_the_package(files):
+    package = ROOT / "qupath_hccmil"
+    ours = {
+        path.relative_to(ROOT).as_posix()
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
+    }
+    assert ours <= files
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(files):
+    about = f"qupath_hccmil-{qupath_hccmil.__version__}.dist-info/"
+    assert all(name.startswith(("qupath_hccmil/", about)) for name in files)
