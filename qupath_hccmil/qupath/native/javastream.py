@@ -100,11 +100,22 @@ def load(data: bytes, packing: Packing | None = None) -> JavaStream:
         It is no such stream, is truncated or damaged, or would not be written back the same.
     """
     stream = parse(data, packing)
+    require_same(stream, data)
+    return stream
+
+
+def require_same(stream: JavaStream, data: bytes) -> None:
+    """Make sure that a stream would be written back byte for byte as `data`.
+
+    Raises
+    ------
+    UnsupportedDataError
+        It would not.
+    """
     same = _Same(data)
     write(stream.contents, same)
     if same.position != len(data):
         raise _not_the_same()
-    return stream
 
 
 def parse(data: bytes, packing: Packing | None = None) -> JavaStream:

@@ -17,7 +17,14 @@ from qupath_hccmil.qupath.native.javaclasses import (
     text,
 )
 from qupath_hccmil.qupath.native.javanodes import JavaObject, Part, payload
-from qupath_hccmil.qupath.native.javastream import Bytes, JavaStream, load, serialise, write
+from qupath_hccmil.qupath.native.javastream import (
+    Bytes,
+    JavaStream,
+    parse,
+    require_same,
+    serialise,
+    write,
+)
 from qupath_hccmil.qupath.native.pathobjects import walk_packed
 from qupath_hccmil.qupath.native.run_rules import PACKING
 from qupath_hccmil.qupath.qupath_versions import is_newer, newer_note, why_read_only
@@ -37,8 +44,8 @@ class QpData:
     Attributes
     ----------
     gives_back : bool
-        Whether :meth:`write` gives the file byte for byte. Certain of files of a QuPath that was
-        tested, looked at for newer ones.
+        Whether :meth:`write` gives the file byte for byte. False of a newer QuPath's alone, which
+        is read only then; another file that would not come back is damaged.
 
     Raises
     ------
@@ -47,20 +54,17 @@ class QpData:
     """
 
     def __init__(self, data: bytes) -> None:
-        self.stream: JavaStream = load(data, PACKING)
+        self.stream: JavaStream = parse(data, PACKING)
         contents = self.stream.contents
         header = payload(contents[0])[2:] if len(contents) > 1 else b""
         if not header.startswith(HEADER.encode()):
             raise UnsupportedDataError("is not a data file of QuPath")
         self.version = header[len(HEADER) :].decode("latin-1")
         self.server_json = text(contents[1]) or ""
+        self.gives_back = self._gives_back(data)
         self._hierarchy = self._only("PathObjectHierarchy")
         self._workflow = self._only("Workflow")
         self._check_tree()
-        # asked of few files: it takes as long as reading
-        self.gives_back = not is_newer(self.version, self.qupath_version) or (
-            self.digest() == hashlib.sha256(data).hexdigest()
-        )
 
     @property
     def qupath_version(self) -> str:
@@ -141,6 +145,15 @@ class QpData:
         digest = hashlib.sha256()
         self.write(digest.update)
         return digest.hexdigest()
+
+    def _gives_back(self, data: bytes) -> bool:
+        try:
+            require_same(self.stream, data)
+        except UnsupportedDataError:
+            if is_newer(self.version, self.qupath_version):
+                return False
+            raise
+        return True
 
     @no_collection()
     def _check_tree(self) -> None:
