@@ -17,6 +17,9 @@ from qupath_hccmil.linked_folders import walk
 from qupath_hccmil.qupath.data_types import ImageEntry
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # two letters at least: C: is a drive
+_OMERO_IMAGE = re.compile(
+    r"(?:[?&]show=image-|[?&]images=|/img_detail/|/webgateway/\w+/|^omero:iid=|Image:)(\d+)"
+)
 _DRIVE = re.compile(r"/?[A-Za-z]:([/\\]|$)")
 
 
@@ -61,16 +64,14 @@ def locate_slide(
         )
     stored = path_of_uri(entry.server.uri)
     if stored is None:
-        name = PurePosixPath(unquote(re.split("[?#]", entry.server.uri)[0])).name
-    else:
-        name = stored.name
-        for candidate in _places(stored, project_path, previous_uri):
-            if os.path.isfile(candidate):
-                return candidate
+        return _copy_of_remote(entry, slides_dir)
+    for candidate in _places(stored, project_path, previous_uri):
+        if os.path.isfile(candidate):
+            return candidate
     if slides_dir is not None:
-        return _named_in_folder(entry.name, name, slides_dir)
+        return _named_in_folder(entry.name, stored.name, slides_dir)
     raise SlideMissingError(
-        f"{entry.name}: the slide is not at {stored or entry.server.uri}; "
+        f"{entry.name}: the slide is not at {stored}; "
         "put it back, or name the folder it is in with --slides DIR"
     )
 
@@ -109,6 +110,32 @@ def path_of_uri(uri: str) -> PurePath | None:
     return PureWindowsPath(path) if "\\" in path and "/" not in path else PurePosixPath(path)
 
 
+def _copy_of_remote(entry: ImageEntry, folder: Path | None) -> Path:
+    """Find the file that was downloaded of an image on a server."""
+    names = _remote_names(entry)
+    if folder is not None:
+        files = _files_in(folder)
+        name = next((name for name in names if _same(name) in files), names[0])
+        return _named_in_folder(entry.name, name, folder)
+    uri = entry.server.uri
+    number = _OMERO_IMAGE.search(uri)
+    command = f" (omero download Image:{number[1]} DIR)" if number else ""
+    where = "OMERO" if number or "omero" in entry.server.provider.lower() else "there"
+    raise SlideMissingError(
+        f"{entry.name}: the slide is on a server ({uri}), and scoring needs its pixels on a disk; "
+        f"download its original file from {where}{command}, leave it the name {names[0]}, and name "
+        "the folder it is in with --slides DIR"
+    )
+
+
+def _remote_names(entry: ImageEntry) -> list[str]:
+    """Names that a copy of an image on a server may have, the likeliest first."""
+    in_uri = PurePosixPath(unquote(re.split("[?#]", entry.server.uri)[0])).name
+    # OMERO numbers the images of one file: a.svs [0].
+    names = [re.sub(r" \[[^\]]*\]$", "", entry.name), entry.name]
+    return [in_uri, *names] if PurePosixPath(in_uri).suffix else names
+
+
 def _places(stored: PurePath, project: Path, previous_uri: str | None) -> Iterator[Path]:
     """Where the slide may be without anybody's help."""
     if not (stored.drive or stored.root):
@@ -139,9 +166,7 @@ def _moved_with_project(stored: PurePath, now: Path, previous_uri: str | None) -
 
 
 def _named_in_folder(image: str, name: str, folder: Path) -> Path:
-    if not folder.is_dir():
-        raise SlideError(f"{folder}: is not a folder; give --slides the folder of the slides")
-    named = _files_by_name(folder.resolve()).get(_same(name), ())
+    named = _files_in(folder).get(_same(name), ())
     # a file and links to it are one
     found = list({os.path.realpath(path): path for path in reversed(named)}.values())[::-1]
     if not found:
@@ -155,6 +180,12 @@ def _named_in_folder(image: str, name: str, folder: Path) -> Path:
             "name the folder of the right one with --slides DIR"
         )
     return found[0]
+
+
+def _files_in(folder: Path) -> Mapping[str, tuple[Path, ...]]:
+    if not folder.is_dir():
+        raise SlideError(f"{folder}: is not a folder; give --slides the folder of the slides")
+    return _files_by_name(folder.resolve())
 
 
 # a batch looks for hundreds of slides in one folder, which may be on a slow network drive

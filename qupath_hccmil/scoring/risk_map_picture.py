@@ -78,9 +78,8 @@ def draw_risk_map(
     bar = figure.colorbar(tiles, ax=mapped, fraction=0.035, pad=0.02)
     bar.set_label(f"tile risk (white: threshold {threshold:.4f})")
     _draw_scale_bar(plain, thumbnail, mpp / scale)
-    # A name is not mathematics, and half a surrogate pair has no glyph at all.
-    said = title.encode("utf-8", "replace").decode("utf-8")
-    figure.suptitle(said, fontsize=11, parse_math=False)
+    # A name with dollars is not mathematics.
+    figure.suptitle(title, fontsize=11, parse_math=False)
     figure.supxlabel(note, fontsize=8, color="0.4")
     with warnings.catch_warnings():
         # A letter that the font lacks is drawn as a box; the file's name says it too.

@@ -13,7 +13,7 @@ from qupath_hccmil.cli.train import train
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.native.native_project import NativeProject
 
-NAME = "Größe 肝癌 🧬 \ud83d.tif"
+NAME = "Größe 肝癌 🧬 $x^$ \ud83d.tif"
 CONSOLES = {
     "cp1252": {"PYTHONIOENCODING": "cp1252"},
     "gbk": {"PYTHONIOENCODING": "gbk"},
@@ -75,7 +75,7 @@ def test_a_name_that_the_console_cannot_say_is_said_as_well_as_it_can(console, f
     done = run(console, "project", "info", far_project, "--engine", "native")
     assert done.returncode == 0, done.stderr
     assert b"not scored" in done.stdout
-    assert (b"Gr\xf6\xdfe ?? ? ?.tif" in done.stdout) == (console == "cp1252")
+    assert (b"Gr\xf6\xdfe ?? ? $x^$ ?.tif" in done.stdout) == (console == "cp1252")
 
 
 def test_an_error_about_such_a_name_is_one_line(far_project):
@@ -97,8 +97,9 @@ def test_a_batch_goes_on_when_nobody_reads_and_its_files_are_utf_8(far_project, 
         (entry,) = opened.images
         assert names.META_RISK in entry.metadata
     record = json.loads((out / "run.json").read_text("utf-8"))
-    assert record["images"][0]["image"] == NAME
-    assert "Größe 肝癌 🧬 \\ud83d.tif" in (out / "images.csv").read_text("utf-8-sig")
+    read_as = NAME.replace("\ud83d", "\ufffd")
+    assert record["images"][0]["image"] == read_as
+    assert read_as in (out / "images.csv").read_text("utf-8-sig")
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])

@@ -180,3 +180,35 @@ def test_a_place_of_windows_does_not_lead_into_the_working_folder(tmp_path, monk
     (tmp_path / "C:" / "slides" / "a.svs").touch()
     with pytest.raises(SlideMissingError):
         locate_slide(entry(uri), tmp_path / "p.qpproj")
+
+
+OMERO = "qupath.lib.images.servers.omero.OmeroWebImageServerBuilder"
+
+
+@pytest.mark.parametrize(
+    ("uri", "number"),
+    [
+        ("https://omero.example.org/webclient/?show=image-4495402", "4495402"),
+        ("https://omero.example.org/webclient/img_detail/123/?dataset=9", "123"),
+        ("https://omero.example.org/iviewer/?images=17", "17"),
+        ("omero:iid=3", "3"),
+        ("https://omero.example.org/webclient/", None),
+        ("https://slides.example.org/a%20b.svs?token=1", None),
+    ],
+)
+def test_an_image_on_a_server_says_how_to_have_its_pixels(tmp_path, uri, number):
+    remote = ImageEntry("1", "a b.svs [0]", Server("uri", OMERO if "omero" in uri else "p", uri))
+    with pytest.raises(SlideMissingError) as caught:
+        locate_slide(remote, tmp_path / "p.qpproj")
+    said = str(caught.value)
+    assert uri in said
+    assert "leave it the name a b.svs, and name the folder it is in with --slides DIR" in said
+    assert ("from OMERO" in said) == ("omero" in uri)
+    assert (f"(omero download Image:{number} DIR)" in said) == (number is not None)
+    (tmp_path / "slides").mkdir()
+    with pytest.raises(SlideMissingError, match=r"no file a b\.svs in "):
+        locate_slide(remote, tmp_path / "p.qpproj", None, tmp_path / "slides")
+    (tmp_path / "copies").mkdir()
+    (tmp_path / "copies" / "a b.svs").touch()
+    found = locate_slide(remote, tmp_path / "p.qpproj", None, tmp_path / "copies")
+    assert found.name == "a b.svs"
