@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 import numpy as np
 
 from qupath_hccmil import __version__
+from qupath_hccmil.method.aggregation import is_high_risk
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageResults, TileObjects
 from qupath_hccmil.qupath.fingerprint import annotation_fingerprint, outline_fingerprint
@@ -118,7 +119,7 @@ def _annotation(score: AnnotationScore) -> dict[str, float]:
 def _tiles(score: SlideScore, annotation: AnnotationScore, scorer: Scorer) -> TileObjects:
     tiles = score.tiles
     rows = annotation.rows
-    high = tiles.risk[rows] > scorer.threshold
+    high = is_high_risk(tiles.risk[rows], scorer.threshold)
     return TileObjects(
         bounds=tiles.bounds[rows],
         class_names=np.where(high, names.CLASS_HIGH, names.CLASS_LOW).tolist(),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qupath_hccmil.errors import AnnotationError
-from qupath_hccmil.method.aggregation import contributions, risk, slide_logit
+from qupath_hccmil.method.aggregation import contributions, is_high_risk, risk, slide_logit
 from qupath_hccmil.qupath import names
 from qupath_hccmil.scoring.network_batches import run
 from qupath_hccmil.scoring.reused_scores import KnownTiles, ReusedOutline, ReusedScores, known_tiles
@@ -229,7 +229,7 @@ def _annotation_score(
     return AnnotationScore(
         risk=float(risk(logit)),
         logit=logit,
-        high_fraction=float(np.mean(tiles.risk[rows] > scorer.threshold)),
+        high_fraction=float(np.mean(is_high_risk(tiles.risk[rows], scorer.threshold))),
         nuclei_fraction=float(np.mean(tiles.nuclei_fraction[rows])),
         rows=rows,
     )
