@@ -216,8 +216,8 @@ def command(arguments: list[str]) -> str:
 def java_error_at(path: Path, image: str) -> list[tuple[str, str]]:
     """Status and reason of each image where Java raises an error at one of them."""
     from qupath_hccmil.scoring.score_project import BatchOptions, score_project
+    from qupath_hccmil.scoring.score_settings import ScoreSettings
     from qupath_hccmil.scoring.scorer import ScorerSource
-    from qupath_hccmil.tiles.tile_settings import ScoreSettings
 
     class Breaks:
         def start(self, name: str, n_tiles: int) -> None:
