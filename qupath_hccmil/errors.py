@@ -18,8 +18,10 @@ def one_line(error: BaseException) -> str:
         return f"{where}{error.strerror or error}"
     if isinstance(error, MemoryError):
         return "not enough memory; close other programs, or use a computer with more"
-    detail = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    return f"unexpected {detail} (run again with --debug and report it)"
+    kind, said = type(error).__name__, " ".join(str(error).split())
+    # errors of Java begin with their own name
+    detail = said if said.startswith(kind) else f"{kind}: {said}"
+    return f"unexpected {detail[:300]} (run again with --debug and report it)"
 
 
 class ProjectError(HccMilError):

@@ -103,7 +103,7 @@ def what_to_do(head: bytes) -> str:
             f"it {_of(*said)}, newer than was tested ({_TESTED}): save the image with QuPath "
             f"{_TESTED}, or look for a newer version of this program"
         )
-    return "open and save the image in QuPath, or use its backup"
+    return "use a backup of it; where QuPath still shows all its objects, save the image there"
 
 
 def _said(head: bytes) -> tuple[re.Match[bytes] | None, ...]:

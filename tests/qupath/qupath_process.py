@@ -5,6 +5,7 @@ import io
 import json
 import pickle
 import resource
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from qupath_hccmil.errors import HccMilError, UnsupportedDataError
 from qupath_hccmil.qupath.data_types import ImageResults, ImageState
 from qupath_hccmil.qupath.paquo.java_rois import check_area, roi_geometry
-from qupath_hccmil.qupath.paquo.javadata import read_data, write_data
+from qupath_hccmil.qupath.paquo.javadata import _not_read, read_data, write_data
 from qupath_hccmil.qupath.paquo.javaobjects import annotations_of, descendants, our_tiles
 from qupath_hccmil.qupath.paquo.jvm import java, start_qupath
 from qupath_hccmil.qupath.paquo.paquo_project import PaquoProject
@@ -212,6 +213,38 @@ def command(arguments: list[str]) -> str:
     return printed.getvalue()
 
 
+def java_error_at(path: Path, image: str) -> list[tuple[str, str]]:
+    """Status and reason of each image where Java raises an error at one of them."""
+    from qupath_hccmil.scoring.score_project import BatchOptions, score_project
+    from qupath_hccmil.scoring.score_settings import ScoreSettings
+    from qupath_hccmil.scoring.scorer import ScorerSource
+
+    class Breaks:
+        def start(self, name: str, n_tiles: int) -> None:
+            if name == image:
+                raise java("java.lang.IllegalStateException")("first\nsecond")
+
+        def finish(self, outcome: Any) -> None:
+            found.append((outcome.status, outcome.reason))
+
+    found: list[tuple[str, str]] = []
+    shutil.copy(path / "data" / "1" / "data.qpdata", path / "data" / "2" / "data.qpdata")
+    with PaquoProject(path) as project:
+        options = BatchOptions(dry_run=True)
+        list(score_project(project, ScorerSource(None), ScoreSettings(), options, Breaks()))
+    return found
+
+
+def said_of_no_memory(data_file: Path) -> list[str]:
+    """What is said where Java has no memory for a file, plainly and out of a call by reflection.
+
+    The errors are made: a Java that really has no memory left may stop at any other place too.
+    """
+    error = java("java.lang.OutOfMemoryError")("Java heap space")
+    wrapped = java("java.lang.reflect.InvocationTargetException")(error)
+    return [str(_not_read(data_file, each)) for each in (error, wrapped)]
+
+
 def used_memory_while(path: Path, results: ImageResults, at: list[int]) -> list[int]:
     """Score one image after the other; Java's memory in use, in bytes, at some of them."""
     used = []
@@ -378,6 +411,8 @@ TASKS = {
         command,
         pixels,
         put_into_our_tile,
+        java_error_at,
+        said_of_no_memory,
         used_memory_while,
         steps_while_scoring,
         inside,

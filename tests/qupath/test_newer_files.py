@@ -112,7 +112,7 @@ def test_a_newer_file_that_does_not_come_back_is_read_only(project, capsys) -> N
 def test_the_same_of_a_tested_qupath_is_damage(project) -> None:
     folder = project("0.7.0")
     data_of(folder).write_bytes(long_end(data_of(folder).read_bytes()))
-    with pytest.raises(UnsupportedDataError, match="could not be written back the same; open and"):
+    with pytest.raises(UnsupportedDataError, match="could not be written back the same; use a"):
         NATIVE("read", folder)
 
 
@@ -124,7 +124,7 @@ def test_a_newer_file_of_an_unknown_form_says_so(project, capsys) -> None:
         assert code == 3
         assert "holds an unknown object (PathAnnotationObjext)" in text
         assert "it was written by QuPath 0.8.0 (data file version 3), newer than was tested" in text
-        assert "use its backup" not in text
+        assert "use a backup" not in text
 
 
 def test_info_and_check_note_a_newer_file(project, capsys) -> None:

@@ -176,8 +176,9 @@ def test_a_relative_place_starts_at_the_project(tmp_path, monkeypatch, uri):
 def test_a_place_of_windows_does_not_lead_into_the_working_folder(tmp_path, monkeypatch, uri):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "C:\\slides\\a.svs").touch()
-    (tmp_path / "C:" / "slides").mkdir(parents=True)
-    (tmp_path / "C:" / "slides" / "a.svs").touch()
+    for drive in ("C:", "C:\\"):
+        (tmp_path / drive / "slides").mkdir(parents=True)
+        (tmp_path / drive / "slides" / "a.svs").touch()
     with pytest.raises(SlideMissingError):
         locate_slide(entry(uri), tmp_path / "p.qpproj")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from qupath_hccmil.errors import EngineError, UnsupportedDataError
+from qupath_hccmil.errors import EngineError, HccMilError, UnsupportedDataError
 from qupath_hccmil.qupath.bounded_json import parse_json
 from qupath_hccmil.qupath.native.qpdata import QpData
 from qupath_hccmil.qupath.paquo.jvm import java, out_of_memory, text_of
@@ -121,14 +121,9 @@ def read_data(path: Path) -> JavaData:
         with contextlib.closing(_input(path)) as stream:
             header = str(stream.readUTF())
             objects = list(_objects(stream))
-    except java("java.lang.OutOfMemoryError") as error:
-        raise EngineError(f"{path}: {out_of_memory(error)}") from error
     except java("java.lang.Throwable") as error:
-        with path.open("rb") as file:
-            advice = what_to_do(file.read(HEAD))
-        raise UnsupportedDataError(
-            f"{path}: QuPath cannot read it ({_reason(error)}); {advice}"
-        ) from error
+        # nothing of the error stays here: what it holds of Java's memory must become free
+        raise _not_read(path, error) from error
     data = JavaData(header, objects, gives_back=True)
     if is_newer(*data.versions):
         data = replace(data, gives_back=_gives_back(path))
@@ -254,6 +249,18 @@ def _forget_classes() -> None:
     field = java("qupath.lib.objects.classes.PathClass").class_.getDeclaredField("existingClasses")
     field.setAccessible(True)
     field.get(None).clear()
+
+
+def _not_read(path: Path, error: Any) -> HccMilError:
+    """What to say of an error of Java while it read."""
+    if isinstance(error, java("java.lang.reflect.InvocationTargetException")):
+        # that of a call by reflection wraps another
+        error = error.getCause() or error
+    if isinstance(error, java("java.lang.OutOfMemoryError")):
+        return EngineError(f"{path}: {out_of_memory(error)}")
+    with path.open("rb") as file:
+        advice = what_to_do(file.read(HEAD))
+    return UnsupportedDataError(f"{path}: QuPath cannot read it ({_reason(error)}); {advice}")
 
 
 def _reason(error: BaseException) -> str:
