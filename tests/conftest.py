@@ -35,6 +35,14 @@ def data_dir() -> Path:
     pytest.skip("no real data: set HCCMIL_TEST_DATA or place it at ../shared/data")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def kept_networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of converted networks of this session, so that tests leave the user's own alone."""
+    folder = tmp_path_factory.mktemp("kept-networks")
+    os.environ["HCCMIL_CACHE"] = str(folder)
+    return folder
+
+
 def qupath_dirs() -> list[Path]:
     """QuPath installations that the tests may use, the one from the environment first."""
     named = os.environ.get("PAQUO_QUPATH_DIR")

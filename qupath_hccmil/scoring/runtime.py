@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from qupath_hccmil.errors import ModelError
+from qupath_hccmil.scoring.openvino_graph import openvino_graph
 from qupath_hccmil.scoring.openvino_import import import_openvino
 
 RuntimeName = Literal["auto", "openvino", "torch"]
@@ -20,8 +20,6 @@ DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 # Larger batches gain nothing on a CPU and cost memory (DESIGN §6: keep to 8-16).
 BATCH = 8
-
-_TRACE_PX = 64
 
 
 @dataclass(frozen=True)
@@ -134,8 +132,7 @@ class _OpenVino:
     def __init__(self, network: nn.Module, tile_px: int, batch: int) -> None:
         openvino = import_openvino()
         self.batch = batch
-        graph = openvino.convert_model(_traced(network))
-        graph.reshape([batch, tile_px, tile_px, 3])
+        graph = openvino_graph(network, (batch, tile_px, tile_px, 3))
         # The default may drop to bf16 where the CPU has it; scores must not depend on that.
         # Streams share nothing, so a reader that takes a core holds up one of them only.
         compiled = openvino.Core().compile_model(
@@ -157,17 +154,6 @@ def _finish(request: Any, about: tuple[int, Done]) -> None:
     n, done = about
     logits, nuclei = (request.get_output_tensor(i).data[:n].astype(np.float64) for i in (0, 1))
     done(TileOutputs(logits, nuclei))
-
-
-def _traced(network: nn.Module) -> torch.jit.ScriptModule:
-    # One small tile is enough, since the runtime sets the shapes; torch's own check of a trace
-    # would run the networks twice more.
-    example = torch.zeros((1, _TRACE_PX, _TRACE_PX, 3), dtype=torch.uint8)
-    with torch.inference_mode(), warnings.catch_warnings():
-        # TorchScript is what OpenVINO reads fastest; what torch says of its future is not for
-        # users.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return torch.jit.trace(network, example, check_trace=False)
 
 
 class _Torch:

@@ -21,7 +21,6 @@ from qupath_hccmil.atomic_files import atomic_folder
 from qupath_hccmil.errors import ModelError
 from qupath_hccmil.method.published_numbers import TILE_MPP
 from qupath_hccmil.method.research_use import RESEARCH_USE, SURROGATE
-from qupath_hccmil.method.tile_geometry import TileGeometry
 from qupath_hccmil.mil.tile_network import load_tile_network
 from qupath_hccmil.model_store.model_config import ModelConfig, RiskConfig
 from qupath_hccmil.model_store.model_folder import CARD, CONFIG
@@ -115,7 +114,7 @@ def export_wsinfer(models: ScorerSource, out: Path) -> WsinferExport:
         surrogate=f" {SURROGATE}" if config.risk.surrogate else "",
         losses="\n".join(f"- {loss}" for loss in losses),
     )
-    traced = _traced(network.eval(), config.geometry)
+    traced = torchscript(network.eval(), config.geometry.tile_px)
     with atomic_folder(out) as beside:
         (beside / TORCHSCRIPT).write_bytes(traced.save_to_buffer())
         content = json.dumps(wsinfer_config(config), indent=2) + "\n"
@@ -163,10 +162,20 @@ def _losses(risk: RiskConfig) -> list[str]:
     ]
 
 
-def _traced(network: nn.Module, geometry: TileGeometry) -> torch.jit.ScriptModule:
+def torchscript(network: nn.Module, tile_px: int) -> torch.jit.ScriptModule:
+    """Trace a network from RGB tiles, in silence.
+
+    Parameters
+    ----------
+    network : nn.Module
+        (n, 3, tile_px, tile_px) float RGB in [0, 1] to anything.
+    tile_px : int
+    """
     # Two tiles, so that the number of tiles is not taken for a constant.
-    example = torch.zeros((2, 3, geometry.tile_px, geometry.tile_px))
+    example = torch.zeros((2, 3, tile_px, tile_px))
     with torch.inference_mode(), warnings.catch_warnings():
-        # What torch says of TorchScript's future is not for users; the extension needs it.
-        warnings.simplefilter("ignore", DeprecationWarning)
+        # What torch says of TorchScript's future is not for users; the extension needs it. torch
+        # 2.14 made a FutureWarning of what was a DeprecationWarning.
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.filterwarnings("ignore", "`torch.jit", category)
         return torch.jit.trace(network, example, check_trace=False)

@@ -36,6 +36,7 @@ from qupath_hccmil.method.tile_geometry import TileGeometry
 from qupath_hccmil.nuclei.architectures import build_network
 from qupath_hccmil.nuclei.nuclei_training import train
 from qupath_hccmil.nuclei.training_crops import Sample
+from qupath_hccmil.scoring.openvino_graph import converted
 from qupath_hccmil.scoring.openvino_import import import_openvino
 from qupath_hccmil.scoring.runtime import BATCH
 
@@ -102,10 +103,7 @@ def tiles_per_second(architectures: Mapping[str, Mapping[str, Any]]) -> dict[str
     core, hint = openvino.Core(), {"PERFORMANCE_HINT": "THROUGHPUT"}
     queues = {}
     for name, architecture in architectures.items():
-        model = openvino.convert_model(
-            build_network(architecture).eval(), example_input=torch.from_numpy(x)
-        )
-        model.reshape([BATCH, 3, side, side])
+        model = converted(build_network(architecture).eval(), torch.from_numpy(x))
         compiled = core.compile_model(model, "CPU", {**hint, "INFERENCE_PRECISION_HINT": "f32"})
         queues[name] = openvino.AsyncInferQueue(compiled)
     seconds: dict[str, list[float]] = {name: [] for name in queues}

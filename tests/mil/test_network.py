@@ -11,6 +11,7 @@ from qupath_hccmil.errors import ModelError
 from qupath_hccmil.learning.mobilenet import torchvision_models
 from qupath_hccmil.method.aggregation import risk
 from qupath_hccmil.mil.tile_network import TileNetwork, imagenet_network
+from qupath_hccmil.scoring.openvino_graph import converted
 from qupath_hccmil.scoring.openvino_import import import_openvino
 
 
@@ -73,13 +74,11 @@ def test_refuses_other_weights(tmp_path):
         imagenet_network(tmp_path / "none.safetensors")
 
 
-# OpenVINO traces the module, which torch has come to deprecate.
-@pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated:DeprecationWarning")
 def test_openvino_gives_the_same_risk(imagenet):
     network = imagenet_network(imagenet[0]).eval()
     x = torch.rand(2, 4, 64, 64)
     openvino = import_openvino()
-    model = openvino.convert_model(network, example_input=x)
+    model = converted(network, x)
     run = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     with torch.inference_mode():
         expected = network(x).numpy()

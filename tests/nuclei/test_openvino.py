@@ -3,11 +3,10 @@ import pytest
 import torch
 
 from qupath_hccmil.nuclei.architectures import build_network
+from qupath_hccmil.scoring.openvino_graph import converted
 from qupath_hccmil.scoring.openvino_import import import_openvino
 
 
-# OpenVINO traces the module, which torch has come to deprecate.
-@pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize(
     "architecture",
     [
@@ -23,7 +22,7 @@ def test_openvino_gives_the_same_heat_map(architecture):
     torch.manual_seed(0)
     network = build_network(architecture).eval()
     x = torch.rand(2, 3, 64, 64)
-    model = openvino.convert_model(network, example_input=x)
+    model = converted(network, x)
     run = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     with torch.inference_mode():
         expected = torch.sigmoid(network(x)).numpy()

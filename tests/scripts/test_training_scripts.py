@@ -90,8 +90,6 @@ def run(module, monkeypatch, *arguments):
     module.main()
 
 
-# OpenVINO traces the module, which torch has come to deprecate.
-@pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated:DeprecationWarning")
 def test_what_ships_is_made_by_its_commands(data, scripts, tmp_path, monkeypatch):
     designs = scripts["nuclei_designs"]
     kept = ("U-Net, base 8", "MobileNetV2 U-Net")
