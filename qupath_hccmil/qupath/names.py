@@ -46,8 +46,8 @@ DEFAULT_CLASSES = {
     "Other": 0xFFC800,
     "Region*": 0x0000B4,
     "Ignore*": 0xB4B4B4,
-    "Positive": 0xC83232,
-    "Negative": 0x5A5AB4,
+    "Positive": 0xFA3E3E,
+    "Negative": 0x7070E1,
 }
 
 CLASS_HIGH = f"{PREFIX} high risk"

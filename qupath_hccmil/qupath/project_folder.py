@@ -259,8 +259,14 @@ class Project(ABC):
         images = tuple(_with_ours(each, entry.id, metadata) for each in self._file.images)
         self._file = replace(self._file, images=images)
 
-    def add_classes(self, colours: Mapping[str, int]) -> None:
-        """Add classes to the project's class list, by union; `colours` are packed RGB."""
+    def add_classes(self, colours: Mapping[str, int]) -> bool:
+        """Add classes to the project's class list, by union; `colours` are packed RGB.
+
+        Returns
+        -------
+        bool
+            Whether one was missing.
+        """
         path = require_inside(self.path.parent / CLASSES, self.path.parent)
         expected = _stamp(path)
         try:
@@ -271,6 +277,7 @@ class Project(ABC):
             ) from error
         if changed is not None:
             self._run.replace([Replacement.of_bytes(path, changed, expected)])
+        return changed is not None
 
     def close(self) -> None:
         """Let go of the project. Saves nothing."""

@@ -324,12 +324,21 @@ class _Job:
         return self.settings
 
     def _repair_list(self, state: ImageState) -> list[str]:
-        """Bring the project's list to what the image says; returns a note if it was not so."""
+        """Bring the project's lists to what the image says; returns notes where they were not so.
+
+        A QuPath that was open writes both back as they were when it quits.
+        """
         record = recorded(state)
-        if record is None or self.options.dry_run or not list_differs(state):
+        if record is None or self.options.dry_run:
             return []
-        self.project.write_list(state.entry, listed_metadata(record))
-        return ["the project's list said something else than the image; it is repaired"]
+        notes = []
+        if not self._classes_added and self.project.add_classes(names.CLASS_COLOURS):
+            notes.append("the project's class list lacked the classes of our tiles; they are back")
+        self._classes_added = True
+        if list_differs(state):
+            self.project.write_list(state.entry, listed_metadata(record))
+            notes.append("the project's list said something else than the image; it is repaired")
+        return notes
 
     def _changes(self, state: ImageState, settings: ScoreSettings) -> OutlineChanges | None:
         """What became of the outlines since; None where the image is to be scored as a whole."""

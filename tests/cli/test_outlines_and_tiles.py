@@ -323,12 +323,18 @@ def test_the_image_is_the_truth_and_the_list_a_copy(program, outlines):
     old = (folder / "project.qpproj").read_bytes()
     second = score(program, folder)
     (folder / "project.qpproj").write_bytes(old)
+    classes = folder / "classifiers" / "classes.json"
+    listed = json.loads(classes.read_text("utf-8"))
+    ours = [each for each in listed["pathClasses"] if names.is_our_class(each["name"])]
+    theirs = [each for each in listed["pathClasses"] if each not in ours]
+    classes.write_text(json.dumps({"pathClasses": theirs}), "utf-8")
     (row,) = table(program, folder, "image")
     assert (row["tiles"], row["stale"]) == ("6", "false")
     assert float(row["risk"]) == pytest.approx(second["risk"], rel=1e-12)
     assert "the project's list says something else" in program("project", "check", folder)
     assert score(program, folder, "--resume")["status"] == "up to date"
     assert program("project", "check", folder) == "sound\n"
+    assert json.loads(classes.read_text("utf-8"))["pathClasses"] == [*theirs, *ours]
     listed = state_of(folder).entry.metadata
     assert listed[names.META_RISK] == f"{second['risk']:.4f}"
     assert listed[names.META_TILES] == "6"

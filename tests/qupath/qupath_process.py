@@ -26,6 +26,15 @@ def version() -> str:
     return start_qupath()
 
 
+def default_classes() -> dict[str, int]:
+    """QuPath's own default classes, with their packed RGB."""
+    start_qupath()
+    kinds = java("qupath.lib.objects.classes.PathClass$StandardPathClasses")
+    fields = ("TUMOR", "STROMA", "IMMUNE_CELLS", "NECROSIS", "OTHER", "REGION", "IGNORE")
+    found = [getattr(kinds, name) for name in (*fields, "POSITIVE", "NEGATIVE")]
+    return {str(each.toString()): int(each.getColor()) & 0xFFFFFF for each in found}
+
+
 def read(path: Path) -> list[ImageState]:
     with PaquoProject(path) as project:
         return [project.read(entry) for entry in project.images]

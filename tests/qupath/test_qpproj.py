@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from qupath_hccmil.errors import ProjectError
 from qupath_hccmil.qupath.data_types import ServerView
 from qupath_hccmil.qupath.json_splice import items, members
-from qupath_hccmil.qupath.names import CLASS_COLOURS, META_GROUP, META_RISK, is_our_metadata
+from qupath_hccmil.qupath.names import (
+    CLASS_COLOURS,
+    DEFAULT_CLASSES,
+    META_GROUP,
+    META_RISK,
+    is_our_metadata,
+)
 from qupath_hccmil.qupath.qpproj import (
     opaque,
     project_file,
@@ -227,3 +233,8 @@ def test_a_summary_keeps_what_it_says_of_the_server(tmp_path):
     }
     for damaged in (b"", b"{"):
         assert json.loads(summary(damaged, entry, "UNSET", counts, 5))["server"]["width"] == 2000
+
+
+@pytest.mark.qupath
+def test_the_default_classes_are_qupaths_own(qupath):
+    assert qupath("default_classes") == DEFAULT_CLASSES
