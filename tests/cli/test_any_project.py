@@ -58,7 +58,7 @@ def test_every_image_is_planned_or_refused_for_a_reason(cli, fixture):
         "missing slide.svs": "the slide is not at /srv/gone/a b.svs",
         "windows.svs": r"the slide is not at C:\Users\Müller\a.svs",
         "share.svs": r"the slide is not at \\server\share\a.svs",
-        "web.svs": "the slide is not at https://example.org/slides/a.svs?x=1",
+        "web.svs": "the slide is on a server (https://example.org/slides/a.svs?x=1)",
         "planes.tif": "slides/stack.tif; put it back",
     }
     for name, reason in reasons.items():

@@ -95,6 +95,8 @@ def test_a_traceback_is_told_with_debug_alone(cli, three: Path, caplog) -> None:
     before = package.level
     try:
         for debug in ((), ("--debug",)):
+            # an earlier command in this process may have left it at debug
+            package.setLevel(logging.WARNING)
             caplog.clear()
             ran = cli("score", three, *NATIVE, "--dry-run", *debug)
             assert ran.code == 3

@@ -9,6 +9,7 @@ import pytest
 
 from qupath_hccmil.errors import (
     ConflictError,
+    ProjectError,
     SlideMissingError,
     UnsupportedDataError,
     WriteError,
@@ -19,6 +20,7 @@ from qupath_hccmil.qupath.data_types import (
 from qupath_hccmil.qupath.names import (
     ANNOTATION_RISK,
     CLASS_COLOURS,
+    DEFAULT_CLASSES,
     SLIDE_RISK,
     is_our_measurement,
     is_our_metadata,
@@ -206,8 +208,9 @@ def test_qupath_shows_our_classes(qupath: QuPathProcess, real_project):
     NATIVE("classes", project, CLASS_COLOURS)
     assert files(project) == before
     shown = qupath("project_classes", project)
-    assert list(shown) == ["Tumor", *CLASS_COLOURS]
+    assert list(shown) == [*DEFAULT_CLASSES, *CLASS_COLOURS]
     assert {name: colour & 0xFFFFFF for name, colour in shown.items()} == {
+        **DEFAULT_CLASSES,
         "Tumor": 0x112233,
         **CLASS_COLOURS,
     }
@@ -233,17 +236,17 @@ def test_results_of_an_annotation_that_is_not_there_are_refused(engine, real_pro
     assert files(project) == before
 
 
-def test_data_of_an_unknown_qupath_are_read_and_never_written(engine, real_project):
+def test_data_of_an_old_qupath_are_read_and_never_written(engine, real_project):
     project = real_project(REAL[1])
     content = data_file(project).read_bytes()
     assert content.count(b'"qupathVersion":"0.6.0"') == 1
     data_file(project).write_bytes(
-        content.replace(b'"qupathVersion":"0.6.0"', b'"qupathVersion":"0.9.0"')
+        content.replace(b'"qupathVersion":"0.6.0"', b'"qupathVersion":"0.3.2"')
     )
     before = files(project)
     state = engine("read", project)[0]
     assert len(state.annotations) == 8
-    with pytest.raises(UnsupportedDataError, match=r"QuPath 0\.9\.0.*0\.4 to 0\.7"):
+    with pytest.raises(UnsupportedDataError, match=r"QuPath 0\.3\.2"):
         engine("write", project, {"1": results_for(state)}, {"1": state.stamp})
     assert files(project) == before
 
@@ -252,7 +255,7 @@ def test_data_of_an_unknown_qupath_are_read_and_never_written(engine, real_proje
 def test_damaged_data_are_refused_in_one_line(engine, real_project, damage):
     project = real_project(REAL[1])
     data_file(project).write_bytes(damage(data_file(project).read_bytes()))
-    with pytest.raises(UnsupportedDataError, match=r"data\.qpdata: ") as error:
+    with pytest.raises((UnsupportedDataError, ProjectError), match=r"data\.qpdata: ") as error:
         engine("read", project)
     assert "\n" not in str(error.value)
 
@@ -260,6 +263,8 @@ def test_damaged_data_are_refused_in_one_line(engine, real_project, damage):
 def test_an_image_that_was_never_saved_has_nothing_to_write_to(engine, real_project):
     project = real_project(REAL[1])
     data_file(project).unlink()
+    # with a summary the data are lost, not never saved
+    data_file(project).with_name("summary.json").unlink()
     state = engine("read", project)[0]
     assert (state.stamp, state.annotations, state.image_type) == ("", [], "UNSET")
     with pytest.raises(WriteError, match="was never saved in QuPath"):

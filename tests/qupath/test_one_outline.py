@@ -47,6 +47,7 @@ def make(folder: Path, shapes: list[BaseGeometry]) -> Path:
 @pytest.mark.qupath
 @settings(
     max_examples=4,
+    derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
