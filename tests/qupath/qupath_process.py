@@ -412,6 +412,7 @@ TASKS = {
         write,
         write_on_a_full_disk,
         classes,
+        default_classes,
         project_classes,
         entry_metadata,
         shown,
