@@ -12,7 +12,8 @@ from shapely.geometry.base import BaseGeometry
 
 from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
 from qupath_hccmil.qupath.fingerprint import annotation_fingerprint, outline_fingerprint
-from tests.qupath.conftest import copied
+from tests.conftest import qupath_dirs
+from tests.qupath.conftest import QuPathProcess, copied
 from tests.qupath.engines import NATIVE
 
 
@@ -21,6 +22,20 @@ def star(centre: tuple[float, float], radii: list[float]) -> Polygon:
     angle = np.linspace(0, 2 * np.pi, len(radii), endpoint=False)
     x, y = centre[0] + np.cos(angle) * radii, centre[1] + np.sin(angle) * radii
     return Polygon(np.column_stack([x, y]))
+
+
+@pytest.fixture(
+    scope="module",
+    params=qupath_dirs() or [None],
+    ids=lambda folder: folder.name if folder else "none",
+)
+def qupath(request):
+    """Each QuPath there is, in a process that no other test has used."""
+    if request.param is None:
+        pytest.skip("no QuPath: set PAQUO_QUPATH_DIR or install it as /opt/QuPath-*")
+    process = QuPathProcess(request.param)
+    yield process
+    process.close()
 
 
 places = st.tuples(st.floats(500, 90_000, width=32), st.floats(500, 90_000, width=32))
