@@ -21,8 +21,15 @@ class OddRegionError(ValueError):
 ELLIPSE_POINTS = 100
 
 
+# qupath.lib.roi.GeometryTools: the grid of its precision model, px
+_GRID = 0.01
+
+
 def precise(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Round as QuPath's geometry factory does: to 0.01 px, then to float32.
+
+    Dividing by the grid, as JTS does, and multiplying by 100 differ at halves of a hundredth:
+    QuPath 0.6 and later round a geometry so as they read it, 0.5 leaves it to us.
 
     Raises
     ------
@@ -30,7 +37,7 @@ def precise(values: NDArray[np.float64]) -> NDArray[np.float64]:
         A coordinate is no number, or is too large to be a place on a slide.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        rounded = np.floor(np.asarray(values, np.float64) * 100 + 0.5) / 100
+        rounded = np.floor(np.asarray(values, np.float64) / _GRID + 0.5) * _GRID
         coordinates = rounded.astype(np.float32).astype(np.float64)
     if not np.isfinite(coordinates).all():
         raise OddRegionError("has a corner whose position is no number")

@@ -60,8 +60,20 @@ def make(folder: Path, shapes: list[BaseGeometry]) -> Path:
 
 
 @pytest.mark.qupath
+def test_halves_of_a_hundredth_in_a_geometry_are_rounded_alike(qupath, tmp_path):
+    # QuPath 0.6 reads 10460.015 as 10460.01, since 10460.015 / 0.01 is a little below the half
+    at = [star((10000 + 400.015 + step, 71436.9375), [60.0] * 5) for step in range(0, 4000, 200)]
+    project = make(tmp_path / "p", [MultiPolygon([at[0], star((9000, 9000), [50.0] * 4)]), *at])
+    (one,), (two,) = NATIVE("read", project), qupath("read", project)
+    assert [outline_fingerprint(each) for each in one.annotations] == [
+        outline_fingerprint(each) for each in two.annotations
+    ]
+    assert one.annotations[0].geometry.bounds[2] == pytest.approx(10460.01, abs=1e-3)
+
+
+@pytest.mark.qupath
 @settings(
-    max_examples=4,
+    max_examples=12,
     derandomize=True,
     # every example starts a project: looking for a smaller one would take minutes
     phases=[Phase.explicit, Phase.generate],
