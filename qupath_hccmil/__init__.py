@@ -7,6 +7,7 @@ For research use only. The method is MobileNetV2_HCC_Class (Liu et al., arXiv 21
 """
 
 from qupath_hccmil.api import (
+    create_project,
     fit_stain,
     open_project,
     open_slide,
@@ -19,6 +20,7 @@ from qupath_hccmil.api import (
 __version__ = "0.2.0"
 
 __all__ = [
+    "create_project",
     "fit_stain",
     "open_project",
     "open_slide",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from qupath_hccmil.qupath.open_project import EngineChoice
     from qupath_hccmil.qupath.project_folder import Project
+    from qupath_hccmil.qupath.project_of_slides import SlideOutcome
     from qupath_hccmil.scoring.runtime import DeviceName, RuntimeName
     from qupath_hccmil.scoring.score_project import ImageOutcome
     from qupath_hccmil.scoring.score_slide import SlideScore
@@ -57,6 +58,64 @@ def open_project(path: str | Path, engine: EngineChoice = "auto") -> Project:
     from qupath_hccmil.qupath.open_project import open_project
 
     return open_project(Path(path), engine)
+
+
+def create_project(
+    folder: str | Path,
+    slides: Sequence[str | Path],
+    *,
+    outlines: str | Path | None = None,
+    outline_class: str | None = None,
+    tissue: bool = False,
+    patients: str | Path | None = None,
+    qupath_version: str = "0.5.1",
+) -> list[SlideOutcome]:
+    """Make a QuPath project of slides, or add slides to one that exists.
+
+    Parameters
+    ----------
+    folder : path
+        The project's folder: new, empty, or that of a project, in which nothing else changes.
+    slides : sequence of path
+        Files, or folders of slides.
+    outlines : path, optional
+        Folder of GeoJSON files named after the slides.
+    outline_class : str, optional
+        Class of outlines that have none, such as ``Tumor``.
+    tissue : bool
+        Outline the tissue of slides without outlines, as class ``Region*``.
+    patients : path, optional
+        Table with the columns ``image`` and ``patient``.
+    qupath_version : {"0.5.1", "0.6.0", "0.7.0"}
+        QuPath whose files a new project has; newer ones open them too.
+
+    Returns
+    -------
+    list of SlideOutcome
+        What became of each slide, in order; one that cannot be read costs only itself.
+
+    Raises
+    ------
+    ProjectError
+        The folder holds something else, or the project cannot be read.
+    SlideMissingError
+        A folder of slides has none.
+    DataError
+        The table cannot be read.
+    WriteError
+        The project cannot be written.
+    """
+    from qupath_hccmil.qupath.export.patient_of_image import patient_by_table
+    from qupath_hccmil.qupath.project_of_slides import SlideChoice, files_of, project_of_slides
+
+    choice = SlideChoice(
+        None if outlines is None else Path(outlines),
+        outline_class,
+        tissue,
+        None if patients is None else patient_by_table(Path(patients)),
+    )
+    files = files_of([Path(slide) for slide in slides])
+    return list(project_of_slides(Path(folder), files, choice, qupath_version=qupath_version))
 
 
 def open_slide(path: str | Path) -> Slide:

@@ -34,7 +34,7 @@ COMMANDS = {
     ),
     "project": (
         "qupath_hccmil.cli.project:project",
-        "Look at a project, check it, clear our results, restore a backup.",
+        "Make a project, look at it, check it, clear our results, restore a backup.",
     ),
     "train": ("qupath_hccmil.cli.train:train", "Train the nuclei or the risk model."),
     "evaluate": ("qupath_hccmil.cli.evaluate:evaluate", "Evaluate the nuclei or the risk model."),

@@ -1,4 +1,7 @@
-"""``project``: look at a project, check it, clear our results, bring a backup back."""
+"""``project``: look at a project, check it, clear our results, bring a backup back.
+
+Making one is in :mod:`~qupath_hccmil.cli.project_create`.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,10 @@ _HERE = "qupath_hccmil.cli.project"
 @click.group(
     cls=LazyGroup,
     lazy={
+        "create": (
+            "qupath_hccmil.cli.project_create:create",
+            "Make a project of slides, or add slides to one.",
+        ),
         "info": (f"{_HERE}:info", "What is in a project, and what of it is scored."),
         "check": (f"{_HERE}:check", "Whether a project is sound, or how two states differ."),
         "clear": (f"{_HERE}:clear", "Remove our results, and nothing else."),
@@ -29,7 +36,7 @@ _HERE = "qupath_hccmil.cli.project"
     },
 )
 def project() -> None:
-    """Look at a project, check it, clear our results, restore a backup."""
+    """Make a project, look at it, check it, clear our results, restore a backup."""
 
 
 @click.command()

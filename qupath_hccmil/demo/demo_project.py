@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
 from shapely.geometry import Polygon
 
 from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.demo.cmu import DownloadError, cmu_slide
 from qupath_hccmil.demo.drawn import DEMO_HEIGHT, DEMO_WIDTH, DrawnSlide, draw_slide
-from qupath_hccmil.demo.tissue_outline import tissue_outline
-from qupath_hccmil.errors import AnnotationError, ProjectError, SlideError, SlideMissingError
-from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
+from qupath_hccmil.errors import AnnotationError, ProjectError, SlideMissingError
+from qupath_hccmil.qupath.create_project import create_project
 from qupath_hccmil.qupath.native.native_project import NativeProject
-from qupath_hccmil.slides.open_slide import Slide, open_slide
-from qupath_hccmil.slides.openslide_file import OpenSlideFile
+from qupath_hccmil.qupath.new_image import NewAnnotation, NewImage, image_of_slide
+from qupath_hccmil.slides.tissue_outline import tissue_outline
 
 PROJECT_FOLDER = "qupath"
 SLIDE_FOLDER = "slides"
@@ -25,7 +24,6 @@ DRAWN_NAME = "drawn-liver-tumour.tif"
 TUMOUR_CLASS = "Tumor"
 
 DRAWN_MAGNIFICATION = 40.0
-THUMBNAIL_PX = 1000
 PATIENT = {"Patient ID": "Demo"}
 
 
@@ -77,7 +75,7 @@ def make_demo_project(
     Raises
     ------
     SlideError
-        The slide is missing, not readable, or of a format that OpenSlide does not know.
+        The slide is missing, or no slide or image that is known here.
     AnnotationError
         No tissue was found on the user's slide.
     ProjectError
@@ -117,25 +115,17 @@ def _drawn(folder: Path, size: tuple[int, int], lines: list[str]) -> DemoProject
         "Slide: drawn by this program, with islands of planted atypia. Not a patient's.",
         f"Tumour outlines: the {len(truth.tumours)} nodules as they were drawn.",
     ]
-    with open_slide(path) as opened:
-        project = _create(folder, opened, truth.tumours, "Tumour nodule", DRAWN_MAGNIFICATION)
+    image = image_of_slide(path, path.name, magnification=DRAWN_MAGNIFICATION)
+    project = _create(folder, image, truth.tumours, "Tumour nodule")
     return DemoProject(project, path, said, truth)
 
 
 def _real(folder: Path, slide: Path, lines: list[str]) -> DemoProject:
-    with open_slide(slide) as opened:
-        if not isinstance(opened, OpenSlideFile):
-            raise SlideError(
-                f"{slide}: OpenSlide does not know this format; add it to a project in QuPath,"
-                " outline the tumour there and score that"
-            )
-        outlines, share = tissue_outline(
-            opened.thumbnail(THUMBNAIL_PX), opened.width, opened.height
-        )
-        if not outlines:
-            raise AnnotationError(f"{slide}: no tissue was found on it; choose another slide")
-        called = "Tissue (stand-in for a tumour)"
-        project = _create(folder, opened, outlines, called, opened.magnification)
+    image = image_of_slide(slide, slide.name)
+    outlines, share = tissue_outline(np.asarray(image.thumbnail), image.width, image.height)
+    if not outlines:
+        raise AnnotationError(f"{slide}: no tissue was found on it; choose another slide")
+    project = _create(folder, image, outlines, "Tissue (stand-in for a tumour)")
     said = (
         f"Tumour outline: {len(outlines)} {'piece' if len(outlines) == 1 else 'pieces'} with "
         f"{share:.0%} of the tissue, a stand-in for what a pathologist would outline."
@@ -143,26 +133,14 @@ def _real(folder: Path, slide: Path, lines: list[str]) -> DemoProject:
     return DemoProject(project, slide, [*lines, said])
 
 
-def _create(
-    folder: Path, slide: Slide, outlines: list[Polygon], name: str, magnification: float | None
-) -> Path:
+def _create(folder: Path, image: NewImage, outlines: list[Polygon], name: str) -> Path:
     several = len(outlines) > 1
-    image = NewImage(
-        path=slide.path,
-        name=slide.path.name,
-        width=slide.width,
-        height=slide.height,
-        mpp=None if slide.mpp is None else sum(slide.mpp) / 2,
-        downsamples=slide.levels,
-        magnification=magnification,
-        metadata=PATIENT,
-        annotations=[
-            NewAnnotation(outline, TUMOUR_CLASS, f"{name} {k}" if several else name)
-            for k, outline in enumerate(outlines, 1)
-        ],
-        thumbnail=Image.fromarray(slide.thumbnail(THUMBNAIL_PX)),
-    )
-    return create_project(folder / PROJECT_FOLDER, [image])
+    annotations = [
+        NewAnnotation(outline, TUMOUR_CLASS, f"{name} {k}" if several else name)
+        for k, outline in enumerate(outlines, 1)
+    ]
+    new = replace(image, metadata=PATIENT, annotations=annotations)
+    return create_project(folder / PROJECT_FOLDER, [new])
 
 
 def _earlier(project: Path, slide: Path | None, drawn: bool) -> DemoProject:

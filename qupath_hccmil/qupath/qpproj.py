@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -140,6 +141,64 @@ def with_our_metadata(content: bytes, entry_id: str, ours: Mapping[str, str]) ->
     known = {} if text[first:end] == "null" else members(text, first)
     theirs = {key: text[slice(*span)] for key, span in known.items() if not is_our_metadata(key)}
     return (text[:first] + _rendered(theirs, ours) + text[end:]).encode("utf-8")
+
+
+def with_new_entries(content: bytes, entries: Sequence[Mapping[str, Any]]) -> bytes:
+    """Put entries behind the others in the bytes of a ``.qpproj``, and change nothing else.
+
+    Parameters
+    ----------
+    content : bytes
+        A project that can be read.
+    entries : sequence of mapping
+        As JSON values, each with an ``entryID`` that no other has.
+    """
+    if not entries:
+        return content
+    text = content.decode("utf-8")
+    top = members(text, len(_MARK) if text.startswith(_MARK) else 0)
+    rendered = ",\n".join(
+        textwrap.indent(json.dumps(entry, indent=2, ensure_ascii=False), "    ")
+        for entry in entries
+    )
+    changes: list[tuple[tuple[int, int], str]] = []
+    if "lastID" in top:
+        changes.append((top["lastID"], str(max(_ids(text, top, entries)))))
+    if "images" not in top:
+        start = max((end for _, end in top.values()), default=text.index("{") + 1)
+        comma = "," if top else ""
+        changes.append(((start, start), f'{comma}\n  "images": [\n{rendered}\n  ]'))
+    else:
+        listed = list(items(text, top["images"][0]))
+        at = listed[-1][1] if listed else text.index("[", top["images"][0]) + 1
+        end = at if listed else top["images"][1] - 1
+        changes.append(((at, end), f",\n{rendered}" if listed else f"\n{rendered}\n  "))
+    for (first, last), new in sorted(changes, reverse=True):
+        text = text[:first] + new + text[last:]
+    return text.encode("utf-8")
+
+
+def _ids(
+    text: str, top: Mapping[str, tuple[int, int]], entries: Sequence[Mapping[str, Any]]
+) -> list[int]:
+    last = parse_json(text[slice(*top["lastID"])])
+    return [*(entry["entryID"] for entry in entries), last if isinstance(last, int) else 0]
+
+
+def next_entry_id(path: Path) -> int:
+    """First entry ID of a project that neither its list nor a folder of data has used.
+
+    Parameters
+    ----------
+    path : Path
+        The ``.qpproj``, which can be read.
+    """
+    content = parse_json(path.read_bytes())
+    used = [content.get("lastID"), *(each.get("entryID") for each in content.get("images", []))]
+    folders = path.parent / "data"
+    names = [each.name for each in folders.iterdir()] if folders.is_dir() else []
+    known = [bounded_int(value) for value in used if isinstance(value, int | float)]
+    return max([0, *known, *(int(name) for name in names if name.isascii() and name.isdigit())]) + 1
 
 
 def with_classes(content: bytes, colours: Mapping[str, int]) -> bytes | None:

@@ -16,6 +16,8 @@ from qupath_hccmil.slides.inside_outline import outline_area
 from qupath_hccmil.tiles.tile_plan import TumourOutline
 
 TUMOUR_CLASSES = ("Tumor", "Tumour", "HCC")
+TISSUE_CLASS = "Region*"
+"""QuPath's class of what is no structure of its own: tissue that a program found is no tumour."""
 BY_ID = "id:"
 
 
@@ -166,6 +168,12 @@ def _nothing_found(state: ImageState, wanted: Sequence[str]) -> str:
     if any(is_of_class(annotation.class_name, wanted) for annotation in state.annotations):
         return f"{name}: the annotations of class {classes} enclose no area in the first plane"
     present = sorted({annotation.class_name or "unclassified" for annotation in state.annotations})
+    if present == [TISSUE_CLASS]:
+        return (
+            f"{name}: no tumour was outlined, only tissue (class {TISSUE_CLASS}); outline the "
+            "tumour in QuPath and give it a class "
+            f"({classes}), or score all tissue with --annotation-class '{TISSUE_CLASS}'"
+        )
     return (
         f"{name}: no annotation of class {classes}; there are: {', '.join(present)} "
         "(choose with --annotation-class)"

@@ -21,6 +21,7 @@ from qupath_hccmil.nuclei.dice_evaluation import torch_predictor
 from qupath_hccmil.qupath.open_project import EngineChoice
 from qupath_hccmil.qupath.selection import TUMOUR_CLASSES
 from qupath_hccmil.slides.resolution import check_mpp
+from qupath_hccmil.slides.slide_files import slide_files
 from qupath_hccmil.stain.reference import default_reference
 from qupath_hccmil.stain.vahadane import StainFit
 from qupath_hccmil.training.bag_folder import BagFolder, is_prepared, prepared_bags
@@ -33,7 +34,6 @@ from qupath_hccmil.training.slide_collection import (
     SourceSlides,
     folder_slides,
     project_slides,
-    slide_files,
 )
 
 Kind = Literal["prepared bags", "QuPath project", "folder of slides", "folders of images"]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from shapely.geometry import box
@@ -18,7 +17,6 @@ from qupath_hccmil.errors import (
     SlideError,
     SlideMissingError,
 )
-from qupath_hccmil.linked_folders import walk
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, Server
 from qupath_hccmil.qupath.export.patient_of_image import patient_by_key
 from qupath_hccmil.qupath.fingerprint import annotation_fingerprint
@@ -35,14 +33,10 @@ from qupath_hccmil.qupath.selection import (
 from qupath_hccmil.qupath.slide_location import locate_slide
 from qupath_hccmil.scoring.open_image import open_image
 from qupath_hccmil.slides.open_slide import Slide
+from qupath_hccmil.slides.slide_files import SUFFIXES, slide_files
 from qupath_hccmil.tiles.tile_plan import TumourOutline
 from qupath_hccmil.training.left_out import LeftOut
 
-SUFFIXES = frozenset(
-    {".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".czi"}
-)
-# Under a folder of slides these are as often masks and fields of view.
-_AT_THE_TOP = frozenset({".tif", ".tiff"})
 NO_OUTLINE, NOT_FOUND, UNREADABLE = "no tumour outline", "not found", "unreadable"
 SAME_NAME = "several files of the name"
 
@@ -149,7 +143,8 @@ def folder_slides(folder: Path, classes: Sequence[str]) -> SourceSlides:
     Parameters
     ----------
     folder : Path
-        See :func:`slide_files`. Of several files of one name none is taken.
+        See :func:`~qupath_hccmil.slides.slide_files.slide_files`. Where several files have one
+        name, none is taken.
     classes : sequence of str
         Of tumour outlines in a GeoJSON, see :func:`~.geojson_files.geojson_next_to`. In one
         without any class every polygon counts.
@@ -174,21 +169,6 @@ def folder_slides(folder: Path, classes: Sequence[str]) -> SourceSlides:
     if not found and not left_out:
         raise DataError(f"{folder}: no slides in it ({', '.join(sorted(SUFFIXES))})")
     return SourceSlides(found, left_out)
-
-
-def slide_files(folder: Path) -> list[Path]:
-    """Files of a folder that are slides by their suffix, with those of folders in it.
-
-    Linked folders are entered too. TIFFs count at the top alone: below it they are as often masks
-    or fields of view. A file and links to it of the same name are one.
-    """
-    files: dict[tuple[str, str], Path] = {}
-    for parent, names in walk(folder):
-        for name in names:
-            suffix = PurePath(name).suffix.lower()
-            if suffix in SUFFIXES and (parent == folder or suffix not in _AT_THE_TOP):
-                files.setdefault((name, os.path.realpath(parent / name)), parent / name)
-    return sorted(files.values())
 
 
 def read_outlines(path: Path, classes: Sequence[str]) -> list[Annotation]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.qupath.data_types import ImageEntry
@@ -56,9 +56,24 @@ class PatientTable:
         """Patient of an image."""
         return self.patients.get(clean(entry.name))
 
+    def of_slide(self, name: str) -> str | None:
+        """Patient of a slide's file, by its name with or without suffixes."""
+        return next((self.patients[n] for n in _names(name) if n in self.patients), None)
+
+    def not_of(self, files: Iterable[str]) -> list[str]:
+        """Images of the table that are none of these slides' files, as :meth:`of_slide` finds."""
+        used = {next((n for n in _names(file) if n in self.patients), "") for file in files}
+        return sorted(self.patients.keys() - used)
+
     def unmatched(self, images: Iterable[str]) -> list[str]:
         """Images of the table that are none of these."""
         return sorted(self.patients.keys() - {clean(name) for name in images})
+
+
+def _names(file: str) -> tuple[str, ...]:
+    """What a table may call a slide's file: with its suffix, without it, without any."""
+    name = clean(file)
+    return name, PurePath(name).stem, name.partition(".")[0]
 
 
 def patient_by_table(path: Path, reading: Reading | None = None) -> PatientTable:

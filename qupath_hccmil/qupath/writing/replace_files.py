@@ -34,7 +34,7 @@ class WriteRun:
     ----------
     folder : Path
         The project's folder.
-    kind : {"write", "restore"}
+    kind : {"write", "add", "restore"}
         What the run is, for its manifest.
 
     Notes

@@ -22,6 +22,8 @@ from qupath_hccmil.qupath.writing.project_list import our_metadata
 from qupath_hccmil.qupath.writing.replace_files import ListChange, Replacement, WriteRun
 
 LIST_SUFFIX = ".qpproj"
+ADD = "add"
+"""Kind of a run that adds images."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,13 @@ class Backup:
 
 
 def backups(folder: Path) -> list[Backup]:
-    """Backups in a project's folder, oldest first."""
+    """Backups in a project's folder, oldest first.
+
+    Images that were added are not among them: QuPath removes an image from a project, and the
+    work that was done in it since is not ours to take back.
+    """
     with in_plain_words(folder):
-        kept = runs(folder)
+        kept = _to_take_back(folder)
     undone = {run for manifest in kept for run in manifest["undoes"]}
     return [
         Backup(
@@ -227,7 +233,7 @@ def _refuse_changed(folder: Path, histories: Sequence[_History]) -> None:
 
 def _runs_back_to(folder: Path, run_id: str | None) -> list[dict[str, Any]]:
     """Manifests from the wanted run to the newest, oldest first."""
-    kept = runs(folder)
+    kept = _to_take_back(folder)
     if run_id is None:
         run_id = next((b.run for b in reversed(backups(folder)) if not _over(b)), None)
     ids = [manifest["run"] for manifest in kept]
@@ -239,6 +245,10 @@ def _runs_back_to(folder: Path, run_id: str | None) -> list[dict[str, Any]]:
             + f" (kept: {known})"
         )
     return kept[ids.index(run_id) :]
+
+
+def _to_take_back(folder: Path) -> list[dict[str, Any]]:
+    return [each for each in runs(folder) if each["kind"] != ADD]
 
 
 def _over(backup: Backup) -> bool:

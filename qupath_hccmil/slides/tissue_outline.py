@@ -1,4 +1,4 @@
-"""Outlines the tissue of a slide: the demo's stand-in for a pathologist's tumour outline."""
+"""Outlines the tissue of a slide: where to look, and no pathologist's tumour outline."""
 
 from __future__ import annotations
 
