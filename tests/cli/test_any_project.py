@@ -115,5 +115,5 @@ def test_files_of_an_old_qupath_are_read_and_not_scored(cli, fixture, version: s
     assert (ran.code, "never changed" in ran.out + ran.err) == (3, True)
     assert "never changed" in cli("project", "info", project, *NATIVE).out
     ran = cli("project", "clear", project, *NATIVE)
-    assert (ran.code, "had no results of ours" in ran.out) == (0, True)
+    assert (ran.code, "has no results of ours" in ran.out) == (0, True)
     assert {path: path.read_bytes() for path in before} == before

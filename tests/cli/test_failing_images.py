@@ -130,7 +130,7 @@ def test_one_image_that_the_list_has_wrong_is_one_row(cli, three: Path, lost, tm
     ran = cli("export", three, tmp_path / "out.csv", *NATIVE)
     assert (ran.code, "2 rows" in ran.out, "FAILED" in ran.err) == (3, True, True)
     ran = cli("project", "clear", three, *NATIVE)
-    assert (ran.code, ran.out.count("had no results of ours")) == (3, 2)
+    assert (ran.code, ran.out.count("has no results of ours")) == (3, 2)
 
 
 def test_an_image_with_odd_objects_is_scored(cli, slide: Path, tmp_path: Path) -> None:

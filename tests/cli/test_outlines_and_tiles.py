@@ -207,7 +207,7 @@ def test_tiles_that_cell_detection_removed_are_missed_and_scored_again(program, 
     first = score(program, folder)
     edit(folder, _tiles_away)
     info = program("project", "info", folder)
-    assert "STALE: not all results are there" in info
+    assert "STALE: some results are missing" in info
     assert "N0: 0 of 2 tiles of the last run are there" in info
     assert "N1: 0 of 2 tiles" in program("project", "check", folder)
     (row,) = table(program, folder, "image")

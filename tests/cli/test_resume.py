@@ -127,7 +127,7 @@ def test_only_edited_and_added_outlines_are_scored_again(cli: Any, outlines: Out
     first, second, third = (each.index for each in before.annotations)
     outlines([FIRST, EDITED, THIRD, ADDED])
     told = cli("project", "info", folder, *NATIVE).out
-    assert "STALE: outlines since: 1 edited (Nodule 2), 1 added (Nodule 4)" in told
+    assert "STALE: outlines changed since: 1 edited (Nodule 2), 1 added (Nodule 4)" in told
     image = resume(cli, folder)
     after = state_of(folder)
     fourth = after.annotations[3].index

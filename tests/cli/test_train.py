@@ -72,7 +72,7 @@ def test_a_nuclei_training_goes_on_from_what_ships_or_starts_anew(cli, tmp_path)
         *("--design", "mobilenet_unet"),
     )
     assert ran.code == 2
-    assert "--base is of a unet" in ran.err
+    assert "--base applies to --design unet only" in ran.err
 
 
 def test_figures_without_interval_or_value_are_not_called_nan(cli, tmp_path):

@@ -189,7 +189,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(
     whole, _ = trained
     out = tmp_path / "out"
     command = _command(drawn_cohort, models, out)
-    _killed_at(command, "tiles of p1 (2 of 5)")
+    _killed_at(command, "tiles of patient p1 ready (2 of 5)")
     first = {path.name: path.stat().st_mtime_ns for path in (out / "bags").glob("p[01].npy")}
     assert first.keys() == {"p0.npy", "p1.npy"}
     _killed_at(command, "epoch 1:")
