@@ -206,11 +206,11 @@ def test_a_list_that_contradicts_its_image_is_told_and_repaired(
     assert cli("score", folder, *NATIVE, "--quiet").code == 0
     listed.write_bytes(old)
     told = cli("project", "info", folder, *NATIVE).out
-    assert "the project's list says something else than the image" in told
+    assert "the project's list differs from the image" in told
     assert cli("project", "check", folder, *NATIVE).code == 3
     image = resume(cli, folder)
     assert image["status"] == "up to date"
-    assert "it is repaired" in image["notes"][0]
+    assert "it was repaired" in image["notes"][0]
     assert cli("project", "check", folder, *NATIVE).out == "sound\n"
 
 

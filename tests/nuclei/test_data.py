@@ -69,9 +69,9 @@ def test_groups_are_never_split(tmp_path):
         training, validation = split_groups(samples, held_out, seed=0)
         assert {s.group for s in training}.isdisjoint(s.group for s in validation)
         assert len(training) + len(validation) == 12
-    with pytest.raises(DataError, match="no images of group 'liver'"):
+    with pytest.raises(DataError, match="no image is of group 'liver'"):
         split_groups(samples, ["liver"], seed=0)
-    with pytest.raises(DataError, match="can't be split"):
+    with pytest.raises(DataError, match="cannot be split"):
         split_groups([sample()], 0.2, seed=0)
 
 

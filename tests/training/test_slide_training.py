@@ -313,7 +313,9 @@ def test_outlines_of_a_geojson(tmp_path):
         read_outlines(path, ["Tumor"])
     for broken in ("{", "[1]", '{"features": [{"geometry": {"type": "Polygon"}}]}'):
         path.write_text(broken)
-        with pytest.raises(AnnotationError, match=r"a\.geojson: not GeoJSON as QuPath exports it"):
+        with pytest.raises(
+            AnnotationError, match=r"a\.geojson: is not GeoJSON as QuPath exports it"
+        ):
             read_outlines(path, ["Tumor"])
 
 
@@ -387,7 +389,7 @@ def test_a_training_that_ends_in_equal_scores_is_kept_and_says_so(
     named = ", ".join(score.patient for score in model.held_out.bags)
     assert own == (
         "the model's network has collapsed: the 4 patients that chose its epoch all have the same "
-        f"score (slide logit 0.0000: {named}), so it tells nobody apart; train with more patients "
+        f"score (slide logit 0.0000: {named}), so it cannot distinguish patients; train with more patients "
         "or tiles, with a lower --learning-rate, or from another --start"
     )
     assert derived == (
