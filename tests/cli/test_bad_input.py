@@ -84,7 +84,7 @@ def test_each_bad_image_has_its_line_and_the_good_one_is_scored(cli, mixed):
         (("score", "."), 1, "no .qpproj"),
         (("score", "{project}", "--image", "x*"), 1, "no image is named x*"),
         (("score", "{project}", "--model", "."), 1, "not a model folder"),
-        (("score", "{project}", "--mpp", "-1"), 3, "--mpp is -1"),
+        (("score", "{project}", "--mpp", "-1"), 3, "-1 µm/px from --mpp"),
         (("score", "{project}", "--max-tiles", "0"), 2, "--max-tiles"),
         (("score", "{project}", "--engine", "java"), 2, "--engine"),
         (("score", "{project}", "--device", "cpu", "--slides", "nowhere"), 2, "nowhere"),

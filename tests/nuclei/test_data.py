@@ -79,13 +79,16 @@ def test_groups_table_names_a_missing_column(tmp_path):
     # As a spreadsheet writes it, with a byte order mark and files' names.
     (tmp_path / "t.csv").write_text("image,organ\n1.png,liver\n", encoding="utf-8-sig")
     assert read_groups(tmp_path / "t.csv", "image", "organ") == {"1": "liver"}
-    with pytest.raises(DataError, match="no column 'group'; it has image, organ"):
+    with pytest.raises(DataError, match="no column 'group'; its columns: image, organ"):
         read_groups(tmp_path / "t.csv", "image", "group")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"image,group\n1\n", "line 2 lacks"), (b"image,group\n1,\xff\n", "not a CSV file in UTF-8")],
+    [
+        (b"image,group\n1\n", "line 2 lacks"),
+        (b"image,group\n1,\xff\n", "is not a CSV file in UTF-8"),
+    ],
 )
 def test_a_damaged_groups_table_is_one_line(tmp_path, content, message):
     (tmp_path / "t.csv").write_bytes(content)

@@ -187,7 +187,7 @@ def test_name_lock_and_plane():
         ("{}", "an object of type None is not GeoJSON"),
         ('{"type": "Topology"}', "an object of type 'Topology' is not GeoJSON"),
         ('{"type": "FeatureCollection"}', "has no list of features"),
-        ('{"type": "Polygon"}', "object 1: a Polygon without coordinates"),
+        ('{"type": "Polygon"}', "object 1: a Polygon has no coordinates"),
         ('{"geometry": {"type": "Circle"}}', "object 1: a geometry has the unknown type 'Circle'"),
         ('{"type": "Polygon", "coordinates": [[["a", 1], [2, 3], [0, 0]]]}', "object 1: 'a'"),
         ('{"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}', "object 1: "),

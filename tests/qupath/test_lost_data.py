@@ -99,7 +99,7 @@ def test_our_backup_of_what_is_lost_is_named_and_works(project, said, tmp_path, 
     lose(data_of(project))
     for _, text in everywhere(said, project, tmp_path):
         assert "data.qpdata: is" in text
-        assert "put back " in text
+        assert "restore " in text
     code, text = said("project", "check", project)
     copy = Path(text.partition("restore ")[2].partition(" (the file before our run ")[0])
     assert copy.is_relative_to(project / "hccmil-backups")
@@ -129,10 +129,10 @@ def test_a_copy_that_qupath_put_aside_is_named(project, said, tmp_path) -> None:
     path.rename(path.with_name("data.qpdata.bkp"))
     for _, text in everywhere(said, project, tmp_path):
         assert "QuPath is saving it, or was stopped while it saved" in text
-        assert "it takes data.qpdata.bkp" in text
+        assert "which recovers it from data.qpdata.bkp" in text
     path.write_bytes(b"")
     for _, text in everywhere(said, project, tmp_path):
-        assert "data.qpdata: is empty, and summary.json lists 3 annotations in it" in text
+        assert "data.qpdata: is empty, and summary.json says that it had 3 annotations" in text
         assert "open the image in QuPath, which recovers it from its own copy" in text
 
 
@@ -185,7 +185,7 @@ def test_data_that_no_image_has_are_noted(project, said) -> None:
         "data/7: these data belong to no image of the project (its summary lists 3 annotations)"
         in (text.replace("\\", "/"))
     )
-    assert "(no objects by its summary)" in text
+    assert "(its summary lists no objects)" in text
     code, text = said("project", "info", project)
     assert "note: " in text
     code, text = said("project", "check", project, "--json")

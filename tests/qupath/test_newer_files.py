@@ -79,7 +79,9 @@ def test_newer_files_are_written_with_a_note(project, tmp_path, qupath: str, ver
     [state] = NATIVE("read", folder)
     assert state.read_only == ""
     [note] = state.notes
-    assert f"was written by QuPath {qupath} (data file version {version}), newer than" in note
+    assert (
+        f"was written by QuPath {qupath} (data file version {version}), which is newer than" in note
+    )
     assert "\n" not in note
     NATIVE("write", folder, {TUMOUR: results_for(state)}, {TUMOUR: state.stamp})
     assert difference(before, folder) == []
@@ -101,7 +103,7 @@ def test_a_newer_file_that_does_not_come_back_is_read_only(project, capsys) -> N
     assert "newest tested version (0.7), and this program could not write it back unchanged" in (
         state.read_only
     )
-    with pytest.raises(UnsupportedDataError, match="would not write it as it is"):
+    with pytest.raises(UnsupportedDataError, match="could not write it back unchanged"):
         NATIVE("write", folder, {TUMOUR: results_for(state)}, {TUMOUR: state.stamp})
     for command in (("score", folder, "--dry-run"), ("project", "check", folder)):
         code, text = said(capsys, *command, "--engine", "native")
@@ -185,5 +187,5 @@ def test_both_engines_only_read_what_does_not_come_back(project, qupath) -> None
     [ours], [theirs] = NATIVE("read", folder), qupath("read", folder)
     assert_same_state(ours, theirs)
     assert ours.read_only == theirs.read_only != ""
-    with pytest.raises(UnsupportedDataError, match="would not write it as it is"):
+    with pytest.raises(UnsupportedDataError, match="could not write it back unchanged"):
         qupath("write", folder, {TUMOUR: results_for(theirs)}, {TUMOUR: theirs.stamp})

@@ -101,7 +101,7 @@ def test_coordinates_are_rounded_as_javas_geometry_factory_does() -> None:
         precise(np.array([0.005, -0.005, 1.2349, 100000.126])),
         np.array([0.01, 0, 1.23, 100000.13], np.float32).astype(float),
     )
-    with pytest.raises(ValueError, match="no number"):
+    with pytest.raises(ValueError, match="not a number"):
         precise(np.array([np.nan]))
 
 

@@ -122,14 +122,14 @@ class QpData:
         # one block holds the version and the number of steps
         count = int.from_bytes(payload(parts[0])[4:8], "big")
         if len(payload(parts[0])) != 8 or count != len(parts) - 2:
-            raise UnsupportedDataError("holds a workflow in a form that is not known")
+            raise UnsupportedDataError("contains a workflow in a form that is not known")
         return parts[1:-1]
 
     @steps.setter
     def steps(self, nodes: list[Part]) -> None:
         head = self._workflow.parts[0]
         if not isinstance(head, bytes):
-            raise UnsupportedDataError("holds a workflow in a form that is not known")
+            raise UnsupportedDataError("contains a workflow in a form that is not known")
         self._workflow.parts[:-1] = [head[:6] + len(nodes).to_bytes(4, "big"), *nodes]
 
     def to_bytes(self) -> bytes:
