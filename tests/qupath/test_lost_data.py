@@ -205,4 +205,4 @@ def test_both_engines_say_the_same(project, qupath, lose) -> None:
         assert isinstance(error.value, ProjectError)
         told.append(str(error.value))
     assert told[0] == told[1]
-    assert "summary.json lists" in told[0]
+    assert "summary.json says that it had" in told[0]

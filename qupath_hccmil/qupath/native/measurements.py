@@ -93,7 +93,8 @@ def _measurement(node: Part) -> tuple[str, float]:
         raise UnsupportedDataError("contains a null measurement")
     name, value = text(field(node, "name")), field(node, "value")
     if name is None or not isinstance(value, bytes) or len(value) not in (4, 8):
-        raise UnsupportedDataError(f"contains a measurement of an unknown kind ({class_name(node)})")
+        kind = class_name(node)
+        raise UnsupportedDataError(f"contains a measurement of an unknown kind ({kind})")
     (number,) = struct.unpack(">d" if len(value) == 8 else ">f", value)
     return name, number
 
