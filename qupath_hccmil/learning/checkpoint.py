@@ -36,7 +36,8 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[st
             save_file(on_cpu, new, metadata={_STATE_KEY: json.dumps(state)})
     except (WriteError, SafetensorError) as error:
         raise WriteError(
-            f"{path}: cannot be written: {error}; make room and run the same again to go on"
+            f"{path}: cannot be written: {error}; free some disk space, then run the same command "
+            "again to continue"
         ) from error
 
 
@@ -54,7 +55,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise ModelError(
-            f"{path}: not a checkpoint of a training ({error}); remove it to start anew"
+            f"{path}: not a checkpoint of a training ({error}); remove it to start again"
         ) from error
 
 
@@ -165,8 +166,8 @@ class TrainingState:
         tensors, state = load_checkpoint(path)
         if state.get("fingerprint") != self.fingerprint:
             raise DataError(
-                f"{path}: from a training with other settings, data or start; "
-                "use the same, another --out, or remove it"
+                f"{path}: belongs to a training with other settings, data or starting weights; "
+                "use the same ones, give another --out, or remove it"
             )
         for name, network in self._networks.items():
             network.load_state_dict(without_prefix(name, tensors))

@@ -57,4 +57,4 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: can't be read as safetensors ({error})") from error
+        raise ModelError(f"{path}: cannot be read as safetensors ({error})") from error

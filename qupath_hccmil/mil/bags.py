@@ -64,11 +64,11 @@ class StoredBag:
             tiles = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise DataError(
-                f"{path}: not a bag of tiles, or damaged ({error}); remove it to have it made anew"
+                f"{path}: not a bag of tiles, or damaged ({error}); remove it to have it made again"
             ) from error
         if tiles.dtype != np.uint8 or tiles.ndim != 4 or tiles.shape[1] != CHANNELS:
             raise DataError(
-                f"{path}: not a bag of tiles, {tiles.dtype} {tiles.shape} where uint8 "
+                f"{path}: not a bag of tiles: it is {tiles.dtype} {tiles.shape}, but uint8 "
                 f"(n, {CHANNELS}, side, side) is needed"
             )
         self._tiles = tiles
@@ -101,7 +101,7 @@ def stored_bags(folder: Path) -> dict[str, StoredBag]:
     """
     bags = [StoredBag(path) for path in bag_files(folder)]
     if not bags:
-        raise DataError(f"{folder}: no prepared bags (*{SUFFIX})")
+        raise DataError(f"{folder}: contains no prepared bags (*{SUFFIX})")
     return {bag.patient: bag for bag in bags}
 
 
@@ -158,7 +158,7 @@ def write_bag(
     with atomic_file(path) as new:
         total = _write_tiles(new, batches, side, heat_map)
         if total != count and count is not None:
-            raise DataError(f"{path.name}: {total} tiles where {count} were announced")
+            raise DataError(f"{path.name}: {total} tiles, but {count} were announced")
         if not total:
             raise DataError(f"{path.name}: no tiles for this patient")
     return StoredBag(path)

@@ -30,7 +30,8 @@ def collapse_note(scores: Sequence[BagScore], whose: str) -> str:
     some = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
     return (
         f"{whose} has collapsed: the {len(names)} patients that chose its epoch all have the same "
-        f"score (slide logit {scores[0].logit:.4f}: {some}), so it tells nobody apart; {_ADVICE}"
+        f"score (slide logit {scores[0].logit:.4f}: {some}), so it cannot distinguish patients; "
+        f"{_ADVICE}"
     )
 
 

@@ -130,8 +130,9 @@ def score_bag(
     logits = np.concatenate([predict(bag.read(part)) for part in chunks(indices, _CHUNK)])
     if not np.isfinite(logits).all():
         raise DataError(
-            f"{bag.patient}: the network gives logits that are no numbers; its training diverged, "
-            "lower the learning rate or the bound of the gradient"
+            f"{bag.patient}: the network gives logits that are not numbers, so its training "
+            "diverged; "
+            "lower --learning-rate or --clip"
         )
     logit = slide_logit(logits, p)
     return BagScore(bag.patient, len(indices), logit, float(risk(logit)))
@@ -203,7 +204,7 @@ def judge(
     known = [score.patient in labels for score in scores]
     t, scores = t[np.array(known, dtype=bool)], [s for s, k in zip(scores, known, strict=True) if k]
     if not scores:
-        raise DataError("no bag has a label; the table's patients must be the bags' names")
+        raise DataError("no bag has a label; the table's patients must match the names of the bags")
     r = np.array([score.risk for score in scores])
     poor = np.array([not labels[score.patient] for score in scores])
     good_probability = good_outcome_probability(r, t)

@@ -280,8 +280,9 @@ class _Run(TrainingState):
         value = float(loss + penalty.detach())
         if not math.isfinite(value):
             raise DataError(
-                f"{bag.patient}: the loss is {value} in epoch {self.epoch + 1}, the training has "
-                "diverged; lower the learning rate or the bound of the gradient"
+                f"{bag.patient}: the loss is {value} in epoch {self.epoch + 1}, so the training "
+                "has "
+                "diverged; lower --learning-rate or --clip"
             )
         if s.clip is not None:
             scaler.unscale_(self.optimizer)
@@ -328,7 +329,7 @@ def _check(training: Sequence[Bag], validation: Sequence[Bag], labels: Mapping[s
     sides = {"training": training, "validation": validation}
     for side, bags in sides.items():
         if unlabelled := [bag.patient for bag in bags if bag.patient not in labels]:
-            raise DataError(f"patient {unlabelled[0]!r} has no label and can't be in {side}")
+            raise DataError(f"patient {unlabelled[0]!r} has no label and cannot be used for {side}")
         if {labels[bag.patient] for bag in bags} != {0, 1}:
             raise DataError(f"{side} needs patients of both outcomes; it has {len(bags)} patients")
     both = {bag.patient for bag in training} & {bag.patient for bag in validation}

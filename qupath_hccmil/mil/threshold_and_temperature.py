@@ -94,8 +94,9 @@ def decide(
     """
     if rule.asks and (good.all() or not good.any()):
         raise DataError(
-            f"threshold and temperature need held-out patients of both outcomes; of {len(good)} "
-            f"patients {int(good.sum())} are good"
+            "threshold and temperature need held-out patients with both outcomes; "
+            f"{int(good.sum())} "
+            f"of {len(good)} patients have a good outcome"
         )
     if not score_ranks(logits).any():
         return Decision(threshold, collapsed=True)

@@ -111,7 +111,7 @@ def load_tile_network(folder: ModelFolder) -> TileNetwork:
     if folder.config.architecture["name"] != "mobilenet_v2":
         raise ModelError(
             f"{folder.path}: architecture.name is {folder.config.architecture['name']!r}, "
-            "where a tile network is 'mobilenet_v2'"
+            "but a tile network must be 'mobilenet_v2'"
         )
     network = TileNetwork()
     _load(network, folder.weights(), folder.path)
@@ -129,4 +129,4 @@ def _load(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
         module.load_state_dict(state)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise ModelError(f"{path}: the weights don't fit MobileNetV2 ({reason})") from error
+        raise ModelError(f"{path}: the weights do not fit MobileNetV2 ({reason})") from error

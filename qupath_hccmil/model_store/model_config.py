@@ -178,7 +178,7 @@ class ModelConfig:
             raise ModelError(f"{path}: top level: not an object")
         # A field that is absent must not silently get the default of a new model.
         if absent := [each.name for each in fields(cls) if each.name not in content]:
-            raise ModelError(f"{path}: {absent[0]}: is missing")
+            raise ModelError(f"{path}: {absent[0]} is missing")
         try:
             config = _adapter().validate_json(json.dumps(content))
         except ValidationError as error:
@@ -188,7 +188,7 @@ class ModelConfig:
             said = f"{given!r:.60}: {first['msg']}".replace("\n", " ")
             raise ModelError(f"{path}: {where}: {said}") from error
         if (config.risk is not None) != (config.kind == "mil"):
-            needs = "needs a risk" if config.kind == "mil" else "has no risk"
+            needs = "needs this section" if config.kind == "mil" else "must not have this section"
             raise ModelError(f"{path}: risk: a {config.kind} model {needs}")
         return config
 

@@ -47,7 +47,7 @@ class ModelFolder:
         try:
             return dict(load_file(self.path / WEIGHTS))
         except (OSError, SafetensorError) as error:
-            raise ModelError(f"{self.path / WEIGHTS}: can't be read ({error})") from error
+            raise ModelError(f"{self.path / WEIGHTS}: cannot be read ({error})") from error
 
 
 def load_model_folder(path: Path, kind: ModelKind) -> ModelFolder:
@@ -71,17 +71,17 @@ def load_model_folder(path: Path, kind: ModelKind) -> ModelFolder:
     """
     path = Path(path)
     if not path.is_dir():
-        raise ModelError(f"{path}: no such model folder")
+        raise ModelError(f"{path}: there is no such model folder")
     for name in (CONFIG, WEIGHTS):
         if not (path / name).is_file():
             raise ModelError(f"{path}: not a model folder, {name} is missing")
     config = _read_config(path / CONFIG)
     if config.kind != kind:
-        raise ModelError(f"{path}: a {config.kind} model, where a {kind} model is needed")
+        raise ModelError(f"{path}: is a {config.kind} model, but a {kind} model is needed")
     found = file_sha256(path / WEIGHTS)
     if found != config.weights_sha256:
         raise ModelError(
-            f"{path / WEIGHTS}: sha256 {found[:12]}… isn't the {config.weights_sha256[:12]}… of "
+            f"{path / WEIGHTS}: sha256 {found[:12]}… is not the {config.weights_sha256[:12]}… of "
             f"{CONFIG}; copy the model folder again"
         )
     return ModelFolder(path, config)
@@ -143,9 +143,9 @@ def check_new_model(path: Path, config: ModelConfig) -> None:
         The config is not valid, or `path` is a file or a folder of something else.
     """
     if path.exists() and not path.is_dir():
-        raise ModelError(f"{path}: is a file, where a model folder is to be written")
+        raise ModelError(f"{path}: is a file, so no model folder can be written there")
     if path.exists() and any(path.iterdir()) and not (path / CONFIG).is_file():
-        raise ModelError(f"{path}: holds other files and isn't a model folder; choose another")
+        raise ModelError(f"{path}: contains other files and is not a model folder; choose another")
     no_weights_yet = replace(config, weights_sha256="0" * 64)
     ModelConfig.from_json(no_weights_yet.to_json(), path / CONFIG)
 
@@ -182,7 +182,7 @@ def weights_identity(start: Path) -> str:
     try:
         return file_sha256(start / WEIGHTS if start.is_dir() else start)
     except OSError as error:
-        raise ModelError(f"{start}: can't be read ({error.strerror})") from error
+        raise ModelError(f"{start}: cannot be read ({error.strerror})") from error
 
 
 def file_sha256(path: Path) -> str:
@@ -198,5 +198,5 @@ def _read_config(path: Path) -> ModelConfig:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: not readable as JSON ({error})") from error
+        raise ModelError(f"{path}: cannot be read as JSON ({error})") from error
     return ModelConfig.from_json(content, path)

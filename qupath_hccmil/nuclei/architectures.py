@@ -36,7 +36,7 @@ def build_network(architecture: Mapping[str, Any]) -> nn.Module:
     name = arguments.pop("name")
     if name not in NETWORKS:
         raise DataError(
-            f"architecture.name is {name!r}, where a nuclei network is one of "
+            f"architecture.name is {name!r}, but a nuclei network must be one of "
             f"{', '.join(map(repr, NETWORKS))}"
         )
     try:
@@ -75,5 +75,5 @@ def load_nuclei_network(folder: ModelFolder) -> nn.Module:
         raise ModelError(f"{folder.path}: {error}") from error
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise ModelError(f"{folder.path}: the weights don't fit the network ({reason})") from error
+        raise ModelError(f"{folder.path}: the weights do not fit the network ({reason})") from error
     return network.eval()

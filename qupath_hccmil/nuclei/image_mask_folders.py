@@ -87,7 +87,7 @@ def find_pairs(images: Path, masks: Path) -> tuple[list[ImagePair], list[str]]:
     found_images, unused = _by_stem(images)
     found_masks, unusable_masks = _by_stem(masks)
     if images.samefile(masks):
-        raise DataError(f"{images}: given for both images and masks; put the masks into their own")
+        raise DataError(f"{images}: given for both images and masks; put masks into another folder")
     for stem in sorted(found_masks.keys() - found_images):
         name = _OF_MASK.sub("", stem)
         if name in found_images and name not in found_masks:
@@ -99,14 +99,14 @@ def find_pairs(images: Path, masks: Path) -> tuple[list[ImagePair], list[str]]:
     if not pairs:
         raise DataError(
             f"{images}: no image has a mask of the same name in {masks}; "
-            f"give two folders of {', '.join(SUFFIXES)} files"
+            f"give two folders with {', '.join(SUFFIXES)} files"
         )
     unused += unusable_masks
     unused += [
-        f"{found_images[stem]}: no mask" for stem in sorted(found_images.keys() - found_masks)
+        f"{found_images[stem]}: has no mask" for stem in sorted(found_images.keys() - found_masks)
     ]
     unused += [
-        f"{found_masks[stem]}: no image" for stem in sorted(found_masks.keys() - found_images)
+        f"{found_masks[stem]}: has no image" for stem in sorted(found_masks.keys() - found_images)
     ]
     return pairs, unused
 
@@ -216,11 +216,11 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            unused.append(f"{path}: a folder, which is not searched")
+            unused.append(f"{path}: is a folder; subfolders are not searched")
         elif path.suffix.lower() in SUFFIXES:
             files.setdefault(image_name(path), []).append(path)
         else:
-            unused.append(f"{path}: not one of {', '.join(SUFFIXES)}")
+            unused.append(f"{path}: is not one of {', '.join(SUFFIXES)}")
     for same in files.values():
         if len(same) > 1:
             names = " and ".join(path.name for path in same)
@@ -274,7 +274,7 @@ def _to_bytes(values: NDArray[np.generic], path: Path) -> NDArray[np.uint8]:
     full = next((full for full in ranges if low >= 0 and high <= full), None)
     if full is None:
         raise DataError(
-            f"{path}: holds values from {low:g} to {high:g}; save it with 8 or 16 bits a colour"
+            f"{path}: has values from {low:g} to {high:g}; save it with 8 or 16 bits per channel"
         )
     return np.rint(values.astype(np.float32) * np.float32(255 / full)).astype(np.uint8)
 
@@ -284,8 +284,8 @@ def _labels(values: NDArray[np.generic], path: Path) -> NDArray[np.int32]:
     # Not the other way round: NaN fails both comparisons.
     if not (low >= 0 and high < np.inf) or (values.dtype.kind == "f" and (values % 1).any()):
         raise DataError(
-            f"{path}: a mask of values from {low:g} to {high:g}; it must hold whole numbers, "
-            "0 for background"
+            f"{path}: the mask has values from {low:g} to {high:g}; it must have whole numbers, "
+            "with 0 for background"
         )
     if high > _LARGEST_LABEL:
         # Numbers too large to keep are numbered anew, background first.

@@ -193,7 +193,7 @@ class _Run(TrainingState):
             losses.append(self._step(rgb, mask, self.epoch * s.steps + step))
             if not math.isfinite(losses[-1]):
                 raise DataError(
-                    f"the loss is {losses[-1]} in epoch {self.epoch + 1}: the training has "
+                    f"the loss is {losses[-1]} in epoch {self.epoch + 1}, so the training has "
                     "diverged; lower the learning rate or start from another model"
                 )
             if progress and (step + 1) % 10 == 0:

@@ -87,7 +87,7 @@ def read_groups(path: Path, image_column: str, group_column: str) -> dict[str, s
         The file or one of the columns is absent, or a row has no value in one.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such table of groups")
+        raise DataError(f"{path}: there is no such table of groups")
     groups = {}
     try:
         # Spreadsheets put a byte order mark before the first column's name.
@@ -96,14 +96,16 @@ def read_groups(path: Path, image_column: str, group_column: str) -> dict[str, s
             columns = reader.fieldnames or []
             for column in (image_column, group_column):
                 if column not in columns:
-                    raise DataError(f"{path}: no column {column!r}; it has {', '.join(columns)}")
+                    raise DataError(
+                        f"{path}: has no column {column!r}; its columns: {', '.join(columns)}"
+                    )
             for row in reader:
                 image, group = row[image_column], row[group_column]
                 if not image or not group:
                     raise DataError(f"{path}: line {reader.line_num} lacks an image or a group")
                 groups[image_name(Path(image))] = group
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a CSV file in UTF-8 ({error})") from error
+        raise DataError(f"{path}: is not a CSV file in UTF-8 ({error})") from error
     return groups
 
 
@@ -170,7 +172,9 @@ def iterate_source(
         yield Sample(pair.name, group, prepare(rgb), labels > 0, mpp, source.weight)
         count += 1
     if not count:
-        raise DataError(f"{source.images}: none of {len(pairs)} images can be used ({unused[-1]})")
+        raise DataError(
+            f"{source.images}: none of the {len(pairs)} images can be used ({unused[-1]})"
+        )
 
 
 def white_background(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -234,12 +238,14 @@ def split_groups(
     else:
         chosen = set(held_out)
         if unknown := sorted(chosen - set(groups)):
-            raise DataError(f"no images of group {unknown[0]!r}; there are {', '.join(groups)}")
+            raise DataError(
+                f"no image is of group {unknown[0]!r}; the groups are {', '.join(groups)}"
+            )
     training = [s for s in samples if s.group not in chosen]
     validation = [s for s in samples if s.group in chosen]
     if not training or not validation:
         raise DataError(
-            f"{len(groups)} group(s) can't be split into training and validation; "
+            f"{len(groups)} group(s) cannot be split into training and validation; "
             "add images or groups"
         )
     return training, validation

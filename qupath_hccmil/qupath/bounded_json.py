@@ -46,5 +46,5 @@ def bounded_int(value: Any) -> int:
     except OverflowError:
         raise ValueError("a number is infinite") from None
     if abs(number) > _LARGEST:
-        raise ValueError("a number is beyond 32 bits")
+        raise ValueError("a number does not fit into 32 bits")
     return number

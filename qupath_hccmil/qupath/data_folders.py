@@ -37,7 +37,8 @@ def without_image(project: Path, images: Sequence[ImageEntry]) -> list[str]:
             return []
         left = sorted(each for each in folder.iterdir() if each.name not in known and each.is_dir())
     return [
-        f"{each}: no image of the project has these data ({objects_listed(each) or 'no objects'} "
-        "by its summary); QuPath leaves them when an image is removed from the project"
+        f"{each}: these data belong to no image of the project (its summary lists "
+        f"{objects_listed(each) or 'no objects'}); QuPath leaves them when an image is removed "
+        "from the project"
         for each in left
     ]

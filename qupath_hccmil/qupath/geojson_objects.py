@@ -88,12 +88,12 @@ def _objects(
             yield from _objects(part, parent)
         return
     if not isinstance(content, dict):
-        raise ValueError(f"{content!r:.40} is no GeoJSON object")
+        raise ValueError(f"{content!r:.40} is not a GeoJSON object")
     kind = content.get("type")
     if kind == "FeatureCollection" or (kind is None and "features" in content):
         features = content.get("features")
         if not isinstance(features, list):
-            raise ValueError("a FeatureCollection without a list of features")
+            raise ValueError("a FeatureCollection has no list of features")
         yield from _objects(features, parent)
     elif kind in _GEOMETRIES:
         yield {"geometry": content}, parent
@@ -104,7 +104,7 @@ def _objects(
             children = properties.get("childObjects", properties.get("children"))
             yield from _objects(children if isinstance(children, list) else [], content)
     else:
-        raise ValueError(f"an object of type {kind!r} is no GeoJSON")
+        raise ValueError(f"an object of type {kind!r} is not GeoJSON")
 
 
 def _kind(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
@@ -189,10 +189,10 @@ def _geometry(given: Mapping[str, Any]) -> BaseGeometry | None:
     """
     kind = given.get("type")
     if kind not in _GEOMETRIES:
-        raise ValueError(f"a geometry of type {kind!r}")
+        raise ValueError(f"a geometry has the unknown type {kind!r}")
     inner = "geometries" if kind == "GeometryCollection" else "coordinates"
     if inner not in given:
-        raise ValueError(f"a {kind} without {inner}")
+        raise ValueError(f"a {kind} has no {inner}")
     if not given[inner]:
         return None
     # The package checks that coordinates are numbers; shapely would take what it can.

@@ -34,18 +34,18 @@ def require_nothing_lost(path: Path, project: Path, metadata: Mapping[str, str])
         QuPath has put the data aside to save new ones, or the disk is in two minds.
     """
     if not there(project):
-        raise ProjectError(f"{project}: is no longer there; is its drive still connected?")
+        raise ProjectError(f"{project}: no longer exists; is its drive still connected?")
     if there(path):
-        raise ConflictError(f"{path}: was not there a moment ago, and is again; run again")
+        raise ConflictError(f"{path}: was missing a moment ago and is back now; run again")
     aside = _aside(path)
     if there(aside):
         raise ConflictError(
-            f"{path}: is being saved by QuPath, or QuPath was stopped while it saved (then open "
-            f"the image in QuPath: it takes {aside.name}); run again"
+            f"{path}: QuPath is saving it, or was stopped while it saved (then open the image in "
+            f"QuPath, which recovers it from {aside.name}); run again"
         )
     lost = _what_is_lost(path, metadata)
     if lost:
-        raise ProjectError(f"{path}: is gone, and {lost}; {_what_to_do(path)}")
+        raise ProjectError(f"{path}: is missing, and {lost}; {_what_to_do(path)}")
 
 
 def require_not_empty(path: Path, metadata: Mapping[str, str]) -> None:
@@ -57,7 +57,7 @@ def require_not_empty(path: Path, metadata: Mapping[str, str]) -> None:
         It is one.
     """
     if not path.stat().st_size:
-        lost = _what_is_lost(path, metadata) or "nothing tells what was in it"
+        lost = _what_is_lost(path, metadata) or "what was in it is not known"
         raise ProjectError(f"{path}: is empty, and {lost}; {_what_to_do(path)}")
 
 
@@ -66,8 +66,9 @@ def note_of_no_folder(folder: Path) -> tuple[str, ...]:
     if there(folder):
         return ()
     return (
-        f"{folder}: is not there; that is well where the image was never opened in QuPath, else "
-        "what was in it is lost",
+        f"{folder}: does not exist; that is fine if the image was never opened in QuPath, "
+        "otherwise "
+        "its data are lost",
     )
 
 
@@ -97,22 +98,22 @@ def _what_is_lost(path: Path, metadata: Mapping[str, str]) -> str:
     """What an image had, in words; empty where nothing tells of anything."""
     listed = objects_listed(path.parent)
     if listed:
-        return f"{SUMMARY} lists {listed} in it"
+        return f"{SUMMARY} says that it had {listed}"
     if metadata:
         return "the project's list says that it was scored"
     if _kept(path) is not None:
-        return "a run of this program has written it"
+        return "this program wrote it in an earlier run"
     return ""
 
 
 def _what_to_do(path: Path) -> str:
     if there(_aside(path)):
-        return f"QuPath's own copy {_aside(path)} is there: open the image in QuPath, it takes that"
+        return f"open the image in QuPath, which recovers it from its own copy {_aside(path)}"
     kept = _kept(path)
     if kept is not None:
         run, copy = kept
-        return f"put back {copy} (as it was before our run {run}) and score the image again"
-    return "restore it from a backup of yours"
+        return f"restore {copy} (the file before our run {run}) and score the image again"
+    return "restore it from your own backup"
 
 
 def _aside(path: Path) -> Path:

@@ -42,7 +42,7 @@ def plain(part: Part, depth: int = 0) -> Any:
         It is nested deeper than QuPath nests.
     """
     if depth > _DEEPEST:
-        raise UnsupportedDataError("holds parts that are nested too deep")
+        raise UnsupportedDataError("contains parts that are nested too deep")
     if isinstance(part, JavaString):
         return str(part)
     if isinstance(part, JavaEnum):

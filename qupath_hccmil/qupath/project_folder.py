@@ -273,7 +273,7 @@ class Project(ABC):
             changed = with_classes(_bytes(path) if expected else b"", colours)
         except (ValueError, AttributeError, TypeError) as error:
             raise ProjectError(
-                f"{path}: is damaged ({error}); save the class list in QuPath again"
+                f"{path}: is damaged ({error}); save the project's classes in QuPath again"
             ) from error
         if changed is not None:
             self._run.replace([Replacement.of_bytes(path, changed, expected)])
@@ -349,7 +349,7 @@ def _refuse_without_data(entry: ImageEntry, results: ImageResults) -> None:
     if for_data(results):
         raise WriteError(
             f"{entry.name}: was never saved in QuPath, so it has no annotation to write to; "
-            "outline the tumour and save"
+            "outline the tumour in QuPath and save the image"
         )
 
 

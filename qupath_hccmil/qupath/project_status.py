@@ -104,14 +104,14 @@ def _status(
     record = recorded(state)
     if list_differs(state):
         problems.append(
-            f"{entry.name}: the project's list says something else than the image, as when QuPath "
-            "was open while it was scored; the image is right, and any run of ours that writes "
-            "repairs the list"
+            f"{entry.name}: the project's list differs from the image, as happens when QuPath was "
+            "open while it was scored; the image is right, and the next `score --resume` repairs "
+            "the list"
         )
     problems += [
-        f"{entry.name}: {each.label}: {each.found} of {each.recorded} tiles of the last run are "
-        "there (cell detection removes them, and a tile of another class is yours); score "
-        "--resume scores it again"
+        f"{entry.name}: {each.label}: only {each.found} of {each.recorded} tiles of the last run "
+        "are left (cell detection removes tiles, and a tile with another class is yours); score "
+        "--resume scores the outline again"
         for each in incomplete(state)
     ]
     labels = {each.index: each.name or each.id for each in state.annotations}

@@ -67,14 +67,14 @@ def project_file(path: Path) -> Path:
     if path.is_file() and path.suffix == ".qpproj":
         return path.absolute()
     if not path.is_dir():
-        reason = "is no QuPath project (.qpproj)" if path.exists() else "does not exist"
-        raise ProjectError(f"{path}: {reason}; give a project's folder or its .qpproj")
+        reason = "is not a QuPath project (.qpproj)" if path.exists() else "does not exist"
+        raise ProjectError(f"{path}: {reason}; give the folder of a project or its .qpproj")
     found = sorted(path.glob("*.qpproj"))
     named = path / "project.qpproj"
     if named in found:
         return named.absolute()
     if len(found) != 1:
-        reason = f"has {len(found)} .qpproj files" if found else "has no .qpproj in it"
+        reason = f"contains {len(found)} .qpproj files" if found else "contains no .qpproj file"
         raise ProjectError(f"{path}: {reason}; give the .qpproj of a QuPath project")
     return found[0].absolute()
 
@@ -92,13 +92,15 @@ def read_project(path: Path) -> ProjectFile:
     """
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise ProjectError(f"{path}: is too large for a project; restore it from a backup")
+            raise ProjectError(
+                f"{path}: is too large to be a project file; restore it from a backup"
+            )
         version, previous_uri, images = _understood(path.read_bytes())
     except OSError as error:
         raise ProjectError(f"{path}: cannot be read ({error.strerror})") from error
     except _DAMAGES as error:
         raise ProjectError(
-            f"{path}: is not a project that QuPath 0.2 or newer wrote, or is damaged ({error}); "
+            f"{path}: was not written by QuPath 0.2 or newer, or is damaged ({error}); "
             "open and save it in QuPath"
         ) from error
     return ProjectFile(path, version, previous_uri, images)
@@ -111,7 +113,7 @@ def _understood(content: bytes) -> tuple[str, str | None, tuple[ImageEntry, ...]
     found = parse_json(content)
     listed = found.get("images", [])
     if listed and not any("entryID" in each for each in listed if isinstance(each, dict)):
-        raise ValueError("no image has an entryID")
+        raise ValueError("no image has an entry ID")
     images = _told_apart([_entry(each, place) for place, each in enumerate(listed, 1)])
     uri = found.get("uri")
     return str(found.get("version") or ""), uri if isinstance(uri, str) else None, images
@@ -290,7 +292,7 @@ def _entry(raw: Any, place: int) -> ImageEntry:
     try:
         name = sound_text(raw.get("imageName") or name)
         if "entryID" not in raw:
-            raise ValueError("it has no entryID")
+            raise ValueError("it has no entry ID")
         entry_id = _entry_id(raw["entryID"])
         name = sound_text(raw.get("imageName") or f"Image {entry_id}")
         if not isinstance(raw.get("serverBuilder"), dict):
@@ -307,7 +309,7 @@ def _entry(raw: Any, place: int) -> ImageEntry:
     except _DAMAGES as error:
         return _unusable(
             ImageEntry(entry_id, name, Server("", "", "")),
-            f"the project's list is damaged where it tells of this image ({error}); remove the "
+            f"the entry of this image in the project's list is damaged ({error}); remove the "
             "image in QuPath and add its slide again",
         )
 
@@ -331,7 +333,8 @@ def _told_apart(images: Sequence[ImageEntry]) -> tuple[ImageEntry, ...]:
         for place in same if len(same) > 1 else ():
             entry = _unusable(
                 images[place],
-                f"{len(same)} images have its entry ID {entry_id}, so they would share their data; "
+                f"{len(same)} images have the same entry ID {entry_id}, so they would share "
+                "their data; "
                 "remove all but one in QuPath",
             )
             found[place] = entry if place == same[0] else replace(entry, id=_no_id(place + 1))
@@ -368,7 +371,7 @@ def _server(raw: Mapping[str, Any]) -> Server:
 
 def _args(raw: Any) -> tuple[str, ...]:
     if raw is not None and not isinstance(raw, list):
-        raise ValueError("the args of its server are no list")
+        raise ValueError("the arguments of its server are not a list")
     return tuple(str(each) for each in raw or ())
 
 

@@ -66,15 +66,15 @@ def why_read_only(data_version: str, qupath_version: str, *, gives_back: bool = 
         if gives_back and _format(data_version) >= int(DATA_VERSION):
             return ""
         return (
-            f"{_of(data_version, qupath_version)}, newer than was tested ({_TESTED}), and this "
-            "program would not write it as it is, so it is read and never changed: save the image "
-            f"with QuPath {_TESTED}, or look for a newer version of this program"
+            f"{_of(data_version, qupath_version)}, which is newer than the newest tested version "
+            f"({_TESTED}), and this program could not write it back unchanged, so it is read only: "
+            f"save the image with QuPath {_TESTED}, or look for a newer version of this program"
         )
     if data_version == DATA_VERSION and version_number(qupath_version) >= OLDEST:
         return ""
     return (
-        f"{_of(data_version, qupath_version)}, so it is read and never changed: only files of "
-        f"QuPath {OLDEST[0]}.{OLDEST[1]} to {_TESTED} are; open and save the image in one of them"
+        f"{_of(data_version, qupath_version)}, so it is read only: results are written into files "
+        f"of QuPath {OLDEST[0]}.{OLDEST[1]} to {_TESTED}; open and save the image in one of these"
     )
 
 
@@ -83,8 +83,9 @@ def newer_note(data_version: str, qupath_version: str) -> str:
     if not is_newer(data_version, qupath_version):
         return ""
     return (
-        f"{_of(data_version, qupath_version)}, newer than was tested ({_TESTED}): this program "
-        "writes it byte for byte as it is, and adds results as to other files"
+        f"{_of(data_version, qupath_version)}, which is newer than the newest tested version "
+        f"({_TESTED}); this program can write it back byte for byte, so results are added as to "
+        "other files"
     )
 
 
@@ -100,10 +101,10 @@ def what_to_do(head: bytes) -> str:
     said = data_version.decode("latin-1"), qupath_version.decode("latin-1")
     if is_newer(*said):
         return (
-            f"it {_of(*said)}, newer than was tested ({_TESTED}): save the image with QuPath "
-            f"{_TESTED}, or look for a newer version of this program"
+            f"it {_of(*said)}, which is newer than the newest tested version ({_TESTED}): save the "
+            f"image with QuPath {_TESTED}, or look for a newer version of this program"
         )
-    return "use a backup of it; where QuPath still shows all its objects, save the image there"
+    return "use a backup; if QuPath still shows all objects of the image, save it in QuPath"
 
 
 def _said(head: bytes) -> tuple[re.Match[bytes] | None, ...]:
@@ -121,6 +122,6 @@ def _of(data_version: str, qupath_version: str) -> str:
     # what a damaged file says of itself may be long
     said = " ".join(qupath_version.split())[:30]
     return (
-        f"was written by QuPath {said or 'of an unknown version'} "
+        f"was written by {f'QuPath {said}' if said else 'an unknown version of QuPath'} "
         f"(data file version {data_version[:30]})"
     )

@@ -47,7 +47,7 @@ def require_annotations(results: ImageResults, count: int) -> None:
     """
     missing = [key for key in (*results.annotations, *results.tiles) if not 0 <= key < count]
     if missing:
-        raise WriteError(f"has no annotation number {min(missing)}; read the image again")
+        raise WriteError(f"contains no annotation number {min(missing)}; read the image again")
 
 
 def _finite(measurements: Mapping[str, float]) -> dict[str, float]:

@@ -40,7 +40,7 @@ def precise(values: NDArray[np.float64]) -> NDArray[np.float64]:
         rounded = np.floor(np.asarray(values, np.float64) / _GRID + 0.5) * _GRID
         coordinates = rounded.astype(np.float32).astype(np.float64)
     if not np.isfinite(coordinates).all():
-        raise OddRegionError("has a corner whose position is no number")
+        raise OddRegionError("has a corner whose position is not a number")
     return coordinates
 
 

@@ -34,13 +34,13 @@ def choose_images(project: Project, patterns: Sequence[str]) -> list[ImageEntry]
     """
     entries = project.images
     if not entries:
-        raise ProjectError(f"{project.path}: the project has no images; add slides in QuPath")
+        raise ProjectError(f"{project.path}: the project has no images; add slides to it in QuPath")
     chosen: set[str] = set()
     for pattern in patterns:
         found = _matching(entries, pattern)
         if not found:
             have = ", ".join(list(labels(entries).values())[:5])
-            raise ProjectError(f"{project.path}: no image named {pattern}; there are: {have}")
+            raise ProjectError(f"{project.path}: no image is named {pattern}; its images: {have}")
         chosen |= found
     return [entry for entry in entries if not patterns or entry.id in chosen]
 
@@ -162,9 +162,7 @@ def _nothing_found(state: ImageState, wanted: Sequence[str]) -> str:
     name = state.entry.name
     classes = ", ".join(wanted)
     if not state.annotations:
-        return (
-            f"{name}: no annotations; outline the tumour in QuPath and give it a class ({classes})"
-        )
+        return f"{name}: has no annotations; outline the tumour in QuPath with the class {classes}"
     if any(is_of_class(annotation.class_name, wanted) for annotation in state.annotations):
         return f"{name}: the annotations of class {classes} enclose no area in the first plane"
     present = sorted({annotation.class_name or "unclassified" for annotation in state.annotations})
@@ -175,6 +173,6 @@ def _nothing_found(state: ImageState, wanted: Sequence[str]) -> str:
             f"({classes}), or score all tissue with --annotation-class '{TISSUE_CLASS}'"
         )
     return (
-        f"{name}: no annotation of class {classes}; there are: {', '.join(present)} "
-        "(choose with --annotation-class)"
+        f"{name}: has no annotation of class {classes}; its classes: {', '.join(present)} "
+        "(choose one with --annotation-class)"
     )

@@ -59,8 +59,8 @@ def locate_slide(
     """
     if not entry.server.uri:
         raise SlideError(
-            f"{entry.name}: QuPath makes this image of several files ({entry.server.builder}); "
-            "score the original slides"
+            f"{entry.name}: QuPath composes this image from several files "
+            f"({entry.server.builder}); score the original slides"
         )
     stored = path_of_uri(entry.server.uri)
     if stored is None:
@@ -72,7 +72,7 @@ def locate_slide(
         return _named_in_folder(entry.name, stored.name, slides_dir)
     raise SlideMissingError(
         f"{entry.name}: the slide is not at {stored}; "
-        "put it back, or name the folder it is in with --slides DIR"
+        "put it back, or give the folder that it is in with --slides DIR"
     )
 
 
@@ -122,9 +122,9 @@ def _copy_of_remote(entry: ImageEntry, folder: Path | None) -> Path:
     command = f" (omero download Image:{number[1]} DIR)" if number else ""
     where = "OMERO" if number or "omero" in entry.server.provider.lower() else "there"
     raise SlideMissingError(
-        f"{entry.name}: the slide is on a server ({uri}), and scoring needs its pixels on a disk; "
-        f"download its original file from {where}{command}, leave it the name {names[0]}, and name "
-        "the folder it is in with --slides DIR"
+        f"{entry.name}: the slide is on a server ({uri}), but scoring needs a local file; "
+        f"download the original file from {where}{command}, keep its name {names[0]}, and give "
+        "the folder that it is in with --slides DIR"
     )
 
 
@@ -171,20 +171,23 @@ def _named_in_folder(image: str, name: str, folder: Path) -> Path:
     found = list({os.path.realpath(path): path for path in reversed(named)}.values())[::-1]
     if not found:
         raise SlideMissingError(
-            f"{image}: no file {name} in {folder} or its subfolders; "
-            "put it there, or name another folder with --slides DIR"
+            f"{image}: there is no file {name} in {folder} or its subfolders; "
+            "put it there, or give another folder with --slides DIR"
         )
     if len(found) > 1:
         raise SlideError(
-            f"{image}: {len(found)} files {name} in {folder}: {found[0]} and {found[1]}; "
-            "name the folder of the right one with --slides DIR"
+            f"{image}: there are {len(found)} files named {name} in {folder}, such as {found[0]} "
+            "and "
+            f"{found[1]}; give the folder of the right one with --slides DIR"
         )
     return found[0]
 
 
 def _files_in(folder: Path) -> Mapping[str, tuple[Path, ...]]:
     if not folder.is_dir():
-        raise SlideError(f"{folder}: is not a folder; give --slides the folder of the slides")
+        raise SlideError(
+            f"{folder}: is not a folder; give the folder of the slides with --slides DIR"
+        )
     return _files_by_name(folder.resolve())
 
 

@@ -55,7 +55,7 @@ def _qupath() -> str:
     found = find_qupath()
     if found is None:
         raise EngineError(
-            "none found; the native engine is used (PAQUO_QUPATH_DIR names a QuPath folder)"
+            "none found; the native engine is used (set PAQUO_QUPATH_DIR to use a QuPath)"
         )
     return f"{found.version} at {found.path}"
 

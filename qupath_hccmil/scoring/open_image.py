@@ -39,10 +39,10 @@ def open_image(entry: ImageEntry, path: Path) -> Slide:
     if strange:
         raise SlideError(
             f"{entry.name}: QuPath shows this slide through {', '.join(strange)}, which cannot be "
-            "scored; add the slide itself to the project"
+            "scored; add the original slide to the project"
         )
     if not server.is_rgb:
-        raise SlideError(f"{entry.name}: is not an RGB image, so not an H&E slide")
+        raise SlideError(f"{entry.name}: is not an RGB image, so it cannot be an H&E slide")
     slide = _as_the_provider_shows(entry, path)
     try:
         _check_planes(entry, slide)
@@ -75,8 +75,8 @@ def _as_the_provider_shows(entry: ImageEntry, path: Path) -> Slide:
         # OMERO has its pixels through Bio-Formats; `path` is a copy on disk.
         return open_as_bioformats(path, None)
     raise SlideError(
-        f"{entry.name}: QuPath opens it by {entry.server.provider}, whose pixels are not known "
-        "here; add the slide itself to the project"
+        f"{entry.name}: QuPath opens it with {entry.server.provider}, which this program does not "
+        "know; add the original slide to the project"
     )
 
 
@@ -86,12 +86,15 @@ def _series(entry: ImageEntry) -> int | None:
     try:
         known, _ = _bioformats_arguments().parse_known_args(args)
     except ArgumentError as error:
-        raise SlideError(f"{entry.name}: {' '.join(args)} is not understood ({error})") from error
+        raise SlideError(
+            f"{entry.name}: the option {' '.join(args)} is not understood ({error})"
+        ) from error
     for name, value in (("--name", known.name), ("--dims", known.dims), ("--bfOptions", known.bf)):
         if value:
             raise SlideError(
-                f"{entry.name}: QuPath opens it with {name} {value}, and what that shows is not "
-                "certain here; add the slide to the project without"
+                f"{entry.name}: QuPath opens it with {name} {value}, and this program cannot be "
+                "sure "
+                "which pixels that shows; add the slide to the project without this option"
             )
     series: int | None = known.series
     return None if series is None or series < 0 else series
@@ -121,9 +124,10 @@ def _check_crop(entry: ImageEntry, slide: Slide, view: ServerView) -> None:
     x, y, width, height = view.region or (0, 0, slide.width, slide.height)
     if x < 0 or y < 0 or x + width > slide.width or y + height > slide.height:
         raise SlideError(
-            f"{entry.name}: is cropped to {width} × {height} px at ({x}, {y}), beyond the "
-            f"{slide.width} × {slide.height} px of {slide.path}; find the right slide "
-            "(--slides DIR)"
+            f"{entry.name}: is cropped to {width} × {height} px at ({x}, {y}), which is beyond the "
+            f"{slide.width} × {slide.height} px of {slide.path}; give the folder of the right "
+            "slide "
+            "with --slides DIR"
         )
 
 
@@ -133,7 +137,7 @@ def _check_size(entry: ImageEntry, slide: Slide) -> None:
     if server.width and (slide.width, slide.height) != (server.width, server.height):
         raise SlideError(
             f"{slide.path}: is {slide.width} × {slide.height} px, but QuPath knows {entry.name} as "
-            f"{server.width} × {server.height} px; find the right slide (--slides DIR)"
+            f"{server.width} × {server.height} px; give the right slide's folder with --slides DIR"
         )
 
 
@@ -145,6 +149,7 @@ def _check_planes(entry: ImageEntry, slide: Slide) -> None:
     planes = entry.server.size_z * entry.server.size_t
     if planes > 1 and not isinstance(slide, ImageFile | TiffSlide):
         raise SlideError(
-            f"{entry.name}: has {planes} focal planes or time points, and which of them OpenSlide "
-            "reads is not certain; export one plane from QuPath and score that"
+            f"{entry.name}: has {planes} focal planes or time points, and it is not certain "
+            "which of "
+            "them OpenSlide reads; export one plane from QuPath and score that"
         )

@@ -91,7 +91,9 @@ def load_runtime(
     """
     where = _resolve_device(device, runtime)
     if runtime == "openvino" and where != "cpu":
-        raise ModelError(f"runtime openvino runs on the cpu, not on {where}; use --runtime torch")
+        raise ModelError(
+            f"runtime openvino runs on the CPU only, not on {where}; use --runtime torch"
+        )
     network = network.eval()
     if runtime == "openvino" or (runtime == "auto" and where == "cpu"):
         return _OpenVino(network, tile_px, batch)

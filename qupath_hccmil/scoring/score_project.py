@@ -248,12 +248,12 @@ class _Job:
             self.progress.start(entry.name, plan.expected)
             why = holds_no_tile(settings, self.models.geometry)
             notes = [*state.notes, *_without_area(state, settings)]
-            notes += [f"{label}: {why}, so no score" for label in plan.without_tiles]
+            notes += [f"{label}: {why}, so it has no score" for label in plan.without_tiles]
             if kept is not None and changes is not None:
                 notes.append(_told(changes, kept))
             notes += [
                 f"{' '.join((each.name or each.id).split())}: is on plane z {each.z}, t {each.t}, "
-                "and only the first plane is scored"
+                "but only the first plane is scored"
                 for each in on_other_planes(state, settings.annotation_classes)
             ]
             if self.options.dry_run:
@@ -293,7 +293,7 @@ class _Job:
     def _check_type(self, state: ImageState) -> None:
         if state.image_type not in _ACCEPTED_TYPES and not self.options.force:
             raise AnnotationError(
-                f"{state.entry.name}: QuPath holds it for {state.image_type}, not H&E; "
+                f"{state.entry.name}: its image type in QuPath is {state.image_type}, not H&E; "
                 "set the image type in QuPath or use --force"
             )
 
@@ -318,8 +318,9 @@ class _Job:
             return before
         if not self.options.force:
             raise AnnotationError(
-                f"{state.entry.name}: was scored with {'; '.join(other)}: left as it is; resume "
-                "without that option, or add --force to score it again"
+                f"{state.entry.name}: was scored with {'; '.join(other)}, so it is left as it "
+                "is; use "
+                "--resume without that option, or add --force to score it again"
             )
         return self.settings
 
@@ -333,11 +334,13 @@ class _Job:
             return []
         notes = []
         if not self._classes_added and self.project.add_classes(names.CLASS_COLOURS):
-            notes.append("the project's class list lacked the classes of our tiles; they are back")
+            notes.append(
+                "the project's class list lacked the classes of our tiles; they were added again"
+            )
         self._classes_added = True
         if list_differs(state):
             self.project.write_list(state.entry, listed_metadata(record))
-            notes.append("the project's list said something else than the image; it is repaired")
+            notes.append("the project's list differed from the image; it was repaired")
         return notes
 
     def _changes(self, state: ImageState, settings: ScoreSettings) -> OutlineChanges | None:
@@ -400,7 +403,7 @@ class _Job:
 def _without_area(state: ImageState, settings: ScoreSettings) -> list[str]:
     """Which outlines of the wanted classes enclose nothing, one line each."""
     return [
-        f"{' '.join((each.name or each.id).split())}: encloses no area, so no score"
+        f"{' '.join((each.name or each.id).split())}: encloses no area, so it has no score"
         for each in without_area(state, settings.annotation_classes)
     ]
 
@@ -417,6 +420,6 @@ def _told(changes: OutlineChanges, kept: ReusedScores) -> str:
         if each
     ]
     return (
-        f"outlines since the last run: {', '.join(counts) or 'tiles changed'}; the scores of "
-        f"{len(kept.outlines)} are kept, with the slide's stain"
+        f"outlines changed since the last run: {', '.join(counts) or 'tiles changed'}; the scores "
+        f"of {len(kept.outlines)} outlines are kept, as is the stain of the slide"
     )

@@ -182,7 +182,9 @@ def _aggregate(
         if len(mine):
             annotations[annotation] = _annotation_score(tiles, mine, scorer)
         elif len(rows):
-            notes.append(f"{plan.labels[annotation]}: no tile with tissue in focus, so no score")
+            notes.append(
+                f"{plan.labels[annotation]}: no tile shows tissue in focus, so it has no score"
+            )
     background, blurred = np.sum(
         [_left_out(verdicts), *(left_out[key] for key in outlines)], axis=0
     ).tolist()

@@ -188,7 +188,7 @@ def _nuclei_folder(risk_folder: ModelFolder) -> ModelFolder:
         raise ModelError(
             f"{risk_folder.path}: was trained with nuclei model {wanted.name} "
             f"{wanted.sha256[:12]}…, but {path} is {folder.config.weights_sha256[:12]}…; "
-            "put the right one beside it"
+            "put the right one next to it"
         )
     return folder
 
@@ -206,9 +206,10 @@ def _check_pixels(*folders: ModelFolder) -> None:
         config = folder.config
         if config.resampler != RESAMPLER:
             raise ModelError(
-                f"{folder.path}: resampler {config.resampler!r} is not {RESAMPLER!r}, the only one"
+                f"{folder.path}: resampler {config.resampler!r} is unknown; only {RESAMPLER!r} "
+                "is supported"
             )
         if config.colour != "stain-normalised":
             raise ModelError(f"{folder.path}: colour {config.colour!r} cannot be scored")
         if config.geometry != folders[0].config.geometry:
-            raise ModelError(f"{folder.path}: its tiles are not those of {folders[0].path}")
+            raise ModelError(f"{folder.path}: its tiles differ from those of {folders[0].path}")

@@ -37,7 +37,7 @@ _CARD = """# {name} for WSInfer
 Tile risk of the risk model {name} (weights {sha256}), for QuPath's WSInfer extension: put this
 folder into the extension's directory of user models. {research}{surrogate}
 
-What it loses against `qupath-hccmil score`:
+What `qupath-hccmil score` does and this export does not:
 
 {losses}
 """
@@ -101,7 +101,9 @@ def export_wsinfer(models: ScorerSource, out: Path) -> WsinferExport:
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not _is_export(out))):
-        raise ModelError(f"{out}: holds other files and no earlier export; choose another folder")
+        raise ModelError(
+            f"{out}: contains other files and no earlier export; choose another folder"
+        )
     risk_folder, nuclei_folder = models.folders
     config = risk_folder.config
     assert config.risk is not None, "the schema asks for it in a mil model"
@@ -150,15 +152,15 @@ def _is_export(folder: Path) -> bool:
 
 def _losses(risk: RiskConfig) -> list[str]:
     return [
-        "Stain normalisation: scoring brings each slide to the model's reference; here the "
+        "Stain normalisation: `score` brings each slide to the model's reference; here the "
         "network sees the pixels as they are, so risks shift with staining and scanner.",
-        f"The slide's score: scoring aggregates all tiles (generalised mean with sign, "
-        f"p = {risk.p:g}); here every tile stands alone.",
-        f"The threshold: the model's is {risk.threshold:.4f}; WSInfer calls a tile "
+        f"The slide's score: `score` aggregates all tiles (signed generalised mean, "
+        f"p = {risk.p:g}); here every tile is judged by itself.",
+        f"The threshold: the model's is {risk.threshold:.4f}, but WSInfer calls a tile "
         f"“{CLASS_NAMES[1]}” above 0.5.",
-        "Tiles without tissue in focus, which scoring leaves out, are scored too; the grid is "
-        "laid over each annotation by QuPath, and QuPath resamples the pixels.",
-        "Provenance: nothing records the model's weights with the measurements.",
+        "The choice of tiles: tiles without tissue in focus, which `score` leaves out, are scored "
+        "too; QuPath lays the grid over each annotation and resamples the pixels.",
+        "Provenance: the weights of the model are not recorded with the measurements.",
     ]
 
 

@@ -98,12 +98,12 @@ def _decode(path: Path, like: str) -> Image.Image:
                 return rgb if turned is None else rgb.transpose(turned)
     except Image.DecompressionBombError as error:
         raise SlideError(
-            f"{path}: too large for an image without tiles: convert it to a pyramidal TIFF "
-            f"(QuPath: Export images > OME TIFF); {error}"
+            f"{path}: is too large for an image without tiles; convert it to a pyramidal TIFF "
+            f"(QuPath: Export images > OME TIFF): {error}"
         ) from error
     except UnidentifiedImageError as error:
         raise SlideError(
-            f"{path}: not an image that OpenSlide or Pillow can read, or truncated"
+            f"{path}: is not an image that OpenSlide or Pillow can read, or is truncated"
         ) from error
     except (OSError, ValueError, SyntaxError, UserWarning) as error:
         raise SlideError(f"{path}: damaged or truncated image: {error}") from error
@@ -130,8 +130,8 @@ def _require_rgb(image: Image.Image, path: Path, like: str) -> None:
         shown |= image.mode == "P" and "transparency" in image.info
     if image.format not in _FORMATS or sixteen or not shown:
         raise SlideError(
-            f"{path}: QuPath does not show it as an RGB image, or not certainly so ({kind}"
-            f"{', 16 bits' if sixteen else ''}): convert it to a PNG in 8-bit RGB and add that"
+            f"{path}: QuPath may not show it as an RGB image ({kind}"
+            f"{', 16 bits' if sixteen else ''}); convert it to an 8-bit RGB PNG and add that"
         )
     if (
         like == "bioformats"
@@ -139,14 +139,14 @@ def _require_rgb(image: Image.Image, path: Path, like: str) -> None:
         and image.getchannel("A").getextrema() != (255, 255)
     ):
         raise SlideError(
-            f"{path}: is partly transparent, and what QuPath shows there is not certain: remove "
+            f"{path}: is partly transparent, and it is not certain what QuPath shows there; remove "
             "its alpha channel and add the image again"
         )
     profile = image.info.get("icc_profile")
     if like == "bioformats" and image.format == "JPEG" and profile and _recolours(profile):
         raise SlideError(
-            f"{path}: has a colour profile that Bio-Formats applies: convert it to sRGB and add "
-            "that to the project"
+            f"{path}: has a colour profile that Bio-Formats applies; convert the image to sRGB and "
+            "add that to the project"
         )
 
 
@@ -174,7 +174,7 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
         return Image.fromarray(high_bytes).convert("RGB")
     if image.mode not in _EIGHT_BIT:
         raise SlideError(
-            f"{path}: pixels of type {image.mode} are not colours: convert the image to 8-bit RGB"
+            f"{path}: pixels of type {image.mode} are not colours; convert the image to 8-bit RGB"
         )
     if image.has_transparency_data:
         rgba = image.convert("RGBA")

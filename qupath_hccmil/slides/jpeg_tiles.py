@@ -44,7 +44,7 @@ def _page(tiff: tifffile.TiffFile, size: tuple[int, int]) -> tifffile.TiffPage:
     for page in tiff.pages:
         if isinstance(page, tifffile.TiffPage) and _is_plain(page, size):
             return page
-    raise ValueError(f"no level of {size[0]} × {size[1]} px in JPEG tiles")
+    raise ValueError(f"there is no level of {size[0]} × {size[1]} px in JPEG tiles")
 
 
 def _is_plain(page: tifffile.TiffPage, size: tuple[int, int]) -> bool:

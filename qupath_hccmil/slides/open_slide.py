@@ -59,7 +59,9 @@ def existing(path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     if not path.is_file():
-        raise SlideMissingError(f"{path}: no such file: move the slide there or give --slides DIR")
+        raise SlideMissingError(
+            f"{path}: there is no such file; move the slide there or give --slides DIR"
+        )
     return path
 
 

@@ -40,7 +40,7 @@ class OpenSlideFile(PyramidSlide):
         try:
             self._file = openslide.OpenSlide(path)
         except openslide.OpenSlideUnsupportedFormatError as error:
-            raise SlideError(f"{path}: not a slide that OpenSlide reads") from error
+            raise SlideError(f"{path}: is not a slide that OpenSlide can read") from error
         except openslide.OpenSlideError as error:
             raise SlideError(_reason(path, str(error))) from error
         properties = self._file.properties
@@ -89,8 +89,9 @@ class OpenSlideFile(PyramidSlide):
         """Refuse a TIFF that does not say whether its colours are multiplied with its alpha."""
         if self._unknown_alpha:
             raise SlideError(
-                f"{self.path}: is partly transparent and does not say by which rule: remove its "
-                "alpha channel, and add the slide to the project again"
+                f"{self.path}: is partly transparent, and its kind of transparency is not "
+                "stated; remove "
+                "its alpha channel and add the slide to the project again"
             )
 
     def _on_slide(
@@ -109,7 +110,7 @@ def _reason(path: Path, error: str) -> str:
     if page is None:
         return f"{path}: damaged or truncated slide: {error}"
     return (
-        f"{path}: OpenSlide can't decode {compression(page)}: convert it to a pyramidal TIFF "
+        f"{path}: OpenSlide cannot decode {compression(page)}; convert it to a pyramidal TIFF "
         "(QuPath: Export images > OME TIFF)"
     )
 

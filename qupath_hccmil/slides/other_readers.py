@@ -39,8 +39,8 @@ def open_as_bioformats(path: Path, series: int | None) -> Slide:
         return OpenSlideFile(path)
     if vendor not in (None, "generic-tiff"):
         raise SlideError(
-            f"{path}: QuPath opens it with Bio-Formats, and whether OpenSlide shows a slide of "
-            f"{vendor} at the same place is not certain: add it to a project with OpenSlide "
+            f"{path}: QuPath opens it with Bio-Formats, and it is not certain that OpenSlide shows "
+            f"a slide by {vendor} at the same position; add it to the project with OpenSlide "
             "(QuPath: Add images > Image provider)"
         )
     if first_page(path) is not None:
@@ -64,8 +64,8 @@ def open_as_imagej(path: Path) -> Slide:
     plain = not (page.is_tiled or page.parent.is_bigtiff)
     if not plain or page.compression not in _IMAGEJ_DECODES or page.photometric not in _PLAIN:
         raise SlideError(
-            f"{path}: QuPath opens it with ImageJ, which does not read this kind of TIFF: add it "
-            "to the project again"
+            f"{path}: QuPath opens it with ImageJ, which cannot read this kind of TIFF; add it to "
+            "the project again"
         )
     return TiffSlide(path, ignore_alpha=True)
 
@@ -75,4 +75,4 @@ _PLAIN = {tifffile.PHOTOMETRIC.RGB}
 
 def _require_first(path: Path, series: int | None) -> None:
     if series:
-        raise SlideError(f"{path}: no series {series} that can be read: only the first one is")
+        raise SlideError(f"{path}: series {series} cannot be read; only the first one can")

@@ -75,8 +75,8 @@ def resolve_mpp(
         if x is not None and y is not None and not (math.isnan(x) or math.isnan(y)):
             return _checked(Resolution(x, y, source), name)
     raise ResolutionError(
-        f"{name}: no pixel size, neither in QuPath nor in the slide file: give --mpp 0.25 (µm/px) "
-        "or set the pixel size in QuPath's Image tab"
+        f"{name}: neither QuPath nor the slide file gives a pixel size; give it with --mpp, such "
+        "as --mpp 0.25 (µm/px), or set it in QuPath's Image tab"
     )
 
 
@@ -97,8 +97,9 @@ def check_mpp(mpp: float, name: str) -> None:
     """
     if not MIN_MPP <= mpp <= MAX_MPP:
         raise ResolutionError(
-            f"{name}: --mpp says {mpp:g} µm/px, outside {MIN_MPP:g}–{MAX_MPP:g}: give the images' "
-            "own, 0.25 of a 40× scan, or bring them to one within"
+            f"{name}: --mpp is {mpp:g} µm/px, which is outside {MIN_MPP:g}–{MAX_MPP:g}; give the "
+            "pixel "
+            "size of the images (0.25 for a 40× scan), or resample them to one within this range"
         )
 
 
@@ -106,8 +107,9 @@ def _checked(found: Resolution, name: str) -> Resolution:
     for value in (found.mpp_x, found.mpp_y):
         if not MIN_MPP <= value <= MAX_MPP:
             raise ResolutionError(
-                f"{name}: {_NAMES[found.source]} says {value:g} µm/px, outside "
-                f"{MIN_MPP:g}–{MAX_MPP:g}: give --mpp 0.25 or set the pixel size in QuPath's "
+                f"{name}: the pixel size of {value:g} µm/px from {_NAMES[found.source]} is outside "
+                f"{MIN_MPP:g}–{MAX_MPP:g}; give the right one, such as --mpp 0.25, or set it in "
+                "QuPath's "
                 "Image tab"
             )
     return found

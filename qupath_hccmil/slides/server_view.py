@@ -32,9 +32,9 @@ class SlideView(Slide):
         flip: str = "",
     ) -> None:
         if degrees not in (0, 90, 180, 270):
-            raise ValueError(f"degrees is {degrees}: it must be 0, 90, 180 or 270")
+            raise ValueError(f"degrees is {degrees}, but must be 0, 90, 180 or 270")
         if flip not in ("", "HORIZONTAL", "VERTICAL", "BOTH"):
-            raise ValueError(f"flip is {flip}: it must be HORIZONTAL, VERTICAL or BOTH")
+            raise ValueError(f"flip is {flip}, but must be HORIZONTAL, VERTICAL or BOTH")
         self._mirror_x = flip in ("HORIZONTAL", "BOTH")
         self._mirror_y = flip in ("VERTICAL", "BOTH")
         self._slide = slide

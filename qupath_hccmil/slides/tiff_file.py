@@ -78,8 +78,9 @@ class TiffSlide(PyramidSlide):
     def _try_one_tile(self, page: tifffile.TiffPage) -> None:
         if self._tiles.read(0, 0, 0, 1, 1) is None:
             raise SlideError(
-                f"{self.path}: cannot decode its pixels ({compression(page)}): the file is damaged "
-                f"or no decoder here knows its kind; {_CONVERT}"
+                f"{self.path}: its pixels cannot be decoded ({compression(page)}): the file is "
+                "damaged, "
+                f"or no decoder for it is installed; {_CONVERT}"
             )
 
     def _block(self, level: int, left: int, top: int, width: int, height: int) -> Image.Image:
@@ -122,13 +123,13 @@ def compression(page: tifffile.TiffPage) -> str:
 def why_not_rgb(page: tifffile.TiffPage) -> str:
     """Why a page is no RGB image with 8 bits a channel; empty where it is."""
     if page.photometric == _SEPARATED:
-        return "its colours are those of a printer (CMYK)"
+        return "its colours are CMYK, those of a printer"
     coded = page.photometric == _YCBCR and page.compression != tifffile.COMPRESSION.JPEG
     if page.photometric not in (_RGB, _YCBCR) or coded or page.samplesperpixel not in (3, 4):
         name = getattr(page.photometric, "name", page.photometric)
-        return f"its pixels are not RGB ({name}, {page.samplesperpixel} a pixel)"
+        return f"its pixels are not RGB ({name}, {page.samplesperpixel} samples per pixel)"
     if page.dtype != "uint8" or page.bitspersample != 8:
-        return f"it has {page.bitspersample} bits a channel"
+        return f"it has {page.bitspersample} bits per channel"
     return ""
 
 
@@ -136,16 +137,18 @@ def _levels(tiff: tifffile.TiffFile, path: Path, series: int | None) -> list[tif
     images = _images(tiff)
     if series is None and len(images) > 1:
         raise SlideError(
-            f"{path}: has {len(images)} images, and which of them is meant is not certain; "
-            "add the one to a project in QuPath"
+            f"{path}: contains {len(images)} images, and it is not certain which one is meant; "
+            "add the right one to a project in QuPath"
         )
     number = series or 0
     if number >= len(images):
-        raise SlideError(f"{path}: no series {number} in this image, or not certainly which it is")
+        raise SlideError(
+            f"{path}: series {number} does not exist in this image, or cannot be identified"
+        )
     finest, *coarser = images[number]
     reason = why_not_rgb(finest)
     if reason:
-        raise SlideError(f"{path}: {reason}: not an H&E slide, or {_CONVERT}")
+        raise SlideError(f"{path}: {reason}, so it is not an H&E slide; or {_CONVERT}")
     size = finest.imagewidth, finest.imagelength
     return [finest, *(each for each in coarser if not why_not_rgb(each) and _is_level(each, size))]
 

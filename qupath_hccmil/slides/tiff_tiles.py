@@ -82,8 +82,9 @@ class TiffTiles:
     def _require_opaque(self, part: NDArray[np.uint8]) -> None:
         if part.shape[-1] > 3 and not self._ignore_alpha and (part[..., 3] < 255).any():
             raise SlideError(
-                f"{self._tiff.filehandle.path}: is partly transparent, and what QuPath shows there "
-                "is not certain: remove its alpha channel, and add the slide to the project again"
+                f"{self._tiff.filehandle.path}: is partly transparent, and it is not certain what "
+                "QuPath shows there; remove its alpha channel and add the slide to the project "
+                "again"
             )
 
     def _tile(self, level: int, index: int) -> _RGB | None:

@@ -129,7 +129,9 @@ def fit(pixels: Pixels, *, name: str = "slide") -> StainFit:
         raise _too_little_tissue(name, len(pool), len(pool))
     luminosity = luminosity_percentile(pool)
     if luminosity <= 0:
-        raise SlideError(f"{name}: cannot fit the stains: the pixels are black; check the slide")
+        raise SlideError(
+            f"{name}: the stains cannot be fitted because the pixels are black; check the slide"
+        )
     pool = standardise_luminosity(pool, luminosity)
     tissue = tissue_mask(pool)
     if tissue.sum() < MIN_TISSUE_PIXELS:
@@ -242,13 +244,14 @@ def _positive(values: NDArray[np.float64] | float) -> bool:
 
 def _too_little_tissue(name: str, found: int, of: int) -> SlideError:
     return SlideError(
-        f"{name}: cannot fit the stains: {found} of {of} pixels are tissue and "
+        f"{name}: the stains cannot be fitted: {found} of {of} pixels are tissue, but "
         f"{MIN_TISSUE_PIXELS} are needed; outline more tissue"
     )
 
 
 def _one_stain(name: str) -> SlideError:
     return SlideError(
-        f"{name}: cannot fit the stains: two cannot be told apart in these pixels; check that the "
-        "slide is H&E and that the outlines hold nuclei"
+        f"{name}: the stains cannot be fitted: these pixels do not show two different stains; "
+        "check "
+        "that the slide is H&E and that the outlines contain nuclei"
     )

@@ -48,8 +48,9 @@ def analyse(
     _, event = outcome(frame, at_least=2)
     if not event.any():
         raise DataError(
-            f"no event among {len(frame)} patients (column {settings.event!r}): nothing can be "
-            "estimated; check the coding of events"
+            f"none of the {len(frame)} patients has an event (column {settings.event!r}), so "
+            "nothing "
+            "can be estimated; check the coding of events"
         )
     context = AnalysisContext(cohort, settings, progress)
     model = [*cohort.variables, cohort.score_variable]

@@ -134,8 +134,9 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
     frame[SCORE] = scored.scores.reindex(frame.index).astype(float)
     if frame[SCORE].nunique() < 2:
         raise DataError(
-            f"{scores}: every one of {len(frame)} patient(s) has the score "
-            f"{frame[SCORE].iloc[0]:g}: there is nothing to analyse"
+            f"{scores}: each of the {len(frame)} patients has the score "
+            f"{frame[SCORE].iloc[0]:g}, so "
+            "there is nothing to analyse"
         )
     threshold = settings.threshold
     if threshold is None:
@@ -206,7 +207,7 @@ class _Follow:
             near = near_matches(self.written, self.scored.named, self.settings.match)
             raise DataError(
                 f"{self.path}: no patient is in both tables: the scores have {ours}, the clinical "
-                f"table {theirs} in column {self.key!r}" + (f"; {near}" if near else "")
+                f"table has {theirs} in column {self.key!r}" + (f"; {near}" if near else "")
             )
         self.step("with a score", frame)
         for column, value in self.settings.exclude:
@@ -239,8 +240,8 @@ class _Follow:
         twice = plain.loc[plain[self.key].duplicated(keep=False), self.key].unique()
         same = frame.loc[frame.duplicated(), self.key]
         same = same[~same.isin(twice)]
-        self.drop(same, "identical row a second time (one is kept)")
-        self.drop(twice, "several rows that differ: none is used")
+        self.drop(same, "identical row repeated (one is kept)")
+        self.drop(twice, "several rows that differ (none is used)")
         plain = plain[~plain[self.key].isin(twice)]
         return plain.set_index(self.key)
 
@@ -338,7 +339,7 @@ def _outcome(
 def _codes_told(column: str, codes: dict[float, int]) -> list[str]:
     return [
         f"“{column}” has the value {code:g} in {times} row(s), which is used as a number; if it "
-        f"means missing, say so (--missing {code:g})."
+        f"means a missing value, give --missing {code:g}."
         for code, times in codes.items()
     ]
 
@@ -350,8 +351,8 @@ def _variables(
     if settings.variables is None:
         names = ", ".join(request.name for request in asked) or "none"
         notes.append(
-            f"No variables were named. Columns with the name of a prognostic variable are used: "
-            f"{names}."
+            f"No variables were named, so columns with the usual name of a prognostic variable are "
+            f"used: {names}."
         )
     for request in asked:
         request = _with_missing(request, settings)
@@ -370,7 +371,7 @@ def _variables(
         if odd:
             notes.append(
                 f"“{variable.name}” has the value(s) {', '.join(f'“{v}”' for v in odd)}, which "
-                "are used as categories; if they mean missing, say so (--missing)."
+                "are used as categories; if they mean missing values, give --missing for each."
             )
         if variable.kind == "numeric" and not request.log:
             notes += _codes_told(variable.name, codes_for_missing(values))
@@ -380,9 +381,9 @@ def _variables(
         terms = 1 + sum(max(len(variable.levels) - 1, 1) for variable in found)
         events = int(frame["event"].sum())
         notes.append(
-            f"With the score they make {terms} coefficients, which want {ENOUGH * terms} events; "
+            f"With the score they make {terms} coefficients, which need {ENOUGH * terms} events; "
             f"there are {events}."
-            + (" Name fewer (--variable)." if events < ENOUGH * terms else "")
+            + (" Use fewer variables (--variable)." if events < ENOUGH * terms else "")
         )
     return tuple(found), notes
 
@@ -401,22 +402,22 @@ def _notes(
     if groups.from_data:
         notes.append(
             "The risk groups were cut on these very patients, so their separation is optimistic; "
-            "a cut that does not come from them would not be."
+            "a cut chosen on other patients would avoid this."
         )
     if len(scored.models) > 1:
         notes.append(
-            f"The scores come from {len(scored.models)} models ({'; '.join(scored.models)}): "
-            "they may not be comparable."
+            f"The scores come from {len(scored.models)} models ({'; '.join(scored.models)}) and "
+            "may not be comparable."
         )
     if scored.stale:
         notes.append(
-            f"{scored.stale} row(s) of the scores are stale: outlines were edited since they were "
-            "scored."
+            f"{scored.stale} row(s) of the scores are stale: the outlines were edited after they "
+            "were scored."
         )
     if frame["event"].sum() < 10:
         notes.append(f"Only {int(frame['event'].sum())} event(s): every estimate is uncertain.")
     if not settings.time_zero:
-        notes.append("Time zero is not stated (--time-zero): say from when follow-up counts.")
+        notes.append("Time zero is not stated; give it with --time-zero, for example “resection”.")
     return notes
 
 

@@ -77,7 +77,7 @@ def choose_horizons(
         problems = [
             (
                 f"Horizon {horizon:g} {unit}",
-                f"past the last follow-up ({last:.2f} {unit}): left out",
+                f"is after the last follow-up ({last:.2f} {unit}) and was left out",
             )
             for horizon in sorted(set(asked) - set(kept))
         ]

@@ -90,21 +90,23 @@ class Settings(FollowUpColumns):
     def check(self) -> Settings:
         """Refuse values that no analysis can use; returns itself."""
         if not self.time or not self.event:
-            raise DataError("name the columns of time and event (--time and --event)")
+            raise DataError("give the columns of time and event, with --time and --event")
         if self.report_unit not in DAYS:
-            raise DataError(f"report unit {self.report_unit!r} is none of {', '.join(DAYS)}")
+            raise DataError(f"report unit {self.report_unit!r} is not one of {', '.join(DAYS)}")
         if not 0.5 <= self.confidence < 1:
             raise DataError(f"confidence {self.confidence:g} must lie in [0.5, 1)")
         if self.penalty not in PENALTIES:
-            raise DataError(f"penalty {self.penalty!r} is none of {', '.join(PENALTIES)}")
+            raise DataError(f"penalty {self.penalty!r} is not one of {', '.join(PENALTIES)}")
         if self.match and self.match not in MATCHES:
-            raise DataError(f"match {self.match!r} is none of {', '.join(MATCHES)}")
+            raise DataError(f"match {self.match!r} is not one of {', '.join(MATCHES)}")
         if self.decimal not in ("", ".", ","):
             raise DataError(f"decimal {self.decimal!r} is neither . nor ,")
         if any(horizon <= 0 for horizon in self.horizons):
-            raise DataError(f"horizon {min(self.horizons):g} must lie after time zero")
+            raise DataError(f"horizon {min(self.horizons):g} must be after time zero")
         if self.bootstrap < 0 or self.imputations < 0 or self.imputations == 1:
-            raise DataError("bootstrap samples are 0 or more; imputed tables 0, or 2 and more")
+            raise DataError(
+                "bootstrap samples must be 0 or more; imputations must be 0, or 2 or more"
+            )
         return self
 
 
@@ -127,14 +129,14 @@ def read_settings(path: str | Path) -> Settings:
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
+        raise DataError(f"{path}: there is no such file") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: no TOML: {error}") from error
+        raise DataError(f"{path}: is not valid TOML: {error}") from error
     known = {field.name for field in fields(Settings)}
     values: dict[str, Any] = {}
     for key, value in content.items():
         if key not in known:
-            raise DataError(f"{path}: unknown key {key!r}; known are: {', '.join(sorted(known))}")
+            raise DataError(f"{path}: unknown key {key!r}; known keys: {', '.join(sorted(known))}")
         values[key] = value
     if "variables" in values:
         values["variables"] = _variables(path, values["variables"])
@@ -156,11 +158,11 @@ def _variables(path: str | Path, tables: dict[str, Any]) -> tuple[VariableReques
     table: Any
     for name, table in tables.items():
         if not isinstance(table, dict):
-            raise DataError(f"{path}: variables.{name} must be a table, as [variables.{name}]")
+            raise DataError(f"{path}: variables.{name} must be a table, written [variables.{name}]")
         wrong = set(table) - known
         if wrong:
             raise DataError(
-                f"{path}: unknown key {sorted(wrong)[0]!r} in [variables.{name}]; known are: "
+                f"{path}: unknown key {sorted(wrong)[0]!r} in [variables.{name}]; known keys: "
                 f"{', '.join(sorted(known))}"
             )
         given: dict[str, Any] = {
@@ -168,7 +170,7 @@ def _variables(path: str | Path, tables: dict[str, Any]) -> tuple[VariableReques
             for key, value in table.items()
         }
         if given.get("kind", "") not in ("", "numeric", "categorical"):
-            raise DataError(f"{path}: [variables.{name}] kind is numeric or categorical")
+            raise DataError(f"{path}: kind in [variables.{name}] must be numeric or categorical")
         found.append(VariableRequest(name, **given))
     return tuple(found)
 

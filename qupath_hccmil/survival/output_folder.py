@@ -39,7 +39,7 @@ def write_analysis(analysis: Analysis, folder: str | Path, report_format: str = 
         The folder cannot be written.
     """
     if report_format not in FORMATS:
-        raise DataError(f"report format {report_format!r} is none of {', '.join(FORMATS)}")
+        raise DataError(f"report format {report_format!r} is not one of {', '.join(FORMATS)}")
     folder = Path(folder)
     report = build_report(analysis)
     when = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -60,7 +60,7 @@ def write_analysis(analysis: Analysis, folder: str | Path, report_format: str = 
     foreign = [name for name in contents if name not in before and (folder / name).exists()]
     if foreign:
         raise DataError(
-            f"{folder / foreign[0]}: is there and no earlier run wrote it; use another --out, or "
+            f"{folder / foreign[0]}: exists, but no earlier run wrote it; use another --out, or "
             "move it away"
         )
     given = {Path(analysis.settings.baseline).resolve()} if analysis.settings.baseline else set()
@@ -99,7 +99,7 @@ def _written_before(folder: Path) -> set[str]:
         kept = {name for name in names if OURS.fullmatch(name)}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{folder}: has a {RESULTS} that doesn't say which files are of it; use another --out, "
-            "or remove the folder"
+            f"{folder}: has a {RESULTS} that does not list the files of its run; use another "
+            "--out, or remove the folder"
         ) from error
     return kept

@@ -240,8 +240,9 @@ def _where_predicted(
         context.problems.append(
             (
                 f"Predicted risks at {horizon:g} ({context.cohort.unit})",
-                f"{count} patient(s) have no prediction, as the patients that the baseline is "
-                "fitted on are not followed so long",
+                f"{count} patient(s) have no prediction, because the patients that the baseline "
+                "was "
+                "fitted on were not followed for long enough",
             )
         )
     return grid[known[: len(grid)]], risks[:, known], tuple(horizons)

@@ -75,15 +75,15 @@ class EventCoding:
             parts.append(f"{_quoted(self.competing)} = competing event")
         if self.missing:
             parts.append(f"{_quoted(self.missing)} = missing")
-        how = "recognised from the values" if self.recognised else "as told"
+        how = "recognised from the values" if self.recognised else "as given"
         return f"{', '.join(parts)} ({how})"
 
     def warnings(self) -> list[str]:
         """What should make the reader look again."""
         if self.events and not self.censored:
             return [
-                "Nobody is censored: every patient has an event. Is that so, or is a code of the "
-                "event column named wrongly?"
+                "Nobody is censored: every patient has an event. Check that the codes of the event "
+                "column are given correctly."
             ]
         return []
 
@@ -154,23 +154,23 @@ def _named(
     for code, values in ((CENSORED, censored), (EVENT, events), (COMPETING, competing)):
         for value in map(_plain, values):
             if named.setdefault(value, code) != code:
-                raise DataError(f"value {value!r} of the event column is named for two meanings")
+                raise DataError(f"value {value!r} of the event column is given two meanings")
     return named
 
 
 def _unknown(column: pd.Series, value: str, rows: int, named: bool) -> str:
-    why = "is not among those that are named" if named else "is not recognised"
+    why = "is not among the given codes" if named else "is not recognised"
     return (
-        f"column {column.name!r}: event code {value!r} {why} ({rows} row(s)); say for each value "
-        f"of the column --event-value, --censored-value, --competing-value or --missing {value!r}"
+        f"column {column.name!r}: event code {value!r} {why} ({rows} row(s)); for each value of "
+        "the column, give --event-value, --censored-value, --competing-value or --missing"
     )
 
 
 def _refuse_contrary(name: str, value: str) -> None:
     if _CONTRARY.search(name) and not _OF_ENDPOINT.search(name):
         raise DataError(
-            f"column {name!r} says the contrary of an event by its name: what does {value!r} mean? "
-            "Say --event-value and --censored-value"
+            f"column {name!r}: its name suggests the opposite of an event, so the meaning of "
+            f"{value!r} is unclear; give --event-value and --censored-value"
         )
 
 

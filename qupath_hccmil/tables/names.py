@@ -35,9 +35,9 @@ def _zeros(name: str) -> str:
 
 
 MATCHES: dict[str, tuple[Callable[[str], str], str]] = {
-    "exact": (lambda name: name, "as they are written"),
-    "case": (lambda name: re.sub(r"\s+", " ", name).casefold(), "whatever their case"),
-    "zeros": (_zeros, "without leading zeros and .0"),
+    "exact": (lambda name: name, "as written"),
+    "case": (lambda name: re.sub(r"\s+", " ", name).casefold(), "ignoring case"),
+    "zeros": (_zeros, "ignoring leading zeros and .0"),
     "tcga": (_barcode, "by the patient in a TCGA barcode of a slide or sample"),
 }
 
@@ -64,4 +64,4 @@ def near_matches(ones: Collection[str], others: Collection[str], rule: str = "")
         count = len({other(one) for one in ones} & {other(one) for one in others})
         if count > now:
             told.append(f"{count} {words} (--match {name})")
-    return f"{now} patients are in both tables; it would be {' or '.join(told)}" if told else ""
+    return f"{now} patients are in both tables; there would be {' or '.join(told)}" if told else ""

@@ -140,14 +140,17 @@ def what_is_wrong(text: str, rows: int) -> str:
     """Say why a text is no number, and what to do."""
     if _LIMIT.fullmatch(text):
         return (
-            f"{text!r} is a limit and no number ({rows} row(s)): write a value for it, or say "
+            f"{text!r} is a limit, not a number ({rows} row(s)); write a value for it, or give "
             f"--missing {text!r}"
         )
     if match := _WITH_UNIT.fullmatch(text.lower()):
         return (
-            f"{text!r} has its unit {match[2]!r} in the cell ({rows} row(s)): keep the number alone"
+            f"{text!r} has its unit {match[2]!r} in the cell ({rows} row(s)); keep only the number"
         )
-    return f"{text!r} is no number ({rows} row(s)); say --missing {text!r} if it means missing"
+    return (
+        f"{text!r} is not a number ({rows} row(s)); give --missing {text!r} if it means a missing "
+        "value"
+    )
 
 
 def codes_for_missing(values: pd.Series) -> dict[float, int]:

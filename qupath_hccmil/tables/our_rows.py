@@ -87,8 +87,8 @@ def as_slides(
         return rows[["patient", "logit", "tiles"]]
     if rule != "pool" and rows["slide"].isna().any():
         raise DataError(
-            f"{path}: which slide is a row of? --patient-rule {rule} needs the columns 'image' and "
-            "'entry_id' of our export"
+            f"{path}: --patient-rule {rule} needs to know the slide of each row; keep the columns "
+            "'image' and 'entry_id' of our export"
         )
     of_slide = {}
     groups = rows.groupby(["patient", "slide"], sort=False, dropna=False)
@@ -135,7 +135,7 @@ def _risks_are_of_logits(rows: pd.DataFrame, path: str | Path) -> None:
     apart &= np.abs(score - rows["logit"].to_numpy(float)) > _ROUNDED
     if apart.any():
         raise DataError(
-            f"{path}: in {int(apart.sum())} row(s) the risk isn't that of the logit beside it "
+            f"{path}: in {int(apart.sum())} row(s) the risk does not match the logit "
             f"(patient {rows['patient'][apart].iloc[0]!r}); export the scores again, or keep one "
             "of the columns"
         )

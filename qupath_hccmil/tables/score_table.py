@@ -153,7 +153,7 @@ def _score_column(frame: pd.DataFrame, path: str | Path) -> str:
         if name in frame.columns:
             return name
     have = ", ".join(repr(name) for name in frame.columns[:30])
-    raise DataError(f"{path}: which column is the score? Give it by option; it has: {have}")
+    raise DataError(f"{path}: no column is known as the score; give --score; its columns: {have}")
 
 
 def _odd_scores(scores: pd.Series, name: str, path: str | Path) -> list[str]:
@@ -176,10 +176,10 @@ def _odd_scores(scores: pd.Series, name: str, path: str | Path) -> list[str]:
         value = f"{far.iloc[0]:g}"
         raise DataError(
             f"{path}: column {name!r}: the score {value} ({len(far)} row(s)) is far from all "
-            f"others; correct it, or say --missing {value} if it means missing"
+            f"others; correct it, or give --missing {value} if it means a missing value"
         )
     return [
-        f"column {name!r}: {code:g} in {times} row(s) may mean missing (--missing {code:g})"
+        f"column {name!r}: {code:g} in {times} row(s) may mean a missing value (--missing {code:g})"
         for code, times in codes.items()
     ]
 
@@ -190,7 +190,7 @@ def _wanted_rule(rule: str) -> PatientRule | None:
     for known in PATIENT_RULES:
         if rule == known:
             return known
-    raise DataError(f"patient rule {rule!r} is none of {', '.join(PATIENT_RULES)}")
+    raise DataError(f"patient rule {rule!r} is not one of {', '.join(PATIENT_RULES)}")
 
 
 def _joined_before(frame: pd.DataFrame, path: str | Path, wanted: PatientRule | None) -> str | None:
@@ -203,8 +203,8 @@ def _joined_before(frame: pd.DataFrame, path: str | Path, wanted: PatientRule | 
         raise DataError(f"{path}: its patients were joined by different rules: {', '.join(texts)}")
     if wanted and rules and wanted not in rules:
         raise DataError(
-            f"{path}: its slides were joined by {rules.pop()} already and --patient-rule is "
-            f"{wanted}: export with --patient-rule {wanted}, or with --level image"
+            f"{path}: its slides were already joined by {rules.pop()}, but --patient-rule is "
+            f"{wanted}; export with --patient-rule {wanted}, or with --level image"
         )
     return "; ".join(texts) if rules else None
 
@@ -219,11 +219,11 @@ def _as_they_are(scored: pd.DataFrame, path: str | Path, joined: str | None) -> 
     twice = scored.loc[scored["patient"].duplicated(), "patient"]
     if len(twice):
         raise DataError(
-            f"{path}: patient {twice.iloc[0]!r} has several rows in a table of one row a patient; "
-            "keep one"
+            f"{path}: patient {twice.iloc[0]!r} has several rows in a table with one row per "
+            "patient; keep one"
         )
     scores = scored.set_index("patient")["score"].astype(float)
-    return _Joined(scores, joined or "one row a patient")
+    return _Joined(scores, joined or "one row per patient")
 
 
 def _join_scores(scored: pd.DataFrame, path: str | Path, rule: PatientRule | None) -> _Joined:
@@ -232,13 +232,13 @@ def _join_scores(scored: pd.DataFrame, path: str | Path, rule: PatientRule | Non
         first = scored.loc[scored["patient"].duplicated(), "patient"].iloc[0]
         count = int((scored["patient"] == first).sum())
         raise DataError(
-            f"{path}: patient {first!r} has {count} rows; say --patient-rule max or mean how they "
-            "become one score"
+            f"{path}: patient {first!r} has {count} rows; give --patient-rule max or mean, so that "
+            "they become one score"
         )
     if rule == "pool":
         raise DataError(
-            f"{path}: pooling needs the columns 'risk_logit' and 'tiles' or 'tile_logit' of "
-            "our export; use --patient-rule max or mean"
+            f"{path}: --patient-rule pool needs the columns 'risk_logit' and 'tiles', or "
+            "'tile_logit', of our export; use --patient-rule max or mean"
         )
     groups = scored.groupby("patient", sort=False)["score"]
     return _Joined(groups.agg(lambda values: patient_value(rule, values)), rule_text(rule))
@@ -251,7 +251,8 @@ def _join_slides(
     models = rows.groupby("patient", sort=False)["weights"].nunique()
     if (models > 1).any():
         raise DataError(
-            f"{path}: patient {models.index[models > 1][0]!r}: slides scored by different models; "
+            f"{path}: patient {models.index[models > 1][0]!r}: slides were scored by different "
+            "models; "
             "score them again with one"
         )
     outlines = "outline" in set(rows["part"])
@@ -263,7 +264,7 @@ def _join_slides(
     found = pd.Series(logits, dtype=float).rename_axis("patient").rename("score")
     told = rule_text(rule, power)
     if outlines:
-        told += "; a tile that two outlines share counts in both"
+        told += "; a tile that two outlines share counts for both"
     return _Joined(found if as_logit else pd.Series(risk(found), found.index, name="score"), told)
 
 

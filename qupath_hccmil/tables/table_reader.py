@@ -102,8 +102,8 @@ class UserTable:
             if unsure is not None:
                 raise DataError(
                     f"{self.path}: column {name!r}: {unsure!r} is {as_plain(unsure, COMMA)} with a "
-                    f"decimal comma and {as_plain(unsure, POINT)} with a decimal point, and "
-                    f"{self._style.reason}; say --decimal"
+                    f"decimal comma, but {as_plain(unsure, POINT)} with a decimal point, and "
+                    f"{self._style.reason}; give --decimal"
                 )
         changed = column.map(lambda text: as_plain(text, decimal), na_action="ignore")
         different = changed[changed.notna() & (changed != column)]
@@ -142,7 +142,7 @@ def read_table(path: str | Path, reading: Reading | None = None) -> UserTable:
     """
     path, reading = Path(path), reading or Reading()
     if not path.is_file():
-        raise DataError(f"{path}: no such file")
+        raise DataError(f"{path}: there is no such file")
     suffix = path.suffix.lower()
     try:
         if suffix == PARQUET:
@@ -152,7 +152,7 @@ def read_table(path: str | Path, reading: Reading | None = None) -> UserTable:
         elif suffix in CSV:
             table = _text_table(path, "\t" if reading.delimiter == "tab" else reading.delimiter)
         else:
-            raise DataError(f"{path}: {suffix or 'no suffix'} is none of .csv, .parquet, .xlsx")
+            raise DataError(f"{path}: {suffix or 'no suffix'} is not one of .csv, .parquet, .xlsx")
     except DataError:
         raise
     except Exception as error:
@@ -172,7 +172,7 @@ def find_column(frame: pd.DataFrame, path: str | Path, wanted: str, what: str) -
     for name in frame.columns:
         if column_key(name) == key:
             return str(name)
-    raise DataError(f"{path}: no column {wanted!r} for the {what}; it has: {_have(frame)}")
+    raise DataError(f"{path}: has no column {wanted!r} for the {what}; its columns: {_have(frame)}")
 
 
 def find_patient_column(frame: pd.DataFrame, path: str | Path, wanted: str = "") -> str:
@@ -184,7 +184,8 @@ def find_patient_column(frame: pd.DataFrame, path: str | Path, wanted: str = "")
         if name in plain:
             return plain[name]
     raise DataError(
-        f"{path}: which column names the patient? Give it by option; it has: {_have(frame)}"
+        f"{path}: no column is known to name the patient; give --patient; its columns: "
+        f"{_have(frame)}"
     )
 
 
@@ -202,7 +203,7 @@ def as_numbers(column: pd.Series, path: str | Path, missing: tuple[str, ...]) ->
     if len(wrong):
         first = wrong.iloc[0]
         count = int((wrong == first).sum())
-        others = "" if count == len(wrong) else f"; {len(wrong)} rows have no number in all"
+        others = "" if count == len(wrong) else f"; in all, {len(wrong)} rows have no number"
         raise DataError(f"{path}: column {column.name!r}: {what_is_wrong(first, count)}{others}")
     if (values.abs() == float("inf")).any():
         raise DataError(f"{path}: column {column.name!r} has an infinite value")
@@ -219,7 +220,7 @@ def _number(text: str) -> float:
 def _text_table(path: Path, delimiter: str) -> UserTable:
     rows = text_rows(path, delimiter)
     if not rows.cells:
-        raise DataError(f"{path}: cannot be read as {path.suffix.lower()}: it is empty")
+        raise DataError(f"{path}: cannot be read as {path.suffix.lower()}: the file is empty")
     frame = _frame(path, rows.cells)
     return UserTable(path, frame, list(rows.said), rows.delimiter)
 
@@ -228,7 +229,7 @@ def _excel(path: Path, sheet: str) -> UserTable:
     with pd.ExcelFile(path) as book:
         names = [str(name) for name in book.sheet_names]
         if sheet and sheet not in names:
-            raise DataError(f"{path}: no sheet {sheet!r}; it has: {', '.join(names)}")
+            raise DataError(f"{path}: has no sheet {sheet!r}; its sheets: {', '.join(names)}")
         said = []
         for name in [sheet] if sheet else names:
             cells = book.parse(name, header=None, dtype=object, keep_default_na=False).to_numpy()
@@ -283,9 +284,9 @@ def _checked(names: list[str], path: Path) -> list[str]:
         other = seen.get(column_key(name))
         if other is not None:
             raise DataError(
-                f"{path}: two columns are named {name!r}; rename one"
+                f"{path}: two columns have the name {name!r}; rename one"
                 if other == name
-                else f"{path}: the columns {other!r} and {name!r} have one name but for case, "
+                else f"{path}: the column names {other!r} and {name!r} differ only in case, "
                 "blanks or Unicode form; rename one"
             )
         seen[column_key(name)] = name

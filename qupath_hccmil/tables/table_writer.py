@@ -51,7 +51,7 @@ def write_table(table: Table, out: Path) -> int:
     writers = {".csv": _write_csv, ".parquet": _write_parquet}
     write = writers.get(out.suffix.lower())
     if write is None:
-        raise DataError(f"{out}: tables are written as .csv or .parquet; choose one as the suffix")
+        raise DataError(f"{out}: tables are written as .csv or .parquet; use one of these suffixes")
     with atomic_file(out) as beside:
         return write(table, beside)
 

@@ -79,7 +79,7 @@ def text_rows(path: Path, delimiter: str = "") -> Rows:
     if match := _SEP.match(first.rstrip("\r")):
         delimiter = delimiter or match[1]
         text = rest
-        said.append("the line sep= says the delimiter")
+        said.append("the line sep= gives the delimiter")
     text, comments = _without_comments(text)
     if comments:
         said.append(f"{comments} comment line(s) (#) left out")
@@ -115,7 +115,7 @@ def _decoded(data: bytes, codec: str, path: Path) -> str:
         return data.decode(codec).lstrip("\ufeff")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path}: text in neither UTF-8, UTF-16 nor Windows-1252 (byte {error.start}); save it "
+            f"{path}: the text is not UTF-8, UTF-16 or Windows-1252 (byte {error.start}); save it "
             "as CSV UTF-8"
         ) from error
 
@@ -154,7 +154,7 @@ def _delimiter(text: str, path: Path) -> str:
     best = [mark for mark in order if shares[mark][0] > 0.999]
     if len(best) > 1:
         names = " or ".join(DELIMITERS[mark] for mark in best)
-        raise DataError(f"{path}: is it separated by {names}? Say --delimiter")
+        raise DataError(f"{path}: may be separated by {names}; give --delimiter")
     return order[0]
 
 
@@ -170,7 +170,8 @@ def _cells(text: str, delimiter: str, path: Path) -> tuple[list[list[str]], int]
         extra = row[len(rows[0]) :]
         if any(cell.strip() for cell in extra):
             raise DataError(
-                f"{path}: row {number} has {len(row)} cells and the header {len(rows[0])}: quote "
-                "cells that hold the delimiter"
+                f"{path}: row {number} has {len(row)} cells, but the header has {len(rows[0])}; "
+                "quote "
+                "cells that contain the delimiter"
             )
     return rows, skipped

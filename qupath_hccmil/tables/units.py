@@ -43,14 +43,16 @@ def recognise_unit(column: str, told: str = "") -> str:
     """
     found = unit_in_name(column)
     if told and told not in DAYS:
-        raise DataError(f"unit {told!r} is none of {', '.join(DAYS)}")
+        raise DataError(f"unit {told!r} is not one of {', '.join(DAYS)}")
     if told and found and told != found:
         raise DataError(
-            f"column {column!r} says {found} by its name and the unit given is {told}: rename the "
+            f"column {column!r}: its name says {found}, but the given unit is {told}; rename the "
             "column or correct the unit"
         )
     if not (told or found):
-        raise DataError(f"column {column!r}: in which unit? Say --unit days, months or years")
+        raise DataError(
+            f"column {column!r}: its unit is not known; give --unit days, months or years"
+        )
     return told or found
 
 
@@ -69,5 +71,5 @@ def refuse_implausible(times: pd.Series, unit: str, column: str, path: object) -
     if longest * DAYS[unit] > LONGEST_YEARS * DAYS["years"]:
         raise DataError(
             f"{path}: column {column!r} has a follow-up of {longest:g} {unit}; correct the unit, "
-            f"or say --missing {longest:g} if it means missing"
+            f"or give --missing {longest:g} if it means a missing value"
         )

@@ -152,7 +152,7 @@ def plan_tiles(
     union, rows = unique_tiles(grids)
     if not len(union):
         raise AnnotationError(
-            f"{name}: the tumour annotations are too small, or beyond the slide: "
+            f"{name}: the tumour annotations are too small, or outside the slide: "
             f"{holds_no_tile(choice, geometry)}; outline a larger area or lower --min-inside"
         )
     plan = TilePlan(
@@ -168,6 +168,6 @@ def plan_tiles(
 def holds_no_tile(choice: TileChoice, geometry: TileGeometry) -> str:
     """Why an outline has no tile, in words for a message."""
     return (
-        f"no tile of {geometry.tile_um:g} µm has {choice.min_inside:.3g} of its area inside "
-        "(--min-inside)"
+        f"no tile of {geometry.tile_um:g} µm has a share of {choice.min_inside:.3g} of its area "
+        "inside (--min-inside)"
     )

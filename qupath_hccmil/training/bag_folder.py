@@ -50,7 +50,7 @@ class BagFolder:
         if differing:
             raise DataError(
                 f"{folder}: its bags were made with another {', '.join(differing)}; "
-                "use another --out or remove it"
+                "use another --out, or remove the folder"
             )
 
     def bag(self, patient: str, sources: Any, prepare: Callable[[Path], StoredBag]) -> StoredBag:
@@ -107,8 +107,9 @@ def prepared_bags(folder: Path, config: ModelConfig) -> dict[str, StoredBag]:
         for key, value in needed.items():
             if made.get(key) != json.loads(json.dumps(value)):
                 raise DataError(
-                    f"{folder}: prepared with another {key} than {config.name} needs; "
-                    "prepare them anew"
+                    f"{folder}: its bags were prepared with another {key} than {config.name} "
+                    "needs; "
+                    "prepare them again"
                 )
     return dict(stored_bags(folder))
 
@@ -117,7 +118,9 @@ def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: damaged ({error}); remove {path.parent} to start anew") from error
+        raise DataError(
+            f"{path}: is damaged ({error}); remove {path.parent} to start again"
+        ) from error
 
 
 def _write(path: Path, content: Any) -> None:

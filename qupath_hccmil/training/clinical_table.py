@@ -177,14 +177,15 @@ def _follow_up(
             return {}
         have = ", ".join(repr(name) for name in frame.columns[:30])
         raise DataError(
-            f"{path}: no column {'time' if time is None else 'event'!r}; name the columns of time "
-            f"and event, or of a label (--time, --event, --label); it has: {have}"
+            f"{path}: has no column {'time' if time is None else 'event'!r}; give the columns of "
+            "time "
+            f"and event, or of a label (--time, --event, --label); its columns: {have}"
         )
     unit = recognise_unit(time, columns.unit)
     times = as_numbers(frame[time], path, columns.missing)
     refuse_implausible(times, unit, time, path)
     said += [
-        f"column {time!r}: {code:g} in {count} row(s) may mean missing (--missing {code:g})"
+        f"column {time!r}: {code:g} in {count} row(s) may mean a missing value (--missing {code:g})"
         for code, count in codes_for_missing(times).items()
     ]
     years = in_unit(times, unit, "years")

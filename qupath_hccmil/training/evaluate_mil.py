@@ -146,8 +146,8 @@ def evaluate_mil(
     else:
         if patient_rule not in (None, "pool"):
             raise DataError(
-                f"{source}: tiles of all slides of a patient are pooled in a bag; for "
-                f"--patient-rule {patient_rule} score the project and give its export"
+                f"{source}: the tiles of all slides of a patient are pooled in a bag; for "
+                f"--patient-rule {patient_rule}, score the project and give its export"
             )
         patients, threshold, rule = _from_bags(
             source, table, tiling or Tiling(), model, nuclei, device, keep, prepared, notes
@@ -160,7 +160,7 @@ def evaluate_mil(
         notes.append(f"{len(missing)} patients of the table have no score: {some}")
     if not known & cohort.labels.keys():
         raise DataError(
-            f"{clinical}: none of the {len(known)} patients that have a score has a distinct "
+            f"{clinical}: none of the {len(known)} patients with a score has a distinct "
             f"outcome: {cohort.summary()}"
         )
     c_index, followed = _c_index(patients, cohort, repeats, seed)
@@ -250,12 +250,14 @@ def _from_table(
     near = near_matches(sorted(table.named), read.named, columns.match)
     if near:
         notes.append(near)
-    notes.append(f"scores are column {read.column!r}; {read.rule}")
+    notes.append(f"scores are from column {read.column!r}; {read.rule}")
     wanted = table.cohort.labels.keys() | table.cohort.follow_up.keys()
     scores = []
     for patient, r in read.scores.dropna().items():
         if not 0 <= r <= 1:
-            raise DataError(f"{source}: patient {patient!r} has the risk {r:g}, not in [0, 1]")
+            raise DataError(
+                f"{source}: patient {patient!r} has the risk {r:g}, which is not in [0, 1]"
+            )
         if patient in wanted:
             with np.errstate(divide="ignore"):
                 logit = float(np.log(r) - np.log1p(-r))

@@ -30,18 +30,20 @@ def patient_images(folder: Path) -> dict[str, list[Path]]:
         There is no subfolder with images, or two are one folder.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: not a folder")
+        raise DataError(f"{folder}: is not a folder")
     patients = {}
     real: dict[str, Path] = {}
     for path, images in _with_images(folder):
         patients[path.name] = images
         same = real.setdefault(os.path.realpath(path), path)
         if same != path:
-            raise DataError(f"{path}: is the same folder as {same}; give each patient their own")
+            raise DataError(
+                f"{path}: is the same folder as {same}; give each patient a folder of their own"
+            )
     if not patients:
         raise DataError(
-            f"{folder}: neither a QuPath project, nor slides, nor prepared bags, nor subfolders of "
-            "images; give one folder a patient"
+            f"{folder}: contains no QuPath project, slides, prepared bags or subfolders of images; "
+            "give a folder with one subfolder per patient"
         )
     return patients
 

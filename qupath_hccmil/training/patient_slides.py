@@ -62,7 +62,7 @@ def _named(clinical: Clinical) -> dict[str, str]:
         for name in names:
             if named.setdefault(name, patient) != patient:
                 raise DataError(
-                    f"{clinical.path}: slide {name!r} is of two patients, {named[name]!r} and "
+                    f"{clinical.path}: slide {name!r} belongs to two patients, {named[name]!r} and "
                     f"{patient!r}; keep one"
                 )
     return named

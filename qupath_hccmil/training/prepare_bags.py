@@ -131,7 +131,7 @@ def find_bags(
     if needed.sha256 != nuclei.reference.sha256:
         raise DataError(
             f"{nuclei.path}: {config.name} was trained with another nuclei model, {needed.name} "
-            f"({needed.sha256[:12]}…); give that one"
+            f"({needed.sha256[:12]}…); give that one with --nuclei"
         )
     kind = kind_of(source)
     if kind == "prepared bags":
@@ -155,7 +155,7 @@ def kind_of(source: Path) -> Kind:
     if source.suffix == ".qpproj" or (source / "project.qpproj").is_file():
         return "QuPath project"
     if not source.is_dir():
-        raise DataError(f"{source}: neither a QuPath project nor a folder of slides or images")
+        raise DataError(f"{source}: is neither a QuPath project nor a folder of slides or images")
     if is_prepared(source):
         return "prepared bags"
     slides = slide_files(source)
@@ -237,7 +237,9 @@ class _Preparation:
         images = {p: of for p, of in patient_images(folder).items() if p in wanted}
         mpp = self._tiling.mpp
         if mpp is None:
-            raise DataError(f"{folder}: the images' resolution is needed; give --mpp, in µm/px")
+            raise DataError(
+                f"{folder}: the pixel size of the images is needed; give --mpp, in µm/px"
+            )
         check_mpp(mpp, str(folder))
         left_out = [LeftOut("patient", p, NO_SLIDE) for p in sorted(set(wanted) - images.keys())]
         sources = {
@@ -276,7 +278,7 @@ class _Preparation:
                 progress(patient, number, len(sources))
         if not bags:
             first = f" ({left_out[0]})" if left_out else ""
-            raise DataError(f"{self._out}: there is no patient to make a bag of{first}")
+            raise DataError(f"{self._out}: there is no patient to make a bag for{first}")
         return FoundBags(self._kind, bags, left_out)
 
     @property

@@ -38,7 +38,7 @@ from qupath_hccmil.tiles.tile_plan import TumourOutline
 from qupath_hccmil.training.left_out import LeftOut
 
 NO_OUTLINE, NOT_FOUND, UNREADABLE = "no tumour outline", "not found", "unreadable"
-SAME_NAME = "several files of the name"
+SAME_NAME = "several files with this name"
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def folder_slides(folder: Path, classes: Sequence[str]) -> SourceSlides:
         except AnnotationError as error:
             left_out.append(LeftOut("slide", path.name, NO_OUTLINE, str(error)))
     if not found and not left_out:
-        raise DataError(f"{folder}: no slides in it ({', '.join(sorted(SUFFIXES))})")
+        raise DataError(f"{folder}: contains no slides ({', '.join(sorted(SUFFIXES))})")
     return SourceSlides(found, left_out)
 
 
@@ -185,8 +185,8 @@ def read_outlines(path: Path, classes: Sequence[str]) -> list[Annotation]:
     if not chosen:
         there = sorted({a.class_name or "unclassified" for a in areas})
         raise AnnotationError(
-            f"{path}: no polygon of class {', '.join(classes)}; there are: "
-            f"{', '.join(there) or 'none of any class'}"
+            f"{path}: has no polygon of class {', '.join(classes)}; its classes: "
+            f"{', '.join(there) or 'none'}"
         )
     return chosen
 

@@ -238,8 +238,8 @@ def _check_outcomes(cohort: LabelledCohort, folds: int, clinical: Path) -> None:
     good = sum(cohort.labels.values())
     if min(good, len(cohort.labels) - good) < 2:
         raise DataError(
-            f"{clinical}: {cohort.summary()}; training needs 2 patients of each outcome at least, "
-            "one to train on and one to choose the epoch by"
+            f"{clinical}: {cohort.summary()}; training needs at least 2 patients of each outcome, "
+            "one to train on and one to choose the epoch with"
         )
     if folds:
         stratified_folds(cohort.labels, folds, seed=0)
@@ -271,7 +271,7 @@ def _keep_nuclei_model(out: Path, nuclei: ModelFolder) -> None:
     if not kept.exists():
         shutil.copytree(nuclei.path, kept)
     elif load_model_folder(kept, "nuclei").reference != nuclei.reference:
-        raise ModelError(f"{kept}: is another nuclei model of that name; use another --out")
+        raise ModelError(f"{kept}: is another nuclei model of the same name; use another --out")
 
 
 def _starting_network(start: Path, seed: int) -> TileNetwork:

@@ -136,7 +136,8 @@ def train_nuclei(
     notes += [*unused, *_without_group(groups, table, [sample.name for sample in samples])]
     if groups is None:
         notes.append(
-            "no groups given: images of one slide may be on both sides, and the Dice flatters"
+            "no groups given: images of one slide may be in both training and validation, so the "
+            "Dice may be optimistic"
         )
     training, validation = split_groups(samples, held_out or share, settings.seed)
     if start is None and architecture is None:
@@ -229,7 +230,7 @@ def evaluate_nuclei(
     scores = evaluate(samples, predict, folder.config.geometry)
     notes += _without_group(groups, table, [image.name for image in scores.images])
     if fallbacks:
-        notes.append(f"{len(fallbacks)} image(s) only luminosity-standardised: {fallbacks[0]}")
+        notes.append(f"{len(fallbacks)} image(s) were only luminosity-standardised: {fallbacks[0]}")
     return scores, notes
 
 
@@ -276,7 +277,7 @@ def starting_network(
         network = build_network(architecture)
     if start is not None:
         if not isinstance(network, MobileNetUNet):
-            raise DataError(f"{start}: ImageNet weights are for a mobilenet_unet; leave one out")
+            raise DataError(f"{start}: ImageNet weights fit a mobilenet_unet only; leave one out")
         rng, geometry = np.random.default_rng(seed), TileGeometry()
         rgb, _ = draw_batch(training, _STATISTICS, geometry.tile_px, geometry.mpp, rng)
         start_from_imagenet(network, start, torch.from_numpy(rgb).permute(0, 3, 1, 2) / 255)
@@ -303,7 +304,7 @@ def _without_group(groups: Path | None, table: Mapping[str, str], names: list[st
     if groups is None or not alone:
         return []
     some = ", ".join(alone[:5]) + (", …" if len(alone) > 5 else "")
-    return [f"{groups}: no group for {len(alone)} images, each is its own: {some}"]
+    return [f"{groups}: {len(alone)} images have no group; each is a group of its own: {some}"]
 
 
 def _reference(folder: ModelFolder) -> StainFit:

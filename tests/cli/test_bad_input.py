@@ -48,7 +48,7 @@ def mixed(drawn_demo, tmp_path_factory):
 REASONS = {
     "missing": "away.svs",
     "unoutlined": "no annotations",
-    "other class": "there are: Stroma",
+    "other class": "its classes: Stroma",
     "tiny": "too small",
     "uncalibrated": "text.svs",
     "too coarse": "4 µm/px, outside 0.1–2",
@@ -82,9 +82,9 @@ def test_each_bad_image_has_its_line_and_the_good_one_is_scored(cli, mixed):
     [
         (("score", "nowhere"), 1, "nowhere: does not exist"),
         (("score", "."), 1, "no .qpproj"),
-        (("score", "{project}", "--image", "x*"), 1, "no image named x*"),
+        (("score", "{project}", "--image", "x*"), 1, "no image is named x*"),
         (("score", "{project}", "--model", "."), 1, "not a model folder"),
-        (("score", "{project}", "--mpp", "-1"), 3, "--mpp says -1"),
+        (("score", "{project}", "--mpp", "-1"), 3, "-1 µm/px from --mpp"),
         (("score", "{project}", "--max-tiles", "0"), 2, "--max-tiles"),
         (("score", "{project}", "--engine", "java"), 2, "--engine"),
         (("score", "{project}", "--device", "cpu", "--slides", "nowhere"), 2, "nowhere"),

@@ -49,8 +49,8 @@ def test_evaluation_says_what_it_could_not_use_and_what_it_guessed(cli, tmp_path
     assert ran.code == 0, ran.err
     scores = json.loads(ran.out, parse_constant=pytest.fail)
     assert [image["name"] for image in scores["images"]] == ["3"]
-    expected = ("no --mpp given", "2.png: no mask", "0.png: not a readable", "1.png: 60×61 px")
-    for note, words in zip(scores["notes"], (*expected, "no group for 1 images"), strict=True):
+    expected = ("no --mpp given", "2.png: has no mask", "0.png: not a readable", "1.png: 60×61 px")
+    for note, words in zip(scores["notes"], (*expected, "1 images have no group"), strict=True):
         assert words in note
 
 
@@ -72,7 +72,7 @@ def test_a_nuclei_training_goes_on_from_what_ships_or_starts_anew(cli, tmp_path)
         *("--design", "mobilenet_unet"),
     )
     assert ran.code == 2
-    assert "--base is of a unet" in ran.err
+    assert "--base applies to --design unet only" in ran.err
 
 
 def test_figures_without_interval_or_value_are_not_called_nan(cli, tmp_path):

@@ -147,7 +147,7 @@ def test_another_resolution_has_the_same_anatomy(tmp_path) -> None:
     [
         ({"width": 600}, "250 µm"),
         ({"seed": -1}, "seed"),
-        ({"mpp": 5.0}, "0.1 to 2"),
+        ({"mpp": 5.0}, "between 0.1 and 2"),
     ],
 )
 def test_bad_settings_are_told_in_one_line(tmp_path, settings: dict, told: str) -> None:

@@ -64,7 +64,9 @@ def test_a_second_time_it_is_used_as_it_is(made: DemoProject) -> None:
 def test_a_demo_of_another_slide_is_not_mixed_up(made: DemoProject, tmp_path: Path) -> None:
     other = tmp_path / "other.svs"
     other.write_bytes(b"x")
-    with pytest.raises(ProjectError, match=r"holds a project of drawn-liver-tumour\.tif, not of"):
+    with pytest.raises(
+        ProjectError, match=r"contains a project with drawn-liver-tumour\.tif, not with"
+    ):
         make_demo_project(made.project.parents[1], other)
 
 
@@ -77,8 +79,8 @@ def test_offline_the_slide_is_drawn_and_that_is_said(
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     demo = make_demo_project(tmp_path / "demo", drawn_size=SMALL)
     assert demo.drawn is not None
-    assert "pip cannot fetch" in demo.lines[0]
-    assert "so the slide is drawn" in demo.lines[0]
+    assert "pip cannot download" in demo.lines[0]
+    assert "a slide is drawn instead" in demo.lines[0]
 
 
 def test_the_real_slide_gets_its_tissue_outlined(

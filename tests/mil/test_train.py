@@ -88,7 +88,7 @@ def test_stops_when_no_epoch_is_better(tmp_path):
 
 def test_a_diverged_training_says_so(tmp_path):
     settings = replace(SETTINGS, learning_rate=1e30, clip=None)
-    with pytest.raises(DataError, match="diverged; lower the learning rate"):
+    with pytest.raises(DataError, match="diverged; lower --learning-rate"):
         train(network(), TRAINING, VALIDATION, LABELS, tmp_path, settings)
 
 

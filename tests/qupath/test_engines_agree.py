@@ -231,7 +231,9 @@ def test_results_of_an_annotation_that_is_not_there_are_refused(engine, real_pro
     state = engine("read", project)[0]
     before = files(project)
     results = ImageResults(annotations={111: {ANNOTATION_RISK: 0.5}})
-    with pytest.raises(WriteError, match=r"has no annotation number 111; read the image again"):
+    with pytest.raises(
+        WriteError, match=r"contains no annotation number 111; read the image again"
+    ):
         engine("write", project, {"1": results}, {"1": state.stamp})
     assert files(project) == before
 

@@ -416,7 +416,7 @@ def test_a_stale_state_is_not_written(project: Path) -> None:
 def test_an_unknown_annotation_is_named(project: Path) -> None:
     before = files_of(project)
     missing = len(state_of(project).annotations)
-    with pytest.raises(WriteError, match=f"no annotation number {missing}"):
+    with pytest.raises(WriteError, match=f"contains no annotation number {missing}"):
         score(project, lambda _: ImageResults({missing: {"HCC-MIL: Tile risk": 1.0}}))
     assert files_of(project) == before
 

@@ -98,7 +98,7 @@ def test_an_older_run_takes_the_later_ones_back_with_it(project: Path) -> None:
     assert tree(project) == states[2]
     restore(project, ids[0])
     assert tree(project) == states[0]
-    with pytest.raises(ProjectError, match="no backup to bring back"):
+    with pytest.raises(ProjectError, match="no backup to restore"):
         restore(project)
     # a restore is a run too, so it can be taken back
     restore(project, backups(project)[-1].run)

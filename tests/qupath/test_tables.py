@@ -233,7 +233,7 @@ def test_slides_of_different_models_are_not_joined(folder: Path) -> None:
         entry = project.images[1]
         state = project.read(entry)
         project.write(entry, results(state, [1.0, 2.0], weights="cd" * 32), state.stamp)
-    with pytest.raises(DataError, match="P1: slides scored by different models"):
+    with pytest.raises(DataError, match="P1: slides were scored by different models"):
         rows(patient_table(NativeProject(folder)))
 
 

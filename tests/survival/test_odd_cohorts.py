@@ -43,7 +43,7 @@ def test_one_event_of_the_last_patient_at_risk(tmp_path):
     frame["rfs_event"] = 0
     frame.loc[frame["rfs_days"].idxmax(), "rfs_event"] = 1
     problems = reported(analysed(tmp_path / "in", frame))
-    assert "at which all who are at risk have equal values" in problems["Baseline"]
+    assert "all patients at risk have equal values" in problems["Baseline"]
     assert not any("please report it" in reason for reason in problems.values())
 
 
@@ -56,7 +56,7 @@ def test_a_horizon_at_the_last_follow_up_is_a_line_and_the_others_are_calibrated
     last = made_cohort()["rfs_days"].max() / 365.25
     found = analysed(tmp_path / "in", horizons=(2.0, last))
     problems = reported(found)
-    assert "not followed so long" in problems[f"Predicted risks at {last:g} (years)"]
+    assert "not followed for long enough" in problems[f"Predicted risks at {last:g} (years)"]
     assert [one.horizon for one in found.performance.calibrations] == [2.0]
     assert found.performance.brier is not None
 
@@ -70,7 +70,10 @@ def test_a_horizon_past_the_baselines_follow_up_costs_that_horizon(tmp_path):
         tmp_path / "two", frame, horizons=(2.0, last * 1.5),
         baseline=str(tmp_path / "out" / "baseline.json"),
     )  # fmt: skip
-    assert "not followed so long" in reported(found)[f"Predicted risks at {last * 1.5:g} (years)"]
+    assert (
+        "not followed for long enough"
+        in reported(found)[f"Predicted risks at {last * 1.5:g} (years)"]
+    )
     assert [one.horizon for one in found.performance.calibrations] == [2.0]
 
 

@@ -101,6 +101,6 @@ def patient_by_table(path: Path, reading: Reading | None = None) -> PatientTable
     for name, whose in rows.itertuples(index=False):
         if patients.setdefault(name, whose) != whose:
             raise DataError(
-                f"{path}: {name} has two patients, {patients[name]} and {whose}; keep one"
+                f"{path}: image {name} has two patients, {patients[name]} and {whose}; keep one"
             )
     return PatientTable(path, patients, table.said)

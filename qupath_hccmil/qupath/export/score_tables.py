@@ -122,8 +122,8 @@ def patient_table(
                 slides[row["patient"]].append(row)
             elif row["risk_logit"] is not None:
                 raise DataError(
-                    f"{row['image']}: no patient; give the image the metadata 'Patient ID' in"
-                    " QuPath, name another key, or pass a table with the columns image and patient"
+                    f"{row['image']}: has no patient; give the image the metadata 'Patient ID' in"
+                    " QuPath, name another key, or give a table with the columns image and patient"
                 )
         for patient, mine in slides.items():
             yield _patient_row(patient, mine, join)
@@ -306,10 +306,10 @@ def _setting(scored: list[dict[str, Any]], name: str) -> float:
     """Read the model's p or threshold, the same in all slides of a patient; else the published."""
     held = {row[name] for row in scored if row[name] is not None}
     if len(held) > 1:
-        told = ", ".join(f"{row['image']}: {row[name]}" for row in scored)
+        values = ", ".join(f"{row['image']}: {row[name]}" for row in scored)
         raise DataError(
-            f"Patient {scored[0]['patient']}: slides scored with different {name} ({told}); score "
-            "them again with one model"
+            f"Patient {scored[0]['patient']}: slides were scored with different {name} ({values}); "
+            "score them again with one model"
         )
     return float(held.pop()) if held else {"p": POWER, "threshold": THRESHOLD}[name]
 
@@ -320,7 +320,7 @@ def _patient_row(patient: str, slides: list[dict[str, Any]], join: PatientRule) 
     if len(weights) > 1:
         models = ", ".join(sorted(f"{row['model']} ({row['image']})" for row in scored))
         raise DataError(
-            f"Patient {patient}: slides scored by different models: {models};"
+            f"Patient {patient}: slides were scored by different models: {models};"
             " score them again with one"
         )
     return {

@@ -172,7 +172,8 @@ class ClassBook:
             wanted.fields,
         ):
             raise UnsupportedDataError(
-                f"holds another form of {name}; open and save the image with QuPath 0.5 to 0.7"
+                f"contains {name} in an unknown form; open and save the image with QuPath 0.5 to "
+                "0.7"
             )
         self._checked[name] = desc
         return desc
@@ -295,7 +296,7 @@ def field(node: Part, name: str) -> Part:
         at, first, end = desc.layout[name]
         part = node.parts[at]
         return part[first:end] if end and isinstance(part, bytes) else part
-    raise UnsupportedDataError(f"holds a {class_name(node) or 'null'} without {name}")
+    raise UnsupportedDataError(f"contains a {class_name(node) or 'null'} without {name}")
 
 
 def has_field(node: Part, name: str) -> bool:
@@ -318,7 +319,7 @@ def written(node: JavaObject, owner: str) -> tuple[int, int]:
             if each.name == encode(owner):
                 return at, end
             at = end + 1
-    raise UnsupportedDataError(f"holds a {class_name(node)} without the data of {owner}")
+    raise UnsupportedDataError(f"contains a {class_name(node)} without the data of {owner}")
 
 
 def _own_plan(desc: ClassDesc) -> list[int]:
@@ -337,7 +338,7 @@ def _unwrapped(node: Part, inner: str) -> Part:
         if not class_name(node).startswith("Collections$") or not has_field(node, inner):
             return node
         node = field(node, inner)
-    raise UnsupportedDataError("holds a list in too many wrappers")
+    raise UnsupportedDataError("contains a list in too many wrappers")
 
 
 def list_items(node: Part) -> list[Part]:
@@ -354,14 +355,14 @@ def list_items(node: Part) -> list[Part]:
         if kind in ("ArrayList", "CollSer"):
             start, end = written(node, f"java.util.{kind}")
             if kind == "ArrayList" and integer_value(node.parts[0]) != end - start - 1:
-                raise UnsupportedDataError("holds a damaged list")
+                raise UnsupportedDataError("contains a damaged list")
             return node.parts[start + 1 : end]
         if kind == "Arrays$ArrayList":
             array = field(node, "a")
             return array.parts if isinstance(array, ObjectArray) else []
         if kind == "Collections$EmptyList":
             return []
-    raise UnsupportedDataError(f"holds an unknown list ({kind or node!r:.40})")
+    raise UnsupportedDataError(f"contains an unknown list ({kind or node!r:.40})")
 
 
 def map_items(node: Part) -> list[tuple[Part, Part]]:
@@ -377,7 +378,7 @@ def map_items(node: Part) -> list[tuple[Part, Part]]:
     node = _unwrapped(node, "m")
     kind = class_name(node)
     if not isinstance(node, JavaObject):
-        raise UnsupportedDataError("holds an unknown map")
+        raise UnsupportedDataError("contains an unknown map")
     if kind in ("HashMap", "LinkedHashMap", "CollSer"):
         start, end = written(node, "java.util." + kind.removeprefix("Linked"))
         items = node.parts[start + 1 : end]
@@ -386,9 +387,9 @@ def map_items(node: Part) -> list[tuple[Part, Part]]:
     elif kind == "Collections$EmptyMap":
         items = []
     else:
-        raise UnsupportedDataError(f"holds an unknown map ({kind})")
+        raise UnsupportedDataError(f"contains an unknown map ({kind})")
     if len(items) % 2:
-        raise UnsupportedDataError(f"holds a damaged map ({kind})")
+        raise UnsupportedDataError(f"contains a damaged map ({kind})")
     return list(zip(items[::2], items[1::2], strict=True))
 
 
@@ -416,7 +417,7 @@ def block_int(part: Part) -> int:
     """
     data = payload(part)
     if len(data) != 4:
-        raise UnsupportedDataError("holds an object with unknown contents")
+        raise UnsupportedDataError("contains an object with unknown contents")
     return int.from_bytes(data, "big", signed=True)
 
 

@@ -320,5 +320,5 @@ def decode(data: bytes) -> str:
     try:
         text = data.replace(b"\xc0\x80", b"\0").decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        raise UnsupportedDataError(f"{data[:40]!r} is no text of Java") from None
+        raise UnsupportedDataError(f"{data[:40]!r} is not a Java string") from None
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -182,7 +182,7 @@ class _Same:
 
 
 def _not_the_same() -> UnsupportedDataError:
-    return UnsupportedDataError("holds a Java stream that could not be written back the same")
+    return UnsupportedDataError("contains a Java stream that could not be written back unchanged")
 
 
 class _Handles(list[Node]):

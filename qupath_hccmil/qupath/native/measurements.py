@@ -51,7 +51,7 @@ def read(node: Part) -> dict[str, float]:
             return dict(_measurement(each) for each in list_items(field(node, "list")))
         if kind in NUMERIC:
             return dict(zip(names(node), values(node).tolist(), strict=False))
-    raise UnsupportedDataError(f"holds measurements of an unknown kind ({class_name(node)})")
+    raise UnsupportedDataError(f"contains measurements of an unknown kind ({class_name(node)})")
 
 
 def values(node: JavaObject) -> NDArray[np.float64]:
@@ -74,7 +74,7 @@ def value_size(node: JavaObject) -> int:
 def _array(node: JavaObject) -> PrimitiveArray:
     array = field(node, "values") if has_field(node, "values") else None
     if not isinstance(array, PrimitiveArray) or array.size not in (4, 8):
-        raise UnsupportedDataError(f"holds measurements of an unknown kind ({class_name(node)})")
+        raise UnsupportedDataError(f"contains measurements of an unknown kind ({class_name(node)})")
     return array
 
 
@@ -90,10 +90,11 @@ def names(node: JavaObject) -> list[str]:
 
 def _measurement(node: Part) -> tuple[str, float]:
     if not isinstance(node, JavaObject):
-        raise UnsupportedDataError("holds a null measurement")
+        raise UnsupportedDataError("contains a null measurement")
     name, value = text(field(node, "name")), field(node, "value")
     if name is None or not isinstance(value, bytes) or len(value) not in (4, 8):
-        raise UnsupportedDataError(f"holds a measurement of an unknown kind ({class_name(node)})")
+        kind = class_name(node)
+        raise UnsupportedDataError(f"contains a measurement of an unknown kind ({kind})")
     (number,) = struct.unpack(">d" if len(value) == 8 else ">f", value)
     return name, number
 
@@ -224,11 +225,11 @@ class NamePool:
 def _replace_items(node: Part, items: Sequence[Part]) -> None:
     """Put other items into an ArrayList."""
     if class_name(node) != "ArrayList" or not isinstance(node, JavaObject):
-        raise UnsupportedDataError("holds measurements in an unknown list")
+        raise UnsupportedDataError("contains measurements in an unknown list")
     size = struct.pack(">i", len(items))
     start, end = written(node, "java.util.ArrayList")
     if node.parts[start] != block(node.parts[0] if isinstance(node.parts[0], bytes) else b""):
         # it could not be made again when ours are taken out
-        raise UnsupportedDataError("holds measurements in a list that no QuPath wrote")
+        raise UnsupportedDataError("contains measurements in a list that no QuPath wrote")
     node.parts[start:end] = [block(size), *items]
     node.parts[0] = size

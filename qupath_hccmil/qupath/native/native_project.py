@@ -83,7 +83,9 @@ def native_change(path: Path, results: ImageResults) -> DataChange | None:
 
     def verify(beside: Path) -> None:
         if not _is_meant(beside.read_bytes(), after, base, written):
-            raise WriteError(f"{path}: does not read back as it was written; it is as it was")
+            raise WriteError(
+                f"{path}: could not be read back as it was written; the old file is unchanged"
+            )
 
     return DataChange(write, verify, data.image_type, counts(data))
 

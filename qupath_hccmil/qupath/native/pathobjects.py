@@ -53,15 +53,15 @@ class PathObject:
 
     def __init__(self, node: Part) -> None:
         if not isinstance(node, JavaObject) or class_name(node) not in PLURALS:
-            raise UnsupportedDataError(f"holds an unknown object ({class_name(node) or 'null'})")
+            raise UnsupportedDataError(f"contains an unknown object ({class_name(node) or 'null'})")
         parts = node.parts
         if len(parts) < 5:
-            raise UnsupportedDataError(f"holds a {class_name(node)} of an unknown form")
+            raise UnsupportedDataError(f"contains a {class_name(node)} of an unknown form")
         # old files have no metadata
         at = 3 if parts[3].__class__ is bytes else 4
         # a UUID in its place is a data file of version 4
         if parts[at].__class__ is not bytes or class_name(parts[2]) == "UUID":
-            raise UnsupportedDataError(f"holds a {class_name(node)} of an unknown form")
+            raise UnsupportedDataError(f"contains a {class_name(node)} of an unknown form")
         self.node = node
         self._at = at
         self.child_count = _child_count(parts[at])
@@ -69,7 +69,7 @@ class PathObject:
         behind = 1 if class_name(node) == "PathRootObject" else 4
         self._child_parts = _parts_of_children(parts, at + 1, self.child_count)
         if not 0 <= self._child_parts <= len(parts) - at - 1 - behind:
-            raise UnsupportedDataError(f"holds a {class_name(node)} with missing children")
+            raise UnsupportedDataError(f"contains a {class_name(node)} with missing children")
 
     @property
     def kind(self) -> str:
@@ -90,7 +90,7 @@ class PathObject:
         # a number, keys, values, END
         arrays = [each.parts for each in part.parts[1:3] if isinstance(each, ObjectArray)]
         if len(arrays) != 2 or len(arrays[0]) != len(arrays[1]):
-            raise UnsupportedDataError(f"holds a {self.kind} with metadata of an unknown form")
+            raise UnsupportedDataError(f"contains a {self.kind} with metadata of an unknown form")
         return {str(key): str(value) for key, value in zip(*arrays, strict=True)}
 
     @property
@@ -110,7 +110,7 @@ class PathObject:
     @measurements.setter
     def measurements(self, value: Part) -> None:
         if class_name(self.node.parts[self._at - 1]) == METADATA:
-            raise UnsupportedDataError(f"holds a {self.kind} of an old QuPath")
+            raise UnsupportedDataError(f"contains a {self.kind} of an old QuPath")
         self.node.parts[self._at - 1] = value
 
     @property

@@ -58,7 +58,7 @@ class QpData:
         contents = self.stream.contents
         header = payload(contents[0])[2:] if len(contents) > 1 else b""
         if not header.startswith(HEADER.encode()):
-            raise UnsupportedDataError("is not a data file of QuPath")
+            raise UnsupportedDataError("is not a QuPath data file")
         self.version = header[len(HEADER) :].decode("latin-1")
         self.server_json = text(contents[1]) or ""
         self.gives_back = self._gives_back(data)
@@ -122,14 +122,14 @@ class QpData:
         # one block holds the version and the number of steps
         count = int.from_bytes(payload(parts[0])[4:8], "big")
         if len(payload(parts[0])) != 8 or count != len(parts) - 2:
-            raise UnsupportedDataError("holds a workflow in a form that is not known")
+            raise UnsupportedDataError("contains a workflow in a form that is not known")
         return parts[1:-1]
 
     @steps.setter
     def steps(self, nodes: list[Part]) -> None:
         head = self._workflow.parts[0]
         if not isinstance(head, bytes):
-            raise UnsupportedDataError("holds a workflow in a form that is not known")
+            raise UnsupportedDataError("contains a workflow in a form that is not known")
         self._workflow.parts[:-1] = [head[:6] + len(nodes).to_bytes(4, "big"), *nodes]
 
     def to_bytes(self) -> bytes:
@@ -164,13 +164,13 @@ class QpData:
             if kin.packed:
                 continue
             if id(kin.view.node) in seen:
-                raise UnsupportedDataError("holds an object that is in two places")
+                raise UnsupportedDataError("contains an object that is in two places")
             seen.add(id(kin.view.node))
 
     def _only(self, name: str) -> JavaObject:
         found = [part for part in self.stream.contents if class_name(part) == name]
         if len(found) != 1 or not isinstance(found[0], JavaObject):
-            raise UnsupportedDataError(f"holds {len(found)} objects of {name}, not one")
+            raise UnsupportedDataError(f"contains {len(found)} objects of {name}, not one")
         return found[0]
 
 

@@ -65,7 +65,7 @@ def read_roi(node: JavaObject) -> Roi:
     except OddRegionError as error:
         kind, geometry, odd = _kind(name), None, str(error)
     except (ValueError, struct.error, shapely.errors.GEOSException) as error:
-        raise UnsupportedDataError(f"holds a damaged region of interest ({name})") from error
+        raise UnsupportedDataError(f"contains a damaged region of interest ({name})") from error
     plane = {key: integer_value(field(node, key)) for key in "czt"}
     c, z, t = (value if value is not None else -1 for value in plane.values())
     return Roi(kind, geometry, c, z, t, odd)
@@ -99,7 +99,7 @@ def _geometry(name: str, node: JavaObject) -> tuple[str, BaseGeometry]:
         if name == "PolylineROI":
             return "polyline", line(points)
         return "points", shapely.MultiPoint(points)
-    raise UnsupportedDataError(f"holds a region of interest of an unknown kind ({name})")
+    raise UnsupportedDataError(f"contains a region of interest of an unknown kind ({name})")
 
 
 def _double(part: Part) -> float:
@@ -131,7 +131,7 @@ def rectangle_bounds(node: JavaObject) -> tuple[float, float, float, float]:
     """Return x, y, width, height of a rectangle in px, not rounded."""
     data = node.parts[0]
     if class_name(node) != RECTANGLE or not isinstance(data, bytes) or len(data) != _RECTANGLE.size:
-        raise UnsupportedDataError("holds a tile of ours that is no rectangle")
+        raise UnsupportedDataError("contains a tile of ours that is not a rectangle")
     _, _, x, x2, y, y2, _ = _RECTANGLE.unpack(data)
     return x, y, x2 - x, y2 - y
 

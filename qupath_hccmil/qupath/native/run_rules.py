@@ -68,7 +68,7 @@ def _shared_names(view: PathObject) -> Iterator[Path]:
         return
     kind = class_name(node)
     if kind not in (*NUMERIC, GENERAL):
-        raise UnsupportedDataError("holds measurements of an unknown kind")
+        raise UnsupportedDataError("contains measurements of an unknown kind")
     if kind != GENERAL and isinstance(node.desc, ClassDesc) and field(node, "isClosed") == b"\1":
         layout = node.desc.layout
         yield from ((view.measurements_at, layout[name][0]) for name in ("names", "map"))

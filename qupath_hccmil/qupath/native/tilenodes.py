@@ -130,7 +130,7 @@ def _columns(nodes: Sequence[Part]) -> dict[str, NDArray[np.float64]]:
     groups: dict[int, list[int]] = {}
     for at, node in enumerate(nodes):
         if not isinstance(node, JavaObject) or class_name(node) not in lists.NUMERIC:
-            raise UnsupportedDataError("holds a tile of ours with unknown measurements")
+            raise UnsupportedDataError("contains a tile of ours with unknown measurements")
         groups.setdefault(id(lists.names_node(node)), []).append(at)
     columns: dict[str, NDArray[np.float64]] = {}
     for rows in groups.values():
@@ -138,7 +138,7 @@ def _columns(nodes: Sequence[Part]) -> dict[str, NDArray[np.float64]]:
         known = lists.names(chosen[0])
         rows_of_values = [lists.values(node)[: len(known)] for node in chosen]
         if any(len(each) != len(known) for each in rows_of_values):
-            raise UnsupportedDataError("holds a tile of ours with missing values")
+            raise UnsupportedDataError("contains a tile of ours with missing values")
         table = np.stack(rows_of_values)
         for at, name in enumerate(known):
             if is_our_measurement(name):
@@ -256,7 +256,9 @@ class TileMaker:
             if has.all():
                 made.append(self._pool.float_list(names, row.tobytes()))
             elif not has.any():
-                raise WriteError("a tile without any value could not be told from the user's own")
+                raise WriteError(
+                    "a tile without any value could not be distinguished from the user's own tiles"
+                )
             else:
                 chosen = [name for name, there in zip(names, has, strict=True) if there]
                 made.append(self._pool.float_list(chosen, row[has].tobytes()))

@@ -45,7 +45,7 @@ def roi_geometry(roi: Any) -> BaseGeometry:
     except OddRegionError:
         raise
     except (ValueError, shapely.errors.GEOSException) as error:
-        raise UnsupportedDataError(f"holds a damaged region of interest ({kind})") from error
+        raise UnsupportedDataError(f"contains a damaged region of interest ({kind})") from error
 
 
 def _geometry(kind: str, roi: Any) -> BaseGeometry:
@@ -96,7 +96,8 @@ def check_area(of_region: float, of_geometry: float) -> None:
     if not math.isclose(of_region, of_geometry, rel_tol=AREA_TOLERANCE, abs_tol=1.0):
         version = java("java.lang.System").getProperty("java.runtime.version")
         raise UnsupportedDataError(
-            f"an outline's area is {of_region:.0f} px² to QuPath and {of_geometry:.0f} px² to its "
-            f"geometry library under Java {version}, which has a fault with large polygons; "
-            "--engine native reads it"
+            f"the area of an outline is {of_region:.0f} px² according to QuPath, but "
+            f"{of_geometry:.0f} px² according to its geometry library under Java {version}, "
+            "which has "
+            "a fault with large polygons; use --engine native"
         )

@@ -129,7 +129,7 @@ def read_data(path: Path) -> JavaData:
         data = replace(data, gives_back=_gives_back(path))
     for kind in (_HIERARCHY, _WORKFLOW):
         if data.first(kind) is None:
-            raise UnsupportedDataError(f"{path}: has no {kind}; restore it from a backup")
+            raise UnsupportedDataError(f"{path}: contains no {kind}; restore it from a backup")
     return data
 
 

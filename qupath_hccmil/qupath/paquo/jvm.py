@@ -64,7 +64,9 @@ def find_qupath() -> QuPathInstall | None:
     except ValueError:
         return None
     except OSError as error:
-        raise EngineError(f"{wanted['qupath_dir']}: is not a QuPath; {HOW_TO_POINT}") from error
+        raise EngineError(
+            f"{wanted['qupath_dir']}: is not a QuPath folder; {HOW_TO_POINT}"
+        ) from error
     versions = [match[1] for jar in app_dir.glob("*.jar") if (match := _CORE_JAR.match(jar.name))]
     return QuPathInstall(app_dir, versions[0] if versions else "")
 
@@ -128,7 +130,7 @@ def out_of_memory(error: BaseException) -> str:
     """What to say of a ``java.lang.OutOfMemoryError``."""
     reason = " ".join(str(error).split())
     return (
-        f"Java ran out of memory ({reason}): give it more, such as with "
+        f"Java ran out of memory ({reason}); give it more, for example with "
         "PAQUO_JAVA_OPTS=-Xmx12g, or use --engine native"
     )
 

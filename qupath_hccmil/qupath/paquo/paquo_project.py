@@ -101,8 +101,10 @@ class PaquoProject(Project):
             try:
                 found = read_data(beside)
             except HccMilError as error:
-                raise WriteError(f"{path}: not written; it is as it was ({error})") from error
+                raise WriteError(f"{path}: was not written and is unchanged ({error})") from error
             if user_content(found.root) != users or not same_results(read_results(found), written):
-                raise WriteError(f"{path}: does not read back as it was written; it is as it was")
+                raise WriteError(
+                    f"{path}: could not be read back as it was written; the old file is unchanged"
+                )
 
         return DataChange(write, verify, data.image_type, census(data))

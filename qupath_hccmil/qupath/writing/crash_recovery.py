@@ -59,7 +59,7 @@ def recover(folder: Path) -> list[str]:
         sweep(folder)
     except OSError as error:
         raise WriteError(
-            f"{folder}: what a run left half done cannot be completed "
+            f"{folder}: an interrupted run cannot be completed "
             f"({error.strerror or error}); make the folder writable and try again"
         ) from error
     for line in done:
@@ -80,7 +80,7 @@ def recover_before_reading(folder: Path) -> None:
         lock.acquire()
         recover(folder)
     except WriteError as error:
-        _log.warning("a run was interrupted, or is at work, while it wrote this project: %s", error)
+        _log.warning("a run that writes this project was interrupted or is still active: %s", error)
     finally:
         lock.release()
 
@@ -93,8 +93,8 @@ def _end(folder: Path, phase: Phase, journal: Journal) -> str:
         manifest, line = _carry_on(folder, journal, manifest)
     elif phase is Phase.UNDOING:
         put_back(folder, journal)
-        line = f"{folder}: run {home.name} had failed half-way through {_names(journal.steps)}; "
-        line += "the project is as it was before that"
+        line = f"{folder}: run {home.name} failed while it wrote {_names(journal.steps)}; "
+        line += "the project is as it was before"
     discard(folder, journal, manifest)
     return line
 
@@ -125,10 +125,10 @@ def _carry_on(
     line = f"{folder}: run {journal.home.name} was interrupted while it wrote; "
     done = [step for step in journal.steps if step.image not in stopped]
     if done or not stopped:
-        line += f"it was completed: {_names(done) or 'project list'}"
+        line += f"this was completed: {_names(done) or 'project list'}"
     if stopped:
         line += "; " if done else ""
-        line += f"{', '.join(sorted(stopped))} was saved by another program since and stays so"
+        line += f"{', '.join(sorted(stopped))} was saved by another program since and is left as is"
     return manifest, line
 
 

@@ -145,5 +145,7 @@ def write_list(beside: Path, content: bytes, like: Path) -> None:
         flush(file)
     same_rights(like, beside)
     if stamp(beside) != stamp_bytes(content):
-        raise ProjectError(f"{like}: does not read back as it was written; it is as it was")
+        raise ProjectError(
+            f"{like}: could not be read back as it was written; the old file is unchanged"
+        )
     read_project(beside)

@@ -113,8 +113,8 @@ class WriteRun:
             if change.touched:
                 raise WriteError(
                     f"{error.filename or self.folder}: the disk failed while files were replaced "
-                    f"({error.strerror or error}); the next qupath-hccmil that opens the project "
-                    "completes or undoes it"
+                    f"({error.strerror or error}); the next qupath-hccmil command on this project "
+                    "completes or undoes the change"
                 ) from error
             raise _refused(self.folder, error) from error
         finally:
@@ -139,5 +139,5 @@ class WriteRun:
 
 def _refused(folder: Path, error: OSError) -> WriteError:
     return WriteError(
-        f"{error.filename or folder}: {error.strerror or error}; the project is as it was"
+        f"{error.filename or folder}: {error.strerror or error}; the project is unchanged"
     )

@@ -227,7 +227,7 @@ def _refuse_changed(folder: Path, histories: Sequence[_History]) -> None:
         said.append(f"{name} ({path})" if name else path)
     raise ConflictError(
         f"{folder}: changed by another program since our run: {', '.join(said)}; nothing was "
-        "brought back: --force loses that change (a backup of it is kept)"
+        "restored: with --force that change is lost (a backup of it is kept)"
     )
 
 
@@ -241,7 +241,7 @@ def _runs_back_to(folder: Path, run_id: str | None) -> list[dict[str, Any]]:
         known = ", ".join(ids) or "none"
         raise ProjectError(
             f"{folder / BACKUPS}: there is no backup "
-            + (f"{run_id!r}" if run_id else "to bring back")
+            + (f"{run_id!r}" if run_id else "to restore")
             + f" (kept: {known})"
         )
     return kept[ids.index(run_id) :]
@@ -256,4 +256,4 @@ def _over(backup: Backup) -> bool:
 
 
 def _damaged(source: Path) -> ProjectError:
-    return ProjectError(f"{source}: the backup is damaged; nothing was brought back")
+    return ProjectError(f"{source}: the backup is damaged; nothing was restored")

@@ -80,10 +80,10 @@ def is_reversed(analysis: Analysis) -> str:
     )
     if high < 1:
         return (
-            f"{told}: the score may be reversed, or it does not work here. “High risk” names the "
-            "group of high scores, not what happened to it."
+            f"{told}: the score may be reversed, or it does not work here. “High risk” means the "
+            "group with high scores, not that its patients did worse."
         )
-    return f"{told}, which chance alone may explain."
+    return f"{told}, which may be due to chance alone."
 
 
 def _warnings(analysis: Analysis) -> list[str]:

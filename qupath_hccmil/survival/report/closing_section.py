@@ -59,20 +59,24 @@ def limits_section(analysis: Analysis) -> Section:
     section = Section("limits", "Limits")
     section.blocks.append(
         Text(
-            "For research use only. Nothing here is a medical device, and no number here should "
-            "guide the treatment of a patient.",
+            "For research use only. This report is not a medical device, and none of its numbers "
+            "should guide the treatment of a patient.",
             "warning",
         )
     )
     limits = [
         "p-values and intervals are not corrected for the number of comparisons.",
-        "Associations are not effects of treatment.",
+        "Associations are not treatment effects.",
         "Numbers enter Cox models linearly.",
     ]
     if not analysis.settings.baseline:
-        limits.append("Predicted risks were validated on the cohort that their baseline is from.")
+        limits.append(
+            "Predicted risks were validated on the cohort that their baseline was fitted on."
+        )
     if analysis.cohort.coding.competing:
-        limits.append("Discrimination and calibration censor the competing event.")
+        limits.append(
+            "For discrimination and calibration, the competing event is treated as censoring."
+        )
     section.blocks += [Text(f"• {limit}") for limit in limits]
     if analysis.problems:
         data = pd.DataFrame(analysis.problems, columns=["part", "reason"])
@@ -134,7 +138,7 @@ def provenance(analysis: Analysis, when: str) -> dict[str, str]:
     }
     found.update({f"SHA-256 of {name}": value for name, value in analysis.cohort.hashes.items()})
     models = analysis.cohort.scores.models
-    found["Model of the scores"] = "; ".join(models) or "the scores table does not say"
+    found["Model of the scores"] = "; ".join(models) or "not given in the scores table"
     return found
 
 

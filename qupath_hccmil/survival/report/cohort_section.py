@@ -63,15 +63,16 @@ def groups_section(analysis: Analysis) -> Section:
         section.blocks.append(
             Text(
                 "The cut was chosen on these patients, so every comparison of the groups is "
-                "optimistic. A cut that does not come from these patients would not be.",
+                "optimistic. A cut chosen on other patients would avoid this.",
                 "warning",
             )
         )
     if cohort.frame[GROUP].nunique() < 2:
         section.blocks.append(
             Text(
-                "All patients fall into one group, so groups cannot be compared. The score itself "
-                "is analysed as a continuous variable.",
+                "All patients fall into one group, so groups cannot be compared. The score is "
+                "still "
+                "analysed as a continuous variable.",
                 "warning",
             )
         )
@@ -160,11 +161,11 @@ def _missing(analysis: Analysis) -> list[Table | Text]:
         if row["missing"]
     ]
     how = (
-        f"Models use complete cases; {analysis.settings.imputations} imputed tables are pooled "
-        "beside them."
+        f"Models use complete cases; next to them, {analysis.settings.imputations} imputed "
+        "tables are pooled."
         if analysis.settings.imputations
-        else "Models use complete cases: each says how many patients it has. Multiple imputation "
-        "is an option (--imputations)."
+        else "Models use complete cases; each gives its number of patients. Multiple imputation "
+        "is available with --imputations."
     )
     head = ("Variable", MISSING, "Share")
     return [Table("missing", "Missing values", head, rows, data, note=how)]
@@ -182,8 +183,9 @@ def _power(analysis: Analysis) -> list[Text]:
         return [Text(told)]
     return [
         Text(
-            f"{told} Under {ENOUGH} is too few: its estimates are unstable and flatter the model. "
-            "Use fewer variables or merge levels.",
+            f"{told} Fewer than {ENOUGH} are too few: the estimates are unstable and make the "
+            "model "
+            "look better than it is. Use fewer variables or merge levels.",
             "warning",
         )
     ]

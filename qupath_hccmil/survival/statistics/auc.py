@@ -18,7 +18,7 @@ from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.ipcw import censoring
 from qupath_hccmil.survival.statistics.survival_outcome import numbers, outcome
 
-NOBODY = "no case or no control at this time"
+NOBODY = "there is no case or no control at this time"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def auc_over_time(
         Of those draws.
     """
     if not markers:
-        raise DataError("no marker named for the time-dependent AUC")
+        raise DataError("no marker was given for the time-dependent AUC")
     time, event = outcome(frame)
     setting = _Setting(time, event)
     rows: list[pd.DataFrame] = []
@@ -101,7 +101,7 @@ def clinical_times(frame: pd.DataFrame, last: float, points: int = 25) -> np.nda
     """
     time, event = outcome(frame)
     if not event.any():
-        raise DataError("no events: there is no AUC over time")
+        raise DataError("there are no events, so the AUC over time cannot be estimated")
     first = float(np.quantile(time[event], 0.1))
     return np.linspace(min(first, last), last, points)
 

@@ -56,8 +56,8 @@ class Baseline:
         """Probability of no event up to ``time``, for scores of shape (n,)."""
         if time > self.last:
             raise DataError(
-                f"baseline {self.name!r} knows nothing past {self.last:.3g} {self.unit}: "
-                f"{time:g} was asked for"
+                f"baseline {self.name!r} ends at {self.last:.3g} {self.unit}, but "
+                f"{time:g} was requested"
             )
         step = int(np.searchsorted(np.asarray(self.times), time, side="right"))
         hazard = self.cumulative_hazard[step - 1] if step else 0.0
@@ -86,7 +86,7 @@ def fit_baseline(frame: pd.DataFrame, score: str, *, name: str, unit: str) -> Ba
     value = numbers(frame, score)
     centre, spread = float(value.mean()), float(value.std())
     if not event.any():
-        raise DataError(f"no event among {len(time)} patients: no baseline can be fitted")
+        raise DataError(f"none of {len(time)} patients has an event: no baseline can be fitted")
     if spread == 0:
         raise DataError(f"every patient has the score {value[0]:g}: no baseline can be fitted")
     # The score comes to the fit centred and with a spread of one, whatever its scale.
@@ -113,13 +113,13 @@ def read_baseline(path: str | Path) -> Baseline:
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
         if values.pop("format", None) != FORMAT:
-            raise ValueError("it is of another format")
+            raise ValueError("it has another format")
         values["times"] = tuple(values["times"])
         values["cumulative_hazard"] = tuple(values["cumulative_hazard"])
         return Baseline(**values)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
-            f"{path}: no baseline ({error}); give a baseline.json that an earlier "
+            f"{path}: is not a baseline ({error}); give a baseline.json that an earlier "
             "'qupath-hccmil survival' wrote"
         ) from error
 
@@ -146,7 +146,7 @@ def cross_fitted(
     value = numbers(frame, score)
     folds = min(folds, int(event.sum()), len(event))
     if folds < 2:
-        raise DataError("fewer than two events: no baseline can be cross-fitted")
+        raise DataError("there are fewer than two events, so no baseline can be cross-fitted")
     generator = np.random.default_rng(seed)
     fold = np.empty(len(event), int)
     for rows in (np.flatnonzero(event), np.flatnonzero(~event)):

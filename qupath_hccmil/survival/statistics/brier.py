@@ -65,7 +65,9 @@ def brier_scores(
     every = np.array([*times, *horizons], float)
     risk = np.asarray(risk, float)
     if risk.shape != (len(time), len(every)):
-        raise DataError(f"predicted risks of shape {risk.shape}: need {(len(time), len(every))}")
+        raise DataError(
+            f"predicted risks have shape {risk.shape}, but need {(len(time), len(every))}"
+        )
     model = _brier(time, event, risk, every)
     null = _null(frame, time, event, every)
     drawn = []

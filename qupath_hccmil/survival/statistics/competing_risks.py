@@ -49,7 +49,7 @@ def cumulative_incidence(
     need(frame, [TIME, EVENT])
     unknown = set(frame[EVENT].unique()) - {0, *causes}
     if unknown:
-        raise DataError(f"event code {min(unknown)} is none of 0, {list(causes)}")
+        raise DataError(f"event code {min(unknown)} is not one of 0, {list(causes)}")
     parts = []
     for name, group in groups_of(frame, by):
         time = group[TIME].to_numpy(float)
@@ -101,7 +101,7 @@ def cause_specific(
             table.insert(0, "cause", cause)
             parts.append(table)
     if not parts:
-        raise DataError("no event of any cause: no hazard ratio can be estimated")
+        raise DataError("there is no event of any cause, so no hazard ratio can be estimated")
     return pd.concat(parts, ignore_index=True)
 
 

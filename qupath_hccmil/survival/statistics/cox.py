@@ -111,11 +111,13 @@ def fit_cox(
         penalty) a likelihood without a maximum.
     """
     if penalty not in PENALTIES:
-        raise DataError(f"penalty {penalty!r} is none of {', '.join(PENALTIES)}")
+        raise DataError(f"penalty {penalty!r} is not one of {', '.join(PENALTIES)}")
     rows = complete(frame, [variable.name for variable in variables])
     time, event = outcome(rows, at_least=2)
     if not event.any():
-        raise DataError(f"no event among {len(rows)} patients: no hazard ratio can be estimated")
+        raise DataError(
+            f"none of the {len(rows)} patients has an event, so no hazard ratio can be estimated"
+        )
     kept = present_levels(rows, variables)
     if not kept:
         names = ", ".join(variable.name for variable in variables)
@@ -176,7 +178,7 @@ def gain_of(
     note = ""
     if smaller.method == FIRTH:
         larger = fit_cox(rows, [*base, added], penalty="firth")
-        note = "of penalised likelihoods: a group has no events, so take it as approximate"
+        note = "from penalised likelihoods, because a group has no events; approximate"
     degrees = len(larger.coefficients) - len(smaller.coefficients)
     if degrees < 1:
         return LikelihoodRatio(np.nan, 0, np.nan, len(rows), larger.events, "nothing was added")
@@ -253,8 +255,8 @@ def _estimate(
     if penalty == "auto":
         return _firth(time, event, columns, confidence)
     raise DataError(
-        "the Cox likelihood has no maximum, as a group has no events or a variable tells the "
-        "outcome apart; use Firth's penalty (--penalty firth)"
+        "the Cox likelihood has no maximum, because a group has no events or a variable "
+        "separates the outcomes completely; use Firth's penalty (--penalty firth)"
     )
 
 

@@ -82,14 +82,16 @@ def _problem(
     time: np.ndarray, event: np.ndarray, columns: np.ndarray
 ) -> tuple[np.ndarray, _Penalised]:
     if not event.any():
-        raise DataError("no events: there is no hazard ratio to estimate")
+        raise DataError("there are no events, so no hazard ratio can be estimated")
     spread = columns.std(axis=0)
     if (spread == 0).any() or np.linalg.matrix_rank(columns - columns.mean(axis=0)) < len(spread):
-        raise DataError("Firth's regression: a column is constant or depends on others; leave it")
+        raise DataError(
+            "Firth's regression: a column is constant or depends on others; leave it out"
+        )
     problem = _Penalised(RiskSets(time, event, columns / spread))
     if np.linalg.matrix_rank(problem.information(np.zeros(len(spread)))) < len(spread):
         raise DataError(
-            f"{int(event.sum())} event(s), at which all who are at risk have equal values: no "
+            f"at all {int(event.sum())} event(s), all patients at risk have equal values, so no "
             "hazard ratio can be estimated"
         )
     return spread, problem

@@ -79,9 +79,9 @@ def calibration(
     if ((risk <= 0) | (risk >= 1)).any():
         raise DataError(f"column {predicted!r}: a predicted risk must lie between 0 and 1")
     if horizon > time.max():
-        raise DataError(f"horizon {horizon:g} lies past the last follow-up ({time.max():.3g})")
+        raise DataError(f"horizon {horizon:g} is after the last follow-up ({time.max():.3g})")
     if not (event & (time <= horizon)).any():
-        raise DataError(f"no event up to the horizon {horizon:g}: nothing to calibrate against")
+        raise DataError(f"there is no event up to the horizon {horizon:g} to calibrate against")
     ended = pd.DataFrame(
         {
             TIME: np.minimum(time, horizon),

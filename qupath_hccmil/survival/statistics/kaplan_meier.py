@@ -97,7 +97,7 @@ def at_horizons(
         for horizon in horizons:
             row = {"group": name, "time": float(horizon)}
             if horizon > times[-1]:
-                note = f"past the last follow-up ({times[-1]:.2f})"
+                note = f"after the last follow-up ({times[-1]:.2f})"
                 rows.append({**row, "at_risk": 0, "survival": np.nan, "note": note})
                 continue
             at = curve.iloc[int(np.searchsorted(times, horizon, side="right")) - 1]

@@ -104,7 +104,7 @@ def imputed_cox(
     fits = [fit_cox(table, variables, penalty=penalty) for table in tables]
     first = fits[0]
     if any(fit.variables != first.variables for fit in fits):
-        raise DataError("imputed tables differ in the levels they have: merge rare levels")
+        raise DataError("the imputed tables differ in the levels that occur; merge rare levels")
     table = first.table.drop(columns="z").copy()
     for name in ("t", "degrees_of_freedom", "fraction_missing"):
         table[name] = np.nan

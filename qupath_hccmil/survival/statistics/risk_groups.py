@@ -61,8 +61,9 @@ def risk_groups(score: pd.Series, cut: str = MODEL, *, threshold: float = THRESH
     if cut == MODEL:
         if (values < 0).any() or (values > 1).any():
             raise DataError(
-                f"the model's threshold {threshold:g} is for risks in [0, 1], and these scores go "
-                f"from {values.min():g} to {values.max():g}: cut by median, quantiles or a number"
+                f"the model's threshold {threshold:g} is for risks in [0, 1], but these scores "
+                "range "
+                f"from {values.min():g} to {values.max():g}; cut by median, quantiles or a number"
             )
         return _two(score, threshold, False, f"the model's threshold, {threshold:g}")
     number = _number(cut)
@@ -75,7 +76,7 @@ def risk_groups(score: pd.Series, cut: str = MODEL, *, threshold: float = THRESH
     labels = _quantile_labels(len(edges) + 1)
     place = np.searchsorted(edges, values, side="left")
     if len(np.unique(place)) < count:
-        raise DataError(f"too few different scores for {count} groups: ask for fewer")
+        raise DataError(f"there are too few different scores for {count} groups; ask for fewer")
     named = pd.Series([labels[group] for group in place], index=score.index)
     groups = named.astype(pd.CategoricalDtype(labels, ordered=True))
     told = ", ".join(f"{edge:.4g}" for edge in edges)
@@ -97,7 +98,7 @@ def _number(cut: str) -> float | None:
     except ValueError:
         return None
     if not np.isfinite(value):
-        raise DataError(f"cut {cut!r} is no finite number")
+        raise DataError(f"cut {cut!r} is not a finite number")
     return value
 
 
@@ -106,7 +107,7 @@ def _count(cut: str) -> int:
     count = int(match.group(1)) if match else NAMED.get(cut, 0)
     if not 2 <= count <= 10:
         raise DataError(
-            f"cut {cut!r} is none of model, median, tertiles, quartiles, quintiles, "
+            f"cut {cut!r} is not one of model, median, tertiles, quartiles, quintiles, "
             "quantiles=2…10, or a number"
         )
     return count

@@ -35,7 +35,9 @@ def compare_counts(counts: pd.DataFrame, *, confidence: float = 0.95) -> pd.Data
         ["feature", "high", "high_total", "low", "low_total"]
     ].itertuples(index=False):
         if not (0 <= high <= high_total and 0 <= low <= low_total and high_total and low_total):
-            raise DataError(f"feature {feature!r}: {high}/{high_total} and {low}/{low_total} tiles")
+            raise DataError(
+                f"feature {feature!r}: impossible counts {high}/{high_total} and {low}/{low_total}"
+            )
         table = np.array([[high, high_total - high], [low, low_total - low]], int)
         ratio = stats.contingency.odds_ratio(table)
         interval = ratio.confidence_interval(confidence)
@@ -66,11 +68,11 @@ def count_features(tiles: pd.DataFrame, group: str = "group") -> pd.DataFrame:
         totals.
     """
     if group not in tiles.columns:
-        raise DataError(f"no column {group!r} that says which tiles are high and low risk")
+        raise DataError(f"there is no column {group!r} that says which tiles are high and low risk")
     side = tiles[group].astype(str).str.lower()
     high, low = side.str.contains(HIGH), side.str.contains(LOW)
     if not high.any() or not low.any():
-        raise DataError(f"column {group!r} must hold both high- and low-risk tiles")
+        raise DataError(f"column {group!r} must have both high- and low-risk tiles")
     rows = []
     for name in tiles.columns:
         recorded = _recorded(tiles[name]) if name != group else None
@@ -83,7 +85,9 @@ def count_features(tiles: pd.DataFrame, group: str = "group") -> pd.DataFrame:
             ]
             rows.append((str(name), *counts))
     if not rows:
-        raise DataError("no feature column with 1/0, yes/no, true/false or present/absent")
+        raise DataError(
+            "no feature column has the values 1/0, yes/no, true/false or present/absent"
+        )
     return pd.DataFrame(rows, columns=["feature", "high", "high_total", "low", "low_total"])
 
 

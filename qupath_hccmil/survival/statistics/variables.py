@@ -119,10 +119,10 @@ def recognise(column: pd.Series, request: VariableRequest) -> tuple[Variable, pd
         text = text.map(lambda value: request.merge.get(value, value) if value else None)
     present = text.dropna()
     if present.empty:
-        raise DataError(f"variable {request.name!r} has no value in any patient of the analysis")
+        raise DataError(f"variable {request.name!r} has no value for any patient of the analysis")
     if present.nunique() < 2:
         raise DataError(
-            f"variable {request.name!r} is {present.iloc[0]!r} in every patient: leave it out"
+            f"variable {request.name!r} is {present.iloc[0]!r} in every patient; leave it out"
         )
     parsed = pd.to_numeric(present, errors="coerce")
     kind = request.kind or _kind(parsed, request)
@@ -242,7 +242,7 @@ def _numeric(
     if request.log:
         if (values <= 0).any():
             raise DataError(
-                f"variable {request.name!r}: the logarithm needs values above 0, and "
+                f"variable {request.name!r}: the logarithm needs values above 0, but "
                 f"{values.min():g} occurs"
             )
         doubled = Variable(request.name, "numeric", (), request.label, 1.0, "per doubling")
@@ -276,7 +276,7 @@ def _categorical(
         hint = ""
         if parsed.notna().mean() > 0.5:
             wrong = present[parsed.reindex(present.index).isna()]
-            hint = f"; {_some(wrong)} is no number, so say --missing if it means missing"
+            hint = f"; {_some(wrong)} is not a number; give --missing if it means a missing value"
         raise DataError(
             f"variable {request.name!r} has {len(levels)} different values, more than "
             f"{MOST_LEVELS} categories{hint}"
@@ -294,7 +294,7 @@ def _levels(present: pd.Series, request: VariableRequest) -> tuple[str, ...]:
         if extra:
             raise DataError(
                 f"variable {request.name!r}: value {extra[0]!r} is not among the given levels "
-                f"({', '.join(request.levels)}); add, merge or mark it as missing"
+                f"({', '.join(request.levels)}); add it, merge it, or mark it as missing"
             )
         found = [level for level in request.levels if level in set(present)]
     if request.reference:
