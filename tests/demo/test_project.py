@@ -112,7 +112,7 @@ def test_a_slide_that_cannot_serve_is_one_line(tmp_path: Path) -> None:
     text.write_text("no slide")
     for slide, error, told in (
         (tmp_path / "no.svs", SlideMissingError, r"no\.svs: no such slide"),
-        (text, SlideError, r"text\.svs: not an image"),
+        (text, SlideError, r"text\.svs: is not an image"),
     ):
         with pytest.raises(error, match=told) as raised:
             make_demo_project(tmp_path / "demo", slide)
