@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypedDict, TypeVar
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
 
-from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.analysis_cohort import Cohort
 from qupath_hccmil.survival.analysis_settings import Settings
+from qupath_hccmil.survival.attempt import Found, attempt
 from qupath_hccmil.survival.statistics.survival_outcome import outcome
 from qupath_hccmil.tables.units import DAYS
 
 USUAL_HORIZONS = (1.0, 3.0, 5.0)  # years
 FEWEST_AT_RISK = 10
-Found = TypeVar("Found")
 
 
 class CoxOptions(TypedDict):
@@ -42,16 +41,7 @@ class AnalysisContext:
     def attempt(self, part: str, work: Callable[[], Found]) -> Found | None:
         """Do one part, or note why it cannot be done: a part that fails costs that part alone."""
         self.progress(part.lower())
-        try:
-            return work()
-        except DataError as error:
-            self.problems.append((part, str(error)))
-        except Exception as error:
-            line = (str(error).splitlines() or [""])[0]
-            self.problems.append(
-                (part, f"failed with {type(error).__name__}: {line}; please report it")
-            )
-        return None
+        return attempt(self.problems, part, work)
 
     def options(self) -> CoxOptions:
         """Give what every Cox model is fitted with."""

@@ -110,8 +110,8 @@ class Analysis:
     cohort: Cohort
     settings: Settings
     horizons: tuple[float, ...]
-    table_one: pd.DataFrame
-    missing: pd.DataFrame
+    table_one: pd.DataFrame | None
+    missing: pd.DataFrame | None
     events_per_variable: EventsPerVariable | None
     survival: Survival
     effects: Effects

@@ -12,8 +12,8 @@ from tests.survival.test_output import analysed
 
 
 def reported(found):
-    """Make the whole report, which must not fail either."""
-    build_report(found)
+    """Make the whole report, of which no part may fail either."""
+    assert not [line for line in build_report(found).warnings if line.startswith("Section")]
     return dict(found.problems)
 
 
@@ -90,3 +90,25 @@ def test_headlines_are_of_one_population_and_name_it(tmp_path):
     pick = table["statistic"] == UNO
     assert table[pick]["estimate"].iloc[0] == alone[alone["statistic"] == UNO]["estimate"].iloc[0]
     assert found.cohort.frame[SCORE].notna().all()
+
+
+def test_a_part_that_fails_costs_that_part(tmp_path, monkeypatch):
+    """What raises is made to, since nothing that is known does."""
+
+    def fails(*args, **options):
+        raise ZeroDivisionError("first\nsecond")
+
+    for name in ("analysis.table_one", "analysis.count_missing"):
+        monkeypatch.setattr(f"qupath_hccmil.survival.{name}", fails)
+    monkeypatch.setattr("qupath_hccmil.survival.step_survival._stratum", fails)
+    monkeypatch.setattr("qupath_hccmil.survival.report.effect_section.svg", fails)
+    found = analysed(tmp_path / "in")
+    write_analysis(found, tmp_path / "out")
+    report = build_report(found)
+    said = "failed with ZeroDivisionError: first; please report it"
+    failed = [line.partition(": ")[0] for line in report.warnings if said in line]
+    by_variable = [f"Kaplan-Meier by {each.title}" for each in found.cohort.variables]
+    assert set(failed) >= {"Table 1", "Missing values", "Section “Survival”", *by_variable}
+    assert {section.key for section in report.sections} >= {"cohort", "groups", "auc", "provenance"}
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "ZeroDivisionError: first" in page

@@ -45,7 +45,7 @@ def cohort_section(analysis: Analysis) -> Section:
     section.blocks.append(
         Table("endpoint", "Endpoint and score", ("", ""), facts, data, wide_text=True)
     )
-    section.blocks += [_table_one(analysis), *_missing(analysis), *_power(analysis)]
+    section.blocks += [*_table_one(analysis), *_missing(analysis), *_power(analysis)]
     return section
 
 
@@ -113,8 +113,10 @@ def _left_out(analysis: Analysis) -> Table | Text:
     )
 
 
-def _table_one(analysis: Analysis) -> Table:
+def _table_one(analysis: Analysis) -> list[Table]:
     data = analysis.table_one
+    if data is None:
+        return []
     groups = [str(name) for name in analysis.cohort.frame[GROUP].cat.categories]
     sizes = {OVERALL: len(analysis.cohort.frame)}
     counts = analysis.cohort.frame[GROUP].value_counts()
@@ -131,7 +133,7 @@ def _table_one(analysis: Analysis) -> Table:
         for level in levels:
             if level:
                 rows.append((f"\u2003{level}", *_cells(part, level, shown)))
-    return Table("table_1", "Table 1: patients by risk group", ("", *shown), rows, data)
+    return [Table("table_1", "Table 1: patients by risk group", ("", *shown), rows, data)]
 
 
 def _cells(part: pd.DataFrame, level: str, shown: list[str]) -> list[str]:
@@ -153,6 +155,8 @@ def _short(value: float) -> str:
 
 def _missing(analysis: Analysis) -> list[Table | Text]:
     data = analysis.missing
+    if data is None:
+        return []
     if data.empty or not data["missing"].any():
         return [Text("No variable has a missing value.", "note")] if len(data) else []
     rows = [
