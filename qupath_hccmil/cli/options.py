@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -127,6 +128,44 @@ _CLINICAL = (
     match,
     *_READING,
 )
+
+
+def settings_file(*earlier: str) -> Callable[[F], F]:
+    """TOML of settings; `earlier` are names that the option had before."""
+    return click.option(
+        "--settings",
+        *earlier,
+        "settings_file",
+        type=PathType,
+        metavar="FILE.toml",
+        help="TOML file with any of the settings; options override it.",
+    )
+
+
+def settings_given(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that the user gave to the running command: by option, else in the file.
+
+    Parameters
+    ----------
+    kind : type
+        A dataclass. Options have the names of its fields; those that were left at their default
+        are not among what was given.
+    arguments : mapping of str to Any
+        Of the command, with ``settings_file``.
+
+    Raises
+    ------
+    DataError
+        The file cannot be used.
+    """
+    from qupath_hccmil.settings_file import read_settings
+
+    path = arguments["settings_file"]
+    given = {} if path is None else read_settings(path, kind)
+    source = click.get_current_context().get_parameter_source
+    by_option = click.core.ParameterSource.COMMANDLINE
+    names = [each.name for each in fields(kind) if source(each.name) is by_option]
+    return given | {name: arguments[name] for name in names}
 
 
 def patient_rule(default: str | None = None) -> Callable[[F], F]:

@@ -55,13 +55,13 @@ class ReusedScores:
 
     Attributes
     ----------
-    stain : StainFit
-        That the slide was scored with.
+    stain : StainFit or None
+        That the slide was scored with; None where each tile has its own fit.
     outlines : dict of str to ReusedOutline
         By :attr:`Annotation.index`.
     """
 
-    stain: StainFit
+    stain: StainFit | None
     outlines: dict[int, ReusedOutline]
 
 
@@ -76,16 +76,20 @@ def reused_scores(state: ImageState, changes: OutlineChanges) -> ReusedScores | 
         None where nothing can be kept: the slide is to be scored as a whole.
     """
     record = recorded(state)
-    try:
-        stain = None if record is None else StainFit.from_dict(record.stain)
-    except (KeyError, TypeError, ValueError):
-        stain = None
+    if record is None:
+        return None
+    stain = None
+    if record.settings.get("stain") != "staintools":
+        try:
+            stain = StainFit.from_dict(record.stain)
+        except ValueError:
+            return None
     outlines = {
         index: outline
         for index, noted in changes.kept.items()
         if (outline := _kept_outline(state, index, noted)) is not None
     }
-    if stain is None or not any(len(each.bounds) for each in outlines.values()):
+    if not any(len(each.bounds) for each in outlines.values()):
         return None
     return ReusedScores(stain, outlines)
 

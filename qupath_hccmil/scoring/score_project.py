@@ -41,6 +41,7 @@ from qupath_hccmil.scoring.score_slide import SlideScore, score_slide
 from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.scoring.workflow_step import reproduce
 from qupath_hccmil.slides.open_slide import Slide
+from qupath_hccmil.stain.staintools_normalizer import check_installed
 from qupath_hccmil.tiles.tile_plan import holds_no_tile, plan_tiles
 
 _log = logging.getLogger(__name__)
@@ -172,11 +173,15 @@ def score_project(
     ------
     ModelError
         The networks cannot be loaded: no image could be scored.
+    PackageError
+        staintools is asked for and not installed.
     WriteError
         Another run is at work on the project, or it cannot be written.
     """
     job = _Job(project, models, settings, options, progress)
     entries = choose_images(project, options.images)
+    if settings.stain == "staintools":
+        check_installed()
     if not options.dry_run:
         # before hours of work, not at the first result
         project.begin(options.wait)
@@ -269,7 +274,9 @@ class _Job:
             # Loading the networks is the run's time, not this image's.
             scorer = self.models.scorer()
             start = time.perf_counter()
-            score = score_slide(slide, plan, scorer, self.progress.advance, kept)
+            score = score_slide(
+                slide, plan, scorer, self.progress.advance, kept, stain=settings.stain
+            )
             self._write(state, annotations, score, settings)
             if self.options.maps is not None:
                 self._draw(entry, slide, annotations, score)
@@ -419,7 +426,8 @@ def _told(changes: OutlineChanges, kept: ReusedScores) -> str:
         )
         if each
     ]
+    stain = "" if kept.stain is None else ", as is the stain of the slide"
     return (
         f"outlines changed since the last run: {', '.join(counts) or 'tiles changed'}; the scores "
-        f"of {len(kept.outlines)} outlines are kept, as is the stain of the slide"
+        f"of {len(kept.outlines)} outlines are kept{stain}"
     )
