@@ -87,8 +87,8 @@ def check_installed() -> None:
         import staintools  # noqa: F401
     except ImportError as error:
         raise PackageError(
-            f"--stain staintools: staintools cannot be used here ({error}); install it with "
-            "pip install 'qupath-hccmil[staintools]', or leave the option out"
+            f"--stain staintools: staintools cannot be used here ({error}); install it "
+            "(pip install staintools), or leave the option out"
         ) from error
 
 
