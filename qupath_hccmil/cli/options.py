@@ -250,29 +250,22 @@ _METHOD = (
 )
 
 
-def method(command: F) -> F:
-    """Numbers of the published method; each is stored with the model."""
-    for option in reversed(_METHOD):
-        command = option(command)
-    return command
+def _together(*given: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in this order in the help."""
+
+    def add(command: F) -> F:
+        for option in reversed(given):
+            command = option(command)
+        return command
+
+    return add
 
 
-def tiling(command: F) -> F:
-    """How tiles are taken from a project, slides or images."""
-    for option in reversed(_TILING):
-        command = option(command)
-    return command
-
-
-def reading(command: F) -> F:
-    """How a table is written; what is not given is detected."""
-    for option in reversed(_READING):
-        command = option(command)
-    return command
-
-
-def clinical_columns(command: F) -> F:
-    """Which column of a clinical table holds what; columns that are not named are recognised."""
-    for option in reversed(_CLINICAL):
-        command = option(command)
-    return command
+# Numbers of the published method; each is stored with the model.
+method: Callable[[F], F] = _together(*_METHOD)
+# How tiles are taken from a project, slides or images.
+tiling: Callable[[F], F] = _together(*_TILING)
+# How a table is written; what is not given is detected.
+reading: Callable[[F], F] = _together(*_READING)
+# Which column of a clinical table holds what; columns that are not named are recognised.
+clinical_columns: Callable[[F], F] = _together(*_CLINICAL)
