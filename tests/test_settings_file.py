@@ -26,7 +26,10 @@ def test_what_stands_in_the_file_is_read_and_nothing_else(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("min_insid = 0.5", r"unknown key 'min_insid'; known keys: annotation_classes, max_tiles, "),
+        (
+            "min_insid = 0.5",
+            r"unknown key 'min_insid'; known keys: annotation_classes, ",
+        ),
         ("min_inside = 2.0", "min_inside: '2.0': Input should be less than or equal to 1"),
         ("min_inside = nan", "min_inside: "),
         ("mpp = 0", "mpp: '0': Input should be greater than 0"),
