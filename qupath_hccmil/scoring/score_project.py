@@ -237,7 +237,7 @@ class _Job:
                 notes=[*state.notes, *self._repair_list(state)],
             )
         # a random choice of tiles is one over all outlines, so another where they are others
-        kept = None if settings.max_tiles is not None else self._kept(state, changes)
+        reused = None if settings.max_tiles is not None else self._reused(state, changes)
         path = locate_slide(
             entry, self.project.path, self.project.previous_uri, self.options.slides
         )
@@ -254,8 +254,8 @@ class _Job:
             why = holds_no_tile(settings, self.models.geometry)
             notes = [*state.notes, *_without_area(state, settings)]
             notes += [f"{label}: {why}, so it has no score" for label in plan.without_tiles]
-            if kept is not None and changes is not None:
-                notes.append(_told(changes, kept))
+            if reused is not None and changes is not None:
+                notes.append(_told(changes, reused))
             notes += [
                 f"{' '.join((each.name or each.id).split())}: is on plane z {each.z}, t {each.t}, "
                 "but only the first plane is scored"
@@ -275,7 +275,7 @@ class _Job:
             scorer = self.models.scorer()
             start = time.perf_counter()
             score = score_slide(
-                slide, plan, scorer, self.progress.advance, kept, stain=settings.stain
+                slide, plan, scorer, self.progress.advance, reused, stain=settings.stain
             )
             self._write(state, annotations, score, settings)
             if self.options.maps is not None:
@@ -358,7 +358,7 @@ class _Job:
             return None
         return outline_changes(state, settings.annotation_classes)
 
-    def _kept(self, state: ImageState, changes: OutlineChanges | None) -> ReusedScores | None:
+    def _reused(self, state: ImageState, changes: OutlineChanges | None) -> ReusedScores | None:
         return None if changes is None else reused_scores(state, changes)
 
     def _write(
@@ -415,7 +415,7 @@ def _without_area(state: ImageState, settings: ScoreSettings) -> list[str]:
     ]
 
 
-def _told(changes: OutlineChanges, kept: ReusedScores) -> str:
+def _told(changes: OutlineChanges, reused: ReusedScores) -> str:
     """Which outlines are scored and which are kept, in one line."""
     counts = [
         f"{len(each)} {word}"
@@ -426,8 +426,8 @@ def _told(changes: OutlineChanges, kept: ReusedScores) -> str:
         )
         if each
     ]
-    stain = "" if kept.stain is None else ", as is the stain of the slide"
+    stain = "" if reused.stain is None else ", as is the stain of the slide"
     return (
         f"outlines changed since the last run: {', '.join(counts) or 'tiles changed'}; the scores "
-        f"of {len(kept.outlines)} outlines are kept{stain}"
+        f"of {len(reused.outlines)} outlines are kept{stain}"
     )

@@ -104,7 +104,7 @@ def score_slide(
     plan: TilePlan,
     scorer: Scorer,
     progress: Callable[[int], None] = lambda n: None,
-    kept: ReusedScores | None = None,
+    reused: ReusedScores | None = None,
     stain: Stain = "vahadane",
 ) -> SlideScore:
     """Score the planned tiles of a slide.
@@ -117,7 +117,7 @@ def score_slide(
         Networks and their numbers.
     progress : callable
         Told how many more tiles are dealt with.
-    kept : ReusedScores or None
+    reused : ReusedScores or None
         Outlines whose scores are taken over; the others' tiles alone are read.
     stain : {"vahadane", "staintools"}
         See :class:`ScoreSettings`. Tiles that staintools cannot normalise count as background.
@@ -131,16 +131,18 @@ def score_slide(
     AnnotationError
         No tile shows tissue in focus.
     """
-    known = known_tiles(plan.bounds, plan.members, kept)
+    known = known_tiles(plan.bounds, plan.members, reused)
     rows = known.to_read
-    if kept is not None:
+    if reused is not None:
         progress(len(plan.bounds) - len(rows))
     reader = TileReader(slide, plan.bounds[rows], scorer, plan.resolution.mpp)
     fit: StainFit | None = None
     if stain == "staintools":
         normalise: Normalise = StaintoolsNormalizer(scorer.stain_target).transform
     else:
-        fit = kept.stain if kept is not None and kept.stain is not None else reader.fit_stain()
+        fit = (
+            reused.stain if reused is not None and reused.stain is not None else reader.fit_stain()
+        )
         normalise = _all_of(Normalizer(fit, scorer.stain_target))
 
     def load(places: NDArray[np.int64]) -> Chunk:
@@ -161,7 +163,7 @@ def score_slide(
         known.scored.logits[rows] = found.logits
         known.scored.nuclei_fraction[rows] = found.nuclei_fraction
         known.scored.verdicts[rows] = found.verdicts
-    return _aggregate(plan, scorer, known, kept, fit)
+    return _aggregate(plan, scorer, known, reused, fit)
 
 
 def _all_of(normalizer: Normalizer) -> Normalise:
@@ -173,7 +175,7 @@ def _aggregate(
     plan: TilePlan,
     scorer: Scorer,
     known: KnownTiles,
-    kept: ReusedScores | None,
+    reused: ReusedScores | None,
     stain: StainFit | None,
 ) -> SlideScore:
     logits, verdicts = known.scored.logits, known.scored.verdicts
@@ -189,7 +191,7 @@ def _aggregate(
         contribution=contributions(logits[rows_kept], scorer.p),
         nuclei_fraction=known.scored.nuclei_fraction[rows_kept],
     )
-    outlines = {} if kept is None else {key: kept.outlines[key] for key in known.members}
+    outlines = {} if reused is None else {key: reused.outlines[key] for key in known.members}
     annotations: dict[int, AnnotationScore] = {}
     left_out: dict[int, tuple[int, int]] = {}
     notes = []

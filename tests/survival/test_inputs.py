@@ -144,7 +144,7 @@ def test_a_wrong_toml_is_named(tmp_path, text, told):
         ({"confidence": 1.0}, "confidence"),
         ({"horizons": (0.0,)}, "after time zero"),
         ({"bootstrap": -1}, "bootstrap"),
-        ({"imputations": 1}, "imputed tables"),
+        ({"imputations": 1}, "imputations must"),
         ({"penalty": "lasso"}, "penalty"),
         ({"report_unit": "weeks"}, "report unit"),
     ],
