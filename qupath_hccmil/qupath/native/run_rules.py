@@ -1,7 +1,7 @@
 """Which of QuPath's objects may stay unparsed: detections without children, alike one to the next.
 
-Two records of a run may differ in what is not needed of a single one: identity, outline, values. All
-else is the same, except for class and names of measurements.
+Two records of a run may differ in what is not needed of a single one: identity, outline, values.
+All else is the same, except for class and names of measurements.
 """
 
 from __future__ import annotations
