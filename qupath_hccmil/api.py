@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from shapely.geometry.base import BaseGeometry
 
+    from qupath_hccmil.demo.demo_project import DemoProject
     from qupath_hccmil.qupath.open_project import EngineChoice
     from qupath_hccmil.qupath.project_folder import Project
     from qupath_hccmil.qupath.project_of_slides import SlideOutcome
@@ -117,6 +118,42 @@ def create_project(
     )
     files = files_of([Path(slide) for slide in slides])
     return list(project_of_slides(Path(folder), files, choice, qupath_version=qupath_version))
+
+
+def make_demo_project(
+    folder: str | Path,
+    *,
+    slide: str | Path | None = None,
+    drawn: bool = False,
+    drawn_size: tuple[int, int] | None = None,
+) -> DemoProject:
+    """Make a small QuPath project to try things on, as ``qupath-hccmil demo`` does.
+
+    Parameters
+    ----------
+    folder : path
+        Made if absent; a demo that is there already is used as it is.
+    slide : path, optional
+        Your own slide, which stays where it is. Default: a public slide, which is downloaded.
+    drawn : bool
+        Draw a slide; nothing is downloaded.
+    drawn_size : (int, int), optional
+        Width and height of a drawn slide, level-0 px.
+
+    Returns
+    -------
+    DemoProject
+        Its ``project`` can be scored; its ``slide`` is the slide's file.
+
+    Raises
+    ------
+    SlideError, AnnotationError, ProjectError
+    """
+    from qupath_hccmil.demo.demo_project import make_demo_project
+
+    own = None if slide is None else Path(slide)
+    size = {} if drawn_size is None else {"drawn_size": drawn_size}
+    return make_demo_project(Path(folder), own, drawn=drawn, **size)
 
 
 def open_slide(path: str | Path) -> Slide:

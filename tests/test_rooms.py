@@ -16,7 +16,7 @@ PACKAGE = Path(qupath_hccmil.__file__).parent
 EVERYBODYS = {"errors", "atomic_files", "linked_folders", "method", "settings_file"}
 MAY_IMPORT = {
     "api": {
-        "qupath", "scoring", "slides", "stain", "survival", "tables", "tiles",
+        "demo", "qupath", "scoring", "slides", "stain", "survival", "tables", "tiles",
     },
     "__main__": {"cli"},
     "cli": {

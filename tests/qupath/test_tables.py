@@ -218,7 +218,7 @@ def test_a_patient_without_a_score_has_empty_values(made: Path) -> None:
 
 
 def test_a_scored_image_without_a_patient_is_told(made: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.svs: no patient") as error:
+    with pytest.raises(DataError, match=r"a\.svs: has no patient") as error:
         rows(table(NativeProject(made), "patient", patient_of=lambda entry: None))
     assert "\n" not in str(error.value)
 
