@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from shapely.geometry.base import BaseGeometry
 
+    from qupath_hccmil.demo.demo_project import DemoProject
     from qupath_hccmil.qupath.open_project import EngineChoice
     from qupath_hccmil.qupath.project_folder import Project
     from qupath_hccmil.qupath.project_of_slides import SlideOutcome
     from qupath_hccmil.scoring.runtime import DeviceName, RuntimeName
     from qupath_hccmil.scoring.score_project import ImageOutcome
+    from qupath_hccmil.scoring.score_settings import Stain
     from qupath_hccmil.scoring.score_slide import SlideScore
     from qupath_hccmil.slides.slide import Slide
     from qupath_hccmil.stain.vahadane import StainFit
@@ -118,6 +120,42 @@ def create_project(
     return list(project_of_slides(Path(folder), files, choice, qupath_version=qupath_version))
 
 
+def make_demo_project(
+    folder: str | Path,
+    *,
+    slide: str | Path | None = None,
+    drawn: bool = False,
+    drawn_size: tuple[int, int] | None = None,
+) -> DemoProject:
+    """Make a small QuPath project to try things on, as ``qupath-hccmil demo`` does.
+
+    Parameters
+    ----------
+    folder : path
+        Made if absent; a demo that is there already is used as it is.
+    slide : path, optional
+        Your own slide, which stays where it is. Default: a public slide, which is downloaded.
+    drawn : bool
+        Draw a slide; nothing is downloaded.
+    drawn_size : (int, int), optional
+        Width and height of a drawn slide, level-0 px.
+
+    Returns
+    -------
+    DemoProject
+        Its ``project`` can be scored; its ``slide`` is the slide's file.
+
+    Raises
+    ------
+    SlideError, AnnotationError, ProjectError
+    """
+    from qupath_hccmil.demo.demo_project import make_demo_project
+
+    own = None if slide is None else Path(slide)
+    size = {} if drawn_size is None else {"drawn_size": drawn_size}
+    return make_demo_project(Path(folder), own, drawn=drawn, **size)
+
+
 def open_slide(path: str | Path) -> Slide:
     """Open a slide or an ordinary image; use it as a context manager.
 
@@ -142,6 +180,7 @@ def score_project(
     min_inside: float = 0.5,
     max_tiles: int | None = None,
     seed: int = 0,
+    stain: Stain = "vahadane",
     resume: bool = False,
     force: bool = False,
     dry_run: bool = False,
@@ -168,6 +207,8 @@ def score_project(
         Least share of a tile inside an outline, in (0, 1].
     max_tiles, seed : int
         At most so many random tiles a slide, chosen by the seed.
+    stain : {"vahadane", "staintools"}
+        Fitted once a slide, or by staintools for every tile anew, which takes a second each.
     resume : bool
         Score only what is new, was edited or has lost tiles, with the settings of the run before;
         the settings given here count for images that were never scored.
@@ -187,23 +228,24 @@ def score_project(
 
     Raises
     ------
-    ProjectError, ModelError, WriteError
+    ProjectError, ModelError, PackageError, WriteError
         No image could be scored.
+    DataError
+        A setting is out of range.
     """
-    from qupath_hccmil.qupath.selection import TUMOUR_CLASSES
     from qupath_hccmil.scoring.score_project import BatchOptions
     from qupath_hccmil.scoring.score_project import score_project as score
     from qupath_hccmil.scoring.score_settings import ScoreSettings
     from qupath_hccmil.scoring.scorer import ScorerSource
+    from qupath_hccmil.settings_file import checked
 
     folder = None if model is None else Path(model)
-    settings = ScoreSettings(
-        mpp=mpp,
-        min_inside=min_inside,
-        max_tiles=max_tiles,
-        seed=seed,
-        annotation_classes=tuple(annotation_classes) or TUMOUR_CLASSES,
-    )
+    given: dict[str, Any] = {
+        "mpp": mpp, "min_inside": min_inside, "max_tiles": max_tiles, "seed": seed, "stain": stain,
+    }  # fmt: skip
+    if annotation_classes:
+        given["annotation_classes"] = list(annotation_classes)
+    settings = ScoreSettings(**checked(ScoreSettings, given, "score_project"))
     options = BatchOptions(
         images=tuple(images),
         resume=resume,
@@ -226,6 +268,7 @@ def score_slide(
     min_inside: float = 0.5,
     max_tiles: int | None = None,
     seed: int = 0,
+    stain: Stain = "vahadane",
     device: DeviceName = "auto",
     runtime: RuntimeName = "auto",
 ) -> SlideScore:
@@ -236,7 +279,7 @@ def score_slide(
     path : path
     outlines : sequence of shapely geometry
         Tumour outlines, level-0 px, y down.
-    model, mpp, min_inside, max_tiles, seed, device, runtime
+    model, mpp, min_inside, max_tiles, seed, stain, device, runtime
         As :func:`score_project`.
 
     Returns
@@ -246,18 +289,25 @@ def score_slide(
 
     Raises
     ------
-    SlideError, ResolutionError, AnnotationError, ModelError
+    SlideError, ResolutionError, AnnotationError, ModelError, PackageError
+    DataError
+        A setting is out of range.
     """
+    from qupath_hccmil.scoring.score_settings import ScoreSettings
     from qupath_hccmil.scoring.score_slide import score_slide as score
     from qupath_hccmil.scoring.scorer import ScorerSource
-    from qupath_hccmil.tiles.tile_plan import TileChoice, TumourOutline, plan_tiles
+    from qupath_hccmil.settings_file import checked
+    from qupath_hccmil.tiles.tile_plan import TumourOutline, plan_tiles
 
+    given = {
+        "mpp": mpp, "min_inside": min_inside, "max_tiles": max_tiles, "seed": seed, "stain": stain,
+    }  # fmt: skip
+    settings = ScoreSettings(**checked(ScoreSettings, given, "score_slide"))
     models = ScorerSource(None if model is None else Path(model), runtime=runtime, device=device)
-    choice = TileChoice(mpp, min_inside, max_tiles, seed)
     with open_slide(path) as slide:
         named = [TumourOutline(k, f"outline {k}", each) for k, each in enumerate(outlines)]
-        plan = plan_tiles(slide, named, choice, models.geometry, name=Path(path).name)
-        return score(slide, plan, models.scorer())
+        plan = plan_tiles(slide, named, settings, models.geometry, name=Path(path).name)
+        return score(slide, plan, models.scorer(), stain=settings.stain)
 
 
 def tile_scores(

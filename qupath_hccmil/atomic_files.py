@@ -34,23 +34,19 @@ def atomic_file(path: Path) -> Iterator[Path]:
     WriteError
         The system refuses: no space, no permission, a folder of that name.
     """
-    beside: Path | None = None
-    try:
+    with _or_write_error(path, "nothing was changed"):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
             dir=path.parent, prefix=f"{_TEMPORARY}{path.stem}-", suffix=path.suffix
         )
         os.close(handle)
-        beside = Path(name)
-        yield beside
-        _open_to_others(beside)
-        beside.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise WriteError(f"{path}: cannot be written: {reason}; nothing was changed") from error
-    finally:
-        if beside is not None:
-            beside.unlink(missing_ok=True)
+        new = Path(name)
+        try:
+            yield new
+            _open_to_others(new)
+            new.replace(path)
+        finally:
+            new.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -65,24 +61,20 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     WriteError
         The system refuses: no space, no permission, a file of that name.
     """
-    beside: Path | None = None
-    try:
+    with _or_write_error(path, "nothing was changed"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-        new = beside / "new"
-        new.mkdir()
-        yield new
-        if path.exists():
-            path.rename(beside / "old")
-        new.rename(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise WriteError(f"{path}: cannot be written: {reason}; nothing was changed") from error
-    finally:
-        if beside is not None:
-            if (beside / "old").exists() and not path.exists():
-                (beside / "old").rename(path)
-            shutil.rmtree(beside, ignore_errors=True)
+        both = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        new, old = both / "new", both / "old"
+        try:
+            new.mkdir()
+            yield new
+            if path.exists():
+                path.rename(old)
+            new.rename(path)
+        finally:
+            if old.exists() and not path.exists():
+                old.rename(path)
+            shutil.rmtree(both, ignore_errors=True)
 
 
 def make_folder(folder: Path) -> None:
@@ -93,18 +85,25 @@ def make_folder(folder: Path) -> None:
     WriteError
         It cannot be made or written.
     """
-    try:
+    with _or_write_error(folder, "name another folder"):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise WriteError(f"{folder}: cannot be written: {reason}; name another folder") from error
 
 
 def file_name(name: str) -> str:
     """An image's name as part of a file name on any system."""
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:80]
+
+
+@contextmanager
+def _or_write_error(path: Path, then: str) -> Iterator[None]:
+    """Make one line of what the system refuses, with what to do or what became of it."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WriteError(f"{path}: cannot be written: {reason}; {then}") from error
 
 
 def _open_to_others(path: Path) -> None:

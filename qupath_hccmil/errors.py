@@ -44,6 +44,10 @@ class EngineError(HccMilError):
     """The asked-for engine cannot run here (no QuPath, no Java)."""
 
 
+class PackageError(HccMilError):
+    """A package that only some need is asked for and not installed."""
+
+
 class SlideError(HccMilError):
     """A slide is not an image, is truncated or cannot be read."""
 

@@ -11,12 +11,12 @@ import qupath_hccmil
 
 PACKAGE = Path(qupath_hccmil.__file__).parent
 # A room is a folder of the package, or a module next to them. Errors, files that are written whole
-# or not at all, folders that are searched with their links, and the published method are
-# everybody's, so that no rule forces a copy.
-EVERYBODYS = {"errors", "atomic_files", "linked_folders", "method"}
+# or not at all, folders that are searched with their links, settings read from TOML, and the
+# published method are everybody's, so that no rule forces a copy.
+EVERYBODYS = {"errors", "atomic_files", "linked_folders", "method", "settings_file"}
 MAY_IMPORT = {
     "api": {
-        "qupath", "scoring", "slides", "stain", "survival", "tables", "tiles",
+        "demo", "qupath", "scoring", "slides", "stain", "survival", "tables", "tiles",
     },
     "__main__": {"cli"},
     "cli": {
@@ -44,6 +44,7 @@ MAY_IMPORT = {
     "method": set(),
     "atomic_files": set(),
     "linked_folders": set(),
+    "settings_file": set(),
     "errors": set(),
 }  # fmt: skip
 NETWORKS = {"learning", "mil", "model_store", "nuclei", "scoring", "training"}

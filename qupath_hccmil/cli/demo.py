@@ -45,7 +45,8 @@ def demo(folder: Path, slide: Path | None, drawn: bool, engine: EngineChoice, qu
         with ScoringDisplay(quiet=quiet, lines=True) as display:
             batch = BatchOptions(maps=results)
             outcomes = list(score_project(project, models, settings, batch, display))
-        write_record(results, summary(project, settings, outcomes, models.facts), project)
+        record = summary(project, settings, outcomes, models.facts)
+        write_record(results, record, settings, project)
     if any(outcome.status == "failed" for outcome in outcomes):
         return exit_codes.SOME_FAILED
     say("")

@@ -115,10 +115,10 @@ def _write_table(
     classes: tuple[str, ...] | None,
     failures: _Failures,
 ) -> str:
-    from qupath_hccmil.qupath.export import score_tables as tables
+    from qupath_hccmil.qupath.export.score_tables import table
     from qupath_hccmil.tables.table_writer import write_table
 
-    table = tables.table(
+    scores = table(
         project,
         level,
         join=patient_rule,
@@ -126,7 +126,7 @@ def _write_table(
         classes=classes or (),
         failed=failures,
     )
-    rows = write_table(table, out)
+    rows = write_table(scores, out)
     return f"{out}: {rows} rows, one per {level}"
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -129,6 +130,44 @@ _CLINICAL = (
 )
 
 
+def settings_file(*earlier: str) -> Callable[[F], F]:
+    """TOML of settings; `earlier` are names that the option had before."""
+    return click.option(
+        "--settings",
+        *earlier,
+        "settings_file",
+        type=PathType,
+        metavar="FILE.toml",
+        help="TOML file with any of the settings; options override it.",
+    )
+
+
+def settings_given(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that the user gave to the running command: by option, else in the file.
+
+    Parameters
+    ----------
+    kind : type
+        A dataclass. Options have the names of its fields; those that were left at their default
+        are not among what was given.
+    arguments : mapping of str to Any
+        Of the command, with ``settings_file``.
+
+    Raises
+    ------
+    DataError
+        The file cannot be used.
+    """
+    from qupath_hccmil.settings_file import read_settings
+
+    path = arguments["settings_file"]
+    given = {} if path is None else read_settings(path, kind)
+    source = click.get_current_context().get_parameter_source
+    by_option = click.core.ParameterSource.COMMANDLINE
+    names = [each.name for each in fields(kind) if source(each.name) is by_option]
+    return given | {name: arguments[name] for name in names}
+
+
 def patient_rule(default: str | None = None) -> Callable[[F], F]:
     """How the slides of a patient become one score; the same words for every command."""
     return click.option(
@@ -211,29 +250,22 @@ _METHOD = (
 )
 
 
-def method(command: F) -> F:
-    """Numbers of the published method; each is stored with the model."""
-    for option in reversed(_METHOD):
-        command = option(command)
-    return command
+def _together(*given: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in this order in the help."""
+
+    def add(command: F) -> F:
+        for option in reversed(given):
+            command = option(command)
+        return command
+
+    return add
 
 
-def tiling(command: F) -> F:
-    """How tiles are taken from a project, slides or images."""
-    for option in reversed(_TILING):
-        command = option(command)
-    return command
-
-
-def reading(command: F) -> F:
-    """How a table is written; what is not given is detected."""
-    for option in reversed(_READING):
-        command = option(command)
-    return command
-
-
-def clinical_columns(command: F) -> F:
-    """Which column of a clinical table holds what; columns that are not named are recognised."""
-    for option in reversed(_CLINICAL):
-        command = option(command)
-    return command
+# Numbers of the published method; each is stored with the model.
+method: Callable[[F], F] = _together(*_METHOD)
+# How tiles are taken from a project, slides or images.
+tiling: Callable[[F], F] = _together(*_TILING)
+# How a table is written; what is not given is detected.
+reading: Callable[[F], F] = _together(*_READING)
+# Which column of a clinical table holds what; columns that are not named are recognised.
+clinical_columns: Callable[[F], F] = _together(*_CLINICAL)

@@ -44,15 +44,25 @@ def project() -> None:
 @options.engine
 @options.annotation_classes
 @options.slides
+@click.option(
+    "--settings",
+    "settings_of",
+    metavar="IMAGE",
+    help="Print the settings that this image was scored with, for score --settings.",
+)
 @options.as_json
 def info(
     project: Path,
     engine: EngineChoice,
     annotation_classes: tuple[str, ...],
     slides: Path | None,
+    settings_of: str | None,
     as_json: bool,
 ) -> int:
     """Show what is in PROJECT: slides, annotations by class, scores and whether they are stale."""
+    if settings_of is not None:
+        click.echo(_settings(project, engine, settings_of), nl=False)
+        return exit_codes.DONE
     facts, statuses = _look(project, engine, annotation_classes, slides)
     if as_json:
         click.echo(json.dumps({**facts, "images": [_plain(s) for s in statuses]}, indent=2))
@@ -166,6 +176,28 @@ def restore(
     files = bring_back(folder, run, force=force, wait=wait)
     if not quiet:
         click.echo("\n".join(f"restored {path}" for path in files) or "nothing to restore")
+
+
+def _settings(project: Path, engine: EngineChoice, image: str) -> str:
+    """TOML of the settings of an image's last run.
+
+    Raises
+    ------
+    ProjectError
+        There is no such image, or it has no record of a run.
+    """
+    from qupath_hccmil.errors import ProjectError
+    from qupath_hccmil.qupath.open_project import open_project
+    from qupath_hccmil.qupath.selection import choose_images
+    from qupath_hccmil.qupath.staleness import recorded
+    from qupath_hccmil.scoring.score_settings import ScoreSettings, settings_toml
+
+    with open_project(project, engine) as opened:
+        entry, *_ = choose_images(opened, [image])
+        record = recorded(opened.read(entry))
+    if record is None:
+        raise ProjectError(f"{entry.name}: has no record of a run; score it first")
+    return settings_toml(ScoreSettings.from_record(record.settings))
 
 
 def _look(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @options.engine
 @options.images
 @options.annotation_classes
+@options.settings_file()
 @click.option("--model", type=options.PathType, help="Folder of a risk model; default: shipped.")
 @click.option("--mpp", type=float, help="µm per pixel, over what QuPath and the slide say.")
 @click.option(
@@ -32,6 +33,14 @@ if TYPE_CHECKING:
 )
 @click.option("--max-tiles", type=click.IntRange(min=1), help="Score so many random tiles a slide.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of --max-tiles.")
+@click.option(
+    "--stain",
+    type=click.Choice(["vahadane", "staintools"]),
+    default="vahadane",
+    show_default=True,
+    help="vahadane: stains fitted once a slide. staintools: that package's own Vahadane, which "
+    "fits every tile anew (a second each).",
+)
 @options.device
 @options.runtime
 @options.slides
@@ -58,23 +67,8 @@ def score(**arguments: Any) -> int:
     """
     from qupath_hccmil.scoring.score_settings import ScoreSettings
 
-    classes = arguments["annotation_classes"]
-    settings = ScoreSettings(
-        mpp=arguments["mpp"],
-        min_inside=arguments["min_inside"],
-        max_tiles=arguments["max_tiles"],
-        seed=arguments["seed"],
-        **({"annotation_classes": classes} if classes else {}),
-    )
-    return _run(settings, asked=_asked(), **arguments)
-
-
-def _asked() -> frozenset[str]:
-    """Names of the settings that the user gave, not those that are left at their default."""
-    context = click.get_current_context()
-    names = ("annotation_classes", "mpp", "min_inside", "max_tiles", "seed")
-    given = click.core.ParameterSource.COMMANDLINE
-    return frozenset(name for name in names if context.get_parameter_source(name) is given)
+    given = options.settings_given(ScoreSettings, arguments)
+    return _run(ScoreSettings(**given), asked=frozenset(given), **arguments)
 
 
 def _run(
@@ -124,7 +118,7 @@ def _run(
             outcomes = list(score_project(opened, models, settings, batch, display))
         record = summary(opened, settings, outcomes, models.facts)
         if out is not None:
-            write_record(out, record, opened)
+            write_record(out, record, settings, opened)
     if as_json:
         click.echo(json.dumps(record, indent=2))
     elif not quiet:

@@ -33,9 +33,7 @@ if TYPE_CHECKING:
     type=options.TimeUnit,
     help="Unit of the report and of the horizons.  [default: years]",
 )
-@click.option(
-    "--config", type=options.PathType, help="TOML file with any setting; options override it."
-)
+@options.settings_file("--config")
 @click.option("--patient", help="Patient column of the clinical table.")
 @click.option("--score-patient", help="Patient column of the scores.")
 @click.option("--score", help="Score column; higher means higher risk.")
@@ -109,7 +107,7 @@ def survival(
     scores: Path,
     clinical: Path,
     out: Path,
-    config: Path | None,
+    settings_file: Path | None,
     report_format: str,
     quiet: bool,
     as_json: bool,
@@ -130,7 +128,7 @@ def survival(
     from qupath_hccmil.survival.output_folder import write_analysis
     from qupath_hccmil.survival.report.build import is_reversed
 
-    in_file = read_settings(config) if config else None
+    in_file = read_settings(settings_file) if settings_file else None
     settings = _settings(in_file, given).check()
     silent = quiet or as_json
     cohort = read_cohort(scores, clinical, settings)

@@ -13,8 +13,6 @@ from qupath_hccmil.cli.lazy import LazyGroup
 
 if TYPE_CHECKING:
     from qupath_hccmil.learning.device import DeviceName
-    from qupath_hccmil.mil.risk_training import MilSettings
-    from qupath_hccmil.nuclei.nuclei_training import NucleiSettings
     from qupath_hccmil.training.clinical_table import ClinicalColumns
     from qupath_hccmil.training.prepare_bags import Tiling
     from qupath_hccmil.training.train_mil import Choices, MilModel
@@ -35,6 +33,7 @@ def train() -> None:
 
 @click.command()
 @options.images_and_masks
+@options.settings_file()
 @click.option("--out", type=options.PathType, required=True, help="Folder for all results.")
 @options.image_mpp
 @options.groups
@@ -57,7 +56,7 @@ def train() -> None:
 @click.option("--base", type=click.IntRange(min=4), help="Channels of the first level of a unet.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs; default: 20.")
 @click.option("--steps", type=click.IntRange(min=1), help="Batches per epoch; default: 120.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, help="Seed of every random draw; default: 0.")
 @options.device
 @click.option("--name", default="nuclei", show_default=True, help="Name of the model.")
 @options.quiet
@@ -71,18 +70,17 @@ def nuclei(
     start: Path | None,
     design: str | None,
     base: int | None,
-    epochs: int | None,
-    steps: int | None,
-    seed: int,
     device: DeviceName,
     name: str,
     quiet: bool,
+    **given: Any,
 ) -> None:
     """Train the nuclei U-Net from a folder of IMAGES and one of MASKS, paired by file name.
 
     The checkpoint, log.csv, curve.png and the model folder are written to the folder given by
     --out.
     """
+    from qupath_hccmil.nuclei.nuclei_training import NucleiSettings
     from qupath_hccmil.training.train_nuclei import train_nuclei
 
     model = train_nuclei(
@@ -94,7 +92,7 @@ def nuclei(
         held_out=held_out,
         architecture=_architecture(design, base),
         start=start,
-        settings=_nuclei_settings(epochs=epochs, steps=steps, seed=seed),
+        settings=NucleiSettings(**options.settings_given(NucleiSettings, given)),
         name=name,
         progress=None if quiet else _show_epoch,
         device=device,
@@ -107,6 +105,7 @@ def nuclei(
 @click.command()
 @click.argument("source", type=options.Existing)
 @click.argument("clinical", type=options.Existing)
+@options.settings_file()
 @click.option("--out", type=options.PathType, required=True, help="Folder for all results.")
 @options.clinical_columns
 @options.tiling
@@ -154,7 +153,7 @@ def nuclei(
     is_flag=True,
     help="Fit T in r = sigmoid(S/T) on held-out patients, to calibrate the risk.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, help="Seed of every random draw; default: 0.")
 @options.device
 @click.option("--name", default="hcc-risk", show_default=True, help="Name of the model.")
 @options.quiet
@@ -176,23 +175,23 @@ def mil(source: Path, clinical: Path, out: Path, quiet: bool, **given: Any) -> N
     held-out patients. Run the same command again to continue a training that was interrupted. For
     research use only.
     """
+    from qupath_hccmil.mil.risk_training import MilSettings
     from qupath_hccmil.mil.threshold_and_temperature import DecisionRule
     from qupath_hccmil.training.train_mil import train_mil
 
+    settings = MilSettings(**options.settings_given(MilSettings, given))
     model = train_mil(
         source,
         clinical,
         out,
         columns=clinical_columns(given),
-        tiling=tiling(given),
+        tiling=tiling({**given, "seed": settings.seed}),
         start=given["start"],
         nuclei=given["nuclei"],
         share=given["share"],
         folds=given["folds"] or 0,
         rule=DecisionRule(given["derive_threshold"], given["fit_temperature"]),
-        settings=_mil_settings(
-            **{name: given[name] for name in _SETTINGS},
-        ),
+        settings=settings,
         device=given["device"],
         name=given["name"],
         prepared=None if quiet else show_prepared,
@@ -202,12 +201,6 @@ def mil(source: Path, clinical: Path, out: Path, quiet: bool, **given: Any) -> N
     if not quiet:
         _show_model(model)
     _finish(model.notes, quiet)
-
-
-_SETTINGS = (
-    "p", "threshold", "alpha", "penalised", "learning_rate", "halve_every", "clip", "epochs",
-    "patience", "chosen_by", "tiles", "seed",
-)  # fmt: skip
 
 
 def _show_choices(choices: Choices) -> None:
@@ -278,18 +271,6 @@ def _architecture(design: str | None, base: int | None) -> dict[str, Any] | None
     if design == "mobilenet_unet":
         raise click.UsageError("--base applies to --design unet only; leave one of the two out")
     return {"name": "unet", "base": base}
-
-
-def _nuclei_settings(**given: Any) -> NucleiSettings:
-    from qupath_hccmil.nuclei.nuclei_training import NucleiSettings
-
-    return NucleiSettings(**{key: value for key, value in given.items() if value is not None})
-
-
-def _mil_settings(**given: Any) -> MilSettings:
-    from qupath_hccmil.mil.risk_training import MilSettings
-
-    return MilSettings(**{key: value for key, value in given.items() if value is not None})
 
 
 def _show_epoch(row: Mapping[str, float]) -> None:

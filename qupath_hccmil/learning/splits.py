@@ -1,4 +1,11 @@
-"""Splits of patients: each outcome in the same proportion on every side, none on two."""
+"""Splits of patients: each outcome in the same proportion on every side, none on two.
+
+scikit-learn's ``StratifiedKFold`` and ``train_test_split`` spread the outcomes in the same way, as
+`tests/learning/test_splits.py` checks, but draw other patients for the same seed. With them, folds
+of trainings that are under way would change, as would those of the models that ship, whose cards
+have figures of held-out patients. They also only warn where an outcome has fewer patients than
+there are folds, and leave no patient for certain to choose the epoch by.
+"""
 
 from __future__ import annotations
 

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from qupath_hccmil.errors import DataError
@@ -37,6 +38,7 @@ from qupath_hccmil.mil.tile_network import TileNetwork
 Progress = Callable[[Mapping[str, float]], None]
 CHECKPOINT = "checkpoint.safetensors"
 _CPU = torch.device("cpu")
+_AtLeast1 = Annotated[int, Field(ge=1)]
 # Within an epoch too the state is saved, so that a kill costs no more than this.
 _SAVE_EVERY_SECONDS = 120.0
 _CURVES = {
@@ -76,19 +78,20 @@ class MilSettings:
     seed : int
     """
 
-    p: float = POWER
-    threshold: float = THRESHOLD
-    alpha: float = WEIGHT_PENALTY
+    # Below 1 the gradient of a logit at 0 is infinite.
+    p: Annotated[float, Field(ge=1)] = POWER
+    threshold: Annotated[float, Field(gt=0, lt=1)] = THRESHOLD
+    alpha: Annotated[float, Field(ge=0)] = WEIGHT_PENALTY
     penalised: Penalised = "output layer"
-    learning_rate: float = LEARNING_RATE
-    halve_every: int = HALVE_EVERY
-    clip: float | None = 1.0
-    epochs: int = 30
-    patience: int | None = 10
+    learning_rate: Annotated[float, Field(gt=0)] = LEARNING_RATE
+    halve_every: _AtLeast1 = HALVE_EVERY
+    clip: Annotated[float, Field(gt=0)] | None = 1.0
+    epochs: _AtLeast1 = 30
+    patience: _AtLeast1 | None = 10
     chosen_by: Literal["cross_entropy", "auc"] = "cross_entropy"
-    tiles: int = TILES_PER_PATIENT
-    validation_tiles: int | None = None
-    chunk: int = 16
+    tiles: _AtLeast1 = TILES_PER_PATIENT
+    validation_tiles: _AtLeast1 | None = None
+    chunk: _AtLeast1 = 16
     seed: int = 0
 
 

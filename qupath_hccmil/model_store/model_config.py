@@ -13,6 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 
 from qupath_hccmil.errors import ModelError
 from qupath_hccmil.method.tile_geometry import TileGeometry
+from qupath_hccmil.settings_file import first_fault
 
 ModelKind = Literal["nuclei", "mil"]
 Colour = Literal["stain-normalised", "luminosity-standardised"]
@@ -182,11 +183,7 @@ class ModelConfig:
         try:
             config = _adapter().validate_json(json.dumps(content))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "top level"
-            given = str(first["input"])
-            said = f"{given!r:.60}: {first['msg']}".replace("\n", " ")
-            raise ModelError(f"{path}: {where}: {said}") from error
+            raise ModelError(f"{path}: {first_fault(error)}") from error
         if (config.risk is not None) != (config.kind == "mil"):
             needs = "needs this section" if config.kind == "mil" else "must not have this section"
             raise ModelError(f"{path}: risk: a {config.kind} model {needs}")

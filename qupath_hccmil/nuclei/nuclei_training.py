@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import nn
 
 from qupath_hccmil.errors import DataError
@@ -27,6 +28,8 @@ from qupath_hccmil.nuclei.training_crops import Sample, draw_batch
 Progress = Callable[[Mapping[str, float]], None]
 CHECKPOINT = "checkpoint.safetensors"
 _CPU = torch.device("cpu")
+_AtLeast1 = Annotated[int, Field(ge=1)]
+_AtLeast0 = Annotated[float, Field(ge=0)]
 _CURVES = {"loss": "training: loss", "dice_pooled": "held out: pooled Dice"}
 
 
@@ -50,15 +53,15 @@ class NucleiSettings:
     seed : int
     """
 
-    epochs: int = 20
-    steps: int = 120
-    batch: int = 16
-    crop: int = 160
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    cross_entropy: float = 1.0
-    focus: float = 0.0
-    average: float = 0.997
+    epochs: _AtLeast1 = 20
+    steps: _AtLeast1 = 120
+    batch: _AtLeast1 = 16
+    crop: Annotated[int, Field(ge=32)] = 160
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    weight_decay: _AtLeast0 = 1e-2
+    cross_entropy: _AtLeast0 = 1.0
+    focus: _AtLeast0 = 0.0
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.997
     seed: int = 0
 
 

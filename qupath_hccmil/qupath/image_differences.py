@@ -96,7 +96,7 @@ def _traits(view: PathObject, parent: PathObject | None) -> dict[str, Any]:
         "name": view.name,
         "colour": view.colour,
         "parent": parent.id if parent else None,
-        "children": [PathObject(child).id for child in view.unpack_children()],
+        "children": [PathObject(child).id for child in view.parse_children()],
         "metadata": {key: value for key, value in view.metadata.items() if key != OBJECT_ID},
         # as bits: a NaN is equal to itself then, and nothing else is
         "measurements": [

@@ -21,7 +21,7 @@ class OutlineMatch:
 
     Attributes
     ----------
-    kept : dict of int to int
+    unchanged : dict of int to int
         Place now to place then, of those with the same shape and class.
     edited : dict of int to int
         The same of those that have the UUID but another shape or class.
@@ -31,7 +31,7 @@ class OutlineMatch:
         Places then.
     """
 
-    kept: Mapping[int, int]
+    unchanged: Mapping[int, int]
     edited: Mapping[int, int]
     added: tuple[int, ...]
     deleted: tuple[int, ...]
@@ -41,14 +41,17 @@ def match_outlines(then: Sequence[Outline], now: Sequence[Outline]) -> OutlineMa
     """Match outlines one to one: by UUID and shape, then by UUID.
 
     Of several that are alike the first goes with the first: so an outline that was copied once is
-    kept once and added once. An outline whose UUID is new was added, though it may have the shape
-    of one that is gone: what was written is not in it.
+    unchanged once and added once. An outline whose UUID is new was added, though it may have the
+    shape of one that is gone: what was written is not in it.
     """
     free_then, free_now = dict(enumerate(then)), dict(enumerate(now))
-    kept = _paired(free_then, free_now, lambda outline: outline)
+    unchanged = _paired(free_then, free_now, lambda outline: outline)
     edited = _paired(free_then, free_now, lambda outline: outline.id)
     return OutlineMatch(
-        dict(sorted(kept.items())), dict(sorted(edited.items())), tuple(free_now), tuple(free_then)
+        dict(sorted(unchanged.items())),
+        dict(sorted(edited.items())),
+        tuple(free_now),
+        tuple(free_then),
     )
 
 

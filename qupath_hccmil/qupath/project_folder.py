@@ -82,8 +82,8 @@ class DataChange:
     ----------
     write : callable
         Writes the new file to the path that it is given.
-    verify : callable
-        Reads it again; raises WriteError where it is not what was meant.
+    reads_back : callable
+        Reads it again, and says whether it is what was meant.
     image_type : str
         QuPath's constant.
     counts : mapping
@@ -91,9 +91,24 @@ class DataChange:
     """
 
     write: Callable[[Path], None]
-    verify: Callable[[Path], None]
+    reads_back: Callable[[Path], bool]
     image_type: str
     counts: Mapping[str, Any]
+
+    def replacement(self, path: Path, expected: str) -> Replacement:
+        """Of the data file at `path`, whose stamp is the expected one; see :class:`Replacement`."""
+
+        def verify(beside: Path) -> None:
+            try:
+                meant = self.reads_back(beside)
+            except HccMilError as error:
+                raise WriteError(f"{path}: was not written and is unchanged ({error})") from error
+            if not meant:
+                raise WriteError(
+                    f"{path}: could not be read back as it was written; the old file is unchanged"
+                )
+
+        return Replacement(path, self.write, expected, verify)
 
 
 class Project(ABC):
@@ -327,7 +342,7 @@ class Project(ABC):
             time.time_ns() // 1_000_000,
         )
         return [
-            Replacement(path, change.write, expected, change.verify),
+            change.replacement(path, expected),
             Replacement.of_bytes(beside, new_summary, summary_stamp),
         ]
 

@@ -79,10 +79,10 @@ class RunRecord:
         Of all outlines that were looked at.
     settings : mapping of str to Any
         The run's selection: ``annotation_classes``, ``mpp``, ``min_inside``, ``max_tiles``,
-        ``seed``.
+        ``seed``, ``stain``.
     outlines : tuple of OutlineRecord
     stain : mapping of str to Any
-        The slide's stain fit.
+        The slide's stain fit; or versions of the packages that fitted each tile.
     background, blurred : int
         Tiles of the slide that were left out.
     measurements : tuple of str

@@ -23,7 +23,7 @@ class OutlineChanges:
         :attr:`Annotation.index`; edited ones have another shape or class.
     deleted : tuple of OutlineRecord
         Or no longer of a tumour class.
-    kept : dict of int to OutlineRecord
+    unchanged : dict of int to OutlineRecord
         :attr:`Annotation.index` to what was recorded of the outline, for those that are as they
         were.
     """
@@ -31,7 +31,7 @@ class OutlineChanges:
     edited: tuple[int, ...]
     added: tuple[int, ...]
     deleted: tuple[OutlineRecord, ...]
-    kept: dict[int, OutlineRecord]
+    unchanged: dict[int, OutlineRecord]
 
 
 def recorded(state: ImageState) -> RunRecord | None:
@@ -92,7 +92,9 @@ def outline_changes(state: ImageState, classes: Sequence[str] = ()) -> OutlineCh
         edited=tuple(present[now].index for now in match.edited),
         added=tuple(present[now].index for now in match.added),
         deleted=tuple(record.outlines[then] for then in match.deleted),
-        kept={present[now].index: record.outlines[then] for now, then in match.kept.items()},
+        unchanged={
+            present[now].index: record.outlines[then] for now, then in match.unchanged.items()
+        },
     )
 
 
@@ -126,7 +128,7 @@ def incomplete(state: ImageState) -> list[Incomplete]:
         return []
     labels = {each.index: each.name or each.id for each in state.annotations}
     found = []
-    for index, outline in changes.kept.items():
+    for index, outline in changes.unchanged.items():
         tiles = len(state.results.tiles.get(index, ()))
         measured = index in state.results.annotations
         if tiles != outline.tiles or measured != (outline.tiles + outline.left > 0):

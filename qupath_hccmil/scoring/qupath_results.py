@@ -18,6 +18,7 @@ from qupath_hccmil.scoring.score_settings import ScoreSettings
 from qupath_hccmil.scoring.score_slide import AnnotationScore, SlideScore
 from qupath_hccmil.scoring.scorer import Scorer
 from qupath_hccmil.scoring.workflow_step import scoring_step
+from qupath_hccmil.stain.staintools_normalizer import identity
 
 
 def image_results(
@@ -80,7 +81,7 @@ def _record(
         fingerprint=annotation_fingerprint(annotations),
         settings=asdict(settings),
         outlines=tuple(_outline(each, score) for each in annotations),
-        stain=score.stain.to_dict(),
+        stain=identity() if score.stain is None else score.stain.to_dict(),
         background=score.background,
         blurred=score.blurred,
         measurements=tuple(sorted(names.MEASUREMENTS)),

@@ -55,13 +55,13 @@ class ReusedScores:
 
     Attributes
     ----------
-    stain : StainFit
-        That the slide was scored with.
+    stain : StainFit or None
+        That the slide was scored with; None where each tile has its own fit.
     outlines : dict of str to ReusedOutline
         By :attr:`Annotation.index`.
     """
 
-    stain: StainFit
+    stain: StainFit | None
     outlines: dict[int, ReusedOutline]
 
 
@@ -76,16 +76,20 @@ def reused_scores(state: ImageState, changes: OutlineChanges) -> ReusedScores | 
         None where nothing can be kept: the slide is to be scored as a whole.
     """
     record = recorded(state)
-    try:
-        stain = None if record is None else StainFit.from_dict(record.stain)
-    except (KeyError, TypeError, ValueError):
-        stain = None
+    if record is None:
+        return None
+    stain = None
+    if record.settings.get("stain") != "staintools":
+        try:
+            stain = StainFit.from_dict(record.stain)
+        except ValueError:
+            return None
     outlines = {
         index: outline
-        for index, noted in changes.kept.items()
-        if (outline := _kept_outline(state, index, noted)) is not None
+        for index, noted in changes.unchanged.items()
+        if (outline := _reused_outline(state, index, noted)) is not None
     }
-    if stain is None or not any(len(each.bounds) for each in outlines.values()):
+    if not any(len(each.bounds) for each in outlines.values()):
         return None
     return ReusedScores(stain, outlines)
 
@@ -95,7 +99,7 @@ def tile_keys(bounds: NDArray[np.float64]) -> list[tuple[int, ...]]:
     return [tuple(row) for row in np.rint(bounds * _PER_PX).astype(np.int64).tolist()]
 
 
-def _kept_outline(state: ImageState, key: int, noted: OutlineRecord) -> ReusedOutline | None:
+def _reused_outline(state: ImageState, key: int, noted: OutlineRecord) -> ReusedOutline | None:
     tiles = state.results.tiles.get(key)
     values = state.results.annotations.get(key, {})
     if tiles is None:
@@ -143,7 +147,7 @@ class KnownTiles:
 def known_tiles(
     bounds: NDArray[np.float64],
     members: Mapping[int, NDArray[np.int64]],
-    kept: ReusedScores | None,
+    reused: ReusedScores | None,
 ) -> KnownTiles:
     """Find the tiles of kept outlines among those that are planned.
 
@@ -153,7 +157,7 @@ def known_tiles(
         x, y, width, height of every planned tile, level-0 px.
     members : mapping of int to (k,) int64
         :attr:`Annotation.index` to the rows of its tiles.
-    kept : ReusedScores or None
+    reused : ReusedScores or None
         An outline whose tiles are not planned any more is not kept after all.
     """
     scored = Scored(
@@ -162,7 +166,7 @@ def known_tiles(
         np.full(len(bounds), TileVerdict.NOT_READ, np.int8),
     )
     found: dict[int, NDArray[np.int64]] = {}
-    for key, outline in kept.outlines.items() if kept is not None else ():
+    for key, outline in reused.outlines.items() if reused is not None else ():
         rows = members.get(key, np.empty(0, np.int64))
         row_of = dict(zip(tile_keys(bounds[rows]), rows.tolist(), strict=True))
         wanted = tile_keys(outline.bounds)

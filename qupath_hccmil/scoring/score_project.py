@@ -41,6 +41,7 @@ from qupath_hccmil.scoring.score_slide import SlideScore, score_slide
 from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.scoring.workflow_step import reproduce
 from qupath_hccmil.slides.open_slide import Slide
+from qupath_hccmil.stain.staintools_normalizer import check_installed
 from qupath_hccmil.tiles.tile_plan import holds_no_tile, plan_tiles
 
 _log = logging.getLogger(__name__)
@@ -172,11 +173,15 @@ def score_project(
     ------
     ModelError
         The networks cannot be loaded: no image could be scored.
+    PackageError
+        staintools is asked for and not installed.
     WriteError
         Another run is at work on the project, or it cannot be written.
     """
     job = _Job(project, models, settings, options, progress)
     entries = choose_images(project, options.images)
+    if settings.stain == "staintools":
+        check_installed()
     if not options.dry_run:
         # before hours of work, not at the first result
         project.begin(options.wait)
@@ -232,7 +237,7 @@ class _Job:
                 notes=[*state.notes, *self._repair_list(state)],
             )
         # a random choice of tiles is one over all outlines, so another where they are others
-        kept = None if settings.max_tiles is not None else self._kept(state, changes)
+        reused = None if settings.max_tiles is not None else self._reused(state, changes)
         path = locate_slide(
             entry, self.project.path, self.project.previous_uri, self.options.slides
         )
@@ -249,8 +254,8 @@ class _Job:
             why = holds_no_tile(settings, self.models.geometry)
             notes = [*state.notes, *_without_area(state, settings)]
             notes += [f"{label}: {why}, so it has no score" for label in plan.without_tiles]
-            if kept is not None and changes is not None:
-                notes.append(_told(changes, kept))
+            if reused is not None and changes is not None:
+                notes.append(_told(changes, reused))
             notes += [
                 f"{' '.join((each.name or each.id).split())}: is on plane z {each.z}, t {each.t}, "
                 "but only the first plane is scored"
@@ -269,7 +274,9 @@ class _Job:
             # Loading the networks is the run's time, not this image's.
             scorer = self.models.scorer()
             start = time.perf_counter()
-            score = score_slide(slide, plan, scorer, self.progress.advance, kept)
+            score = score_slide(
+                slide, plan, scorer, self.progress.advance, reused, stain=settings.stain
+            )
             self._write(state, annotations, score, settings)
             if self.options.maps is not None:
                 self._draw(entry, slide, annotations, score)
@@ -351,7 +358,7 @@ class _Job:
             return None
         return outline_changes(state, settings.annotation_classes)
 
-    def _kept(self, state: ImageState, changes: OutlineChanges | None) -> ReusedScores | None:
+    def _reused(self, state: ImageState, changes: OutlineChanges | None) -> ReusedScores | None:
         return None if changes is None else reused_scores(state, changes)
 
     def _write(
@@ -408,7 +415,7 @@ def _without_area(state: ImageState, settings: ScoreSettings) -> list[str]:
     ]
 
 
-def _told(changes: OutlineChanges, kept: ReusedScores) -> str:
+def _told(changes: OutlineChanges, reused: ReusedScores) -> str:
     """Which outlines are scored and which are kept, in one line."""
     counts = [
         f"{len(each)} {word}"
@@ -419,7 +426,8 @@ def _told(changes: OutlineChanges, kept: ReusedScores) -> str:
         )
         if each
     ]
+    stain = "" if reused.stain is None else ", as is the stain of the slide"
     return (
         f"outlines changed since the last run: {', '.join(counts) or 'tiles changed'}; the scores "
-        f"of {len(kept.outlines)} outlines are kept, as is the stain of the slide"
+        f"of {len(reused.outlines)} outlines are kept{stain}"
     )

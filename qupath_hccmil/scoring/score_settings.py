@@ -6,12 +6,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from qupath_hccmil import __version__
 from qupath_hccmil.qupath.data_types import Server
 from qupath_hccmil.qupath.selection import TUMOUR_CLASSES
 from qupath_hccmil.tiles.tile_plan import TileChoice
+
+Stain = Literal["vahadane", "staintools"]
+"""How stains are normalised; see :class:`ScoreSettings`."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +27,15 @@ class ScoreSettings(TileChoice):
     ----------
     annotation_classes : tuple of str
         Classes of tumour outlines, case-insensitive; derived classes belong to them.
+    stain : {"vahadane", "staintools"}
+        ``vahadane`` fits a slide's stains once. ``staintools`` is that package's own Vahadane,
+        which fits each tile anew and takes a second for it.
     mpp, min_inside, max_tiles, seed
         See :class:`~qupath_hccmil.tiles.tile_plan.TileChoice`.
     """
 
-    annotation_classes: tuple[str, ...] = TUMOUR_CLASSES
+    annotation_classes: Annotated[tuple[str, ...], Field(min_length=1)] = TUMOUR_CLASSES
+    stain: Stain = "vahadane"
 
     @classmethod
     def from_record(cls, settings: Mapping[str, Any]) -> ScoreSettings:
@@ -50,3 +59,14 @@ class ScoreSettings(TileChoice):
         }
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def settings_toml(settings: ScoreSettings) -> str:
+    """Settings as TOML that ``score --settings`` reads; what is None is left out."""
+    lines = [
+        # JSON is TOML here, but for one character that must be escaped.
+        f"{name} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f")
+        for name, value in asdict(settings).items()
+        if value is not None
+    ]
+    return "\n".join(lines) + "\n"

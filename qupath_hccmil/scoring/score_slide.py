@@ -13,13 +13,19 @@ from qupath_hccmil.method.aggregation import contributions, is_high_risk, risk, 
 from qupath_hccmil.qupath import names
 from qupath_hccmil.scoring.network_batches import run
 from qupath_hccmil.scoring.reused_scores import KnownTiles, ReusedOutline, ReusedScores, known_tiles
+from qupath_hccmil.scoring.score_settings import Stain
 from qupath_hccmil.scoring.scorer import Scorer
 from qupath_hccmil.slides.open_slide import Slide
 from qupath_hccmil.slides.resolution import Resolution
+from qupath_hccmil.stain.colour import Pixels
+from qupath_hccmil.stain.staintools_normalizer import StaintoolsNormalizer
 from qupath_hccmil.stain.vahadane import Normalizer, StainFit
 from qupath_hccmil.tiles.read_ahead import Chunk, TileVerdict, chunks_of, read_ahead
 from qupath_hccmil.tiles.tile_plan import TilePlan
 from qupath_hccmil.tiles.tile_reader import TileReader
+
+Normalise = Callable[[Pixels], tuple[Pixels, NDArray[np.bool_]]]
+"""(n, h, w, 3) RGB to (k, h, w, 3) of those that can be normalised, and (n,): which they are."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,8 @@ class SlideScore:
     background, blurred : int
         Tiles left out for that reason. Of outlines whose scores are kept from an earlier run those
         that it noted for each outline are added up.
+    stain : StainFit or None
+        None where each tile has its own fit.
     left_out : dict of int to (int, int)
         The same by :attr:`Annotation.index`.
     reused : int
@@ -85,7 +93,7 @@ class SlideScore:
     annotations: dict[int, AnnotationScore]
     background: int
     blurred: int
-    stain: StainFit
+    stain: StainFit | None
     left_out: dict[int, tuple[int, int]] = field(default_factory=dict)
     reused: int = 0
     notes: list[str] = field(default_factory=list)
@@ -96,7 +104,8 @@ def score_slide(
     plan: TilePlan,
     scorer: Scorer,
     progress: Callable[[int], None] = lambda n: None,
-    kept: ReusedScores | None = None,
+    reused: ReusedScores | None = None,
+    stain: Stain = "vahadane",
 ) -> SlideScore:
     """Score the planned tiles of a slide.
 
@@ -108,27 +117,40 @@ def score_slide(
         Networks and their numbers.
     progress : callable
         Told how many more tiles are dealt with.
-    kept : ReusedScores or None
+    reused : ReusedScores or None
         Outlines whose scores are taken over; the others' tiles alone are read.
+    stain : {"vahadane", "staintools"}
+        See :class:`ScoreSettings`. Tiles that staintools cannot normalise count as background.
 
     Raises
     ------
+    PackageError
+        staintools is asked for and not installed.
     SlideError
         A tile cannot be read.
     AnnotationError
         No tile shows tissue in focus.
     """
-    known = known_tiles(plan.bounds, plan.members, kept)
+    known = known_tiles(plan.bounds, plan.members, reused)
     rows = known.to_read
-    if kept is not None:
+    if reused is not None:
         progress(len(plan.bounds) - len(rows))
     reader = TileReader(slide, plan.bounds[rows], scorer, plan.resolution.mpp)
-    stain = reader.fit_stain() if kept is None else kept.stain
-    normalizer = Normalizer(stain, scorer.stain_target)
+    fit: StainFit | None = None
+    if stain == "staintools":
+        normalise: Normalise = StaintoolsNormalizer(scorer.stain_target).transform
+    else:
+        fit = (
+            reused.stain if reused is not None and reused.stain is not None else reader.fit_stain()
+        )
+        normalise = _all_of(Normalizer(fit, scorer.stain_target))
 
     def load(places: NDArray[np.int64]) -> Chunk:
         rgb, verdicts = reader.read(places)
-        return Chunk(places, verdicts, normalizer.transform(rgb[verdicts == TileVerdict.KEPT]))
+        to_normalise = np.flatnonzero(verdicts == TileVerdict.KEPT)
+        normalised, possible = normalise(rgb[to_normalise])
+        verdicts[to_normalise[~possible]] = TileVerdict.BACKGROUND
+        return Chunk(places, verdicts, normalised)
 
     if len(rows):
         found = run(
@@ -141,15 +163,20 @@ def score_slide(
         known.scored.logits[rows] = found.logits
         known.scored.nuclei_fraction[rows] = found.nuclei_fraction
         known.scored.verdicts[rows] = found.verdicts
-    return _aggregate(plan, scorer, known, kept, stain)
+    return _aggregate(plan, scorer, known, reused, fit)
+
+
+def _all_of(normalizer: Normalizer) -> Normalise:
+    """Normalise a batch, of which every tile can be."""
+    return lambda batch: (normalizer.transform(batch), np.ones(len(batch), np.bool_))
 
 
 def _aggregate(
     plan: TilePlan,
     scorer: Scorer,
     known: KnownTiles,
-    kept: ReusedScores | None,
-    stain: StainFit,
+    reused: ReusedScores | None,
+    stain: StainFit | None,
 ) -> SlideScore:
     logits, verdicts = known.scored.logits, known.scored.verdicts
     rows_kept = np.flatnonzero(verdicts == TileVerdict.KEPT)
@@ -164,7 +191,7 @@ def _aggregate(
         contribution=contributions(logits[rows_kept], scorer.p),
         nuclei_fraction=known.scored.nuclei_fraction[rows_kept],
     )
-    outlines = {} if kept is None else {key: kept.outlines[key] for key in known.members}
+    outlines = {} if reused is None else {key: reused.outlines[key] for key in known.members}
     annotations: dict[int, AnnotationScore] = {}
     left_out: dict[int, tuple[int, int]] = {}
     notes = []

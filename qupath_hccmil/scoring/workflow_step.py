@@ -24,6 +24,7 @@ def reproduce(settings: ScoreSettings, model: Path | None) -> tuple[str, ...]:
         ("--min-inside", settings.min_inside, default.min_inside),
         ("--max-tiles", settings.max_tiles, default.max_tiles),
         ("--seed", settings.seed, default.seed),
+        ("--stain", settings.stain, default.stain),
         ("--model", str(model.resolve()) if model else None, None),
     ):
         if value != usual:

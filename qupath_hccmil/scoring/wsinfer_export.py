@@ -25,6 +25,7 @@ from qupath_hccmil.mil.tile_network import load_tile_network
 from qupath_hccmil.model_store.model_config import ModelConfig, RiskConfig
 from qupath_hccmil.model_store.model_folder import CARD, CONFIG
 from qupath_hccmil.nuclei.architectures import load_nuclei_network
+from qupath_hccmil.scoring.fused_networks import FusedNetworks
 from qupath_hccmil.scoring.scorer import ScorerSource
 
 TORCHSCRIPT = "torchscript_model.pt"
@@ -43,26 +44,12 @@ What `qupath-hccmil score` does and this export does not:
 """
 
 
-class TileRiskNetwork(nn.Module):
-    """RGB tiles in; two outputs whose softmax is (1 − r, r), r the tile's risk.
-
-    Parameters
-    ----------
-    unet : nn.Module
-        (n, 3, h, w) RGB in [0, 1] to (n, 1, h, w) logits of nuclei.
-    tile_network : nn.Module
-        (n, 4, h, w) RGB and heat map in [0, 1] to (n,) logits.
-    """
-
-    def __init__(self, unet: nn.Module, tile_network: nn.Module) -> None:
-        super().__init__()
-        self.unet = unet
-        self.tile_network = tile_network
+class TileRiskNetwork(FusedNetworks):
+    """RGB tiles in; two outputs whose softmax is (1 − r, r), r the tile's risk."""
 
     def forward(self, image: Tensor) -> Tensor:
         """(n, 3, h, w) float RGB in [0, 1] to (n, 2) float."""
-        heat_map = torch.sigmoid(self.unet(image))
-        logits: Tensor = self.tile_network(torch.cat([image, heat_map], dim=1)).reshape(-1)
+        logits, _ = self.logits_and_heat_map(image)
         return torch.stack([-0.5 * logits, 0.5 * logits], dim=1)
 
 

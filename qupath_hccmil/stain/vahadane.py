@@ -49,7 +49,7 @@ _RGB_BYTES = np.array([255, 255, 255, 0], dtype=np.uint8).view(np.uint32)[0]
 
 # spams draws its minibatches from the C library's one random state, which it seeds at the start of
 # a fit; two fits at a time would share it and no longer repeat.
-_DICTIONARY_LOCK = threading.Lock()
+DICTIONARY_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +213,7 @@ def _colours(tile: Pixels) -> NDArray[np.uint32]:
 
 def _stain_matrix(density: NDArray[np.float64], name: str) -> NDArray[np.float64]:
     """Two sparse non-negative atoms of (3, n) densities: (2, 3), haematoxylin first, unit rows."""
-    with _DICTIONARY_LOCK:
+    with DICTIONARY_LOCK:
         atoms = spams.trainDL(
             X=np.asfortranarray(density),
             K=2,

@@ -38,10 +38,10 @@ class AnalysisContext:
         self.score, self.group = cohort.score_variable, cohort.group_variable
         self.clinical = list(cohort.variables)
 
-    def attempt(self, part: str, work: Callable[[], Found]) -> Found | None:
+    def attempt(self, part: str, task: Callable[[], Found]) -> Found | None:
         """Do one part, or note why it cannot be done: a part that fails costs that part alone."""
         self.progress(part.lower())
-        return attempt(self.problems, part, work)
+        return attempt(self.problems, part, task)
 
     def options(self) -> CoxOptions:
         """Give what every Cox model is fitted with."""

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.settings_file import checked, read_toml
 from qupath_hccmil.survival.statistics.cox import PENALTIES
 from qupath_hccmil.survival.statistics.variables import VariableRequest
 from qupath_hccmil.tables.follow_up import FollowUpColumns
 from qupath_hccmil.tables.names import MATCHES
 from qupath_hccmil.tables.units import DAYS
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 @dataclass(frozen=True)
@@ -110,9 +105,7 @@ class Settings(FollowUpColumns):
         return self
 
 
-_TUPLES = {
-    "event_values", "censored_values", "competing_values", "missing", "horizons",
-}  # fmt: skip
+_TEXTS = ("event_values", "censored_values", "competing_values", "missing")
 
 
 def read_settings(path: str | Path) -> Settings:
@@ -124,55 +117,48 @@ def read_settings(path: str | Path) -> Settings:
     Raises
     ------
     DataError
-        No TOML, or a key that is not known.
+        The file is no TOML, or a key or value is not known.
     """
-    try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: is not valid TOML: {error}") from error
-    known = {field.name for field in fields(Settings)}
-    values: dict[str, Any] = {}
-    for key, value in content.items():
-        if key not in known:
-            raise DataError(f"{path}: unknown key {key!r}; known keys: {', '.join(sorted(known))}")
-        values[key] = value
-    if "variables" in values:
-        values["variables"] = _variables(path, values["variables"])
-    if "exclude" in values:
-        values["exclude"] = tuple(
-            (str(column), str(value))
-            for column, found in values["exclude"].items()
+    content = read_toml(Path(path))
+    tables = {
+        key: _table(content[key], path, key) for key in ("exclude", "variables") if key in content
+    }
+    plain = {key: value for key, value in content.items() if key not in tables}
+    plain |= {key: _texts(plain[key]) for key in _TEXTS if key in plain}
+    plain |= {key: _listed(plain[key]) for key in ("horizons",) if key in plain}
+    settings = checked(Settings, plain, str(path))
+    if "exclude" in tables:
+        settings["exclude"] = tuple(
+            (column, str(value))
+            for column, found in tables["exclude"].items()
             for value in _listed(found)
         )
-    for key in _TUPLES & values.keys():
-        plain = _listed(values[key])
-        values[key] = tuple(float(v) if key == "horizons" else str(v) for v in plain)
-    return replace(Settings(), **values)
+    if "variables" in tables:
+        settings["variables"] = tuple(
+            _variable(path, name, tables["variables"]) for name in tables["variables"]
+        )
+    return Settings(**settings)
 
 
-def _variables(path: str | Path, tables: dict[str, Any]) -> tuple[VariableRequest, ...]:
-    known = {field.name for field in fields(VariableRequest)} - {"name"}
-    found = []
-    table: Any
-    for name, table in tables.items():
-        if not isinstance(table, dict):
-            raise DataError(f"{path}: variables.{name} must be a table, written [variables.{name}]")
-        wrong = set(table) - known
-        if wrong:
-            raise DataError(
-                f"{path}: unknown key {sorted(wrong)[0]!r} in [variables.{name}]; known keys: "
-                f"{', '.join(sorted(known))}"
-            )
-        given: dict[str, Any] = {
-            key: tuple(map(str, _listed(value))) if key in ("levels", "missing") else value
-            for key, value in table.items()
-        }
-        if given.get("kind", "") not in ("", "numeric", "categorical"):
-            raise DataError(f"{path}: kind in [variables.{name}] must be numeric or categorical")
-        found.append(VariableRequest(name, **given))
-    return tuple(found)
+def _variable(path: str | Path, name: str, tables: dict[str, Any]) -> VariableRequest:
+    given = {
+        key: _texts(value) if key in ("levels", "missing") else value
+        for key, value in _table(tables[name], path, f"variables.{name}").items()
+    }
+    return VariableRequest(
+        **checked(VariableRequest, given, f"{path}: [variables.{name}]", name=name)
+    )
+
+
+def _table(found: Any, path: str | Path, label: str) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: {label} must be a table, written [{label}]")
+    return found
+
+
+def _texts(value: Any) -> list[str]:
+    """A list, also of a single value; codes that are numbers become text, as a table has them."""
+    return [str(each) for each in _listed(value)]
 
 
 def _listed(value: Any) -> list[Any]:

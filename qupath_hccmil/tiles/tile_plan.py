@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from shapely.geometry.base import BaseGeometry
 
 from qupath_hccmil.errors import AnnotationError
@@ -23,7 +25,7 @@ class TileChoice:
     Attributes
     ----------
     mpp : float or None
-        µm per level-0 px that overrides the project's and the slide's.
+        µm per level-0 px, over what the project and the slide say; greater than 0.
     min_inside : float
         Least share of a tile's area inside the outline, in (0, 1].
     max_tiles : int or None
@@ -32,9 +34,9 @@ class TileChoice:
         Seed of that random choice.
     """
 
-    mpp: float | None = None
-    min_inside: float = 0.5
-    max_tiles: int | None = None
+    mpp: Annotated[float, Field(gt=0)] | None = None
+    min_inside: Annotated[float, Field(gt=0, le=1)] = 0.5
+    max_tiles: Annotated[int, Field(ge=1)] | None = None
     seed: int = 0
 
 

@@ -8,15 +8,15 @@ from pathlib import PurePath
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.training.clinical_table import Clinical
 from qupath_hccmil.training.left_out import LeftOut
-from qupath_hccmil.training.slide_collection import SourceSlide
+from qupath_hccmil.training.outlined_slides import OutlinedSlide
 
 NO_PATIENT, NO_SLIDE = "no patient in the table", "no slide"
 NOT_USED = "its patient is not used"
 
 
 def slides_by_patient(
-    slides: Sequence[SourceSlide], clinical: Clinical, wanted: Collection[str]
-) -> tuple[dict[str, list[SourceSlide]], list[LeftOut]]:
+    slides: Sequence[OutlinedSlide], clinical: Clinical, wanted: Collection[str]
+) -> tuple[dict[str, list[OutlinedSlide]], list[LeftOut]]:
     """Give every wanted patient their slides.
 
     The table's column of slides goes first; without one a project's metadata say the patient; and
@@ -25,14 +25,14 @@ def slides_by_patient(
 
     Parameters
     ----------
-    slides : sequence of SourceSlide
+    slides : sequence of OutlinedSlide
     clinical : Clinical
     wanted : collection of str
         Patients that are to be used.
 
     Returns
     -------
-    slides : dict of str to list of SourceSlide
+    slides : dict of str to list of OutlinedSlide
         Of wanted patients that have one.
     left_out : list of LeftOut
 
@@ -42,7 +42,7 @@ def slides_by_patient(
         The table gives a slide to two patients.
     """
     named = _named(clinical)
-    found: dict[str, list[SourceSlide]] = {}
+    found: dict[str, list[OutlinedSlide]] = {}
     left_out = []
     for slide in slides:
         patient = _patient(slide, clinical, named)
@@ -68,7 +68,7 @@ def _named(clinical: Clinical) -> dict[str, str]:
     return named
 
 
-def _patient(slide: SourceSlide, clinical: Clinical, named: dict[str, str]) -> str | None:
+def _patient(slide: OutlinedSlide, clinical: Clinical, named: dict[str, str]) -> str | None:
     names = (slide.name, PurePath(slide.name).stem, slide.path.name, slide.path.stem)
     if clinical.slides:
         return next((named[name] for name in names if name in named), None)

@@ -28,13 +28,13 @@ from qupath_hccmil.training.bag_folder import BagFolder, is_prepared, prepared_b
 from qupath_hccmil.training.clinical_table import Clinical
 from qupath_hccmil.training.image_folders import field_batches, holds_images, patient_images
 from qupath_hccmil.training.left_out import LeftOut
-from qupath_hccmil.training.patient_slides import NO_SLIDE, slides_by_patient
-from qupath_hccmil.training.random_tiles import TileSettings, patient_tiles
-from qupath_hccmil.training.slide_collection import (
-    SourceSlides,
+from qupath_hccmil.training.outlined_slides import (
+    OutlinedSlides,
     folder_slides,
     project_slides,
 )
+from qupath_hccmil.training.patient_slides import NO_SLIDE, slides_by_patient
+from qupath_hccmil.training.random_tiles import TileSettings, patient_tiles
 
 Kind = Literal["prepared bags", "QuPath project", "folder of slides", "folders of images"]
 Prepared = Callable[[str, int, int], None]
@@ -164,7 +164,7 @@ def kind_of(source: Path) -> Kind:
     return "folder of slides" if slides and of_slides else "folders of images"
 
 
-def _slides(source: Path, kind: Kind, tiling: Tiling) -> SourceSlides:
+def _slides(source: Path, kind: Kind, tiling: Tiling) -> OutlinedSlides:
     if kind == "folder of slides":
         return folder_slides(source, tiling.annotation_classes)
     return project_slides(
@@ -215,7 +215,7 @@ class _Preparation:
 
     def of_slides(
         self,
-        source: SourceSlides,
+        source: OutlinedSlides,
         clinical: Clinical,
         wanted: Collection[str],
         progress: Prepared | None,

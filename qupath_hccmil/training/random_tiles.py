@@ -19,7 +19,7 @@ from qupath_hccmil.tiles.read_ahead import Chunk, TileVerdict, chunks_of, read_a
 from qupath_hccmil.tiles.tile_plan import TileChoice, TilePlan, plan_tiles
 from qupath_hccmil.tiles.tile_reader import TileReader
 from qupath_hccmil.training.left_out import LeftOut
-from qupath_hccmil.training.slide_collection import UNREADABLE, SourceSlide
+from qupath_hccmil.training.outlined_slides import UNREADABLE, OutlinedSlide
 
 NO_TILE = "no tile that can be used"
 
@@ -58,13 +58,13 @@ class TileSettings:
 
 
 def patient_tiles(
-    slides: Sequence[SourceSlide], settings: TileSettings, left_out: list[LeftOut]
+    slides: Sequence[OutlinedSlide], settings: TileSettings, left_out: list[LeftOut]
 ) -> Iterator[NDArray[np.uint8]]:
     """Tiles of a patient, a batch at a time, each slide normalised by its own stain fit.
 
     Parameters
     ----------
-    slides : sequence of SourceSlide
+    slides : sequence of OutlinedSlide
     settings : TileSettings
     left_out : list of LeftOut
         Gets the slides that can't be used.
@@ -109,7 +109,7 @@ class _OpenSlide(NamedTuple):
     plan: TilePlan
 
 
-def _opened(slide: SourceSlide, settings: TileSettings, opened: ExitStack) -> _OpenSlide:
+def _opened(slide: OutlinedSlide, settings: TileSettings, opened: ExitStack) -> _OpenSlide:
     server = slide.entry.server
     pixels = opened.enter_context(slide.open())
     plan = plan_tiles(

@@ -139,7 +139,7 @@ def test_only_edited_and_added_outlines_are_scored_again(cli: Any, outlines: Out
     assert_adds_up(after)
     # tiles of the two that were kept; the one that the edited one shares is theirs too
     assert (image["status"], image["reused"], image["tiles"]) == ("scored", 4, 7)
-    assert "1 edited, 1 added; the scores of 2 are kept" in image["notes"][0]
+    assert "1 edited, 1 added; the scores of 2 outlines are kept" in image["notes"][0]
     assert resume(cli, folder)["status"] == "up to date"
     assert "STALE" not in cli("project", "info", folder, *NATIVE).out
 
@@ -223,9 +223,9 @@ def test_an_image_saved_while_it_was_scored_is_done_again_on_resume(
     outlines([SECOND])
     real = batch.score_slide
 
-    def meanwhile(*arguments: Any) -> Any:
+    def meanwhile(*arguments: Any, **settings: Any) -> Any:
         data.write_bytes(saved)
-        return real(*arguments)
+        return real(*arguments, **settings)
 
     with monkeypatch.context() as patch:
         patch.setattr(batch, "score_slide", meanwhile)

@@ -107,6 +107,42 @@ def test_a_full_disk_is_the_systems_own_words(cli, tmp_path):
     assert not [path for path in out.rglob("*") if is_temporary(path)]
 
 
+def test_settings_of_a_training_come_from_a_file(cli, tmp_path):
+    bags = tmp_path / "bags"
+    for seed, patient in enumerate("abcd"):
+        (bags / patient).mkdir(parents=True)
+        Image.fromarray(blob_image(seed, side=224, count=40)[0]).save(bags / patient / "1.png")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("patient,label\na,good\nb,poor\nc,good\nd,poor\n")
+    settings = tmp_path / "s.toml"
+    common = ("train", "mil", bags, labels, "--mpp", 0.571, "--settings", settings, "--quiet")
+    settings.write_text("epochs = 1\ntiles = 1\np = 2\nalpha = 0.02\nseed = 5\n")
+    assert cli(*common, "--alpha", 0.01, "--out", tmp_path / "out").code == 0
+    used = load_model_folder(tmp_path / "out" / "model", "mil").config
+    found = (used.risk.p, used.training["alpha"], used.training["seed"], used.training["tiles"])
+    assert found == (2, 0.01, 5, 1)
+    for text, told in (("p = 0.5", "p: '0.5': Input should be"), ("crop = 64", "unknown key")):
+        settings.write_text(text)
+        ran = cli(*common, "--out", tmp_path / "none")
+        assert ran.code == 1
+        assert re.fullmatch(rf"Error: \S+s\.toml: {told}.*\n", ran.err)
+    assert not (tmp_path / "none").exists()
+
+
+def test_settings_of_a_nuclei_training_come_from_a_file(cli, tmp_path):
+    images, masks = blob_folder(tmp_path, 4, side=120)
+    settings = tmp_path / "s.toml"
+    settings.write_text("epochs = 3\nsteps = 1\nbatch = 2\ncrop = 32\nseed = 5\n")
+    out = tmp_path / "out"
+    ran = cli(
+        *("train", "nuclei", images, masks, "--out", out, "--mpp", 0.571),
+        *("--base", 4, "--settings", settings, "--epochs", 1, "--quiet"),
+    )
+    assert ran.code == 0, ran.err
+    used = load_model_folder(out / "model", "nuclei").config.training
+    assert (used["epochs"], used["steps"], used["crop"], used["seed"]) == (1, 1, 32, 5)
+
+
 def test_a_risk_model_is_trained_and_evaluated(cli, tmp_path):
     bags = tmp_path / "bags"
     outcomes = {"a": "6,0", "b": "0.5,1", "c": "5,0", "d": "1.0,1", "e": "2.5,0"}

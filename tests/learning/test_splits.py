@@ -1,4 +1,6 @@
+import numpy as np
 import pytest
+from sklearn.model_selection import StratifiedKFold
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.learning.splits import split_patients, stratified_folds
@@ -24,6 +26,18 @@ def test_every_patient_is_in_one_fold_and_outcomes_are_spread(folds):
     assert max(sizes) - min(sizes) <= 1
     assert stratified_folds(LABELS, folds, seed=3) == parts
     assert stratified_folds(LABELS, folds, seed=4) != parts
+
+
+@pytest.mark.parametrize("folds", [2, 3, 4, 5])
+def test_folds_are_as_balanced_as_those_of_scikit_learn(folds):
+    patients = np.array(sorted(LABELS))
+    labels = np.array([LABELS[patient] for patient in patients])
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=0)
+    theirs = [labels[held_out] for _, held_out in splitter.split(patients, labels)]
+    ours = [[LABELS[patient] for patient in part] for part in stratified_folds(LABELS, folds, 0)]
+    for label in (0, 1):
+        expected = sorted(int(np.sum(part == label)) for part in theirs)
+        assert sorted(part.count(label) for part in ours) == expected
 
 
 def test_too_few_patients_for_the_folds_is_one_line():

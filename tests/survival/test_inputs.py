@@ -122,10 +122,12 @@ def test_settings_come_from_toml(tmp_path):
     ("text", "told"),
     [
         ("tiem = 'x'", "unknown key 'tiem'"),
-        ("= 1", "no TOML"),
-        ("[variables.age]\nstep = 1", r"unknown key 'step' in \[variables.age\]"),
+        ("= 1", "not valid TOML"),
+        ("seed = 'x'", "seed: 'x': Input should be a valid integer"),
+        ("[variables.age]\nname = 'x'", r"\[variables.age\]: unknown key 'name'"),
+        ("[variables.age]\nstep = 1", r"\[variables.age\]: unknown key 'step'"),
         ("variables = {age = 1}", "must be a table"),
-        ("[variables.age]\nkind = 'date'", "must be numeric or categorical"),
+        ("[variables.age]\nkind = 'date'", r"\[variables.age\]: kind: 'date': Input should be"),
     ],
 )
 def test_a_wrong_toml_is_named(tmp_path, text, told):
@@ -142,7 +144,7 @@ def test_a_wrong_toml_is_named(tmp_path, text, told):
         ({"confidence": 1.0}, "confidence"),
         ({"horizons": (0.0,)}, "after time zero"),
         ({"bootstrap": -1}, "bootstrap"),
-        ({"imputations": 1}, "imputed tables"),
+        ({"imputations": 1}, "imputations must"),
         ({"penalty": "lasso"}, "penalty"),
         ({"report_unit": "weeks"}, "report unit"),
     ],

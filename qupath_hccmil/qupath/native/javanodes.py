@@ -241,8 +241,8 @@ class JavaClass(Node):
 
 ITEM = -1
 CONTENTS = -2
-# as CONTENTS, where the objects among the parts may stay packed
-PACKABLE = -3
+# as CONTENTS, where the objects among the parts may stay unparsed
+MAY_BE_RUNS = -3
 
 # classes in classes: QuPath's deepest chain has six
 MAX_NESTED_CLASSES = 50

@@ -4,7 +4,7 @@ Format: Java Object Serialization Specification, chapter 6. What was read and is
 written back byte for byte; :func:`load` refuses bytes for which that does not hold.
 
 Nothing in here recurses with the depth of the data, and no length in the data is believed beyond
-the bytes that are there. Where the caller says which objects may stay packed, runs of them are
+the bytes that are there. Where the caller says which objects may stay unparsed, runs of them are
 kept as bytes (see :mod:`~qupath_hccmil.qupath.native.record_runs`).
 """
 
@@ -33,9 +33,9 @@ from qupath_hccmil.qupath.native.javanodes import (
     LONG_BLOCK,
     LONG_STRING,
     MAX_NESTED_CLASSES,
+    MAY_BE_RUNS,
     NULL,
     OBJECT,
-    PACKABLE,
     PROXY,
     REFERENCE,
     RESET,
@@ -56,7 +56,7 @@ from qupath_hccmil.qupath.native.javanodes import (
     PrimitiveArray,
     ProxyDesc,
 )
-from qupath_hccmil.qupath.native.record_runs import Archive, Packer, Packing, Run
+from qupath_hccmil.qupath.native.record_runs import Run, RunContext, RunFinder, RunRules
 from qupath_hccmil.qupath.native.similar_records import Source
 
 HEADER = b"\xac\xed\x00\x05"
@@ -67,8 +67,8 @@ _CHUNK = 1 << 20
 Bytes = bytes | bytearray | memoryview
 Plan = Sequence[int]
 
-# the plan of an object whose children may be packed
-_PARENT: Plan = (PACKABLE,)
+# the plan of an object whose children may be unparsed
+_PARENT: Plan = (MAY_BE_RUNS,)
 
 _INT = struct.Struct(">i")
 _UINT = struct.Struct(">I")
@@ -84,22 +84,22 @@ class JavaStream(NamedTuple):
     classes: list[ClassDesc]
 
 
-def load(data: bytes, packing: Packing | None = None) -> JavaStream:
+def load(data: bytes, rules: RunRules | None = None) -> JavaStream:
     """Parse a stream, and make sure that it would be written back byte for byte.
 
     Parameters
     ----------
     data : bytes
         The whole stream.
-    packing : Packing or None
-        Which objects may stay packed; None makes a node of each.
+    rules : RunRules or None
+        Which objects may stay unparsed; None makes a node of each.
 
     Raises
     ------
     UnsupportedDataError
         It is no such stream, is truncated or damaged, or would not be written back the same.
     """
-    stream = parse(data, packing)
+    stream = parse(data, rules)
     require_same(stream, data)
     return stream
 
@@ -118,14 +118,14 @@ def require_same(stream: JavaStream, data: bytes) -> None:
         raise _not_the_same()
 
 
-def parse(data: bytes, packing: Packing | None = None) -> JavaStream:
+def parse(data: bytes, rules: RunRules | None = None) -> JavaStream:
     """Parse a stream without the check that :func:`load` adds."""
     if data[:4] != HEADER:
         raise UnsupportedDataError("is not a Java serialization stream")
-    packer = None
-    if packing is not None:
-        packer = Packer(Archive(Source(data), _record), packing)
-    parser = _Parser(data, packer)
+    finder = None
+    if rules is not None:
+        finder = RunFinder(RunContext(Source(data), _record), rules)
+    parser = _Parser(data, finder)
     with no_collection():
         try:
             return JavaStream(parser.contents(), parser.classes)
@@ -200,7 +200,7 @@ class _Handles(list[Node]):
 def _record(
     data: bytes, mentioned: dict[int, Node], start: int, first: int
 ) -> tuple[JavaObject, list[Node]]:
-    """Parse a record that was packed; return its node and all that have handles in it."""
+    """Parse a record of a run; return its node and all that have handles in it."""
     parser = _Parser(data)
     parser.position = start
     parser.handles = own = _Handles(mentioned, first)
@@ -233,10 +233,10 @@ class _Parser:
     is to come (see `ClassDesc.plan`) and the list to put it in.
     """
 
-    def __init__(self, data: bytes, packer: Packer | None = None) -> None:
+    def __init__(self, data: bytes, finder: RunFinder | None = None) -> None:
         self.data = data
         self.position = len(HEADER)
-        self.packer = packer
+        self.finder = finder
         self.handles: list[Node] = []
         self.opened: tuple[Plan, list[Part]] | None = None
         # the latest object that may be the first of a run, and where it begins
@@ -266,8 +266,8 @@ class _Parser:
             if self.data[self.position] == RESET_CODE:
                 self.position += 1
                 self.handles = []
-                if self.packer is not None:
-                    self.packer.forget()
+                if self.finder is not None:
+                    self.finder.forget()
                 found.append(RESET)
             else:
                 self.item((ITEM,), found)
@@ -303,10 +303,10 @@ class _Parser:
                 if index < 0:
                     raise IndexError
                 node = self.handles[index]
-                parts.append(node if node.__class__ is not Run else self.unpacked(index))
+                parts.append(node if node.__class__ is not Run else self.parsed(index))
                 self.position += 4
                 continue
-            if what == PACKABLE and code == OBJECT:
+            if what == MAY_BE_RUNS and code == OBJECT:
                 self.child(parts)
             else:
                 parts.append(handlers[code]())
@@ -335,16 +335,16 @@ class _Parser:
         if index < 0:
             raise IndexError
         node = self.handles[index]
-        return node if node.__class__ is not Run else self.unpacked(index)
+        return node if node.__class__ is not Run else self.parsed(index)
 
-    def unpacked(self, index: int) -> Node:
+    def parsed(self, index: int) -> Node:
         """Return what has a handle in a run: its record becomes a node of the tree."""
         run = self.handles[index]
         if not isinstance(run, Run):
             raise KeyError
         number = run.at_handle(index)
         first = int(run.firsts[number])
-        own = run.unpack(number)
+        own = run.parse(number)
         self.handles[first : first + len(own)] = own
         return self.handles[index]
 
@@ -352,8 +352,8 @@ class _Parser:
         """Read one object, or a run of such as the one before."""
         begun = self.position - 1
         node, before = self.latest
-        if self.packer is not None and parts and parts[-1] is node and isinstance(node, JavaObject):
-            run = self.packer.run(node, before, begun, self.handles)
+        if self.finder is not None and parts and parts[-1] is node and isinstance(node, JavaObject):
+            run = self.finder.run(node, before, begun, self.handles)
             if run is not None:
                 parts.append(run)
                 self.handles.extend([run] * run.handles)
@@ -372,7 +372,7 @@ class _Parser:
         if desc is None:
             raise KeyError
         self.opened = (desc.plan, parts)
-        if self.packer is not None and self.packer.packing.parents(desc):
+        if self.finder is not None and self.finder.rules.parents(desc):
             self.opened = (_PARENT, parts)
         return node
 
@@ -582,14 +582,14 @@ class _Writer:
     def run(self, run: Run) -> Sequence[Part]:
         for piece in run.pieces():
             if isinstance(piece, Run):
-                self.packed(piece)
+                self.unparsed(piece)
             else:
                 self.write((piece,))
         return ()
 
-    def packed(self, run: Run) -> None:
+    def unparsed(self, run: Run) -> None:
         """Write records as they are, but for the handles that they mention."""
-        nodes = run.archive.nodes
+        nodes = run.context.nodes
         while len(run):
             mentioned = run.mentioned()
             # what they mention may have been written by an object that is no longer there: the

@@ -31,7 +31,7 @@ from qupath_hccmil.qupath.native.pathobjects import (
     TILE,
     PathObject,
     full_class_name,
-    walk_packed,
+    walk_unparsed,
 )
 from qupath_hccmil.qupath.native.qpdata import (
     QpData,
@@ -83,8 +83,8 @@ def read_data(data: QpData) -> tuple[list[Annotation], int, ImageResults]:
     stack: list[tuple[PathObject, PathObject | None]] = [(PathObject(data.root), None)]
     while stack:
         view, parent = stack.pop()
-        mine, inside, packed = ours.split(view)
-        others += packed
+        mine, inside, unparsed = ours.split(view)
+        others += unparsed
         if view.kind == ANNOTATION:
             annotations.append(read_annotation(view, parent, len(annotations)))
             if mine and _ours(annotations[-1].measurements):
@@ -122,13 +122,13 @@ def remove_results(data: QpData) -> bool:
     while stack:
         view = stack.pop()
         views.append(view)
-        kept, removed, unpacked = _without_tiles(view, ours)
-        if removed or unpacked:
+        kept, removed, parsed = _without_tiles(view, ours)
+        if removed or parsed:
             view.children = kept
         changed |= removed
         stack.extend(PathObject(part) for part in reversed(kept) if not isinstance(part, Run))
     pool = name_pool(data)
-    pool.know_all(kin.view.measurements for kin in walk_packed(data.root))
+    pool.know_all(group.view.measurements for group in walk_unparsed(data.root))
     for view in views:
         node = view.measurements
         if (
@@ -164,7 +164,7 @@ def add_results(data: QpData, results: ImageResults) -> None:
     pool = name_pool(data)
     maker = TileMaker(pool)
     views: list[PathObject] = []
-    for view, _, _, _ in walk_packed(data.root):
+    for view, _, _, _ in walk_unparsed(data.root):
         maker.learn(view)
         pool.know_all((view.measurements,))
         if view.kind == ANNOTATION:
@@ -219,7 +219,7 @@ def counts(data: QpData) -> dict[str, Any]:
     annotations: Counter[str] = Counter()
     detections: Counter[str] = Counter()
     names: dict[int, str] = {}
-    for view, _, number, _ in walk_packed(data.root):
+    for view, _, number, _ in walk_unparsed(data.root):
         kinds[PLURALS[view.kind]] += number
         target = annotations if view.kind == ANNOTATION else detections
         if view.kind == ANNOTATION or view.kind in DETECTIONS:
@@ -256,17 +256,17 @@ class _OurTiles:
         self._known: list[Part] = []
 
     def split(self, view: PathObject) -> tuple[list[Tiles], list[PathObject], int]:
-        """Return an object's children: our tiles, those that are or hold the user's, packed ones.
+        """Return an object's children: our tiles, those that are or hold the user's, unparsed ones.
 
-        Of the user's packed objects, only the number.
+        Of the user's unparsed objects, only the number.
         """
         mine: list[Tiles] = []
         theirs: list[PathObject] = []
-        packed = 0
+        unparsed = 0
         for part in view.children:
             if isinstance(part, Run):
                 rows = self.rows(part)
-                packed += len(part) - len(rows)
+                unparsed += len(part) - len(rows)
                 if len(rows):
                     mine.append(part.part(rows))
                 continue
@@ -277,15 +277,15 @@ class _OurTiles:
             # a tile of ours is a leaf, unless QuPath put something of the user into it
             if not is_mine or child.child_count:
                 theirs.append(child)
-        return mine, theirs, packed
+        return mine, theirs, unparsed
 
     def rows(self, run: Run) -> NDArray[np.int64]:
-        """Return which of some packed objects are tiles of ours, in order."""
+        """Return which of some unparsed objects are tiles of ours, in order."""
         groups = [group.rows for group in run.groups() if self.has(PathObject(group.example))]
         return np.sort(np.concatenate(groups)) if groups else np.empty(0, np.int64)
 
-    def unpack_mentions(self, run: Run) -> bool:
-        """Make nodes of packed objects of the user that have a measurement of ours; say whether."""
+    def parse_mentions(self, run: Run) -> bool:
+        """Parse unparsed objects of the user that have a measurement of ours; say whether."""
         mentions = [
             group
             for group in run.groups()
@@ -293,7 +293,7 @@ class _OurTiles:
             if not self.has(view) and self.mentions(view.measurements)
         ]
         for group in mentions:
-            run.unpack_some(group.rows)
+            run.parse_some(group.rows)
         return bool(mentions)
 
     def has(self, view: PathObject) -> bool:
@@ -322,15 +322,15 @@ class _OurTiles:
 def _without_tiles(view: PathObject, ours: _OurTiles) -> tuple[list[Part], bool, bool]:
     """Return an object's children without our tiles, whether there were any, and what changed.
 
-    The latter is whether packed objects became nodes, because a measurement of ours is in them.
+    The latter is whether unparsed objects became nodes, because a measurement of ours is in them.
     """
     kept: list[Part] = []
-    removed = unpacked = False
+    removed = parsed = False
     rest = view.children[::-1]
     while rest:
         part = rest.pop()
         if isinstance(part, Run):
-            unpacked |= ours.unpack_mentions(part)
+            parsed |= ours.parse_mentions(part)
             for piece in part.pieces():
                 left = _without_rows(piece, ours) if isinstance(piece, Run) else piece
                 removed |= left is not piece
@@ -340,7 +340,7 @@ def _without_tiles(view: PathObject, ours: _OurTiles) -> tuple[list[Part], bool,
             rest.extend(reversed(child.children))
         else:
             kept.append(part)
-    return kept, removed, unpacked
+    return kept, removed, parsed
 
 
 def _without_rows(run: Run, ours: _OurTiles) -> Run | None:

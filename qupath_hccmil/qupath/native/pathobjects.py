@@ -133,11 +133,11 @@ class PathObject:
         self.node.parts[self._at] = block(struct.pack(">i", self.child_count))
         self._child_parts = len(parts)
 
-    def unpack_children(self) -> list[Part]:
+    def parse_children(self) -> list[Part]:
         """Make a node of each child, for good, and return them."""
         for part in self.node.parts[self._at + 1 : self._at + 1 + self._child_parts]:
             if isinstance(part, Run):
-                part.unpack_some(np.arange(len(part)))
+                part.parse_some(np.arange(len(part)))
         return self.children
 
     @property
@@ -208,47 +208,47 @@ def _parts_of_children(parts: Sequence[Part], first: int, count: int) -> int:
 def walk(root: Part) -> Iterator[tuple[PathObject, PathObject | None]]:
     """Give all objects with their parents, depth first, in QuPath's order; the root first.
 
-    Each becomes a node of the tree, so that it may be changed; see :func:`walk_packed`.
+    Each becomes a node of the tree, so that it may be changed; see :func:`walk_unparsed`.
     """
     stack: list[tuple[Part, PathObject | None]] = [(root, None)]
     while stack:
         node, parent = stack.pop()
         view = PathObject(node)
         yield view, parent
-        stack.extend((child, view) for child in reversed(view.unpack_children()))
+        stack.extend((child, view) for child in reversed(view.parse_children()))
 
 
-class Kin(NamedTuple):
-    """An object, or packed objects that have kind, class and names of measurements in common.
+class ObjectGroup(NamedTuple):
+    """An object, or unparsed objects that have kind, class and names of measurements in common.
 
     Attributes
     ----------
     view : PathObject
-        The object; of packed ones the first, which must not be changed.
+        The object; of unparsed ones the first, which must not be changed.
     parent : PathObject or None
         None for the root.
     number : int
         How many objects it stands for.
-    packed : bool
+    unparsed : bool
     """
 
     view: PathObject
     parent: PathObject | None
     number: int = 1
-    packed: bool = False
+    unparsed: bool = False
 
 
-def walk_packed(root: Part) -> Iterator[Kin]:
-    """Give all objects, packed ones by their groups: depth first, in QuPath's order."""
+def walk_unparsed(root: Part) -> Iterator[ObjectGroup]:
+    """Give all objects, unparsed ones by their groups: depth first, in QuPath's order."""
     stack: list[tuple[Part, PathObject | None]] = [(root, None)]
     while stack:
         part, parent = stack.pop()
         if isinstance(part, Run):
             for group in part.groups():
-                yield Kin(PathObject(group.example), parent, len(group.rows), packed=True)
+                yield ObjectGroup(PathObject(group.example), parent, len(group.rows), unparsed=True)
             continue
         view = PathObject(part)
-        yield Kin(view, parent)
+        yield ObjectGroup(view, parent)
         stack.extend((child, view) for child in reversed(view.children))
 
 

@@ -25,8 +25,8 @@ from qupath_hccmil.qupath.native.javastream import (
     serialise,
     write,
 )
-from qupath_hccmil.qupath.native.pathobjects import walk_packed
-from qupath_hccmil.qupath.native.run_rules import PACKING
+from qupath_hccmil.qupath.native.pathobjects import walk_unparsed
+from qupath_hccmil.qupath.native.run_rules import RUN_RULES
 from qupath_hccmil.qupath.qupath_versions import is_newer, newer_note, why_read_only
 
 HEADER = "Data file version "
@@ -54,7 +54,7 @@ class QpData:
     """
 
     def __init__(self, data: bytes) -> None:
-        self.stream: JavaStream = parse(data, PACKING)
+        self.stream: JavaStream = parse(data, RUN_RULES)
         contents = self.stream.contents
         header = payload(contents[0])[2:] if len(contents) > 1 else b""
         if not header.startswith(HEADER.encode()):
@@ -159,13 +159,13 @@ class QpData:
     def _check_tree(self) -> None:
         """Refuse objects that are not understood, and a hierarchy that is no tree."""
         seen: set[int] = set()
-        # packed objects are mentioned nowhere else, or they would not be packed
-        for kin in walk_packed(self.root):
-            if kin.packed:
+        # unparsed objects are mentioned nowhere else, or they would have been parsed
+        for group in walk_unparsed(self.root):
+            if group.unparsed:
                 continue
-            if id(kin.view.node) in seen:
+            if id(group.view.node) in seen:
                 raise UnsupportedDataError("contains an object that is in two places")
-            seen.add(id(kin.view.node))
+            seen.add(id(group.view.node))
 
     def _only(self, name: str) -> JavaObject:
         found = [part for part in self.stream.contents if class_name(part) == name]

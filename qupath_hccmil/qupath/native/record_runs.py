@@ -34,23 +34,22 @@ _CHUNK = 1 << 14
 Read = Callable[[bytes, dict[int, Node], int, int], tuple[JavaObject, list[Node]]]
 
 
-class Packing(NamedTuple):
-    """Which objects of a stream may stay packed.
+class RunRules(NamedTuple):
+    """Which objects of a stream may stay unparsed.
 
     Attributes
     ----------
     parents : callable
         Whether the children of objects of a class may.
     free : callable
-        What may differ between an object and the next of its kind; None where it may not be
-        packed.
+        What may differ between an object and the next of its kind; None where it must be parsed.
     """
 
     parents: Callable[[Desc], bool]
     free: Callable[[JavaObject], Free | None]
 
 
-class Archive:
+class RunContext:
     """What the runs of one stream share, up to a reset of it.
 
     Parameters
@@ -100,27 +99,27 @@ class Run(Node):
 
     Parameters
     ----------
-    archive : Archive
+    context : RunContext
     starts, ends : (n,) int64
         Their bytes.
     kinds : (n,) int64
-        Shape of each, as its number in the archive.
+        Shape of each, as its number in the context.
     firsts : (n,) int64
         First handle of each in the stream.
     """
 
-    __slots__ = ("_groups", "archive", "ends", "firsts", "kinds", "opened", "starts")
+    __slots__ = ("_groups", "context", "ends", "firsts", "kinds", "parsed", "starts")
 
     def __init__(
-        self, archive: Archive, starts: Ints, ends: Ints, kinds: Ints, firsts: Ints
+        self, context: RunContext, starts: Ints, ends: Ints, kinds: Ints, firsts: Ints
     ) -> None:
         self.handle = -1
-        self.archive = archive
+        self.context = context
         self.starts = starts
         self.ends = ends
         self.kinds = kinds
         self.firsts = firsts
-        self.opened: dict[int, JavaObject] = {}
+        self.parsed: dict[int, JavaObject] = {}
         self._groups: list[Group] | None = None
 
     def __len__(self) -> int:
@@ -129,7 +128,7 @@ class Run(Node):
     @property
     def handles(self) -> int:
         """How many handles the records take."""
-        sizes = np.array([shape.handles for shape in self.archive.shapes])
+        sizes = np.array([shape.handles for shape in self.context.shapes])
         return int(sizes[self.kinds].sum())
 
     def at_handle(self, handle: int) -> int:
@@ -137,39 +136,39 @@ class Run(Node):
         return int(np.searchsorted(self.firsts, handle, "right")) - 1
 
     def copy(self, number: int) -> JavaObject:
-        """Return the node of one record, which stays packed."""
+        """Return the node of one record, which stays unparsed."""
         return self._read(number)[0]
 
-    def unpack(self, number: int) -> list[Node]:
+    def parse(self, number: int) -> list[Node]:
         """Make a record a node of the tree; return what has handles in it, the record first."""
-        self.opened[number], own = self._read(number)
+        self.parsed[number], own = self._read(number)
         return own
 
-    def unpack_some(self, rows: Ints) -> None:
+    def parse_some(self, rows: Ints) -> None:
         """Make records nodes of the tree."""
         for number in rows.tolist():
-            if number not in self.opened:
-                self.unpack(number)
+            if number not in self.parsed:
+                self.parse(number)
 
     def _read(self, number: int) -> tuple[JavaObject, list[Node]]:
-        return self.archive.read(int(self.starts[number]), int(self.firsts[number]))
+        return self.context.read(int(self.starts[number]), int(self.firsts[number]))
 
     def part(self, rows: Ints | slice) -> Run:
-        """Return a run of some of the records, none of which was opened."""
+        """Return a run of some of the records, none of which was parsed."""
         return Run(
-            self.archive, self.starts[rows], self.ends[rows], self.kinds[rows], self.firsts[rows]
+            self.context, self.starts[rows], self.ends[rows], self.kinds[rows], self.firsts[rows]
         )
 
     def pieces(self) -> Iterator[Run | JavaObject]:
-        """Give packed stretches and opened records in order."""
-        if not self.opened:
+        """Give unparsed stretches and parsed records in order."""
+        if not self.parsed:
             yield self
             return
         begin = 0
-        for number in sorted(self.opened):
+        for number in sorted(self.parsed):
             if begin < number:
                 yield self.part(slice(begin, number))
-            yield self.opened[number]
+            yield self.parsed[number]
             begin = number + 1
         if begin < len(self):
             yield self.part(slice(begin, None))
@@ -178,7 +177,7 @@ class Run(Node):
         """Return the records by shape and by what they mention; a group's first come first."""
         if self._groups is None:
             found = [
-                Group(rows, self.archive.shapes[kind], self.copy(int(rows[0])))
+                Group(rows, self.context.shapes[kind], self.copy(int(rows[0])))
                 for kind in np.unique(self.kinds).tolist()
                 for rows in self._grouped(kind)
             ]
@@ -197,7 +196,7 @@ class Run(Node):
 
     def _slots(self, kind: int, rows: Ints) -> dict[Path, Ints]:
         """Handles that stand in the slots of records of one shape."""
-        shape, source = self.archive.shapes[kind], self.archive.source
+        shape, source = self.context.shapes[kind], self.context.source
         positions = shape.positions(source, self.starts[rows])
         return {
             path: source.numbers(positions[field.block] + field.offset, 4) - FIRST_HANDLE
@@ -223,7 +222,7 @@ class Run(Node):
         field = group.shape.fields.get(path)
         if field is None:
             return None
-        source = self.archive.source
+        source = self.context.source
         at = group.shape.positions(source, self.starts[group.rows])[field.block]
         if field.size:
             return source.rows(at + field.offset, field.size)
@@ -236,7 +235,7 @@ class Run(Node):
         found: dict[int, int] = {}
         for kind in np.unique(self.kinds).tolist():
             rows = np.flatnonzero(self.kinds == kind)
-            pairs = [(handle, int(rows[0])) for _, handle in self.archive.shapes[kind].references]
+            pairs = [(handle, int(rows[0])) for _, handle in self.context.shapes[kind].references]
             for column in self._slots(kind, rows).values():
                 known, first = np.unique(column, return_index=True)
                 pairs += zip(known.tolist(), rows[first].tolist(), strict=True)
@@ -246,7 +245,7 @@ class Run(Node):
 
     def stretches(self) -> Iterator[memoryview]:
         """Give the bytes of the records as they are."""
-        whole = memoryview(self.archive.source.data)
+        whole = memoryview(self.context.source.data)
         for first, last in spans(self.starts, self.ends):
             yield whole[first:last]
 
@@ -256,14 +255,14 @@ class Run(Node):
             yield self.part(slice(begin, begin + _CHUNK))._rewritten(handles)
 
     def _rewritten(self, handles: dict[int, int]) -> memoryview:
-        content = np.concatenate([self.archive.source.bytes[a:b] for a, b in self._spans()])
+        content = np.concatenate([self.context.source.bytes[a:b] for a, b in self._spans()])
         sizes = self.ends - self.starts
         moved = np.cumsum(sizes) - sizes - self.starts
         numbers = np.ndarray((len(content) - 3,), ">u4", content, strides=(1,))
         for kind in np.unique(self.kinds).tolist():
             rows = np.flatnonzero(self.kinds == kind)
-            shape = self.archive.shapes[kind]
-            positions = shape.positions(self.archive.source, self.starts[rows])
+            shape = self.context.shapes[kind]
+            positions = shape.positions(self.context.source, self.starts[rows])
 
             def place(field: Field, at: list[Ints] = positions, rows: Ints = rows) -> Ints:
                 return at[field.block] + field.offset + moved[rows]
@@ -281,25 +280,25 @@ class Run(Node):
         return list(spans(self.starts, self.ends))
 
 
-class Packer:
+class RunFinder:
     """Finds runs while a stream is parsed.
 
     Parameters
     ----------
-    archive : Archive
-    packing : Packing
+    context : RunContext
+    rules : RunRules
     """
 
-    def __init__(self, archive: Archive, packing: Packing) -> None:
-        self.packing = packing
-        self._archive = archive
+    def __init__(self, context: RunContext, rules: RunRules) -> None:
+        self.rules = rules
+        self._context = context
         self._by_class: dict[bytes, list[int]] = {}
         self._wait = 0
         self._next_wait = 1
 
     def forget(self) -> None:
         """Begin anew: the handles so far mean nothing behind a reset of the stream."""
-        self._archive = Archive(self._archive.source, self._archive.parse)
+        self._context = RunContext(self._context.source, self._context.parse)
         self._by_class.clear()
 
     def run(self, node: JavaObject, start: int, end: int, handles: list[Node]) -> Run | None:
@@ -310,9 +309,9 @@ class Packer:
         if self._wait:
             self._wait -= 1
             return None
-        shapes = len(self._archive.shapes)
+        shapes = len(self._context.shapes)
         run = self._find(node, start, end, handles)
-        learned = shapes < len(self._archive.shapes) <= _MOST_SHAPES
+        learned = shapes < len(self._context.shapes) <= _MOST_SHAPES
         if run is not None or learned:
             self._wait, self._next_wait = 0, 1
         else:
@@ -322,12 +321,12 @@ class Packer:
         return run
 
     def _find(self, node: JavaObject, start: int, end: int, handles: list[Node]) -> Run | None:
-        data = self._archive.source.data
+        data = self._context.source.data
         prefix = data[start : start + 6]
         kinds = self._by_class.setdefault(prefix, [])
         if not self._is_known(kinds, start, end, handles):
-            free = self.packing.free(node)
-            shape = None if free is None else learn(self._archive.source, start, end, node, free)
+            free = self.rules.free(node)
+            shape = None if free is None else learn(self._context.source, start, end, node, free)
             if shape is None:
                 return None
             self._add(kinds, shape, handles)
@@ -336,36 +335,36 @@ class Packer:
             pass
         if found.count < SHORTEST_RUN:
             return None
-        return self._packed(found, len(handles))
+        return self._run_of(found, len(handles))
 
     def _is_known(self, kinds: list[int], start: int, end: int, handles: list[Node]) -> bool:
         at = np.array([start], np.int64)
         return any(self._ends(kind, at, handles)[0] == end for kind in kinds)
 
     def _add(self, kinds: list[int], shape: Shape, handles: list[Node]) -> None:
-        kinds.append(len(self._archive.shapes))
-        self._archive.shapes.append(shape)
+        kinds.append(len(self._context.shapes))
+        self._context.shapes.append(shape)
         del kinds[:-_MOST_SHAPES]
         for _, handle in shape.references:
-            self._archive.nodes[handle] = handles[handle]
+            self._context.nodes[handle] = handles[handle]
 
     def _ends(self, kind: int, starts: Ints, handles: list[Node]) -> Ints:
-        shape = self._archive.shapes[kind]
+        shape = self._context.shapes[kind]
 
         def allowed(path: Path, mentioned: Ints) -> Ints:
             wanted = _type(_part(shape.example, path))
             good = []
             for handle in mentioned.tolist():
                 if 0 <= handle < len(handles) and _type(handles[handle]) == wanted:
-                    self._archive.nodes[handle] = handles[handle]
+                    self._context.nodes[handle] = handles[handle]
                     good.append(handle)
             return np.array(good, np.int64)
 
-        return shape.ends(self._archive.source, starts, allowed)
+        return shape.ends(self._context.source, starts, allowed)
 
     def _extend(self, found: _Found, prefix: bytes, kinds: list[int], handles: list[Node]) -> bool:
         """Add records of the next stretch of bytes; whether there may be more."""
-        data = self._archive.source.data
+        data = self._context.source.data
         matches = re.compile(re.escape(prefix)).finditer(data, found.end, found.end + found.window)
         starts = np.fromiter((match.start() for match in matches), np.int64)
         which = np.full(len(starts), -1, np.int64)
@@ -384,11 +383,11 @@ class Packer:
         found.window = min(2 * found.window, _LAST_WINDOW) if chained.all() else _FIRST_WINDOW
         return count > 0
 
-    def _packed(self, found: _Found, first_handle: int) -> Run:
+    def _run_of(self, found: _Found, first_handle: int) -> Run:
         starts, ends, kinds = (np.concatenate(each) for each in zip(*found.columns, strict=True))
-        sizes = np.array([shape.handles for shape in self._archive.shapes])[kinds]
+        sizes = np.array([shape.handles for shape in self._context.shapes])[kinds]
         firsts = np.cumsum(sizes) - sizes + first_handle
-        return Run(self._archive, starts, ends, kinds.astype(np.int64), firsts)
+        return Run(self._context, starts, ends, kinds.astype(np.int64), firsts)
 
 
 class _Found:

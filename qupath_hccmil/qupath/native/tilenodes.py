@@ -38,7 +38,7 @@ from qupath_hccmil.qupath.native.rois import (
 from qupath_hccmil.qupath.own_tiles import together
 from qupath_hccmil.qupath.tile_ids import tile_ids
 
-# tiles of ours as they are found: objects, and packed ones
+# tiles of ours as they are found: objects, and unparsed ones
 Tiles = PathObject | Run
 
 DEFAULT_COLOUR = 0x404040
@@ -47,7 +47,7 @@ _NO_CHILDREN = block(struct.pack(">i", 0))
 
 
 def read_tiles(found: Sequence[Tiles]) -> TileObjects:
-    """Return tiles, packed or not, as columns in their order."""
+    """Return tiles, unparsed or not, as columns in their order."""
     parts: list[TileObjects] = []
     rest = list(found)[::-1]
     while rest:
@@ -62,7 +62,7 @@ def read_tiles(found: Sequence[Tiles]) -> TileObjects:
 
 
 def ids_of_tiles(found: Sequence[Tiles]) -> list[str]:
-    """Return the UUIDs of tiles, packed or not, in their order."""
+    """Return the UUIDs of tiles, unparsed or not, in their order."""
     ids: list[str] = []
     for each in found:
         if isinstance(each, Run):
@@ -73,7 +73,7 @@ def ids_of_tiles(found: Sequence[Tiles]) -> list[str]:
 
 
 def _read_run(run: Run) -> TileObjects:
-    """Return packed tiles as columns."""
+    """Return unparsed tiles as columns."""
     groups = run.groups()
     columns = [_read_group(run, group) for group in groups]
     if any(each is None for each in columns):

@@ -22,8 +22,8 @@ from qupath_hccmil.qupath.writing.backups import (
     with_files,
 )
 from qupath_hccmil.qupath.writing.durable_files import (
-    inside,
     move,
+    path_inside,
     read_json,
     stamp,
     sync_folder,
@@ -134,11 +134,11 @@ def _carry_on(
 
 def _may_go_on(folder: Path, step: Step) -> bool:
     """Whether an image's first file was replaced already, or still is the one to replace."""
-    target = inside(folder, step.path)
+    target = path_inside(folder, step.path)
     now = stamp(target)
     if step.deletes:
         return now in (step.before, "")
-    beside = inside(folder, target.with_name(step.beside))
+    beside = path_inside(folder, target.with_name(step.beside))
     if not there(beside):
         return True
     return now in (step.before, step.after) and stamp(beside) == step.after
@@ -146,8 +146,8 @@ def _may_go_on(folder: Path, step: Step) -> bool:
 
 def _put_in_place(folder: Path, step: Step) -> bool:
     """Replace a file if that is still to do; False where somebody else's is kept instead."""
-    target = inside(folder, step.path)
-    beside = inside(folder, target.with_name(step.beside))
+    target = path_inside(folder, step.path)
+    beside = path_inside(folder, target.with_name(step.beside))
     if not step.deletes and not there(beside):
         return True
     now = stamp(target)
@@ -166,8 +166,8 @@ def _put_in_place(folder: Path, step: Step) -> bool:
 def _settle_list(folder: Path, journal: Journal, stopped: set[str]) -> str:
     listed = journal.listed
     assert listed is not None
-    path = inside(folder, listed.path)
-    beside = inside(folder, path.with_name(listed.after_beside))
+    path = path_inside(folder, listed.path)
+    beside = path_inside(folder, path.with_name(listed.after_beside))
     metadata = {
         entry: listed.old_metadata.get(entry, {}) if f"data/{entry}" in stopped else ours
         for entry, ours in listed.new_metadata.items()

@@ -56,7 +56,7 @@ def stamp_bytes(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def inside(folder: Path, path: Path | str) -> Path:
+def path_inside(folder: Path, path: Path | str) -> Path:
     """Return the real path of a file that must lie in a folder, links and ``..`` resolved.
 
     Raises

@@ -33,33 +33,33 @@ def this_process() -> dict[str, Any]:
     }
 
 
-def is_gone(holder: Mapping[str, Any]) -> bool:
+def is_gone(owner: Mapping[str, Any]) -> bool:
     """Whether a process has certainly ended; False where that cannot be told from here.
 
-    Of another machine or container nothing can be told, nor of a holder that says too little.
+    Of another machine or container nothing can be told, nor of an owner that says too little.
     """
     here = this_process()
     # a file of an older version names no machine
-    if any(holder.get(key, here[key]) != here[key] for key in ("host", "machine")):
+    if any(owner.get(key, here[key]) != here[key] for key in ("host", "machine")):
         return False
-    if "host" not in holder or not isinstance(holder.get("pid"), int):
+    if "host" not in owner or not isinstance(owner.get("pid"), int):
         return False
-    if holder.get("boot", here["boot"]) != here["boot"]:
+    if owner.get("boot", here["boot"]) != here["boot"]:
         return True
     try:
-        started = _started(holder["pid"])
+        started = _started(owner["pid"])
     except (psutil.NoSuchProcess, OverflowError, ValueError):
         return True
     except psutil.Error:
         return False
-    then = holder.get("started")
+    then = owner.get("started")
     return isinstance(then, int | float) and abs(started - then) > _TOLERANCE
 
 
-def described(holder: Mapping[str, Any]) -> str:
+def described(owner: Mapping[str, Any]) -> str:
     """``process 123 on host since 2026-11-23T10:00:00+00:00``."""
-    since = f" since {holder['since']}" if holder.get("since") else ""
-    return f"process {holder.get('pid')} on {holder.get('host')}{since}"
+    since = f" since {owner['since']}" if owner.get("since") else ""
+    return f"process {owner.get('pid')} on {owner.get('host')}{since}"
 
 
 def _started(pid: int) -> float:

@@ -69,7 +69,7 @@ def spliced(content: bytes, metadata: Metadata) -> bytes:
 
 
 def settle(
-    path: Path, metadata: Metadata, beside: Path, made_from: frozenset[str], finished: str
+    path: Path, metadata: Metadata, beside: Path, made_from: frozenset[str], stamp_beside: str
 ) -> str:
     """Bring our metadata into the list as it is now; entries that are gone stay gone.
 
@@ -83,7 +83,7 @@ def settle(
         The new list, ready to be renamed, if it is there.
     made_from : frozenset of str
         Stamps of lists that `beside` may replace.
-    finished : str
+    stamp_beside : str
         Stamp of `beside`.
 
     Returns
@@ -100,10 +100,10 @@ def settle(
     """
     for _ in range(TRIES):
         now = stamp(path)
-        if now and now == finished:
+        if now and now == stamp_beside:
             return now
-        if now in made_from and stamp(beside) == finished:
-            new = finished
+        if now in made_from and stamp(beside) == stamp_beside:
+            new = stamp_beside
         elif not (now and (new := _write_beside(path, now, metadata, beside))):
             time.sleep(PAUSE)
             continue

@@ -4,6 +4,13 @@ No two processes hold the lock at once, whatever their order: the file appears w
 a hard link where there are any, else by exclusive creation; and a dead holder's file is removed by
 the one process that holds the lock on that removal (a lock of the same kind, named after the dead
 holder's token), after it has read the file again.
+
+Why not `filelock` (4.3.1 was tried): its ``FileLock`` is the system's lock, which sshfs, the
+network places of GNOME and NFS with ``local_lock`` grant on every computer separately, and projects
+are often on a shared drive. Its ``SoftFileLock`` is a file like ours, but it took the lock of a
+living process on another computer of the same name, it takes a file that it cannot read after 2 s,
+and it keeps that of a process that ended without being collected. Neither says who holds it, and
+that version needs Python 3.11.
 """
 
 from __future__ import annotations

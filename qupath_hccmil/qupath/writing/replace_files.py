@@ -19,7 +19,7 @@ from typing import Any
 from qupath_hccmil.errors import WriteError
 from qupath_hccmil.qupath.writing.backups import BACKUPS, KEPT_RUNS, prune
 from qupath_hccmil.qupath.writing.crash_recovery import recover
-from qupath_hccmil.qupath.writing.durable_files import inside, stamp
+from qupath_hccmil.qupath.writing.durable_files import path_inside, stamp
 from qupath_hccmil.qupath.writing.project_list import ListChange
 from qupath_hccmil.qupath.writing.project_lock import ProjectLock
 from qupath_hccmil.qupath.writing.transaction import Replacement, Transaction
@@ -102,7 +102,7 @@ class WriteRun:
             The disk refused; nothing was changed, or the message says so.
         """
         for file in files:
-            inside(self.folder, file.path)
+            path_inside(self.folder, file.path)
         if not self.begin():
             # what could not be swept away after the transaction before
             recover(self.folder)

@@ -14,7 +14,7 @@ from qupath_hccmil.qupath.writing.backups import BACKUPS, runs
 from qupath_hccmil.qupath.writing.durable_files import (
     copy_file,
     in_plain_words,
-    inside,
+    path_inside,
     stamp,
     stamp_bytes,
 )
@@ -140,7 +140,7 @@ class _History:
 
     @property
     def target(self) -> Path:
-        return inside(self.folder, self.path)
+        return path_inside(self.folder, self.path)
 
     @cached_property
     def now(self) -> str:
@@ -157,7 +157,7 @@ class _History:
 
     def source(self, run: str) -> Path:
         """Where a run keeps the file."""
-        return inside(self.folder / BACKUPS / run, self.path)
+        return path_inside(self.folder / BACKUPS / run, self.path)
 
     def is_ours(self) -> bool:
         """Whether nobody but our runs changed the file, from the first of them until now."""

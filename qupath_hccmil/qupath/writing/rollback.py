@@ -11,8 +11,8 @@ from typing import Any
 from qupath_hccmil.qupath.writing.backups import NEXT_MANIFEST
 from qupath_hccmil.qupath.writing.durable_files import (
     copy_file,
-    inside,
     move,
+    path_inside,
     stamp,
     sync_folder,
 )
@@ -54,7 +54,7 @@ def discard(folder: Path, journal: Journal, manifest: Mapping[str, Any]) -> None
         for name in reversed(journal.created):
             # only those that are empty go
             with contextlib.suppress(OSError):
-                inside(folder, name).rmdir()
+                path_inside(folder, name).rmdir()
         shutil.rmtree(home, ignore_errors=True)
         # the last backup may have been the only one
         with contextlib.suppress(OSError):
@@ -64,13 +64,13 @@ def discard(folder: Path, journal: Journal, manifest: Mapping[str, Any]) -> None
     kept += [journal.listed.old] if journal.listed is not None else []
     for name in kept:
         if name and name not in manifest["files"]:
-            inside(home, name).unlink(missing_ok=True)
-            _remove_empty(inside(home, name).parent, home)
+            path_inside(home, name).unlink(missing_ok=True)
+            _remove_empty(path_inside(home, name).parent, home)
     shutil.rmtree(home / UNDO, ignore_errors=True)
     (home / NEXT_MANIFEST).unlink(missing_ok=True)
     for name in reversed(journal.created):
         with contextlib.suppress(OSError):
-            inside(folder, name).rmdir()
+            path_inside(folder, name).rmdir()
     journal.forget()
 
 
@@ -85,31 +85,31 @@ def _remove_empty(folder: Path, top: Path) -> None:
 def _temporary(folder: Path, journal: Journal) -> Iterable[Path]:
     """Files beside those of the project."""
     for step in journal.steps:
-        yield inside(folder, (folder / step.path).with_name(step.beside))
+        yield path_inside(folder, (folder / step.path).with_name(step.beside))
     if journal.listed is not None:
         path = folder / journal.listed.path
         for name in (journal.listed.interim_beside, journal.listed.after_beside):
-            yield inside(folder, path.with_name(name))
+            yield path_inside(folder, path.with_name(name))
 
 
 def _put_file_back(folder: Path, home: Path, step: Step) -> None:
-    target = inside(folder, step.path)
+    target = path_inside(folder, step.path)
     if step.before == step.after or target.is_dir() or stamp(target) != step.after:
         return
     if not step.before:
         target.unlink()
         sync_folder(target.parent)
         return
-    beside = inside(folder, target.with_name(step.beside))
-    copy_file(inside(home, step.old), beside)
+    beside = path_inside(folder, target.with_name(step.beside))
+    copy_file(path_inside(home, step.old), beside)
     move(beside, target)
 
 
 def _put_list_back(folder: Path, home: Path, listed: ListStep) -> None:
-    path = inside(folder, listed.path)
-    beside = inside(folder, path.with_name(listed.after_beside))
+    path = path_inside(folder, listed.path)
+    beside = path_inside(folder, path.with_name(listed.after_beside))
     if stamp(path) == listed.before:
         return
-    copy_file(inside(home, listed.old), beside)
+    copy_file(path_inside(home, listed.old), beside)
     ours = frozenset({listed.interim, listed.after} - {""})
     settle(path, listed.old_metadata, beside, ours, listed.before)

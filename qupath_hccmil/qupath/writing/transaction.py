@@ -36,8 +36,8 @@ from qupath_hccmil.errors import ConflictError
 from qupath_hccmil.qupath.writing.backups import MANIFEST, NEXT_MANIFEST, with_files
 from qupath_hccmil.qupath.writing.durable_files import (
     copy_file,
-    inside,
     move,
+    path_inside,
     same_rights,
     stamp,
     stamp_bytes,
@@ -153,12 +153,12 @@ class Transaction:
             discard(self.folder, self._journal, self.manifest)
 
     def _planned(self, file: Replacement) -> Step:
-        path = inside(self.folder, file.path).relative_to(self.folder)
+        path = path_inside(self.folder, file.path).relative_to(self.folder)
         _require_writable(self.folder / path)
         return Step(path.as_posix(), _beside(file.path.name), file.expected, file.write is None)
 
     def _planned_list(self, change: ListChange) -> ListStep:
-        path = inside(self.folder, change.path).relative_to(self.folder)
+        path = path_inside(self.folder, change.path).relative_to(self.folder)
         _require_writable(self.folder / path)
         return ListStep(path.as_posix(), _beside(path.name), _beside(path.name))
 

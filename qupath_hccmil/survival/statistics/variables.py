@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -85,7 +86,7 @@ class VariableRequest:
     """
 
     name: str
-    kind: str = ""
+    kind: Literal["", "numeric", "categorical"] = ""
     levels: tuple[str, ...] = ()
     reference: str = ""
     label: str = ""

@@ -42,7 +42,7 @@ SAME_NAME = "several files with this name"
 
 
 @dataclass(frozen=True)
-class SourceSlide:
+class OutlinedSlide:
     """A slide with what is needed to take tiles from it.
 
     Attributes
@@ -90,10 +90,10 @@ class SourceSlide:
 
 
 @dataclass(frozen=True)
-class SourceSlides:
+class OutlinedSlides:
     """All slides of a source, and those that can't be used."""
 
-    slides: list[SourceSlide]
+    slides: list[OutlinedSlide]
     left_out: list[LeftOut] = field(default_factory=list)
 
 
@@ -105,7 +105,7 @@ def project_slides(
     images: Sequence[str] = (),
     slides_dir: Path | None = None,
     patient_key: str | None = None,
-) -> SourceSlides:
+) -> OutlinedSlides:
     """Slides of a QuPath project that have a tumour outline.
 
     Parameters
@@ -134,10 +134,10 @@ def project_slides(
                 found.append(_project_slide(project, entry, classes, slides_dir, patient_of(entry)))
             except (HccMilError, OSError) as error:
                 left_out.append(LeftOut("slide", entry.name, _reason(error), str(error)))
-    return SourceSlides(found, left_out)
+    return OutlinedSlides(found, left_out)
 
 
-def folder_slides(folder: Path, classes: Sequence[str]) -> SourceSlides:
+def folder_slides(folder: Path, classes: Sequence[str]) -> OutlinedSlides:
     """Slides of a folder: with the outlines of a GeoJSON next to a slide, else all their tissue.
 
     Parameters
@@ -163,12 +163,12 @@ def folder_slides(folder: Path, classes: Sequence[str]) -> SourceSlides:
             continue
         entry = ImageEntry(path.name, path.name, Server("uri", "", path.resolve().as_uri()))
         try:
-            found.append(SourceSlide(entry, path, _outlines_next_to(path, classes)))
+            found.append(OutlinedSlide(entry, path, _outlines_next_to(path, classes)))
         except AnnotationError as error:
             left_out.append(LeftOut("slide", path.name, NO_OUTLINE, str(error)))
     if not found and not left_out:
         raise DataError(f"{folder}: contains no slides ({', '.join(sorted(SUFFIXES))})")
-    return SourceSlides(found, left_out)
+    return OutlinedSlides(found, left_out)
 
 
 def read_outlines(path: Path, classes: Sequence[str]) -> list[Annotation]:
@@ -202,11 +202,11 @@ def _project_slide(
     classes: Sequence[str],
     slides_dir: Path | None,
     patient: str | None,
-) -> SourceSlide:
+) -> OutlinedSlide:
     state: ImageState = project.read(entry)
     annotations = tumour_annotations(state, classes)
     path = locate_slide(entry, project.path, project.previous_uri, slides_dir)
-    return SourceSlide(entry, path, annotations, patient)
+    return OutlinedSlide(entry, path, annotations, patient)
 
 
 _REASONS: tuple[tuple[type[Exception], str], ...] = (

@@ -1,0 +1,107 @@
+"""Settings read from TOML: what may stand there is what the dataclass says, checked by pydantic."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from qupath_hccmil.errors import DataError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def read_settings(path: Path, kind: type) -> dict[str, Any]:
+    """Read the settings that a TOML file gives.
+
+    Parameters
+    ----------
+    path : Path
+    kind : type
+        A dataclass; the file's keys are its fields.
+
+    Returns
+    -------
+    dict of str to Any
+        The fields that stand in the file.
+
+    Raises
+    ------
+    DataError
+        The file is no TOML, or a key or value is none of `kind`.
+    """
+    return checked(kind, read_toml(path), str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Content of a TOML file.
+
+    Raises
+    ------
+    DataError
+        It cannot be read, or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such file") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path}: is not valid TOML: {error}") from error
+
+
+def checked(kind: type, content: Mapping[str, Any], where: str, **fixed: Any) -> dict[str, Any]:
+    """Check values for the fields of a dataclass.
+
+    Parameters
+    ----------
+    kind : type
+    content : mapping of str to Any
+        Plain values, as TOML and JSON have them.
+    where : str
+        For messages: what the values stand in.
+    **fixed
+        Fields that are known and may not stand in `content`.
+
+    Returns
+    -------
+    dict of str to Any
+        `content` and `fixed`, as the types of the fields.
+
+    Raises
+    ------
+    DataError
+        A key is no field, or a value is out of range or of the wrong type.
+    """
+    known = {field.name for field in fields(kind)} - fixed.keys()
+    for key in content:
+        if key not in known:
+            raise DataError(f"{where}: unknown key {key!r}; known keys: {', '.join(sorted(known))}")
+    values = {**content, **fixed}
+    try:
+        # As JSON, since strict types allow a list for a tuple there.
+        found: Any = TypeAdapter(kind).validate_json(
+            json.dumps(values, default=_plain), strict=True
+        )
+    except ValidationError as error:
+        raise DataError(f"{where}: {first_fault(error)}") from error
+    return {key: getattr(found, key) for key in values}
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for: a number of numpy's, or a date of TOML's as text."""
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def first_fault(error: ValidationError) -> str:
+    """Say in one line where the first wrong value stands, what it is, and what is wrong with it."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"]) or "top level"
+    return f"{place}: {str(first['input'])!r:.60}: {first['msg']}".replace("\n", " ")
