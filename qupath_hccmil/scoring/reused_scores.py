@@ -170,8 +170,8 @@ def known_tiles(
         found[key] = mine = np.array([row_of[each] for each in wanted], np.int64)
         scored.logits[mine] = outline.logit
         scored.nuclei_fraction[mine] = outline.nuclei_fraction
-        scored.verdicts[mine] = TileVerdict.KEPT
-    known = scored.verdicts == TileVerdict.KEPT
+        scored.verdicts[mine] = TileVerdict.TISSUE
+    known = scored.verdicts == TileVerdict.TISSUE
     needed = np.zeros(len(bounds), bool)
     for key, rows in members.items():
         needed[rows] |= key not in found
