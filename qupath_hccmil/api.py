@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from qupath_hccmil.qupath.project_of_slides import SlideOutcome
     from qupath_hccmil.scoring.runtime import DeviceName, RuntimeName
     from qupath_hccmil.scoring.score_project import ImageOutcome
-    from qupath_hccmil.scoring.score_settings import Stain
+    from qupath_hccmil.scoring.score_settings import ScoreSettings, Stain
     from qupath_hccmil.scoring.score_slide import SlideScore
     from qupath_hccmil.slides.slide import Slide
     from qupath_hccmil.stain.vahadane import StainFit
@@ -235,17 +235,14 @@ def score_project(
     """
     from qupath_hccmil.scoring.score_project import BatchOptions
     from qupath_hccmil.scoring.score_project import score_project as score
-    from qupath_hccmil.scoring.score_settings import ScoreSettings
     from qupath_hccmil.scoring.scorer import ScorerSource
-    from qupath_hccmil.settings_file import checked
 
     folder = None if model is None else Path(model)
-    given: dict[str, Any] = {
-        "mpp": mpp, "min_inside": min_inside, "max_tiles": max_tiles, "seed": seed, "stain": stain,
-    }  # fmt: skip
-    if annotation_classes:
-        given["annotation_classes"] = list(annotation_classes)
-    settings = ScoreSettings(**checked(ScoreSettings, given, "score_project"))
+    classes = {"annotation_classes": list(annotation_classes)} if annotation_classes else {}
+    settings = _score_settings(
+        "score_project", mpp=mpp, min_inside=min_inside, max_tiles=max_tiles, seed=seed,
+        stain=stain, **classes,
+    )  # fmt: skip
     options = BatchOptions(
         images=tuple(images),
         resume=resume,
@@ -293,21 +290,25 @@ def score_slide(
     DataError
         A setting is out of range.
     """
-    from qupath_hccmil.scoring.score_settings import ScoreSettings
     from qupath_hccmil.scoring.score_slide import score_slide as score
     from qupath_hccmil.scoring.scorer import ScorerSource
-    from qupath_hccmil.settings_file import checked
     from qupath_hccmil.tiles.tile_plan import TumourOutline, plan_tiles
 
-    given = {
-        "mpp": mpp, "min_inside": min_inside, "max_tiles": max_tiles, "seed": seed, "stain": stain,
-    }  # fmt: skip
-    settings = ScoreSettings(**checked(ScoreSettings, given, "score_slide"))
+    settings = _score_settings(
+        "score_slide", mpp=mpp, min_inside=min_inside, max_tiles=max_tiles, seed=seed, stain=stain
+    )
     models = ScorerSource(None if model is None else Path(model), runtime=runtime, device=device)
     with open_slide(path) as slide:
         named = [TumourOutline(k, f"outline {k}", each) for k, each in enumerate(outlines)]
         plan = plan_tiles(slide, named, settings, models.geometry, name=Path(path).name)
         return score(slide, plan, models.scorer(), stain=settings.stain)
+
+
+def _score_settings(function: str, **given: Any) -> ScoreSettings:
+    from qupath_hccmil.scoring.score_settings import ScoreSettings
+    from qupath_hccmil.settings_file import checked
+
+    return ScoreSettings(**checked(ScoreSettings, given, function))
 
 
 def tile_scores(

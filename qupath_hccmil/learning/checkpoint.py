@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.errors import DataError, ModelError, WriteError
+from qupath_hccmil.learning.training_log import write_log
 
+CHECKPOINT = "checkpoint.safetensors"
 _STATE_KEY = "state"
 
 
@@ -126,6 +128,52 @@ class TrainingState:
         self.log: list[dict[str, float]] = []
         # What a training keeps beyond this, JSON-able.
         self.extra: dict[str, Any] = {}
+
+    def resume(self, out: Path, curves: Mapping[str, str]) -> None:
+        """Go on from the checkpoint in a folder, if it has one; the folder is made if absent.
+
+        Parameters
+        ----------
+        out : Path
+        curves : mapping of str to str
+            See :func:`~qupath_hccmil.learning.training_log.write_log`.
+
+        Raises
+        ------
+        DataError
+            It is from a training with other settings, data or start.
+        """
+        out.mkdir(parents=True, exist_ok=True)
+        if (out / CHECKPOINT).exists():
+            self.load(out / CHECKPOINT)
+            # A kill may have come between the checkpoint and the log.
+            write_log(out, self.log, curves)
+
+    def end_epoch(
+        self,
+        out: Path,
+        curves: Mapping[str, str],
+        row: dict[str, float],
+        figure: str,
+        *,
+        higher: bool,
+    ) -> None:
+        """Log an epoch, keep its network if it is the best so far, and write both to a folder.
+
+        Parameters
+        ----------
+        out, curves
+            See :meth:`resume`.
+        row : dict of str to float
+            Of the log.
+        figure : str
+            Column that judges an epoch.
+        higher : bool
+            A higher figure is better.
+        """
+        self.keep(row, figure, higher=higher)
+        self.save(out / CHECKPOINT)
+        write_log(out, self.log, curves)
 
     def keep(self, row: dict[str, float], figure: str, *, higher: bool) -> None:
         """Log an epoch, and keep the judged network where its figure is the best so far."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from qupath_hccmil.atomic_files import atomic_file
+from qupath_hccmil.learning.checkpoint import CHECKPOINT
 from qupath_hccmil.learning.splits import split_patients, stratified_folds
 from qupath_hccmil.method.aggregation import group_name, risk
 from qupath_hccmil.method.patient_score import rule_text
@@ -24,7 +25,7 @@ from qupath_hccmil.mil.risk_evaluation import (
     score_bag,
     torch_tile_predictor,
 )
-from qupath_hccmil.mil.risk_training import CHECKPOINT, MilSettings, Progress, train
+from qupath_hccmil.mil.risk_training import MilSettings, Progress, train
 from qupath_hccmil.mil.threshold_and_temperature import Decision, DecisionRule, decide
 from qupath_hccmil.mil.tile_network import TileNetwork
 from qupath_hccmil.model_store.model_folder import file_sha256

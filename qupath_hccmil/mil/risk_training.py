@@ -18,9 +18,8 @@ from pydantic import Field
 from torch import Tensor
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.learning.checkpoint import TrainingState
+from qupath_hccmil.learning.checkpoint import CHECKPOINT, TrainingState
 from qupath_hccmil.learning.device import MixedPrecision
-from qupath_hccmil.learning.training_log import write_log
 from qupath_hccmil.method.published_numbers import (
     HALVE_EVERY,
     LEARNING_RATE,
@@ -36,7 +35,6 @@ from qupath_hccmil.mil.risk_evaluation import evaluate, torch_tile_predictor
 from qupath_hccmil.mil.tile_network import TileNetwork
 
 Progress = Callable[[Mapping[str, float]], None]
-CHECKPOINT = "checkpoint.safetensors"
 _CPU = torch.device("cpu")
 _AtLeast1 = Annotated[int, Field(ge=1)]
 # Within an epoch too the state is saved, so that a kill costs no more than this.
@@ -168,13 +166,9 @@ def train(
     have.
     """
     _check(training, validation, labels)
-    out.mkdir(parents=True, exist_ok=True)
     fingerprint = _fingerprint(training, validation, labels, settings, origin)
     run = _Run(network, settings, fingerprint, device)
-    if (out / CHECKPOINT).exists():
-        run.load(out / CHECKPOINT)
-        # A kill may have come between the checkpoint and the log.
-        write_log(out, run.log, _CURVES)
+    run.resume(out, _CURVES)
     while run.goes_on:
         loss = run.train_epoch(training, labels, out / CHECKPOINT, progress)
         row = {
@@ -183,9 +177,8 @@ def train(
             **_validate(network, validation, labels, settings),
             "learning_rate": settings.learning_rate * _halvings(settings, run.epoch - 1),
         }
-        run.keep(row, settings.chosen_by, higher=settings.chosen_by == "auc")
-        run.save(out / CHECKPOINT)
-        write_log(out, run.log, _CURVES)
+        higher = settings.chosen_by == "auc"
+        run.end_epoch(out, _CURVES, row, settings.chosen_by, higher=higher)
         if progress:
             progress(row)
     network.load_state_dict(run.best)

@@ -19,14 +19,12 @@ from torch import nn
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.learning.checkpoint import TrainingState
 from qupath_hccmil.learning.device import MixedPrecision
-from qupath_hccmil.learning.training_log import write_log
 from qupath_hccmil.method.tile_geometry import TileGeometry
 from qupath_hccmil.nuclei.dice_evaluation import evaluate, torch_predictor
 from qupath_hccmil.nuclei.dice_loss import heat_map_loss
 from qupath_hccmil.nuclei.training_crops import Sample, draw_batch
 
 Progress = Callable[[Mapping[str, float]], None]
-CHECKPOINT = "checkpoint.safetensors"
 _CPU = torch.device("cpu")
 _AtLeast1 = Annotated[int, Field(ge=1)]
 _AtLeast0 = Annotated[float, Field(ge=0)]
@@ -128,12 +126,8 @@ def train(
     its U-Net. Every epoch draws from a generator of its own, so a resumed run equals an
     uninterrupted one.
     """
-    out.mkdir(parents=True, exist_ok=True)
     run = _Run(network, settings, _fingerprint(training, validation, settings, origin), device)
-    if (out / CHECKPOINT).exists():
-        run.load(out / CHECKPOINT)
-        # A kill may have come between the checkpoint and the log.
-        write_log(out, run.log, _CURVES)
+    run.resume(out, _CURVES)
     while run.epoch < settings.epochs:
         loss = run.train_epoch(training, progress)
         scores = evaluate(validation, torch_predictor(run.average))
@@ -145,9 +139,7 @@ def train(
             "precision": scores.precision,
             "recall": scores.recall,
         }
-        run.keep(row, "dice_pooled", higher=True)
-        run.save(out / CHECKPOINT)
-        write_log(out, run.log, _CURVES)
+        run.end_epoch(out, _CURVES, row, "dice_pooled", higher=True)
         if progress:
             progress(row)
     run.average.load_state_dict(run.best)

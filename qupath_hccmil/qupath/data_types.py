@@ -164,6 +164,11 @@ class TileObjects:
     def __len__(self) -> int:
         return len(self.bounds)
 
+    def measured(self, name: str) -> NDArray[np.float64]:
+        """(n,) values of a measurement, NaN where a tile has none."""
+        values = self.measurements.get(name)
+        return np.full(len(self), np.nan) if values is None else np.asarray(values, np.float64)
+
     def rows(self, chosen: NDArray[np.bool_]) -> TileObjects:
         """Those of the tiles that are chosen."""
         return TileObjects(

@@ -88,7 +88,7 @@ def objects_listed(folder: Path) -> str:
 
 def also_a_copy(path: Path) -> str:
     """Where a copy of an image's damaged data is, to put behind a message; empty without one."""
-    kept = _kept(path)
+    kept = _backed_up(path)
     copies = [str(_aside(path))] if there(_aside(path)) else []
     copies += [str(kept[1])] if kept else []
     return f" (a copy: {', '.join(copies)})" if copies else ""
@@ -101,7 +101,7 @@ def _what_is_lost(path: Path, metadata: Mapping[str, str]) -> str:
         return f"{SUMMARY} says that it had {listed}"
     if metadata:
         return "the project's list says that it was scored"
-    if _kept(path) is not None:
+    if _backed_up(path) is not None:
         return "this program wrote it in an earlier run"
     return ""
 
@@ -109,7 +109,7 @@ def _what_is_lost(path: Path, metadata: Mapping[str, str]) -> str:
 def _what_to_do(path: Path) -> str:
     if there(_aside(path)):
         return f"open the image in QuPath, which recovers it from its own copy {_aside(path)}"
-    kept = _kept(path)
+    kept = _backed_up(path)
     if kept is not None:
         run, copy = kept
         return f"restore {copy} (the file before our run {run}) and score the image again"
@@ -121,7 +121,7 @@ def _aside(path: Path) -> Path:
     return path.with_name(f"{path.name}.bkp")
 
 
-def _kept(path: Path) -> tuple[str, Path] | None:
+def _backed_up(path: Path) -> tuple[str, Path] | None:
     """The newest run of ours that keeps a copy of the data, and that copy."""
     project = path.parents[2]
     inside = path.relative_to(project)

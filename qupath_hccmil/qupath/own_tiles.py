@@ -84,10 +84,7 @@ def together(parts: Sequence[TileObjects]) -> TileObjects:
         bounds=np.concatenate([np.empty((0, 4)), *(each.bounds for each in parts)]),
         class_names=[name for each in parts for name in each.class_names],
         measurements={
-            name: np.concatenate(
-                [each.measurements.get(name, np.full(len(each), np.nan)) for each in parts]
-            )
-            for name in names
+            name: np.concatenate([each.measured(name) for each in parts]) for name in names
         },
     )
 

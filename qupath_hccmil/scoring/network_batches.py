@@ -60,7 +60,7 @@ def run(
     kept = 0
     for chunk in chunks:
         verdicts[chunk.rows] = chunk.verdicts
-        rows = chunk.rows[chunk.verdicts == TileVerdict.KEPT]
+        rows = chunk.rows[chunk.verdicts == TileVerdict.TISSUE]
         if wanted is not None and kept + len(rows) > wanted:
             surplus = rows[wanted - kept :]
             verdicts[chunk.rows[chunk.rows >= surplus[0]]] = TileVerdict.NOT_READ

@@ -49,7 +49,7 @@ def openvino_graph(network: nn.Module, shape: tuple[int, ...]) -> Any:
         The same bits whether it is converted now or was kept.
     """
     place = _cache() / _key(network, shape)
-    files = _kept(place)
+    files = _stored(place)
     if files is None:
         files = _files(converted(network, torch.zeros(shape, dtype=torch.uint8)))
         _keep(files, place)
@@ -107,7 +107,7 @@ def _files(graph: Any) -> tuple[bytes, bytes]:
         return paths[0].read_bytes(), paths[1].read_bytes()
 
 
-def _kept(place: Path) -> tuple[bytes, bytes] | None:
+def _stored(place: Path) -> tuple[bytes, bytes] | None:
     """Read the files of a graph; None where there are none, or damaged ones."""
     try:
         files = (place / _GRAPH).read_bytes(), (place / _WEIGHTS).read_bytes()

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qupath_hccmil.qupath import names
-from qupath_hccmil.qupath.data_types import ImageState, TileObjects
+from qupath_hccmil.qupath.data_types import ImageState
 from qupath_hccmil.qupath.run_record import OutlineRecord
 from qupath_hccmil.qupath.staleness import OutlineChanges, recorded
 from qupath_hccmil.scoring.network_batches import Scored
@@ -106,7 +106,7 @@ def _reused_outline(state: ImageState, key: int, noted: OutlineRecord) -> Reused
         nothing = np.empty(0)
         return None if values else ReusedOutline({}, np.empty((0, 4)), nothing, nothing, noted)
     logit, nuclei = (
-        _column(tiles, name) for name in (names.TILE_LOGIT, names.TILE_NUCLEI_FRACTION)
+        tiles.measured(name) for name in (names.TILE_LOGIT, names.TILE_NUCLEI_FRACTION)
     )
     whole = (
         values.keys() >= names.ANNOTATION_VALUES
@@ -115,11 +115,6 @@ def _reused_outline(state: ImageState, key: int, noted: OutlineRecord) -> Reused
         and bool(np.isfinite(logit).all() and np.isfinite(nuclei).all())
     )
     return ReusedOutline(values, tiles.bounds, logit, nuclei, noted) if whole else None
-
-
-def _column(tiles: TileObjects, name: str) -> NDArray[np.float64]:
-    found = tiles.measurements.get(name)
-    return np.full(len(tiles), np.nan) if found is None else found
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,8 +170,8 @@ def known_tiles(
         found[key] = mine = np.array([row_of[each] for each in wanted], np.int64)
         scored.logits[mine] = outline.logit
         scored.nuclei_fraction[mine] = outline.nuclei_fraction
-        scored.verdicts[mine] = TileVerdict.KEPT
-    known = scored.verdicts == TileVerdict.KEPT
+        scored.verdicts[mine] = TileVerdict.TISSUE
+    known = scored.verdicts == TileVerdict.TISSUE
     needed = np.zeros(len(bounds), bool)
     for key, rows in members.items():
         needed[rows] |= key not in found

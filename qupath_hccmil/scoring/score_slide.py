@@ -147,7 +147,7 @@ def score_slide(
 
     def load(places: NDArray[np.int64]) -> Chunk:
         rgb, verdicts = reader.read(places)
-        to_normalise = np.flatnonzero(verdicts == TileVerdict.KEPT)
+        to_normalise = np.flatnonzero(verdicts == TileVerdict.TISSUE)
         normalised, possible = normalise(rgb[to_normalise])
         verdicts[to_normalise[~possible]] = TileVerdict.BACKGROUND
         return Chunk(places, verdicts, normalised)
@@ -179,17 +179,17 @@ def _aggregate(
     stain: StainFit | None,
 ) -> SlideScore:
     logits, verdicts = known.scored.logits, known.scored.verdicts
-    rows_kept = np.flatnonzero(verdicts == TileVerdict.KEPT)
-    if not len(rows_kept):
+    rows_scored = np.flatnonzero(verdicts == TileVerdict.TISSUE)
+    if not len(rows_scored):
         raise AnnotationError("all tiles in the tumour annotations are background or out of focus")
     place = np.full(len(plan.bounds), -1)
-    place[rows_kept] = np.arange(len(rows_kept))
+    place[rows_scored] = np.arange(len(rows_scored))
     tiles = TileScores(
-        bounds=plan.bounds[rows_kept],
-        logit=logits[rows_kept],
-        risk=risk(logits[rows_kept]),
-        contribution=contributions(logits[rows_kept], scorer.p),
-        nuclei_fraction=known.scored.nuclei_fraction[rows_kept],
+        bounds=plan.bounds[rows_scored],
+        logit=logits[rows_scored],
+        risk=risk(logits[rows_scored]),
+        contribution=contributions(logits[rows_scored], scorer.p),
+        nuclei_fraction=known.scored.nuclei_fraction[rows_scored],
     )
     outlines = {} if reused is None else {key: reused.outlines[key] for key in known.members}
     annotations: dict[int, AnnotationScore] = {}

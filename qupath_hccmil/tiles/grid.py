@@ -27,13 +27,13 @@ class GridTiles:
         Column and row in the slide's grid: the same tile has the same indices in every outline.
     bounds : (n, 4) float64
         x, y, width, height in level-0 px.
-    inside : (n,) float64
+    share_inside : (n,) float64
         Share of the tile's area that lies in the outline, in (0, 1].
     """
 
     indices: NDArray[np.int64]
     bounds: NDArray[np.float64]
-    inside: NDArray[np.float64]
+    share_inside: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.indices)

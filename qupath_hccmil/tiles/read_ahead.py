@@ -26,7 +26,7 @@ LOOKAHEAD = 3
 class TileVerdict(IntEnum):
     """What became of a tile."""
 
-    KEPT = 0
+    TISSUE = 0
     BACKGROUND = 1
     BLURRED = 2
     NOT_READ = 3

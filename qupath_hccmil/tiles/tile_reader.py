@@ -92,7 +92,7 @@ class TileReader:
         sample: dict[int, NDArray[np.uint8]] = {}
         chunks = read_ahead(load, chunks_of(len(order)))
         for chunk in chunks:
-            kept = chunk.verdicts == TileVerdict.KEPT
+            kept = chunk.verdicts == TileVerdict.TISSUE
             sample |= dict(zip(chunk.rows[kept].tolist(), chunk.rgb[kept], strict=True))
             if len(sample) >= STAIN_TILES:
                 break
@@ -112,7 +112,7 @@ class TileReader:
 
     def _verdicts(self, rgb: NDArray[np.uint8]) -> NDArray[np.int8]:
         background, blurred = self._rule.judge(rgb, self._mpp)
-        verdicts = np.full(len(rgb), TileVerdict.KEPT, np.int8)
+        verdicts = np.full(len(rgb), TileVerdict.TISSUE, np.int8)
         verdicts[blurred] = TileVerdict.BLURRED
         verdicts[background] = TileVerdict.BACKGROUND
         return verdicts

@@ -144,7 +144,7 @@ def _tiles(
 
     def load(rows: NDArray[np.int64]) -> Chunk:
         rgb, verdicts = reader.read(rows)
-        return Chunk(rows, verdicts, normalizer.transform(rgb[verdicts == TileVerdict.KEPT]))
+        return Chunk(rows, verdicts, normalizer.transform(rgb[verdicts == TileVerdict.TISSUE]))
 
     left = len(plan.bounds) if plan.wanted is None else plan.wanted
     # Closed before the slide is: its threads read ahead.

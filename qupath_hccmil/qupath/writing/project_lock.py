@@ -1,9 +1,9 @@
-"""One writer a project: a lock file that names its holder; a dead one's is released.
+"""One writer per project: a lock file says who it is, and that of a dead process is removed.
 
-No two processes hold the lock at once, whatever their order: the file appears with its content, by
-a hard link where there are any, else by exclusive creation; and a dead holder's file is removed by
+No two processes hold the lock at once. The file appears together with its content, by a hard link
+where the file system has them, else by exclusive creation. The file of a dead owner is removed by
 the one process that holds the lock on that removal (a lock of the same kind, named after the dead
-holder's token), after it has read the file again.
+owner's token), after it has read the file again.
 
 Why not `filelock` (4.3.1 was tried): its ``FileLock`` is the system's lock, which sshfs, the
 network places of GNOME and NFS with ``local_lock`` grant on every computer separately, and projects
@@ -57,7 +57,7 @@ class ProjectLock:
         Parameters
         ----------
         wait : float
-            Seconds to wait for a holder that lives; who it is is told in one line.
+            Seconds to wait for another process that holds the lock; a warning says which it is.
 
         Raises
         ------
@@ -69,21 +69,21 @@ class ProjectLock:
         until = time.monotonic() + wait
         told = False
         while not self._try():
-            holder = self._holder()
-            if not holder:
+            owner = self._owner()
+            if not owner:
                 # given back since; who is next is a matter of luck
                 time.sleep(0.01)
                 continue
             if time.monotonic() >= until:
                 raise WriteError(
-                    f"{self.path}: {described(holder)} is writing this project; wait for it "
+                    f"{self.path}: {described(owner)} is writing this project; wait for it "
                     "(--wait SECONDS), or delete the file if no qupath-hccmil is at work on it"
                 )
             if not told:
                 _log.warning(
                     "%s: %s is writing this project; waiting up to %g s",
                     self.path.parent,
-                    described(holder),
+                    described(owner),
                     wait,
                 )
                 told = True
@@ -92,7 +92,7 @@ class ProjectLock:
     def release(self) -> None:
         """Give the lock back; without effect where it is not held."""
         if self.held and _read(self.path).get("token") == self._token:
-            # a drive that vanished keeps the file; the next run sees that its holder is dead
+            # a drive that vanished keeps the file; the next run sees that its owner is dead
             with contextlib.suppress(OSError):
                 self.path.unlink()
         self._token = ""
@@ -126,14 +126,14 @@ class ProjectLock:
                 return False
             except OSError:
                 if not beside.exists():
-                    # a holder swept it away, see _sweep
+                    # an owner swept it away, see _sweep
                     return False
                 return _create_exclusively(self.path, content)
         finally:
             beside.unlink(missing_ok=True)
         return True
 
-    def _holder(self) -> dict[str, Any]:
+    def _owner(self) -> dict[str, Any]:
         """Who holds the lock; empty where it is free by now.
 
         Raises
@@ -142,9 +142,9 @@ class ProjectLock:
             The file does not say.
         """
         for _ in range(TRIES):
-            holder = _read(self.path)
-            if holder or not self.path.exists():
-                return holder
+            owner = _read(self.path)
+            if owner or not self.path.exists():
+                return owner
             # where there are no hard links the file is empty for a moment
             time.sleep(0.05)
         raise WriteError(
@@ -153,13 +153,13 @@ class ProjectLock:
         )
 
     def _remove_if_dead(self) -> bool:
-        """Remove the file of a holder that is dead; False where it may live."""
-        holder = self._holder()
-        if not holder:
+        """Remove the file of an owner that is dead; False where it may live."""
+        owner = self._owner()
+        if not owner:
             return True
-        if not is_gone(holder):
+        if not is_gone(owner):
             return False
-        token = str(holder.get("token"))[:64]
+        token = str(owner.get("token"))[:64]
         if not token.isalnum():
             return False
         removal = ProjectLock(self.path.parent, f".{LOCK_NAME}.{token}.removal")
@@ -167,7 +167,7 @@ class ProjectLock:
             return True
         try:
             # with this held nobody else removes the file of that token, and its owner is dead
-            if _read(self.path).get("token") == holder["token"]:
+            if _read(self.path).get("token") == owner["token"]:
                 self.path.unlink(missing_ok=True)
         finally:
             removal.release()
@@ -204,7 +204,7 @@ def _create_exclusively(path: Path, content: str) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        holder = json.loads(path.read_text("ascii"))
+        owner = json.loads(path.read_text("ascii"))
     except (OSError, ValueError):
         return {}
-    return holder if isinstance(holder, dict) else {}
+    return owner if isinstance(owner, dict) else {}

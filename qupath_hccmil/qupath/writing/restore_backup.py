@@ -186,7 +186,7 @@ class _History:
         run, first = self._mine[0]
         if self.now == first["before"]:
             return None
-        content = self._kept(run, first["before"])
+        content = self._backed_up(run, first["before"])
         metadata = our_metadata(self.target)
         if self.is_ours():
             then = our_metadata(self.source(run))
@@ -195,12 +195,12 @@ class _History:
         # an image that came later has its first backup in a later run
         was: dict[str, dict[str, str]] = {}
         for later, file in reversed(self._mine):
-            self._kept(later, file["before"])
+            self._backed_up(later, file["before"])
             was |= our_metadata(self.source(later))
         back = {key: was[key] for key, ours in metadata.items() if was.get(key, ours) != ours}
         return ListChange(self.target, back) if back else None
 
-    def _kept(self, run: str, before: str) -> bytes:
+    def _backed_up(self, run: str, before: str) -> bytes:
         source = self.source(run)
         try:
             content = source.read_bytes()

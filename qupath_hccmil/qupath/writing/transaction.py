@@ -202,10 +202,10 @@ class Transaction:
             target.with_name(step.beside).unlink(missing_ok=True)
             return False
         if step.before:
-            step.old = self._kept(step.path, step.before)
+            step.old = self._backed_up(step.path, step.before)
         return True
 
-    def _kept(self, path: str, before: str) -> str:
+    def _backed_up(self, path: str, before: str) -> str:
         """Keep a copy of a file as it is; where in the run's folder."""
         target = self.folder / path
         known = self.manifest["files"].get(path)
@@ -232,7 +232,7 @@ class Transaction:
         step.after = stamp_bytes(after)
         if after == content:
             return False
-        step.old = self._kept(step.path, step.before)
+        step.old = self._backed_up(step.path, step.before)
         step.contradicting = [
             entry
             for entry, ours in step.old_metadata.items()
