@@ -7,14 +7,14 @@ statsmodels'. References: Cohen 1960, Educ Psychol Meas 20:37; Fleiss 1971, Psyc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from statsmodels.stats.inter_rater import aggregate_raters, cohens_kappa, fleiss_kappa
+from statsmodels.stats.inter_rater import cohens_kappa, fleiss_kappa
 
 from qupath_hccmil.method.bootstrap import percentile_interval, unit_counts
 
@@ -59,8 +59,8 @@ def agreement(
     rows = []
     for question in questions:
         for raters, table, units in _tables(answers, question):
-            kappa = _kappa(table)
-            lower, upper, how = _interval(table, units, repeats, seed, confidence, unit_name)
+            kappa = kappa_of_samples(table, units)
+            lower, upper, how = _interval(kappa, units, repeats, seed, confidence, unit_name)
             rows.append({
                 "question": question,
                 "statistic": "Cohen's kappa" if len(raters) == 2 else "Fleiss' kappa",
@@ -68,7 +68,7 @@ def agreement(
                 "compared_tiles": len(table),
                 "units": len(np.unique(units)),
                 "observed_agreement": _observed(table),
-                "kappa": kappa,
+                "kappa": kappa(np.ones(int(units.max()) + 1, np.int64)),
                 "lower": lower,
                 "upper": upper,
                 "interval": how,
@@ -99,15 +99,43 @@ def _tables(
             yield chosen, table.to_numpy(np.int64), units
 
 
-def _kappa(table: NDArray[np.int64]) -> float:
-    """Kappa of answers (tile, reviewer); NaN where all are one."""
-    if (table == table[0, 0]).all():
-        return float("nan")
+Kappa = Callable[[NDArray[np.int64]], float]
+"""From how often each unit is drawn to kappa; NaN where all answers are one."""
+
+
+def kappa_of_samples(table: NDArray[np.int64], units: NDArray[np.int64]) -> Kappa:
+    """Prepare kappa for samples of units, so that answers are counted once and not for each.
+
+    Parameters
+    ----------
+    table : (n, raters) int64
+        Answers from 0; Cohen's kappa of two raters, Fleiss' of more.
+    units : (n,) int64
+        Unit of each tile, from 0.
+    """
+    k = int(table.max()) + 1
     if table.shape[1] == 2:
-        n = int(table.max()) + 1
-        square = np.bincount(table[:, 0] * n + table[:, 1], minlength=n * n).reshape(n, n)
-        return float(cohens_kappa(square, return_results=False))
-    return float(fleiss_kappa(aggregate_raters(table)[0], method="fleiss"))
+        squares = np.zeros((int(units.max()) + 1, k, k), np.int64)
+        np.add.at(squares, (units, table[:, 0], table[:, 1]), 1)
+        return lambda drawn: _cohen(np.tensordot(drawn, squares, axes=1))
+    counts = np.stack([(table == answer).sum(axis=1) for answer in range(k)], axis=1)
+    return lambda drawn: _fleiss(np.repeat(counts, drawn[units], axis=0))
+
+
+def _cohen(square: NDArray[np.int64]) -> float:
+    if _one_answer(square.sum(axis=0) + square.sum(axis=1)):
+        return float("nan")
+    return float(cohens_kappa(square, return_results=False))
+
+
+def _fleiss(counts: NDArray[np.int64]) -> float:
+    if _one_answer(counts.sum(axis=0)):
+        return float("nan")
+    return float(fleiss_kappa(counts, method="fleiss"))
+
+
+def _one_answer(totals: NDArray[np.int64]) -> bool:
+    return np.count_nonzero(totals) == 1
 
 
 def _observed(table: NDArray[np.int64]) -> float:
@@ -116,7 +144,7 @@ def _observed(table: NDArray[np.int64]) -> float:
 
 
 def _interval(
-    table: NDArray[np.int64],
+    kappa: Kappa,
     units: NDArray[np.int64],
     repeats: int,
     seed: int,
@@ -124,17 +152,13 @@ def _interval(
     unit_name: str,
 ) -> tuple[float, float, str]:
     nan = float("nan")
-    count = len(np.unique(units))
+    count = int(units.max()) + 1
     if repeats == 0:
         return nan, nan, "not asked for"
     if count < FEWEST_UNITS:
         return nan, nan, f"none: all tiles are of one of the {unit_name}"
-    rows_of = [np.flatnonzero(units == unit) for unit in range(count)]
-    values = [
-        _kappa(table[np.concatenate([np.tile(r, n) for r, n in zip(rows_of, drawn, strict=True)])])
-        for drawn in unit_counts(count, repeats, seed).tolist()
-    ]
-    lower, upper = percentile_interval(np.array(values), confidence)
+    values = np.array([kappa(drawn) for drawn in unit_counts(count, repeats, seed)])
+    lower, upper = percentile_interval(values, confidence)
     return lower, upper, f"bootstrap over {count} {unit_name}, {repeats} samples"
 
 

@@ -216,23 +216,25 @@ def _facts(
 
 def _contact_sheet(tiles: Sequence[ChosenTile], crops: Crops, wish: TileWish) -> dict[str, bytes]:
     record = tiles[0].image.record
-    panels, told = [], []
+    panels, counts, shown = [], [], []
     for letter, side, word, name in (
         ("A", "high", "Highest", CLASS_HIGH),
         ("B", "low", "Lowest", CLASS_LOW),
     ):
         mine = [tile for tile in tiles if tile.side == side]
         drawn = [crops[tile.number] for tile in mine if tile.number in crops]
-        shown = min(len(drawn), SHEET_TILES)
         panels.append(Panel(f"{letter}  {word} tiles", css_colour(CLASS_COLOURS[name]), drawn))
-        told.append(f"({letter}) the {shown} {word.lower()} of n = {len(mine)} tiles")
+        counts.append(len(mine))
+        shown.append(min(len(drawn), SHEET_TILES))
+    told = "all" if shown == counts else f"the first {shown[0]} and {shown[1]}"
     caption = (
-        f"{' and '.join(told)} by {wish.by}, from {_counts(tiles)}; most extreme first, by row. "
-        f"Model {record.model} (weights {record.weights_sha256[:8]}). {RESEARCH_USE}"
+        f"Highest (A) and lowest (B) tiles by {wish.by}, n = {counts[0]} and {counts[1]} ({told} "
+        f"shown, most extreme first, by row), from {_counts(tiles)}. Model {record.model} (weights "
+        f"{record.weights_sha256[:8]}). {RESEARCH_USE}"
     )
     if record.surrogate:
         caption += f" {SURROGATE}"
-    return draw_contact_sheet(panels, tiles[0].side_um, caption[0].upper() + caption[1:])
+    return draw_contact_sheet(panels, tiles[0].side_um, caption)
 
 
 def _table(tiles: Sequence[ChosenTile], crops: dict[int, str]) -> dict[str, list[Any]]:

@@ -63,6 +63,8 @@ def render_gallery(gallery: Gallery) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # in the order in which they are given, as verdicts and features are shown
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     record = gallery.tiles[0].image.record
     return environment.get_template("gallery.html.j2").render(
         page=_page(gallery),
