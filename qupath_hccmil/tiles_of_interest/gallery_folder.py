@@ -125,7 +125,8 @@ def make_gallery(
         for number, jpeg in jpegs.items()
     }
     notes = [*cohort.notes, *(f"not read: {line}" for line in failed)]
-    page = Gallery(tiles, pictures, features, facts, notes, made)
+    projects = [project.label for project in cohort.projects]
+    page = Gallery(tiles, pictures, projects, features, facts, notes, made)
     contents[PAGE] = render_gallery(page).encode("utf-8", "backslashreplace")
     if crops:
         sheet = _contact_sheet(tiles, crops, wish)

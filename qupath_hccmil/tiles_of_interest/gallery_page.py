@@ -33,6 +33,8 @@ class Gallery:
         Of one model; at least one.
     pictures : mapping of int to str
         :attr:`.ChosenTile.number` to where its crop is: a relative path, or a ``data:`` URI.
+    projects : sequence of str
+        Labels of the cohort's projects: where there are several, each review names its own.
     features : sequence of ReviewFeature
     facts : sequence of (str, str)
         Label and value, shown at the top.
@@ -43,6 +45,7 @@ class Gallery:
 
     tiles: Sequence[ChosenTile]
     pictures: Mapping[int, str]
+    projects: Sequence[str]
     features: Sequence[ReviewFeature]
     facts: Sequence[tuple[str, str]]
     notes: Sequence[str]
@@ -94,7 +97,7 @@ def _page(gallery: Gallery) -> dict[str, Any]:
     return {
         "id": hashlib.sha256(json.dumps(identity).encode("utf-8")).hexdigest()[:16],
         "model": {"name": record.model, "sha256": record.weights_sha256},
-        "projects": list(dict.fromkeys(tile.image.project.label for tile in gallery.tiles)),
+        "projects": list(gallery.projects),
         "features": [{"name": each.name, "key": each.key} for each in gallery.features],
         "verdicts": VERDICTS,
         "tiles": shown,

@@ -13,14 +13,20 @@ import shapely
 from qupath_hccmil.method.aggregation import group_name, risk, signed_power, slide_logit
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
-from qupath_hccmil.qupath.data_types import Annotation, ImageResults, TileObjects, WorkflowStep
+from qupath_hccmil.qupath.data_types import (
+    Annotation,
+    ImageResults,
+    Server,
+    TileObjects,
+    WorkflowStep,
+)
 from qupath_hccmil.qupath.fingerprint import annotation_fingerprint, outline_fingerprint
 from qupath_hccmil.qupath.native.native_project import NativeProject
 from qupath_hccmil.qupath.run_record import OutlineRecord, RunRecord, listed_metadata
 from tests.drawn_slides import texture, write_pyramid
 
-TILE = 512
-MPP = 0.25
+TILE = 128
+MPP = 1.0
 POWER, THRESHOLD = 3.0, 0.4457
 MODEL = "a" * 64
 
@@ -82,12 +88,29 @@ def score(project: Path, images: Sequence[Scored]) -> None:
                 opened.write(entry, _results(state.annotations, image), state.stamp)
 
 
-def _results(annotations: Sequence[Annotation], image: Scored) -> ImageResults:
+def score_image(project: Path, name: str, bounds: np.ndarray) -> Server:
+    """Write scores into one image of any project, whose tiles (n, 4) are where they are given."""
+    logits = np.linspace(1, -1, len(bounds)).tolist()
+    with NativeProject(project) as opened:
+        entry = next(each for each in opened.images if each.name == name)
+        state = opened.read(entry)
+        tumours = [each for each in state.annotations if each.class_name == "Tumor"][:1]
+        opened.write(entry, _results(tumours, Scored(name, logits), bounds), state.stamp)
+    return entry.server
+
+
+def _grid(image: Scored) -> np.ndarray:
+    places = np.arange(len(image.logits))
+    corner = np.stack([places % image.columns, places // image.columns], axis=1) * float(TILE)
+    return np.concatenate([corner, np.full((len(places), 2), float(TILE))], axis=1)
+
+
+def _results(
+    annotations: Sequence[Annotation], image: Scored, bounds: np.ndarray | None = None
+) -> ImageResults:
     logits = np.asarray(image.logits, float)
     n = len(logits)
-    places = np.arange(n)
-    corner = np.stack([places % image.columns, places // image.columns], axis=1) * float(TILE)
-    bounds = np.concatenate([corner, np.full((n, 2), float(TILE))], axis=1)
+    bounds = _grid(image) if bounds is None else bounds
     tile_risk = risk(logits)
     tiles = TileObjects(
         bounds,
@@ -125,10 +148,10 @@ def _results(annotations: Sequence[Annotation], image: Scored) -> ImageResults:
 
 
 def write_reviews(
-    project: Path, reviewer: str, reviews: Sequence[dict], *, name: str | None = None, **more
+    folder: Path, reviewer: str, reviews: Sequence[dict], *, name: str | None = None, **more
 ) -> Path:
     """Write a file of reviews as QuPath's window or the gallery does."""
-    path = project / "hccmil-reviews" / f"{name or reviewer}.json"
+    path = folder / "hccmil-reviews" / f"{name or reviewer}.json"
     path.parent.mkdir(exist_ok=True)
     content = {
         "format": "hccmil-reviews 1",
@@ -141,11 +164,11 @@ def write_reviews(
     return path
 
 
-def review(image_id: str, place: int, columns: int = 4, **change) -> dict:
-    """One entry of such a file, of the tile at a place of the grid."""
+def review(of: str, place: int, columns: int = 4, **change) -> dict:
+    """One entry of such a file, of the tile at a place of an image's grid."""
     x, y = place % columns * TILE, place // columns * TILE
     entry = {
-        "image_id": image_id, "image": "as shown", "tile": [x, y, TILE, TILE], "model": MODEL,
+        "image_id": of, "image": "as shown", "tile": [x, y, TILE, TILE], "model": MODEL,
         "verdict": None, "features": {}, "blinded": True, "time": "2026-11-27T03:40:00Z",
     }  # fmt: skip
     return {**entry, **change}

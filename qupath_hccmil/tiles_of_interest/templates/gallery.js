@@ -84,7 +84,7 @@
   }
 
   function download() {
-    if (!named()) return;
+    if (!isNamed()) return;
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([`${JSON.stringify(asFile(), null, 2)}\n`], { type: "application/json" }));
     link.download = fileName();
@@ -115,7 +115,7 @@
     return say(`${reviews.size} reviews of ${reviewer} loaded.`);
   }
 
-  function named() {
+  function isNamed() {
     if (reviewer) return true;
     say("Give your name first: reviews are kept under it.", true);
     $("reviewer").focus();
@@ -128,7 +128,10 @@
     reviewer = name;
     take(name ? recall(name) : null);
     if (name) remember();
-    draw();
+    // not drawn again: a click on a tile ends the typing, and must find that tile
+    if ($("status").value === "all") tiles.forEach(refresh);
+    else draw();
+    count();
     say(reviews.size ? `${reviews.size} earlier reviews of ${name} are back.` : "");
   }
 
@@ -236,7 +239,8 @@
     if (!button) return;
     const all = [...button.closest(".grid").querySelectorAll(".tile")];
     const at = all.indexOf(button);
-    const columns = all.filter((each) => each.offsetTop === all[0].offsetTop).length || 1;
+    const top = (each) => Math.round(each.getBoundingClientRect().top);
+    const columns = all.filter((each) => top(each) === top(all[0])).length;
     const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns, Home: -at, End: all.length - 1 - at };
     if (!(event.key in steps)) return;
     event.preventDefault();
@@ -334,10 +338,16 @@
     }
   }
 
-  function answered(tile, text) {
-    const button = document.querySelector(`.panel:not([hidden]) .tile[data-number="${tile.number}"]`);
+  const buttonOf = (tile) => document.querySelector(`.panel:not([hidden]) .tile[data-number="${tile?.number}"]`);
+
+  function refresh(tile) {
+    const button = buttonOf(tile);
     button?.classList.toggle("seen", Boolean(entryOf(tile)));
     button?.setAttribute("aria-label", label(tile));
+  }
+
+  function answered(tile, text) {
+    refresh(tile);
     count();
     showAnswers();
     say(`Tile ${tile.number}: ${text}`);
@@ -345,7 +355,7 @@
 
   function judge(verdict) {
     const tile = current;
-    if (!named()) return;
+    if (!isNamed()) return;
     change(tile, (entry) => {
       entry.verdict = entry.verdict === verdict ? null : verdict;
     });
@@ -356,7 +366,7 @@
 
   function mark(feature, present) {
     const tile = current;
-    if (!named()) return;
+    if (!isNamed()) return;
     change(tile, (entry) => {
       const now = entry.features[feature];
       // a key goes round: not judged, present, absent; a button says which
@@ -370,7 +380,7 @@
 
   function restAbsent() {
     const tile = current;
-    if (!named()) return;
+    if (!isNamed()) return;
     change(tile, (entry) => {
       for (const { name } of page.features) entry.features[name] ??= false;
     });
@@ -424,7 +434,7 @@
   }
 
   function startBlinded() {
-    if (!named()) return;
+    if (!isNamed()) return;
     if (!blinded) blind(true);
     const first = order.find((tile) => !entryOf(tile)) ?? order[0];
     if (first) open(first);
@@ -494,8 +504,7 @@
   $("tiles").addEventListener("keydown", walkGrid);
   $("viewer").addEventListener("keydown", viewerKey);
   $("viewer").addEventListener("close", () => {
-    const at = document.querySelector(`.panel:not([hidden]) .tile[data-number="${current?.number}"]`);
-    if (at && at.checkVisibility?.() !== false) at.focus();
+    buttonOf(current)?.focus();
     if (location.hash.startsWith("#tile=")) history.replaceState(null, "", "#");
   });
   $("picture").addEventListener("load", scale);
