@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.settings_file import read_toml
 from qupath_hccmil.tiles_of_interest.cohort_tiles import CohortProject
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 REVIEWS_FOLDER = "hccmil-reviews"
 FEATURES_FILE = "features.toml"
@@ -82,12 +77,12 @@ def _features(project: CohortProject) -> tuple[ReviewFeature, ...]:
     path = project.folder / REVIEWS_FOLDER / FEATURES_FILE
     if not path.exists():
         return PUBLISHED_FEATURES
+    content = read_toml(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         return _checked([_feature(each) for each in content["feature"]])
     except KeyError as error:
         raise DataError(f"{path}: lacks {error}; a feature is [[feature]], name, key") from error
-    except (OSError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise DataError(f"{path}: {error}; a feature is [[feature]], name, key") from error
 
 

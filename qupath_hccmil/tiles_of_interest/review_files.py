@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from qupath_hccmil.atomic_files import is_temporary
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.settings_file import first_fault
 from qupath_hccmil.tiles_of_interest.cohort_tiles import CohortProject
 from qupath_hccmil.tiles_of_interest.review_features import REVIEWS_FOLDER, TAKEN_NAMES
 
@@ -244,9 +245,7 @@ def _time(text: str) -> datetime:
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        return f"is no file of reviews: {place}: {first['msg']}"
+        return f"is not a file of reviews: {first_fault(error)}"
     if isinstance(error, OSError):
         return f"cannot be read: {error.strerror or error}"
     return " ".join(str(error).split())

@@ -168,7 +168,7 @@ def test_a_file_of_the_users_is_not_overwritten(cli, made_cohort, tmp_path, name
     path.write_text("mine")
     ran = cli("tiles", made_cohort, "--out", tmp_path / "out", "--top", 2, *NATIVE)
     assert ran.code == 1
-    assert f"{path}: is there and no earlier run wrote it" in ran.err
+    assert f"{path}: exists, but no earlier run wrote it" in ran.err
     assert files(tmp_path / "out") == {name}
 
 
@@ -176,7 +176,7 @@ def test_a_damaged_record_of_a_run_removes_nothing(cli, made_cohort, tmp_path):
     (tmp_path / "tiles.json").write_text('{"files": ["../x", 3]}')
     ran = cli("tiles", made_cohort, "--out", tmp_path, "--top", 2, *NATIVE)
     assert ran.code == 1
-    assert "has a tiles.json that doesn't say which files are of it" in ran.err
+    assert "has a tiles.json that does not list the files of its run" in ran.err
 
 
 def test_a_self_contained_page_holds_its_pictures(cli, made_cohort, tmp_path):

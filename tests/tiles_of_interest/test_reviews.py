@@ -288,7 +288,7 @@ def test_the_folder_may_be_the_gallerys_and_files_of_the_users_stay(cli, project
     (out / "artefacts.csv").write_text("mine")
     ran = run(cli, project, out)
     assert ran.code == 1
-    assert "artefacts.csv: is there and no earlier run wrote it" in ran.err
+    assert "artefacts.csv: exists, but no earlier run wrote it" in ran.err
 
 
 def test_json(cli, project, tmp_path):

@@ -458,7 +458,7 @@
 
   function theme(next) {
     document.documentElement.dataset.theme = next;
-    $("theme").textContent = `Light or dark: ${next}`;
+    $("theme").textContent = `Theme: ${next}`;
   }
 
   // ------------------------------------------------------------------ setting up
