@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
@@ -172,9 +173,7 @@ def _known_tiles(cohort: Cohort, wish: TileWish, reviews: Sequence[Review]) -> d
         image = chosen.image
         key = tile_key(image.project.label, image.entry.id, chosen.bounds)
         if key in known:
-            known[key] = _Tile(
-                **{**vars(known[key]), "side": chosen.side, "contribution": chosen.contribution}
-            )
+            known[key] = replace(known[key], side=chosen.side, contribution=chosen.contribution)
     for project, image_id in wanted:
         for key in wanted[project, image_id] - known.keys():
             known[key] = _Tile(unit=f"{project}: {image_id}")
@@ -215,14 +214,17 @@ def _answers(read: ReviewsRead, tiles: dict[TileKey, _Tile]) -> pd.DataFrame:
 
 def _decided(answers: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     """A row a tile: what most of its reviewers say."""
+    of_tile: dict[TileKey, list[dict[str, Any]]] = defaultdict(list)
+    for answer in answers.to_dict("records"):
+        of_tile[answer["tile"]].append({str(name): value for name, value in answer.items()})
     rows = [
         {
             "tile": tile,
-            "unit": mine["unit"].iloc[0],
-            "group": mine["group"].iloc[0],
-            **{name: consensus(mine[name].tolist()) for name in ("verdict", *features)},
+            "unit": mine[0]["unit"],
+            "group": mine[0]["group"],
+            **{name: consensus([one[name] for one in mine]) for name in ("verdict", *features)},
         }
-        for tile, mine in answers.groupby("tile", sort=True)
+        for tile, mine in sorted(of_tile.items())
     ]
     return pd.DataFrame(rows, dtype=object)
 
