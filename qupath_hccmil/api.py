@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from qupath_hccmil.slides.slide import Slide
     from qupath_hccmil.stain.vahadane import StainFit
     from qupath_hccmil.tables.export_columns import Level
+    from qupath_hccmil.tiles_of_interest.choose_tiles import OrderBy
+    from qupath_hccmil.tiles_of_interest.cohort_tiles import GroupLevel
+    from qupath_hccmil.tiles_of_interest.gallery_folder import GalleryMade
+    from qupath_hccmil.tiles_of_interest.review_report import ReviewReport
 
 
 class _Unwatched:
@@ -337,6 +341,133 @@ def tile_scores(
         frames = [pd.DataFrame(dict(batch)) for batch in found.batches]
         names = [column.name for column in found.columns]
     return pd.concat(frames, ignore_index=True)[names] if frames else pd.DataFrame(columns=names)
+
+
+def tile_gallery(
+    projects: Sequence[str | Path],
+    out: str | Path,
+    *,
+    top: int = 200,
+    per_slide: int | None = None,
+    by: OrderBy = "contribution",
+    level: GroupLevel = "slide",
+    patient_key: str | None = None,
+    seed: int = 0,
+    mpp: float = 0.5,
+    self_contained: bool = False,
+    slides: str | Path | None = None,
+    engine: EngineChoice = "auto",
+) -> GalleryMade:
+    """Show the highest and lowest tiles of a cohort: pictures, table, contact sheet and gallery.
+
+    Parameters
+    ----------
+    projects : sequence of path
+        Scored projects; nothing in them is changed.
+    out : path
+        Folder for what is written.
+    top : int
+        So many highest and so many lowest tiles.
+    per_slide : int, optional
+        At most so many of one slide (with level ``patient``: of one patient) on each side.
+    by : {"contribution", "risk"}
+        Order by the share of the slide's (or patient's) m, or by the tile's own risk.
+    level : {"slide", "patient"}
+    patient_key : str, optional
+        Metadata key that names the patient; else a usual one.
+    seed : int
+        Of the order in which tiles are numbered.
+    mpp : float
+        µm per px of the pictures.
+    self_contained : bool
+        The gallery holds its pictures itself.
+    slides : path, optional
+        Folder in which slides that have moved are looked for by file name.
+    engine : {"auto", "paquo", "native"}
+
+    Returns
+    -------
+    GalleryMade
+        What was written, and what could not be read.
+
+    Raises
+    ------
+    DataError
+        No tile is scored, images are of different models, or a file is there that no earlier run
+        wrote.
+    ProjectError, EngineError, WriteError
+    """
+    from qupath_hccmil.qupath.export.patient_of_image import patient_by_key
+    from qupath_hccmil.tiles_of_interest.choose_tiles import TileWish
+    from qupath_hccmil.tiles_of_interest.cohort_tiles import Cohort
+    from qupath_hccmil.tiles_of_interest.gallery_folder import make_gallery
+
+    paths = [Path(project) for project in projects]
+    return make_gallery(
+        Cohort.of(paths, engine, patient_by_key(patient_key), level),
+        Path(out),
+        TileWish(top, per_slide, by, level, seed),
+        mpp=mpp,
+        slides=None if slides is None else Path(slides),
+        self_contained=self_contained,
+    )
+
+
+def tile_reviews(
+    projects: Sequence[str | Path],
+    *,
+    top: int = 200,
+    per_slide: int | None = None,
+    by: OrderBy = "contribution",
+    level: GroupLevel = "slide",
+    patient_key: str | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    confidence: float = 0.95,
+    engine: EngineChoice = "auto",
+) -> ReviewReport:
+    """Compare what reviewers said of tiles: agreement, features of high and low tiles, artefacts.
+
+    Parameters
+    ----------
+    projects : sequence of path
+        Scored projects with reviews in ``hccmil-reviews``.
+    top, per_slide, by, level, patient_key
+        Which tiles are high and low, as :func:`tile_gallery`. The level is also what is taken
+        for independent.
+    bootstrap : int
+        Samples for intervals; 0 for none.
+    seed : int
+    confidence : float
+        Of intervals, in (0, 1).
+    engine : {"auto", "paquo", "native"}
+
+    Returns
+    -------
+    ReviewReport
+        Tables. Files of reviews that can't be read are named in its notes.
+
+    Raises
+    ------
+    DataError
+        There is no review or no scored tile, or images are of different models.
+    ProjectError, EngineError
+    """
+    from qupath_hccmil.qupath.export.patient_of_image import patient_by_key
+    from qupath_hccmil.tiles_of_interest.choose_tiles import TileWish
+    from qupath_hccmil.tiles_of_interest.cohort_tiles import Cohort
+    from qupath_hccmil.tiles_of_interest.review_report import ReviewSettings, review_report
+
+    paths = [Path(project) for project in projects]
+    damaged: list[str] = []
+    report = review_report(
+        Cohort.of(paths, engine, patient_by_key(patient_key), level),
+        TileWish(top, per_slide, by, level, seed),
+        ReviewSettings(bootstrap, seed, confidence),
+        failed=damaged.append,
+    )
+    report.notes.extend(damaged)
+    return report
 
 
 def fit_stain(path: str | Path, *, mpp: float | None = None) -> StainFit:

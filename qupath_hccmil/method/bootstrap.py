@@ -1,4 +1,4 @@
-"""Bootstrap samples of patients and percentile intervals."""
+"""Bootstrap samples of patients or slides, and percentile intervals."""
 
 from __future__ import annotations
 
@@ -23,6 +23,28 @@ def samples(event: np.ndarray, repeats: int, seed: int) -> Iterator[np.ndarray]:
     for _ in range(repeats):
         drawn = [generator.choice(part, len(part)) for part in parts if len(part)]
         yield np.concatenate(drawn)
+
+
+def unit_counts(units: int, repeats: int, seed: int) -> np.ndarray:
+    """How often each unit is drawn into each bootstrap sample.
+
+    Whole units (slides, patients) are drawn, so that what is alike within one is not taken for
+    independent (Davison and Hinkley 1997, §3.8).
+
+    Parameters
+    ----------
+    units : int
+        At least one.
+    repeats : int
+    seed : int
+
+    Returns
+    -------
+    (repeats, units) int64
+        Each row sums to `units`.
+    """
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(units, np.full(units, 1 / units), size=repeats)
 
 
 def percentile_interval(values: np.ndarray, confidence: float) -> tuple[float, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from qupath_hccmil.atomic_files import atomic_file
-from qupath_hccmil.errors import DataError, WriteError
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.result_folder import ResultFolder
 from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.report.build import build_report
 from qupath_hccmil.survival.report.render import render_html, render_markdown
@@ -56,17 +56,10 @@ def write_analysis(analysis: Analysis, folder: str | Path, report_format: str = 
     # Written first, so that a run that is cut off still says which files are ours.
     names = sorted([*contents, RESULTS])
     contents = {RESULTS: results_json(analysis, when, names), **contents}
-    before = _written_before(folder)
-    foreign = [name for name in contents if name not in before and (folder / name).exists()]
-    if foreign:
-        raise DataError(
-            f"{folder / foreign[0]}: exists, but no earlier run wrote it; use another --out, or "
-            "move it away"
-        )
+    results = ResultFolder(folder, RESULTS, OURS)
+    results.require_free(contents)
     given = {Path(analysis.settings.baseline).resolve()} if analysis.settings.baseline else set()
-    for name in before - contents.keys():
-        if (folder / name).resolve() not in given:  # an input of this run stays
-            _remove(folder / name)
+    results.remove_others(contents, keep=given)
     for name, content in contents.items():
         if isinstance(content, pd.DataFrame):
             rows = (
@@ -80,26 +73,3 @@ def write_analysis(analysis: Analysis, folder: str | Path, report_format: str = 
             # A file's name may be in no encoding; its bytes are then told as escapes.
             new.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
     return folder / f"report.{report_format}"
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise WriteError(f"{path}: cannot be removed: {error.strerror or error}") from error
-
-
-def _written_before(folder: Path) -> set[str]:
-    """Files that an earlier run wrote into a folder, as its results say."""
-    path = folder / RESULTS
-    if not path.exists():
-        return set()
-    try:
-        names = json.loads(path.read_text(encoding="utf-8"))["files"]
-        kept = {name for name in names if OURS.fullmatch(name)}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{folder}: has a {RESULTS} that does not list the files of its run; use another "
-            "--out, or remove the folder"
-        ) from error
-    return kept

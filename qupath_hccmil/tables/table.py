@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qupath_hccmil.tables.export_columns import Column, Level, columns_of
+from qupath_hccmil.tables.export_columns import Column, TableName, columns_of
 
 Batch = Mapping[str, Sequence[Any]]
 """Column name to values, all of one length; None for no value."""
@@ -18,11 +18,12 @@ class Table:
 
     Attributes
     ----------
-    level : {"image", "annotation", "tile", "patient"}
+    level : str
+        What a row is; one of :data:`~.export_columns.TableName`.
     batches : iterable of Batch
     """
 
-    level: Level
+    level: TableName
     batches: Iterable[Batch]
 
     @property
