@@ -131,8 +131,7 @@ def score_bag(
     if not np.isfinite(logits).all():
         raise DataError(
             f"{bag.patient}: the network gives logits that are not numbers, so its training "
-            "diverged; "
-            "lower --learning-rate or --clip"
+            "diverged; lower --learning-rate or --clip"
         )
     logit = slide_logit(logits, p)
     return BagScore(bag.patient, len(indices), logit, float(risk(logit)))

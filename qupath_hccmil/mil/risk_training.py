@@ -284,8 +284,7 @@ class _Run(TrainingState):
         if not math.isfinite(value):
             raise DataError(
                 f"{bag.patient}: the loss is {value} in epoch {self.epoch + 1}, so the training "
-                "has "
-                "diverged; lower --learning-rate or --clip"
+                "has diverged; lower --learning-rate or --clip"
             )
         if s.clip is not None:
             scaler.unscale_(self.optimizer)

@@ -95,8 +95,7 @@ def decide(
     if rule.asks and (good.all() or not good.any()):
         raise DataError(
             "threshold and temperature need held-out patients with both outcomes; "
-            f"{int(good.sum())} "
-            f"of {len(good)} patients have a good outcome"
+            f"{int(good.sum())} of {len(good)} patients have a good outcome"
         )
     if not score_ranks(logits).any():
         return Decision(threshold, collapsed=True)

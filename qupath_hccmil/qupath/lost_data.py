@@ -67,8 +67,7 @@ def note_of_no_folder(folder: Path) -> tuple[str, ...]:
         return ()
     return (
         f"{folder}: does not exist; that is fine if the image was never opened in QuPath, "
-        "otherwise "
-        "its data are lost",
+        "otherwise its data are lost",
     )
 
 

@@ -333,9 +333,8 @@ def _told_apart(images: Sequence[ImageEntry]) -> tuple[ImageEntry, ...]:
         for place in same if len(same) > 1 else ():
             entry = _unusable(
                 images[place],
-                f"{len(same)} images have the same entry ID {entry_id}, so they would share "
-                "their data; "
-                "remove all but one in QuPath",
+                f"{len(same)} images have the same entry ID {entry_id}, so they would share their "
+                "data; remove all but one in QuPath",
             )
             found[place] = entry if place == same[0] else replace(entry, id=_no_id(place + 1))
     return tuple(found)

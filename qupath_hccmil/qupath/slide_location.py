@@ -177,8 +177,7 @@ def _named_in_folder(image: str, name: str, folder: Path) -> Path:
     if len(found) > 1:
         raise SlideError(
             f"{image}: there are {len(found)} files named {name} in {folder}, such as {found[0]} "
-            "and "
-            f"{found[1]}; give the folder of the right one with --slides DIR"
+            f"and {found[1]}; give the folder of the right one with --slides DIR"
         )
     return found[0]
 

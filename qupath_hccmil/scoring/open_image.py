@@ -93,8 +93,7 @@ def _series(entry: ImageEntry) -> int | None:
         if value:
             raise SlideError(
                 f"{entry.name}: QuPath opens it with {name} {value}, and this program cannot be "
-                "sure "
-                "which pixels that shows; add the slide to the project without this option"
+                "sure which pixels that shows; add the slide to the project without this option"
             )
     series: int | None = known.series
     return None if series is None or series < 0 else series
@@ -124,10 +123,9 @@ def _check_crop(entry: ImageEntry, slide: Slide, view: ServerView) -> None:
     x, y, width, height = view.region or (0, 0, slide.width, slide.height)
     if x < 0 or y < 0 or x + width > slide.width or y + height > slide.height:
         raise SlideError(
-            f"{entry.name}: is cropped to {width} × {height} px at ({x}, {y}), which is beyond the "
-            f"{slide.width} × {slide.height} px of {slide.path}; give the folder of the right "
-            "slide "
-            "with --slides DIR"
+            f"{entry.name}: is cropped to {width} × {height} px at ({x}, {y}), which is beyond "
+            f"the {slide.width} × {slide.height} px of {slide.path}; give the folder of the right "
+            "slide with --slides DIR"
         )
 
 
@@ -149,7 +147,6 @@ def _check_planes(entry: ImageEntry, slide: Slide) -> None:
     planes = entry.server.size_z * entry.server.size_t
     if planes > 1 and not isinstance(slide, ImageFile | TiffSlide):
         raise SlideError(
-            f"{entry.name}: has {planes} focal planes or time points, and it is not certain "
-            "which of "
-            "them OpenSlide reads; export one plane from QuPath and score that"
+            f"{entry.name}: has {planes} focal planes or time points, and it is not certain which "
+            "of them OpenSlide reads; export one plane from QuPath and score that"
         )

@@ -325,9 +325,8 @@ class _Job:
             return before
         if not self.options.force:
             raise AnnotationError(
-                f"{state.entry.name}: was scored with {'; '.join(other)}, so it is left as it "
-                "is; use "
-                "--resume without that option, or add --force to score it again"
+                f"{state.entry.name}: was scored with {'; '.join(other)}, so it is left as it is; "
+                "use --resume without that option, or add --force to score it again"
             )
         return self.settings
 

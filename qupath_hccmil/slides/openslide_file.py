@@ -89,9 +89,8 @@ class OpenSlideFile(PyramidSlide):
         """Refuse a TIFF that does not say whether its colours are multiplied with its alpha."""
         if self._unknown_alpha:
             raise SlideError(
-                f"{self.path}: is partly transparent, and its kind of transparency is not "
-                "stated; remove "
-                "its alpha channel and add the slide to the project again"
+                f"{self.path}: is partly transparent, and its kind of transparency is not stated; "
+                "remove its alpha channel and add the slide to the project again"
             )
 
     def _on_slide(

@@ -98,8 +98,8 @@ def check_mpp(mpp: float, name: str) -> None:
     if not MIN_MPP <= mpp <= MAX_MPP:
         raise ResolutionError(
             f"{name}: --mpp is {mpp:g} µm/px, which is outside {MIN_MPP:g}–{MAX_MPP:g}; give the "
-            "pixel "
-            "size of the images (0.25 for a 40× scan), or resample them to one within this range"
+            "pixel size of the images (0.25 for a 40× scan), or resample them to one within this "
+            "range"
         )
 
 
@@ -107,9 +107,8 @@ def _checked(found: Resolution, name: str) -> Resolution:
     for value in (found.mpp_x, found.mpp_y):
         if not MIN_MPP <= value <= MAX_MPP:
             raise ResolutionError(
-                f"{name}: the pixel size of {value:g} µm/px from {_NAMES[found.source]} is outside "
-                f"{MIN_MPP:g}–{MAX_MPP:g}; give the right one, such as --mpp 0.25, or set it in "
-                "QuPath's "
-                "Image tab"
+                f"{name}: the pixel size of {value:g} µm/px from {_NAMES[found.source]} is "
+                f"outside {MIN_MPP:g}–{MAX_MPP:g}; give the right one, such as --mpp 0.25, or set "
+                "it in QuPath's Image tab"
             )
     return found

@@ -79,8 +79,7 @@ class TiffSlide(PyramidSlide):
         if self._tiles.read(0, 0, 0, 1, 1) is None:
             raise SlideError(
                 f"{self.path}: its pixels cannot be decoded ({compression(page)}): the file is "
-                "damaged, "
-                f"or no decoder for it is installed; {_CONVERT}"
+                f"damaged, or no decoder for it is installed; {_CONVERT}"
             )
 
     def _block(self, level: int, left: int, top: int, width: int, height: int) -> Image.Image:

@@ -252,6 +252,5 @@ def _too_little_tissue(name: str, found: int, of: int) -> SlideError:
 def _one_stain(name: str) -> SlideError:
     return SlideError(
         f"{name}: the stains cannot be fitted: these pixels do not show two different stains; "
-        "check "
-        "that the slide is H&E and that the outlines contain nuclei"
+        "check that the slide is H&E and that the outlines contain nuclei"
     )

@@ -49,8 +49,7 @@ def analyse(
     if not event.any():
         raise DataError(
             f"none of the {len(frame)} patients has an event (column {settings.event!r}), so "
-            "nothing "
-            "can be estimated; check the coding of events"
+            "nothing can be estimated; check the coding of events"
         )
     context = AnalysisContext(cohort, settings, progress)
     model = [*cohort.variables, cohort.score_variable]

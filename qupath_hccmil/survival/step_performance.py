@@ -241,8 +241,7 @@ def _where_predicted(
             (
                 f"Predicted risks at {horizon:g} ({context.cohort.unit})",
                 f"{count} patient(s) have no prediction, because the patients that the baseline "
-                "was "
-                "fitted on were not followed for long enough",
+                "was fitted on were not followed for long enough",
             )
         )
     return grid[known[: len(grid)]], risks[:, known], tuple(horizons)

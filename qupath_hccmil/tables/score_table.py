@@ -252,8 +252,7 @@ def _join_slides(
     if (models > 1).any():
         raise DataError(
             f"{path}: patient {models.index[models > 1][0]!r}: slides were scored by different "
-            "models; "
-            "score them again with one"
+            "models; score them again with one"
         )
     outlines = "outline" in set(rows["part"])
     slides = as_slides(rows, path, rule, power)

@@ -171,7 +171,6 @@ def _cells(text: str, delimiter: str, path: Path) -> tuple[list[list[str]], int]
         if any(cell.strip() for cell in extra):
             raise DataError(
                 f"{path}: row {number} has {len(row)} cells, but the header has {len(rows[0])}; "
-                "quote "
-                "cells that contain the delimiter"
+                "quote cells that contain the delimiter"
             )
     return rows, skipped

@@ -108,8 +108,7 @@ def prepared_bags(folder: Path, config: ModelConfig) -> dict[str, StoredBag]:
             if made.get(key) != json.loads(json.dumps(value)):
                 raise DataError(
                     f"{folder}: its bags were prepared with another {key} than {config.name} "
-                    "needs; "
-                    "prepare them again"
+                    "needs; prepare them again"
                 )
     return dict(stored_bags(folder))
 

@@ -178,8 +178,7 @@ def _follow_up(
         have = ", ".join(repr(name) for name in frame.columns[:30])
         raise DataError(
             f"{path}: has no column {'time' if time is None else 'event'!r}; give the columns of "
-            "time "
-            f"and event, or of a label (--time, --event, --label); its columns: {have}"
+            f"time and event, or of a label (--time, --event, --label); its columns: {have}"
         )
     unit = recognise_unit(time, columns.unit)
     times = as_numbers(frame[time], path, columns.missing)

@@ -97,7 +97,6 @@ def check_area(of_region: float, of_geometry: float) -> None:
         version = java("java.lang.System").getProperty("java.runtime.version")
         raise UnsupportedDataError(
             f"the area of an outline is {of_region:.0f} px² according to QuPath, but "
-            f"{of_geometry:.0f} px² according to its geometry library under Java {version}, "
-            "which has "
-            "a fault with large polygons; use --engine native"
+            f"{of_geometry:.0f} px² according to its geometry library under Java {version}, which "
+            "has a fault with large polygons; use --engine native"
         )

@@ -71,8 +71,7 @@ def groups_section(analysis: Analysis) -> Section:
         section.blocks.append(
             Text(
                 "All patients fall into one group, so groups cannot be compared. The score is "
-                "still "
-                "analysed as a continuous variable.",
+                "still analysed as a continuous variable.",
                 "warning",
             )
         )
@@ -188,8 +187,7 @@ def _power(analysis: Analysis) -> list[Text]:
     return [
         Text(
             f"{told} Fewer than {ENOUGH} are too few: the estimates are unstable and make the "
-            "model "
-            "look better than it is. Use fewer variables or merge levels.",
+            "model look better than it is. Use fewer variables or merge levels.",
             "warning",
         )
     ]

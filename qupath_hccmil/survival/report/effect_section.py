@@ -114,8 +114,7 @@ def assumption_section(analysis: Analysis) -> Section:
                 Image(
                     "schoenfeld_score",
                     "Scaled Schoenfeld residuals of the score (per SD) with a running mean, "
-                    "which is "
-                    "flat where the effect of the score does not change.",
+                    "which is flat where the effect of the score does not change.",
                     svg(residuals_figure(points, title="Risk score", unit=unit)),
                     "Scaled Schoenfeld residuals of the score over time",
                 )
@@ -339,8 +338,7 @@ def _proportional(analysis: Analysis, data: pd.DataFrame) -> list[Block]:
         blocks.append(
             Text(
                 f"Hazards are not proportional for: {', '.join(broken)}. Interpret the hazard "
-                "ratio "
-                "as an average over follow-up, and see the restricted means below.",
+                "ratio as an average over follow-up, and see the restricted means below.",
                 "warning",
             )
         )

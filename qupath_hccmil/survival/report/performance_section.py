@@ -89,8 +89,7 @@ def discrimination_section(analysis: Analysis) -> Section:
     ]
     how = (
         f"Percentile intervals from {found.repeats} bootstrap samples of patients, in each of "
-        "which "
-        "the models were fitted again; the optimism of a fitted model is subtracted."
+        "which the models were fitted again; the optimism of a fitted model is subtracted."
         if found.repeats
         else "No bootstrap was requested, so there are no intervals and no correction for optimism."
     )

@@ -62,8 +62,8 @@ def risk_groups(score: pd.Series, cut: str = MODEL, *, threshold: float = THRESH
         if (values < 0).any() or (values > 1).any():
             raise DataError(
                 f"the model's threshold {threshold:g} is for risks in [0, 1], but these scores "
-                "range "
-                f"from {values.min():g} to {values.max():g}; cut by median, quantiles or a number"
+                f"range from {values.min():g} to {values.max():g}; cut by median, quantiles or a "
+                "number"
             )
         return _two(score, threshold, False, f"the model's threshold, {threshold:g}")
     number = _number(cut)
