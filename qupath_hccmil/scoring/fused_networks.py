@@ -1,4 +1,4 @@
-"""U-Net and tile network as one graph, so that heat maps never leave the device."""
+"""U-Net and tile network as one graph, so that heat maps stay on the device."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class FusedNetworks(nn.Module):
     Parameters
     ----------
     unet : nn.Module
-        (n, 3, h, w) RGB in [0, 1] to (n, 1, h, w) logits of nuclei.
+        Maps (n, 3, h, w) RGB in [0, 1] to (n, 1, h, w) logits of nuclei.
     tile_network : nn.Module
-        (n, 4, h, w) RGB and heat map in [0, 1] to (n,) logits.
+        Maps (n, 4, h, w) RGB and heat map in [0, 1] to (n,) logits.
     """
 
     def __init__(self, unet: nn.Module, tile_network: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Every column of the export tables: its name, kind, unit and meaning, in one place."""
+"""All columns of the export tables: name, kind, unit and meaning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Kind = Literal["text", "number", "integer", "flag"]
 
 @dataclass(frozen=True)
 class Column:
-    """One column; an absent value is an empty cell, never 0."""
+    """One column of a table; an absent value is an empty cell, never 0."""
 
     name: str
     kind: Kind
@@ -33,19 +33,21 @@ _ALL = (
     Column("width_px", "number", "width of the tile", "level-0 px"),
     Column("height_px", "number", "height of the tile", "level-0 px"),
     Column("risk", "number", "risk of recurrence, sigmoid of risk_logit", "0 to 1"),
-    Column("risk_logit", "number", "S: generalised mean with sign of the tile logits"),
-    Column("group", "text", "low or high: risk against the model's threshold"),
-    Column("rule", "text", "how the slides of a patient were joined"),
-    Column("images", "integer", "images of the patient"),
-    Column("images_scored", "integer", "images of the patient that have a score"),
-    Column("tiles", "integer", "scored tiles, each once"),
-    Column("high_risk_tile_fraction", "number", "share of tiles of class high risk", "0 to 1"),
-    Column("nuclei_fraction", "number", "mean share of the tiles' area in nuclei", "0 to 1"),
+    Column("risk_logit", "number", "S: signed generalised mean of the tile logits"),
+    Column("group", "text", "low or high: risk compared with the model's threshold"),
+    Column("rule", "text", "rule by which the slides of a patient were joined"),
+    Column("images", "integer", "number of images of the patient"),
+    Column("images_scored", "integer", "number of images of the patient that have a score"),
+    Column("tiles", "integer", "number of scored tiles, each counted once"),
+    Column(
+        "high_risk_tile_fraction", "number", "share of tiles with the class high risk", "0 to 1"
+    ),
+    Column("nuclei_fraction", "number", "mean share of the tiles' area that is nuclei", "0 to 1"),
     Column("tile_risk", "number", "sigmoid of tile_logit", "0 to 1"),
     Column("tile_logit", "number", "logit of the tile"),
     Column("tile_contribution", "number", "signed share of m; sums to m over the slide's tiles"),
-    Column("tile_nuclei_fraction", "number", "share of the tile's area in nuclei", "0 to 1"),
-    Column("p", "number", "exponent of the generalised mean that the model aggregates tiles by"),
+    Column("tile_nuclei_fraction", "number", "share of the tile's area that is nuclei", "0 to 1"),
+    Column("p", "number", "exponent of the model's generalised mean over tiles"),
     Column("threshold", "number", "risk above which the group is high", "0 to 1"),
     Column("mpp", "number", "pixel size that was used", "µm per level-0 px"),
     Column("mpp_source", "text", "where the pixel size came from"),
@@ -53,8 +55,8 @@ _ALL = (
     Column("model", "text", "name of the model"),
     Column("weights_sha256", "text", "SHA-256 of the model's weights"),
     Column("settings_sha256", "text", "SHA-256 of the settings of the run"),
-    Column("version", "text", "version of qupath-hccmil that scored"),
-    Column("time", "text", "when it was scored, UTC", "ISO 8601"),
+    Column("version", "text", "version of qupath-hccmil that scored the image"),
+    Column("time", "text", "time of scoring, UTC", "ISO 8601"),
 )
 
 BY_NAME = {column.name: column for column in _ALL}
@@ -62,8 +64,8 @@ BY_NAME = {column.name: column for column in _ALL}
 _PROVENANCE = "mpp mpp_source stale model weights_sha256 settings_sha256 version time"
 _SUMMARY = "risk risk_logit group tiles high_risk_tile_fraction nuclei_fraction"
 
-# Tiles carry no provenance but what their scores are read with: entry_id leads to the image's, and
-# a table may hold millions of them.
+# Tiles have only the provenance that is needed to read their scores: entry_id leads to that of the
+# image, and a table may have millions of tiles.
 _NAMES: dict[Level, str] = {
     "image": f"image entry_id patient {_SUMMARY} p threshold {_PROVENANCE}",
     "annotation": (
