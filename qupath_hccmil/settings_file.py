@@ -78,7 +78,7 @@ def checked(kind: type, content: Mapping[str, Any], where: str, **fixed: Any) ->
     Raises
     ------
     DataError
-        A key is no field, or a value is out of range or of the wrong type.
+        A key is not a field, or a value is out of range or has the wrong type.
     """
     known = {field.name for field in fields(kind)} - fixed.keys()
     for key in content:

@@ -39,7 +39,7 @@ Progress = Callable[[Mapping[str, float]], None]
 CHECKPOINT = "checkpoint.safetensors"
 _CPU = torch.device("cpu")
 _AtLeast1 = Annotated[int, Field(ge=1)]
-# Within an epoch too the state is saved, so that a kill costs no more than this.
+# The state is also saved within an epoch, so that a kill loses no more than this.
 _SAVE_EVERY_SECONDS = 120.0
 _CURVES = {
     "loss": "training: loss",

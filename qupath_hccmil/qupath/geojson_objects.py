@@ -176,9 +176,9 @@ def class_name(given: Any) -> str | None:
     elif isinstance(given, dict) and given.get("name", given.get("names", "")) is None:
         return None
     else:
-        raise ValueError(f"classification {given!r:.60} is no class")
+        raise ValueError(f"classification {given!r:.60} is not a class")
     if not all(isinstance(part, str) for part in parts):
-        raise ValueError(f"classification {given!r:.60} is no class")
+        raise ValueError(f"classification {given!r:.60} is not a class")
     return ": ".join(part.strip() for part in parts if part.strip()) or None
 
 

@@ -40,7 +40,7 @@ class OutlineMatch:
 def match_outlines(then: Sequence[Outline], now: Sequence[Outline]) -> OutlineMatch:
     """Match outlines one to one, first by UUID and shape, then by UUID.
 
-    Of several that are alike the first goes with the first: so an outline that was copied once is
+    Identical outlines are matched in order, so an outline that was copied once is
     unchanged once and added once. An outline whose UUID is new was added, though it may have the
     shape of one that is gone: what was written is not in it.
     """

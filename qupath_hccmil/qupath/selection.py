@@ -17,7 +17,7 @@ from qupath_hccmil.tiles.tile_plan import TumourOutline
 
 TUMOUR_CLASSES = ("Tumor", "Tumour", "HCC")
 TISSUE_CLASS = "Region*"
-"""QuPath's class of what is no structure of its own: tissue that a program found is no tumour."""
+"""QuPath's class for regions without structures; tissue that a program found is not a tumour."""
 BY_ID = "id:"
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class FusedNetworks(nn.Module):
-    """The two networks, the heat map of the one going into the other.
+    """The two networks, with the heat map of the first as input of the second.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class FusedNetworks(nn.Module):
 
 
 class ScoringNetwork(FusedNetworks):
-    """Stain-normalised tiles in; tile logits and nuclei fractions out."""
+    """Turns stain-normalised tiles into tile logits and nuclei fractions."""
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
         """Score a batch.

@@ -56,9 +56,9 @@ class ReusedScores:
     Attributes
     ----------
     stain : StainFit or None
-        That the slide was scored with; None where each tile has its own fit.
-    outlines : dict of str to ReusedOutline
-        By :attr:`Annotation.index`.
+        Stain that the slide was scored with; None if each tile has its own fit.
+    outlines : dict of int to ReusedOutline
+        For each :attr:`Annotation.index`, the outline as it was scored.
     """
 
     stain: StainFit | None
@@ -156,9 +156,9 @@ def known_tiles(
     bounds : (n, 4) float64
         x, y, width, height of every planned tile, level-0 px.
     members : mapping of int to (k,) int64
-        :attr:`Annotation.index` to the rows of its tiles.
+        For each :attr:`Annotation.index`, the rows of its tiles.
     reused : ReusedScores or None
-        An outline whose tiles are not planned any more is not kept after all.
+        Scores to reuse. An outline with tiles that are no longer planned is scored again.
     """
     scored = Scored(
         np.full(len(bounds), np.nan),

@@ -73,7 +73,7 @@ def summary_line(outcomes: Sequence[ImageOutcome], model: dict[str, Any] | None)
 def write_record(
     folder: Path, record: dict[str, Any], settings: ScoreSettings, project: Project
 ) -> None:
-    """Write ``run.json``, ``settings.toml`` and the tables of every level that needs no patient."""
+    """Write ``run.json``, ``settings.toml`` and the tables of all levels except patients."""
     with atomic_file(folder / "run.json") as path:
         content = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         # Half a surrogate pair in a name becomes a JSON escape.
@@ -82,7 +82,7 @@ def write_record(
         path.write_text(settings_toml(settings), encoding="utf-8", errors="backslashreplace")
     levels: tuple[Level, ...] = ("image", "annotation", "tile")
     for level in levels:
-        # An image that cannot be read was named while scoring.
+        # An image that cannot be read was reported while scoring.
         write_table(
             table(project, level, failed=lambda entry, error: None), folder / f"{level}s.csv"
         )

@@ -237,7 +237,7 @@ class _Job:
                 annotations=len(annotations),
                 notes=[*state.notes, *self._repair_list(state)],
             )
-        # a random choice of tiles is one over all outlines, so another where they are others
+        # A random choice of tiles is made over all outlines, so it changes if they change.
         reused = None if settings.max_tiles is not None else self._reused(state, changes)
         path = locate_slide(
             entry, self.project.path, self.project.previous_uri, self.options.slides
@@ -416,7 +416,7 @@ def _without_area(state: ImageState, settings: ScoreSettings) -> list[str]:
 
 
 def _told(changes: OutlineChanges, reused: ReusedScores) -> str:
-    """Which outlines are scored and which are kept, in one line."""
+    """Say in one line which outlines are scored and which are kept."""
     counts = [
         f"{len(each)} {word}"
         for word, each in (

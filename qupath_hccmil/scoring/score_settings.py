@@ -26,7 +26,7 @@ class ScoreSettings(TileChoice):
     Attributes
     ----------
     annotation_classes : tuple of str
-        Classes of tumour outlines, case-insensitive; derived classes belong to them.
+        Classes of tumour outlines, case-insensitive; derived classes are included.
     stain : {"vahadane", "staintools"}
         ``vahadane`` fits a slide's stains once. ``staintools`` is that package's own Vahadane,
         which fits each tile anew and takes a second for it.

@@ -45,10 +45,10 @@ What `qupath-hccmil score` does and this export does not:
 
 
 class TileRiskNetwork(FusedNetworks):
-    """RGB tiles in; two outputs whose softmax is (1 − r, r), r the tile's risk."""
+    """Maps RGB tiles to two outputs with softmax (1 − r, r), where r is the risk of the tile."""
 
     def forward(self, image: Tensor) -> Tensor:
-        """(n, 3, h, w) float RGB in [0, 1] to (n, 2) float."""
+        """Map (n, 3, h, w) float RGB in [0, 1] to (n, 2) float."""
         logits, _ = self.logits_and_heat_map(image)
         return torch.stack([-0.5 * logits, 0.5 * logits], dim=1)
 

@@ -39,7 +39,7 @@ class AnalysisContext:
         self.clinical = list(cohort.variables)
 
     def attempt(self, part: str, task: Callable[[], Found]) -> Found | None:
-        """Do one part, or note why it cannot be done: a part that fails costs that part alone."""
+        """Run one part, or record why it cannot be done; a failure affects only this part."""
         self.progress(part.lower())
         return attempt(self.problems, part, task)
 

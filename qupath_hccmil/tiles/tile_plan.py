@@ -25,7 +25,7 @@ class TileChoice:
     Attributes
     ----------
     mpp : float or None
-        µm per level-0 px, over what the project and the slide say; greater than 0.
+        µm per level-0 px, overriding the values of the project and of the slide; greater than 0.
     min_inside : float
         Smallest share of a tile's area that must be inside the outline, in (0, 1].
     max_tiles : int or None

@@ -91,7 +91,7 @@ class OutlinedSlide:
 
 @dataclass(frozen=True)
 class OutlinedSlides:
-    """All slides of a source, and those that can't be used."""
+    """All slides of a source, and those that cannot be used."""
 
     slides: list[OutlinedSlide]
     left_out: list[LeftOut] = field(default_factory=list)

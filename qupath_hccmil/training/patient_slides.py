@@ -34,7 +34,7 @@ def slides_by_patient(
     Returns
     -------
     slides : dict of str to list of OutlinedSlide
-        Of wanted patients that have one.
+        Slides of the wanted patients that have any.
     left_out : list of LeftOut
 
     Raises

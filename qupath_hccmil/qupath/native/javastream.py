@@ -85,7 +85,7 @@ class JavaStream(NamedTuple):
 
 
 def load(data: bytes, rules: RunRules | None = None) -> JavaStream:
-    """Parse a stream, and make sure that it would be written back byte for byte.
+    """Parse a stream, and check that it would be written back byte for byte.
 
     Parameters
     ----------
@@ -340,7 +340,7 @@ class _Parser:
         return node if node.__class__ is not Run else self.parsed(index)
 
     def parsed(self, index: int) -> Node:
-        """Return what has a handle in a run: its record becomes a node of the tree."""
+        """Return an object with a handle in a run; its record becomes a node of the tree."""
         run = self.handles[index]
         if not isinstance(run, Run):
             raise KeyError
@@ -590,7 +590,7 @@ class _Writer:
         return ()
 
     def unparsed(self, run: Run) -> None:
-        """Write records as they are, but for the handles that they mention."""
+        """Write records unchanged, except for the handles that they refer to."""
         nodes = run.context.nodes
         while len(run):
             mentioned = run.mentioned()

@@ -134,7 +134,7 @@ class PathObject:
         self._child_parts = len(parts)
 
     def parse_children(self) -> list[Part]:
-        """Make a node of each child, for good, and return them."""
+        """Permanently make a node for each child, and return them."""
         for part in self.node.parts[self._at + 1 : self._at + 1 + self._child_parts]:
             if isinstance(part, Run):
                 part.parse_some(np.arange(len(part)))
@@ -228,7 +228,7 @@ class ObjectGroup(NamedTuple):
     parent : PathObject or None
         None for the root.
     number : int
-        How many objects it stands for.
+        Number of objects that it represents.
     unparsed : bool
     """
 

@@ -50,7 +50,7 @@ class RunRules(NamedTuple):
 
 
 class RunContext:
-    """What the runs of one stream share, up to a reset of it.
+    """Data that the runs of one stream share, up to a reset of the stream.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ class Run(Node):
 
     @property
     def handles(self) -> int:
-        """How many handles the records take."""
+        """Number of handles of the records."""
         sizes = np.array([shape.handles for shape in self.context.shapes])
         return int(sizes[self.kinds].sum())
 
@@ -140,12 +140,12 @@ class Run(Node):
         return self._read(number)[0]
 
     def parse(self, number: int) -> list[Node]:
-        """Make a record a node of the tree; return what has handles in it, the record first."""
+        """Turn a record into a node of the tree; returns everything with a handle, record first."""
         self.parsed[number], own = self._read(number)
         return own
 
     def parse_some(self, rows: Ints) -> None:
-        """Make records nodes of the tree."""
+        """Turn records into nodes of the tree."""
         for number in rows.tolist():
             if number not in self.parsed:
                 self.parse(number)
@@ -195,7 +195,7 @@ class Run(Node):
         yield from np.split(rows[order], np.cumsum(counts)[:-1])
 
     def _slots(self, kind: int, rows: Ints) -> dict[Path, Ints]:
-        """Handles that stand in the slots of records of one shape."""
+        """Handles in the slots of records with the same shape."""
         shape, source = self.context.shapes[kind], self.context.source
         positions = shape.positions(source, self.starts[rows])
         return {
@@ -244,7 +244,7 @@ class Run(Node):
         return found
 
     def stretches(self) -> Iterator[memoryview]:
-        """Give the bytes of the records as they are."""
+        """Yield the unchanged bytes of the records."""
         whole = memoryview(self.context.source.data)
         for first, last in spans(self.starts, self.ends):
             yield whole[first:last]
@@ -297,7 +297,7 @@ class RunFinder:
         self._next_wait = 1
 
     def forget(self) -> None:
-        """Begin anew: the handles so far mean nothing behind a reset of the stream."""
+        """Start again, because handles lose their meaning after a reset of the stream."""
         self._context = RunContext(self._context.source, self._context.parse)
         self._by_class.clear()
 
@@ -363,7 +363,7 @@ class RunFinder:
         return shape.ends(self._context.source, starts, allowed)
 
     def _extend(self, found: _Found, prefix: bytes, kinds: list[int], handles: list[Node]) -> bool:
-        """Add records of the next stretch of bytes; whether there may be more."""
+        """Add records from the next stretch of bytes; returns whether there may be more."""
         data = self._context.source.data
         matches = re.compile(re.escape(prefix)).finditer(data, found.end, found.end + found.window)
         starts = np.fromiter((match.start() for match in matches), np.int64)

@@ -29,7 +29,7 @@ from qupath_hccmil.qupath.native.similar_records import Free, Path
 
 
 def may_have_unparsed_children(desc: Desc) -> bool:
-    """Whether a class is one of QuPath's objects."""
+    """Whether a class is one of QuPath's object classes."""
     return (
         isinstance(desc, ClassDesc)
         and desc.plan == (CONTENTS,)

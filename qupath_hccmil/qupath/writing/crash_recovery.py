@@ -133,7 +133,7 @@ def _carry_on(
 
 
 def _may_go_on(folder: Path, step: Step) -> bool:
-    """Whether an image's first file was replaced already, or still is the one to replace."""
+    """Whether an image's first file has been replaced, or is still the one to replace."""
     target = path_inside(folder, step.path)
     now = stamp(target)
     if step.deletes:
@@ -145,7 +145,7 @@ def _may_go_on(folder: Path, step: Step) -> bool:
 
 
 def _put_in_place(folder: Path, step: Step) -> bool:
-    """Replace a file if that is still to do; False where somebody else's is kept instead."""
+    """Replace a file if necessary; False if a file of another program is kept instead."""
     target = path_inside(folder, step.path)
     beside = path_inside(folder, target.with_name(step.beside))
     if not step.deletes and not there(beside):

@@ -157,7 +157,7 @@ class _History:
         ]
 
     def source(self, run: str) -> Path:
-        """Where a run keeps the file."""
+        """Path of the file's copy in the backup of a run."""
         return path_inside(self.folder / BACKUPS / run, self.path)
 
     def is_ours(self) -> bool:
