@@ -40,9 +40,9 @@ class OutlineMatch:
 def match_outlines(then: Sequence[Outline], now: Sequence[Outline]) -> OutlineMatch:
     """Match outlines one to one, first by UUID and shape, then by UUID.
 
-    Identical outlines are matched in order, so an outline that was copied once is
-    unchanged once and added once. An outline whose UUID is new was added, though it may have the
-    shape of one that is gone: what was written is not in it.
+    Identical outlines are matched in order, so an outline that was copied once is found unchanged
+    once and added once. An outline with a new UUID was added, even if it has the shape of a deleted
+    one, because it does not contain the results.
     """
     free_then, free_now = dict(enumerate(then)), dict(enumerate(now))
     unchanged = _paired(free_then, free_now, lambda outline: outline)

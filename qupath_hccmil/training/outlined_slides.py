@@ -43,7 +43,7 @@ SAME_NAME = "several files with this name"
 
 @dataclass(frozen=True)
 class OutlinedSlide:
-    """A slide with what is needed to take tiles from it.
+    """A slide with everything that is needed to take tiles from it.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ def project_slides(
     slides_dir: Path | None = None,
     patient_key: str | None = None,
 ) -> OutlinedSlides:
-    """Slides of a QuPath project that have a tumour outline.
+    """Find the slides of a QuPath project that have a tumour outline.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def project_slides(
 
 
 def folder_slides(folder: Path, classes: Sequence[str]) -> OutlinedSlides:
-    """Slides of a folder: with the outlines of a GeoJSON next to a slide, else all their tissue.
+    """Find the slides in a folder, with outlines from GeoJSON files or else with all their tissue.
 
     Parameters
     ----------
