@@ -111,7 +111,7 @@ class ProjectLock:
         except OSError as error:
             raise WriteError(
                 f"{self.path.parent}: cannot be written ({error.strerror}); "
-                "the project is as it was"
+                "the project is unchanged"
             ) from error
         return False
 
