@@ -1,4 +1,4 @@
-"""The public interface: what the command line does, from Python.
+"""The public Python interface: everything that the command line does.
 
 Each function takes and returns plain data. Heavy libraries are imported when a function needs them,
 so ``import qupath_hccmil`` is quick. For research use only.
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 
 class _Unwatched:
-    """Progress that nobody watches."""
+    """A progress display that shows nothing."""
 
     def start(self, image: str, n_tiles: int) -> None:
-        """An image's tiles are about to be read."""
+        """Ignore that the tiles of an image are about to be read."""
 
     def advance(self, n_tiles: int) -> None:
-        """So many more tiles are dealt with."""
+        """Ignore that more tiles are done."""
 
     def finish(self, outcome: ImageOutcome) -> None:
-        """An image is done."""
+        """Ignore that an image is done."""
 
 
 def open_project(path: str | Path, engine: EngineChoice = "auto") -> Project:
@@ -50,16 +50,16 @@ def open_project(path: str | Path, engine: EngineChoice = "auto") -> Project:
     Parameters
     ----------
     path : path
-        Its folder or its ``.qpproj``.
+        Folder of the project, or its ``.qpproj``.
     engine : {"auto", "paquo", "native"}
-        ``auto`` takes paquo where a QuPath is found and starts, else our own reader and writer.
+        ``auto`` uses paquo if a QuPath is found and starts, otherwise our own reader and writer.
 
     Raises
     ------
     ProjectError
-        It is not a project.
+        The path is not a project.
     EngineError
-        paquo was asked for and no QuPath starts.
+        paquo was requested, but no QuPath starts.
     """
     from qupath_hccmil.qupath.open_project import open_project
 
@@ -166,7 +166,7 @@ def open_slide(path: str | Path) -> Slide:
     Raises
     ------
     SlideError
-        It is missing, damaged, or of a format that is not known.
+        The file is missing or damaged, or its format is not known.
     """
     from qupath_hccmil.slides.open_slide import open_slide
 
@@ -197,38 +197,38 @@ def score_project(
     Parameters
     ----------
     project : path
-        Its folder or its ``.qpproj``.
+        Folder of the project, or its ``.qpproj``.
     engine : {"auto", "paquo", "native"}
     images : sequence of str
-        Names or glob patterns; empty takes all.
+        Names or glob patterns of images; empty for all images.
     annotation_classes : sequence of str
-        Classes of tumour outlines; empty takes Tumor, Tumour and HCC.
+        Classes of the tumour outlines; empty for Tumor, Tumour and HCC.
     model : path, optional
-        Folder of a risk model; default: the one that ships, a surrogate.
+        Folder of a risk model; default: the model that ships, a surrogate.
     mpp : float, optional
-        µm per level-0 px, over what QuPath and the slide say.
+        µm per level-0 px, overriding the values of QuPath and of the slide.
     min_inside : float
-        Least share of a tile inside an outline, in (0, 1].
+        Smallest share of a tile that must be inside an outline, in (0, 1].
     max_tiles, seed : int
-        At most so many random tiles a slide, chosen by the seed.
+        Largest number of random tiles per slide, and the seed of their choice.
     stain : {"vahadane", "staintools"}
-        Fitted once a slide, or by staintools for every tile anew, which takes a second each.
+        Fit the stains once per slide, or with staintools for every tile, which takes a second each.
     resume : bool
-        Score only what is new, was edited or has lost tiles, with the settings of the run before;
-        the settings given here count for images that were never scored.
+        Score only what is new, was edited or has lost tiles, with the settings of the previous
+        run; the settings given here apply only to images that were never scored.
     force : bool
-        Score images too that QuPath does not hold for H&E.
+        Also score images whose image type in QuPath is not H&E.
     dry_run : bool
         Count tiles and write nothing.
     slides : path, optional
-        Folder in which slides that have moved are looked for by file name.
+        Folder in which to look, by file name, for slides that have moved.
     device : {"auto", "cpu", "cuda", "mps"}
     runtime : {"auto", "openvino", "torch"}
 
     Returns
     -------
     list of ImageOutcome
-        One an image; a failed one has its reason, and is as it was.
+        One per image. A failed image is unchanged, and its outcome has the reason.
 
     Raises
     ------
@@ -281,12 +281,12 @@ def score_slide(
     outlines : sequence of shapely geometry
         Tumour outlines, level-0 px, y down.
     model, mpp, min_inside, max_tiles, seed, stain, device, runtime
-        As :func:`score_project`.
+        As for :func:`score_project`.
 
     Returns
     -------
     SlideScore
-        Its ``annotations`` are by the place of the outline in `outlines`.
+        Its ``annotations`` are keyed by the position of each outline in `outlines`.
 
     Raises
     ------
@@ -324,13 +324,13 @@ def tile_scores(
     ----------
     project : path
     level : {"tile", "annotation", "image", "patient"}
-        What a row is.
+        What each row stands for.
     engine : {"auto", "paquo", "native"}
 
     Returns
     -------
     DataFrame
-        An absent value is None or NaN.
+        Absent values are None or NaN.
     """
     import pandas as pd
 
@@ -471,13 +471,13 @@ def tile_reviews(
 
 
 def fit_stain(path: str | Path, *, mpp: float | None = None) -> StainFit:
-    """Fit the two stains of a slide (Vahadane), on tissue tiles spread over all of it.
+    """Fit the two stains of a slide (Vahadane) on tissue tiles spread over the whole slide.
 
     Parameters
     ----------
     path : path
     mpp : float, optional
-        µm per level-0 px, over what the slide says.
+        µm per level-0 px, overriding the value of the slide.
 
     Raises
     ------
@@ -520,25 +520,25 @@ def survival_report(
     scores : path
         An export of this program, or any table with a patient and a score.
     clinical : path
-        A table with a row a patient.
+        A table with one row per patient.
     out : path
         Folder for the report.
     report_format : {"html", "md"}
     **settings
         Fields of :class:`~qupath_hccmil.survival.analysis_settings.Settings`, such as ``time`` and
-        ``event``, the columns of the follow-up.
+        ``event``, the names of the follow-up columns.
 
     Returns
     -------
     Path
-        The report.
+        Path of the report.
 
     Raises
     ------
     DataError
-        A table or a setting can't be used.
+        A table or a setting cannot be used.
     WriteError
-        The folder can't be written.
+        The folder cannot be written.
     """
     from qupath_hccmil.survival.analysis import analyse
     from qupath_hccmil.survival.analysis_cohort import read_cohort

@@ -8,9 +8,9 @@ import numpy as np
 
 
 def samples(event: np.ndarray, repeats: int, seed: int) -> Iterator[np.ndarray]:
-    """Row numbers of bootstrap samples, drawn by patient and apart for events and censored.
+    """Yield the row numbers of bootstrap samples of patients, stratified by event.
 
-    Stratified by event so that no sample is without events (Davison and Hinkley 1997, §3.8).
+    Stratification ensures that no sample is without events (Davison and Hinkley 1997, §3.8).
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def unit_counts(units: int, repeats: int, seed: int) -> np.ndarray:
 
 
 def percentile_interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Take the middle share of bootstrap values; NaN without any."""
+    """Percentile interval of bootstrap values; NaN if there are none."""
     values = values[np.isfinite(values)]
     if not len(values):
         return float("nan"), float("nan")

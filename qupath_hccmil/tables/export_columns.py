@@ -1,4 +1,4 @@
-"""Every column of the export tables: its name, kind, unit and meaning, in one place."""
+"""All columns of the export tables: name, kind, unit and meaning."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Kind = Literal["text", "number", "integer", "flag"]
 
 @dataclass(frozen=True)
 class Column:
-    """One column; an absent value is an empty cell, never 0."""
+    """One column of a table; an absent value is an empty cell, never 0."""
 
     name: str
     kind: Kind
@@ -38,20 +38,22 @@ _ALL = (
     Column("width_px", "number", "width of the tile", "level-0 px"),
     Column("height_px", "number", "height of the tile", "level-0 px"),
     Column("risk", "number", "risk of recurrence, sigmoid of risk_logit", "0 to 1"),
-    Column("risk_logit", "number", "S: generalised mean with sign of the tile logits"),
-    Column("group", "text", "low or high: risk against the model's threshold"),
-    Column("rule", "text", "how the slides of a patient were joined"),
-    Column("images", "integer", "images of the patient"),
-    Column("images_scored", "integer", "images of the patient that have a score"),
-    Column("tiles", "integer", "scored tiles, each once"),
-    Column("high_risk_tile_fraction", "number", "share of tiles of class high risk", "0 to 1"),
-    Column("nuclei_fraction", "number", "mean share of the tiles' area in nuclei", "0 to 1"),
+    Column("risk_logit", "number", "S: signed generalised mean of the tile logits"),
+    Column("group", "text", "low or high: risk compared with the model's threshold"),
+    Column("rule", "text", "rule by which the slides of a patient were joined"),
+    Column("images", "integer", "number of images of the patient"),
+    Column("images_scored", "integer", "number of images of the patient that have a score"),
+    Column("tiles", "integer", "number of scored tiles, each counted once"),
+    Column(
+        "high_risk_tile_fraction", "number", "share of tiles with the class high risk", "0 to 1"
+    ),
+    Column("nuclei_fraction", "number", "mean share of the tiles' area that is nuclei", "0 to 1"),
     Column("tile_risk", "number", "sigmoid of tile_logit", "0 to 1"),
     Column("tile_logit", "number", "logit of the tile"),
     Column("tile_contribution", "number", "signed share of m; sums to m over the slide's tiles"),
-    Column("tile_nuclei_fraction", "number", "share of the tile's area in nuclei", "0 to 1"),
-    Column("number", "integer", "number of the tile in an order that says nothing of its score"),
-    Column("chosen_as", "text", "high or low: whether it is of the highest or lowest tiles"),
+    Column("tile_nuclei_fraction", "number", "share of the tile's area that is nuclei", "0 to 1"),
+    Column("number", "integer", "number of the tile in an order that does not depend on its score"),
+    Column("chosen_as", "text", "high or low: one of the highest or of the lowest tiles"),
     Column("rank", "integer", "1 for the highest of the high tiles and the lowest of the low ones"),
     Column(
         "contribution",
@@ -60,7 +62,7 @@ _ALL = (
         "pooled",
     ),
     Column("crop", "text", "file of the tile's pixels; empty where the slide could not be read"),
-    Column("p", "number", "exponent of the generalised mean that the model aggregates tiles by"),
+    Column("p", "number", "exponent of the model's generalised mean over tiles"),
     Column("threshold", "number", "risk above which the group is high", "0 to 1"),
     Column("mpp", "number", "pixel size that was used", "µm per level-0 px"),
     Column("mpp_source", "text", "where the pixel size came from"),
@@ -68,11 +70,11 @@ _ALL = (
     Column("model", "text", "name of the model"),
     Column("weights_sha256", "text", "SHA-256 of the model's weights"),
     Column("settings_sha256", "text", "SHA-256 of the settings of the run"),
-    Column("version", "text", "version of qupath-hccmil that scored"),
-    Column("time", "text", "when it was scored, UTC", "ISO 8601"),
-    Column("reviewer", "text", "who reviewed, as the reviews say"),
-    Column("reviewers", "text", "whose reviews are compared"),
-    Column("reviewed", "text", "when it was reviewed, UTC", "ISO 8601"),
+    Column("version", "text", "version of qupath-hccmil that scored the image"),
+    Column("time", "text", "time of scoring, UTC", "ISO 8601"),
+    Column("reviewer", "text", "name of the reviewer"),
+    Column("reviewers", "text", "names of the reviewers that are compared"),
+    Column("reviewed", "text", "time of the review, UTC", "ISO 8601"),
     Column("verdict", "text", "agree, disagree, artefact or cannot say"),
     Column("features", "text", "features that were judged present"),
     Column("features_absent", "text", "features that were judged absent"),
@@ -88,26 +90,26 @@ _ALL = (
     Column("question", "text", "verdict, or the feature that was judged"),
     Column("statistic", "text", "Cohen's kappa of two reviewers, Fleiss' kappa of three or more"),
     Column("compared_tiles", "integer", "tiles that all of these reviewers answered"),
-    Column("units", "integer", "slides (with --level patient: patients) that these tiles are of"),
+    Column("units", "integer", "slides (with --level patient: patients) that have these tiles"),
     Column("observed_agreement", "number", "share of pairs of answers that are the same", "0 to 1"),
-    Column("kappa", "number", "agreement beyond chance; empty where all answers are one"),
+    Column("kappa", "number", "agreement beyond chance; empty if all answers are the same"),
     Column("lower", "number", "lower end of the interval"),
     Column("upper", "number", "upper end of the interval"),
-    Column("interval", "text", "how the interval was made; why there is none"),
+    Column("interval", "text", "how the interval was computed, or why there is none"),
     Column("feature", "text", "feature of tiles"),
     Column("high", "integer", "high tiles that have the feature"),
     Column("high_total", "integer", "high tiles in which it was judged"),
     Column("low", "integer", "low tiles that have the feature"),
     Column("low_total", "integer", "low tiles in which it was judged"),
     Column("odds_ratio", "number", "conditional odds ratio of the feature, high against low"),
-    Column("fisher_p", "number", "Fisher's exact test, tiles taken for independent", "0 to 1"),
+    Column("fisher_p", "number", "Fisher's exact test, which takes tiles as independent", "0 to 1"),
     Column("fisher_p_holm", "number", "the same, Holm's correction over the features", "0 to 1"),
     Column("units_lower", "number", "lower end of the odds ratio by bootstrap over slides"),
     Column("units_upper", "number", "upper end of the odds ratio by bootstrap over slides"),
     Column("units_p", "number", "sign-flip test by slide (or patient)", "0 to 1"),
     Column("units_p_holm", "number", "the same, Holm's correction over the features", "0 to 1"),
     Column("artefacts", "integer", "tiles that most of their reviewers call an artefact"),
-    Column("share", "number", "artefacts of the reviewed tiles", "0 to 1"),
+    Column("share", "number", "share of the reviewed tiles that are artefacts", "0 to 1"),
 )
 
 BY_NAME = {column.name: column for column in _ALL}
@@ -115,8 +117,8 @@ BY_NAME = {column.name: column for column in _ALL}
 _PROVENANCE = "mpp mpp_source stale model weights_sha256 settings_sha256 version time"
 _SUMMARY = "risk risk_logit group tiles high_risk_tile_fraction nuclei_fraction"
 
-# Tiles carry no provenance but what their scores are read with: entry_id leads to the image's, and
-# a table may hold millions of them.
+# Tiles have only the provenance that is needed to read their scores: entry_id leads to that of the
+# image, and a table may have millions of tiles.
 _NAMES: dict[TableName, str] = {
     "image": f"image entry_id patient {_SUMMARY} p threshold {_PROVENANCE}",
     "annotation": (

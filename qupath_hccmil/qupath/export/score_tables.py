@@ -1,7 +1,7 @@
 """Scores of a project as tables: by image, annotation, tile and patient.
 
-A table is read image by image, so that its size is not held in memory; see
-:mod:`qupath_hccmil.tables.export_columns` for what each column means.
+A table is read image by image, so that it never has to fit into memory; see
+:mod:`qupath_hccmil.tables.export_columns` for the meaning of each column.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ def table(
         :mod:`qupath_hccmil.method.patient_score`; named in the column ``rule``. p and t are those
         that the slides were scored with.
     patient_of : callable or None
-        Patient of an image; None looks at the usual metadata keys.
+        Returns the patient of an image; None uses the usual metadata keys.
     classes : sequence of str
-        Classes of tumour outlines, to judge whether a score is stale; empty takes those that the
-        run looked for.
+        Classes of tumour outlines for deciding whether a score is stale; empty for those of the
+        run.
     failed : callable or None
         Called for each image whose data cannot be read, which is then left out; None raises.
 
