@@ -256,12 +256,11 @@ def _with_columns(table: pd.DataFrame, path: str | Path, settings: Settings) -> 
     requests = settings.variables
     if requests is not None:
         requests = tuple(replace(r, name=find(r.name, "variable")) for r in requests)
-    dates = {
-        key: find(getattr(settings, key), key) for key in ("start", "end") if settings.by_dates
-    }
+    dates = settings.by_dates
     return replace(
         settings,
-        **dates,
+        start=find(settings.start, "start") if dates else "",
+        end=find(settings.end, "end") if dates else "",
         time="" if dates else find(settings.time, "time"),
         event=find(settings.event, "event"),
         exclude=tuple((find(name, "exclusion"), value) for name, value in settings.exclude),

@@ -258,13 +258,13 @@ def _wrong(path: object, column: str, text: str, rows: int, why: str) -> str:
 
 
 def _refuse_a_century(days: pd.Series, columns: list[pd.Series], path: object) -> None:
-    longest = days.abs().max()
-    if not longest > LONGEST_DAYS:
+    far = (days.abs() > LONGEST_DAYS).to_numpy()
+    if not far.any():
         return
-    row = days.abs().idxmax()
     start, end = columns
+    first, last = (column.to_numpy()[far][0] for column in columns)
     raise DataError(
-        f"{path}: from {start[row]!r} ({start.name!r}) to {end[row]!r} ({end.name!r}) are more "
+        f"{path}: from {first!r} ({start.name!r}) to {last!r} ({end.name!r}) are more "
         "than 100 years; correct them, or give --missing with the one that means a missing value"
     )
 
