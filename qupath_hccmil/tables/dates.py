@@ -171,11 +171,10 @@ def _parse(text: str, column: str, rows: int, today: date) -> _Date | None:
         return _Date(text, column, rows, {"": day_}, serial=True)
     for pattern, places in ((_NAMED, (1, 2, 3)), (_NAME_FIRST, (2, 1, 3))):
         if match := pattern.fullmatch(low):
-            day, name, year_ = (match[place] for place in places)
-            number = _month(name)
-            if number:
-                read = _day(_year(year_, today), number, int(day))
-                return _Date(text, column, rows, {"": read}, short_year=len(year_) == 2)
+            of_month, name, of_year = (match[place] for place in places)
+            if number := _month(name):
+                read = _day(_year(of_year, today), number, int(of_month))
+                return _Date(text, column, rows, {"": read}, short_year=len(of_year) == 2)
     return None
 
 
