@@ -36,8 +36,9 @@ def write_analysis(analysis: Analysis, folder: str | Path, report_format: str = 
     """Write everything and return the path of the report.
 
     ``report.html`` or ``report.md``, ``figures/*.svg``, ``tables/*.csv``, ``results.json``,
-    ``baseline.json``, and ``analysis.csv`` with ``analysis.R``. Files that an earlier run wrote, according to its ``results.json``, and that
-    this run does not write are removed; the user's own files are not touched.
+    ``baseline.json``, and ``analysis.csv`` with ``analysis.R``. Files that an earlier run wrote,
+    according to its ``results.json``, and that this run does not write are removed; the user's own
+    files are not touched.
 
     Raises
     ------

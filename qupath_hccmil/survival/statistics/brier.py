@@ -74,12 +74,12 @@ def brier_scores(
     for sample in samples(event, repeats, seed):
         part = frame.iloc[sample]
         again = _brier(time[sample], event[sample], risk[sample], every)
-        drawn.append((again, 1 - again / _null(part, time[sample], event[sample], every)))
+        drawn.append((again, _scaled(again, _null(part, time[sample], event[sample], every))))
     rows = []
     for index in range(len(times), len(every)):
         plain = percentile_interval(np.array([d[0][index] for d in drawn]), confidence)
         gain = percentile_interval(np.array([d[1][index] for d in drawn]), confidence)
-        scaled = 1 - model[index] / null[index]
+        scaled = _scaled(model[index], null[index])
         rows.append((every[index], model[index], *plain, null[index], scaled, *gain))
     names = ["time", "brier", "lower", "upper", "null", "scaled", "scaled_lower", "scaled_upper"]
     return Brier(pd.DataFrame(rows, columns=names), _integrate(every[: len(times)], model, null))
@@ -96,8 +96,14 @@ def _integrate(times: np.ndarray, model: np.ndarray, null: np.ndarray) -> dict[s
         "to": float(times[-1]),
         "brier": mean,
         "null": mean_null,
-        "scaled": 1 - mean / mean_null,
+        "scaled": float(_scaled(mean, mean_null)),
     }
+
+
+def _scaled(model: np.ndarray | float, null: np.ndarray | float) -> np.ndarray:
+    """Share of the null model's error that is removed; NaN before the first event, without one."""
+    model, null = np.asarray(model, float), np.asarray(null, float)
+    return 1 - np.divide(model, null, out=np.full_like(model, np.nan), where=null > 0)
 
 
 def _brier(time: np.ndarray, event: np.ndarray, risk: np.ndarray, times: np.ndarray) -> np.ndarray:
