@@ -141,6 +141,7 @@ def survival(
         for note in cohort.notes:
             click.echo(f"Note: {note}")
     analysis = analyse(cohort, settings, None if silent else _tell)
+    analysis.command = options.command_line()
     found: list[str] = []
     report = write_analysis(analysis, out, report_format, found.append)
     if as_json:

@@ -23,7 +23,14 @@ from qupath_hccmil.survival.report.effect_section import (
     cox_section,
     survival_section,
 )
-from qupath_hccmil.survival.report.number_format import moment, number, p_value, span, whole
+from qupath_hccmil.survival.report.number_format import (
+    NOT_REACHED,
+    moment,
+    number,
+    p_value,
+    span,
+    whole,
+)
 from qupath_hccmil.survival.report.performance_section import (
     auc_section,
     calibration_section,
@@ -128,8 +135,8 @@ def _facts(analysis: Analysis) -> list[Fact]:
     facts = [
         Fact(
             "Median follow-up",
-            f"{number(follow['median'], 1)} {unit}",
-            span(follow["lower"], follow["upper"], 1),
+            f"{number(follow['median'], 1)} {unit}".replace("∞", NOT_REACHED),
+            span(follow["lower"], follow["upper"], 1).replace("∞", NOT_REACHED),
         )
     ]
     table = analysis.effects.univariable

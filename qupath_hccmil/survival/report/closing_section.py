@@ -13,6 +13,7 @@ from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.report.blocks import Section, Table, Text
 from qupath_hccmil.survival.report.checklist import tripod
 from qupath_hccmil.survival.report.number_format import NONE
+from qupath_hccmil.survival.statistics.variables import VariableRequest
 
 PACKAGES = (
     "lifelines", "scikit-survival", "statsmodels", "numpy", "scipy", "pandas", "matplotlib",
@@ -108,6 +109,7 @@ def checklist_section(analysis: Analysis) -> Section:
 def provenance_section(analysis: Analysis, when: str) -> Section:
     """Show settings, versions, and the hashes of data and models."""
     section = Section("provenance", "Settings, versions and data")
+    section.blocks += _variables(analysis)
     settings = [(key, _told(value)) for key, value in settings_told(analysis).items()]
     settings = [(key, value) for key, value in settings if value != NONE]
     section.blocks.append(
@@ -128,9 +130,35 @@ def provenance_section(analysis: Analysis, when: str) -> Section:
     return section
 
 
+def _variables(analysis: Analysis) -> list[Table]:
+    """Show each variable as it was used, with merged values and levels."""
+    asked = {request.name: request for request in analysis.settings.variables or ()}
+    rows = []
+    for variable in analysis.cohort.variables:
+        request = asked.get(variable.name, VariableRequest(variable.name))
+        if variable.levels:
+            kind = f"categories; reference {variable.levels[0]}"
+            values = ", ".join(variable.levels)
+        else:
+            kind = "number, binary logarithm" if request.log else "number"
+            values = f"hazard ratio {variable.step}"
+        merged: dict[str, list[str]] = {}
+        for value, level in request.merge.items():
+            merged.setdefault(level, []).append(value)
+        merges = "; ".join(f"{' + '.join(of)} → {level}" for level, of in merged.items())
+        missing = ", ".join([*request.missing, *analysis.settings.missing])
+        rows.append((variable.title, variable.name, kind, values, merges or NONE, missing or NONE))
+    head = ("Variable", "Column", "Kind", "Values", "Merged", "Missing")
+    data = pd.DataFrame(rows, columns=[name.lower() for name in head])
+    caption = "Variables as used"
+    return [Table("variables", caption, head, rows, data, wide_text=True)] if rows else []
+
+
 def provenance(analysis: Analysis, when: str) -> dict[str, str]:
     """Collect versions and hashes."""
+    command = {"Command": analysis.command} if analysis.command else {}
     found = {
+        **command,
         "qupath-hccmil": __version__,
         "Python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},

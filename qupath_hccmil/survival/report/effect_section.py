@@ -17,12 +17,14 @@ from qupath_hccmil.survival.report.number_format import (
     number,
     p_value,
     percent_span,
+    time_span,
     whole,
     with_span,
 )
 from qupath_hccmil.survival.statistics.cox import FIRTH, CoxFit
 from qupath_hccmil.survival.statistics.kaplan_meier import LogRank
 
+NOT_REACHED_TOLD = "NR: not reached."
 FIRTH_TOLD = (
     "Firth's penalty was used where a category has no events; its intervals and p-values come "
     "from the profile likelihood."
@@ -168,12 +170,13 @@ def _medians(analysis: Analysis) -> Table:
             row["group"],
             whole(row["patients"]),
             whole(row["events"]),
-            with_span(row["median"], row["lower"], row["upper"]),
+            time_span(row["median"], row["lower"], row["upper"]),
         )
         for _, row in data.iterrows()
     ]
     test = analysis.survival.test
-    note = f"Log-rank χ² = {number(test.statistic)}, {_p(test)}." if not test.note else ""
+    note = f"Log-rank χ² = {number(test.statistic)}, {_p(test)}. " if not test.note else ""
+    note = f"{note}{NOT_REACHED_TOLD}" if any("NR" in row[-1] for row in rows) else note.strip()
     head = ("Group", "Patients", "Events", f"Median in {unit} (95 % interval)")
     return Table("medians", "Median survival", head, rows, data, note=note)
 
@@ -212,7 +215,7 @@ def _strata_table(analysis: Analysis) -> Table:
         for _, row in stratum.medians.iterrows():
             at = stratum.horizons[stratum.horizons["group"] == row["group"]]
             survival = [percent_span(*one) for one in at[["survival", "lower", "upper"]].to_numpy()]
-            told = with_span(row["median"], row["lower"], row["upper"])
+            told = time_span(row["median"], row["lower"], row["upper"])
             counts = (whole(row["patients"]), whole(row["events"]))
             rows.append((f"\u2003{row['group']}", *counts, told, *survival))
         wide = stratum.horizons.pivot(index="group", columns="time", values="survival")
@@ -229,6 +232,7 @@ def _strata_table(analysis: Analysis) -> Table:
         (*head_row, *horizons),
         rows,
         pd.concat(parts, ignore_index=True),
+        NOT_REACHED_TOLD if any("NR" in row[3] for row in rows) else "",
     )
 
 
