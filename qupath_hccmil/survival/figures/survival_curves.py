@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from matplotlib.transforms import Affine2D, ScaledTranslation
+from matplotlib.transforms import Affine2D, Affine2DBase, ScaledTranslation
 
 from qupath_hccmil.survival.figures.style import (
     DASHES,
@@ -216,7 +216,7 @@ def _sample(axes: Axes, height: float, colour: str, dashes: Any) -> None:
     """Draw a piece of the group's line in front of its numbers."""
     figure = axes.figure
     points = Affine2D().scale(1 / 72) + figure.dpi_scale_trans
-    corner = ScaledTranslation(0, 0, axes.transAxes)
+    corner = ScaledTranslation(0, 0, cast(Affine2DBase, axes.transAxes))
     line = Line2D([-40, -16], [height, height], color=colour, ls=dashes, lw=1.7, clip_on=False)
     line.set_transform(points + corner)
     axes.add_artist(line)
