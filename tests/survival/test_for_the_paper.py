@@ -8,6 +8,7 @@ import pytest
 
 from qupath_hccmil.survival.figures.style import INK
 from qupath_hccmil.survival.figures.survival_curves import kaplan_meier_figure
+from qupath_hccmil.survival.output_folder import write_analysis
 from qupath_hccmil.survival.report.build import build_report
 from qupath_hccmil.survival.report.number_format import time_span
 from qupath_hccmil.survival.statistics.kaplan_meier import curves
@@ -115,3 +116,104 @@ def test_the_command_is_in_the_report(tmp_path):
     assert "--variable stage --variable age" in told
     assert "--seed" not in told
     assert told.endswith("--quiet")
+
+
+# -- documents -------------------------------------------------------------------------------------
+
+NASTY = "=cmd()"
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory):
+    """The documents of a small cohort with a level that a spreadsheet would run."""
+    folder = tmp_path_factory.mktemp("paper")
+    frame = made_cohort(70)
+    frame["grade"] = np.where(frame.index % 2 == 0, NASTY, "G1\x01")
+    found = analysed(
+        folder / "in", frame, variables=(VariableRequest("grade"), VariableRequest("age"))
+    )
+    write_analysis(found, folder / "out", paper=True)
+    return build_report(found), folder / "out"
+
+
+def test_every_figure_is_also_a_png_of_300_dpi_and_a_pdf(paper):
+    from PIL import Image
+
+    report, folder = paper
+    for image in report.images():
+        with Image.open(folder / "figures" / f"{image.key}.png") as opened:
+            assert opened.info["dpi"] == pytest.approx((300, 300), abs=1)
+            assert opened.width == pytest.approx(300 * image.drawing.width, abs=2)
+        pdf = (folder / "figures" / f"{image.key}.pdf").read_bytes()
+        assert pdf.startswith(b"%PDF")
+        assert b"/FontFile2" in pdf  # TrueType, embedded
+        assert b"/Subtype /Type3" not in pdf
+        assert (folder / "figures" / f"{image.key}.svg").is_file()
+
+
+def test_the_excel_file_has_every_table_with_caption_and_note_and_no_formula(paper):
+    from openpyxl import load_workbook
+
+    report, folder = paper
+    book = load_workbook(folder / "tables.xlsx")
+    tables = report.tables()
+    assert len(book.worksheets) == len(tables) + 1
+    texts = []
+    for sheet, table in zip(book.worksheets[1:], tables, strict=True):
+        assert sheet["A1"].value == table.caption
+        assert [cell.value or "" for cell in sheet[3]] == [*table.header]
+        cells = [cell for row in sheet.iter_rows(min_row=4) for cell in row]
+        assert {cell.data_type for cell in cells} <= {"s", "n", "inlineStr"}
+        texts += [str(cell.value) for cell in cells]
+        if table.note:
+            assert sheet.cell(3 + len(table.rows) + 2, 1).value == table.note
+    assert NASTY in texts
+    medians = book["medians"]
+    assert medians["B4"].value == len(pd.read_csv(folder / "analysis.csv"))
+    assert book["Contents"]["A5"].hyperlink.location == "'flow'!A1"
+
+
+def test_the_word_document_has_every_table_and_figure_and_pages_of_sections(paper):
+    from docx import Document
+    from docx.oxml.ns import qn
+
+    report, folder = paper
+    document = Document(folder / "report.docx")
+    assert len(document.tables) == len(report.tables())
+    assert len(document.inline_shapes) == len(report.images())
+    captions = [p.text for p in document.paragraphs if p.style.name == "Caption"]
+    assert sum(text.startswith("Table ") for text in captions) == len(document.tables)
+    for shown, table in zip(document.tables, report.tables(), strict=True):
+        assert len(shown.rows) == len(table.rows) + any(table.header)
+    body = document.element.body
+    marks = {mark.get(qn("w:name")) for mark in body.iter(qn("w:bookmarkStart"))}
+    asked = [t.text.split()[1] for t in body.iter(qn("w:instrText")) if "PAGEREF" in t.text]
+    assert len(asked) > 30
+    assert set(asked) <= marks
+    assert document.settings.element.find(qn("w:updateFields")) is not None
+    alts = {element.get("descr") for element in body.iter(qn("wp:docPr"))}
+    assert all(alts)
+    text = "\n".join(paragraph.text for paragraph in document.paragraphs)
+    assert "For research use only" in text
+
+
+def test_checklists_say_in_which_section(paper):
+    report, folder = paper
+    tables = {table.key: table for table in report.tables()}
+    assert len(tables["remark"].rows) == 20
+    number = {section.key: place for place, section in enumerate(report.sections, start=1)}
+    flow = next(row for row in tables["remark"].rows if row[0] == "12")
+    assert flow[-1] == f"Section {number['cohort']}"
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    assert f'<a href="#cohort">Section {number["cohort"]}</a>' in html
+    assert all(key in number for row in tables["tripod_ai"].places for key, _ in row)
+
+
+def test_without_paper_there_are_no_documents(tmp_path, paper):
+    folder = paper[1]
+    found = analysed(tmp_path / "in", made_cohort(60))
+    write_analysis(found, tmp_path / "out")
+    assert not [*(tmp_path / "out").rglob("*.docx"), *(tmp_path / "out").rglob("*.png")]
+    # A run without documents removes those of an earlier run.
+    write_analysis(found, folder)
+    assert not [*folder.rglob("*.docx"), *folder.rglob("*.xlsx"), *folder.rglob("*.pdf")]

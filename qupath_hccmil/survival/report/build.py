@@ -12,7 +12,7 @@ from qupath_hccmil.survival.attempt import attempt
 from qupath_hccmil.survival.findings import SCORE_NAME, Analysis
 from qupath_hccmil.survival.report.blocks import Fact, Report, Section, Text
 from qupath_hccmil.survival.report.closing_section import (
-    checklist_section,
+    checklist_sections,
     limits_section,
     methods_section,
     provenance_section,
@@ -53,9 +53,10 @@ def build_report(analysis: Analysis) -> Report:
     sections += [
         limits_section(analysis),
         methods_section(),
-        checklist_section(analysis),
         provenance_section(analysis, when),
     ]
+    shown = [section for section in sections if section is not None and section.blocks]
+    shown += checklist_sections(analysis, shown)
     cohort, settings = analysis.cohort, analysis.settings
     subtitle = f"{len(cohort.frame)} patients, {int(cohort.frame['event'].sum())} events"
     if settings.endpoint:
@@ -70,7 +71,7 @@ def build_report(analysis: Analysis) -> Report:
             *(f"{part}: {reason}." for part, reason in analysis.problems),
         ],
         found,
-        [section for section in sections if section is not None and section.blocks],
+        shown,
         [RESEARCH, f"Made by qupath-hccmil {__version__}, {when}."],
     )
 

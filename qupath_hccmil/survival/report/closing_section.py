@@ -11,7 +11,7 @@ import pandas as pd
 from qupath_hccmil import __version__
 from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.report.blocks import Section, Table, Text
-from qupath_hccmil.survival.report.checklist import tripod
+from qupath_hccmil.survival.report.checklist import remark, tripod
 from qupath_hccmil.survival.report.number_format import NONE
 from qupath_hccmil.survival.statistics.variables import VariableRequest
 
@@ -94,16 +94,37 @@ def limits_section(analysis: Analysis) -> Section:
     return section
 
 
-def checklist_section(analysis: Analysis) -> Section:
-    """Show the TRIPOD+AI checklist, filled in as far as the analysis can."""
-    data = tripod(analysis)
-    rows = [(row["item"], row["section"], row["asks"], row["answer"]) for _, row in data.iterrows()]
-    section = Section("tripod", "TRIPOD+AI checklist")
-    head = ("Item", "Section", "Asks for", "Here")
-    section.blocks.append(
-        Table("tripod_ai", "TRIPOD+AI checklist", head, rows, data, wide_text=True)
+def checklist_sections(analysis: Analysis, before: list[Section]) -> list[Section]:
+    """Show the checklists of REMARK and TRIPOD+AI, filled in as far as the analysis can.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    before : list of Section
+        The sections before them, to which the items refer by number.
+    """
+    number = {section.key: place for place, section in enumerate(before, start=1)}
+    return [
+        Section(key, title, [_checklist(f"{key}{suffix}", title, data, number)])
+        for key, suffix, title, data in (
+            ("remark", "", "REMARK checklist", remark(analysis)),
+            ("tripod", "_ai", "TRIPOD+AI checklist", tripod(analysis)),
+        )
+    ]
+
+
+def _checklist(key: str, title: str, data: pd.DataFrame, number: dict[str, int]) -> Table:
+    places = [
+        [(name, f"Section {number[name]}") for name in keys if name in number]
+        for keys in data["places"]
+    ]
+    where = [", ".join(name for _, name in found) or NONE for found in places]
+    data = data.drop(columns="places").assign(where=where)
+    rows = list(
+        data[["item", "section", "asks", "answer", "where"]].itertuples(index=False, name=None)
     )
-    return section
+    head = ("Item", "Section", "Asks for", "Here", "Where")
+    return Table(key, title, head, rows, data, wide_text=True, places=places)
 
 
 def provenance_section(analysis: Analysis, when: str) -> Section:

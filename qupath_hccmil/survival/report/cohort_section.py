@@ -6,7 +6,7 @@ import pandas as pd
 
 from qupath_hccmil.survival.analysis_cohort import CAUSE, GROUP, SCORE
 from qupath_hccmil.survival.figures.performance import score_figure
-from qupath_hccmil.survival.figures.style import svg
+from qupath_hccmil.survival.figures.style import Drawing
 from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.report.blocks import Image, Images, Section, Table, Text
 from qupath_hccmil.survival.report.number_format import number, percent, time_span, whole
@@ -76,7 +76,7 @@ def groups_section(analysis: Analysis) -> Section:
                 "warning",
             )
         )
-    drawn = svg(score_figure(cohort.frame[SCORE], cohort.frame[GROUP], cohort.groups.cuts))
+    drawn = Drawing(score_figure(cohort.frame[SCORE], cohort.frame[GROUP], cohort.groups.cuts))
     counts = cohort.frame.groupby(GROUP, observed=True)["event"].agg(["size", "sum"])
     told = "; ".join(
         f"{name}: {row['size']} patients, {row['sum']} events" for name, row in counts.iterrows()

@@ -7,7 +7,7 @@ import pandas as pd
 from qupath_hccmil.survival.analysis_cohort import GROUP, SCORE
 from qupath_hccmil.survival.figures.forest import forest_figure
 from qupath_hccmil.survival.figures.performance import residuals_figure
-from qupath_hccmil.survival.figures.style import group_colours, svg
+from qupath_hccmil.survival.figures.style import Drawing, group_colours
 from qupath_hccmil.survival.figures.survival_curves import kaplan_meier_figure, log_log_figure
 from qupath_hccmil.survival.findings import Analysis, Stratum
 from qupath_hccmil.survival.report.blocks import Block, Image, Images, Section, Table, Text
@@ -40,14 +40,14 @@ def survival_section(analysis: Analysis) -> Section:
         Image(
             "km_overall",
             "All patients, with the 95 % interval. Marks show censored patients.",
-            svg(kaplan_meier_figure(found.overall, unit=unit, endpoint=endpoint)),
+            Drawing(kaplan_meier_figure(found.overall, unit=unit, endpoint=endpoint)),
             "Kaplan–Meier curve of all patients",
         )
     ]
     if len(found.test.groups) > 1:
         drawn = kaplan_meier_figure(found.groups, unit=unit, endpoint=endpoint, p=found.test.p)
         told = f"By risk group, log-rank {_p(found.test)}."
-        images.append(Image("km_groups", told, svg(drawn), f"Kaplan–Meier curves. {told}"))
+        images.append(Image("km_groups", told, Drawing(drawn), f"Kaplan–Meier curves. {told}"))
     section.blocks += [Images(images, "medium"), _horizons(analysis), _medians(analysis)]
     if found.strata and len(found.test.groups) > 1:
         section.blocks.append(
@@ -105,7 +105,7 @@ def assumption_section(analysis: Analysis) -> Section:
             Image(
                 "log_log",
                 "Parallel curves suggest proportional hazards.",
-                svg(log_log_figure(found.log_log, unit=unit)),
+                Drawing(log_log_figure(found.log_log, unit=unit)),
                 "log(−log survival) of the risk groups against time",
             )
         )
@@ -117,7 +117,7 @@ def assumption_section(analysis: Analysis) -> Section:
                     "schoenfeld_score",
                     "Scaled Schoenfeld residuals of the score (per SD) with a running mean, "
                     "which is flat where the effect of the score does not change.",
-                    svg(residuals_figure(points, title="Risk score", unit=unit)),
+                    Drawing(residuals_figure(points, title="Risk score", unit=unit)),
                     "Scaled Schoenfeld residuals of the score over time",
                 )
             )
@@ -200,7 +200,7 @@ def _strata(analysis: Analysis, endpoint: str) -> Images:
             width=4.2,
         )
         told = _stratum_told(stratum)
-        images.append(Image(f"km_stratum_{index + 1}", told, svg(drawn), told))
+        images.append(Image(f"km_stratum_{index + 1}", told, Drawing(drawn), told))
     return Images(images, "small")
 
 
@@ -300,7 +300,7 @@ def _multivariable(key: str, title: str, fit: CoxFit) -> Table:
 
 
 def _forest(key: str, title: str, data: pd.DataFrame) -> list[Block]:
-    drawn = svg(forest_figure(data, title=title))
+    drawn = Drawing(forest_figure(data, title=title))
     return [Images([Image(key, f"Forest plot: {title.lower()}.", drawn, f"Forest plot, {title}")],
                    "large")]  # fmt: skip
 

@@ -9,7 +9,7 @@ from qupath_hccmil.survival.figures.performance import (
     calibration_figure,
     decision_figure,
 )
-from qupath_hccmil.survival.figures.style import svg
+from qupath_hccmil.survival.figures.style import Drawing
 from qupath_hccmil.survival.figures.survival_curves import incidence_figure
 from qupath_hccmil.survival.findings import SCORE_NAME, Analysis
 from qupath_hccmil.survival.report.blocks import Block, Image, Images, Section, Table, Text
@@ -38,7 +38,7 @@ def auc_section(analysis: Analysis) -> Section:
             "predictor of its Cox model on these patients, which slightly favours the factor."
         )
     )
-    drawn = svg(auc_figure(found.auc_curve, unit=unit))
+    drawn = Drawing(auc_figure(found.auc_curve, unit=unit))
     told = (
         f"AUC(t). Around “{SCORE_NAME}”: pointwise 95 % interval (dark) and simultaneous 95 % band "
         "(light)."
@@ -147,7 +147,7 @@ def calibration_section(analysis: Analysis) -> Section:
                 Image(
                     f"decision_curve_{horizon:g}",
                     f"Decision curve, {title[0].lower()}{title[1:]}.",
-                    svg(decision_figure(part, title=title)),
+                    Drawing(decision_figure(part, title=title)),
                     f"Net benefit against threshold, {title.lower()}",
                 )
             )
@@ -173,7 +173,7 @@ def competing_section(analysis: Analysis) -> Section | None:
         groups = part[part["group"] != "All patients"]
         drawn = incidence_figure(groups, unit=unit, title=str(cause))
         told = f"Cumulative incidence of {cause} by risk group (Aalen–Johansen)."
-        images.append(Image(f"cumulative_incidence_{index}", told, svg(drawn), told))
+        images.append(Image(f"cumulative_incidence_{index}", told, Drawing(drawn), told))
     section.blocks.append(Images(images, "medium"))
     rows = [
         (
@@ -281,7 +281,7 @@ def _calibrations(analysis: Analysis) -> list[Block]:
             "with 95 % intervals."
         )
         drawn = calibration_figure(one.curve, one.groups, one.risks, title=title)
-        images.append(Image(f"calibration_{one.horizon:g}", told, svg(drawn), told))
+        images.append(Image(f"calibration_{one.horizon:g}", told, Drawing(drawn), told))
     blocks.append(Images(images, "small"))
     return blocks
 
