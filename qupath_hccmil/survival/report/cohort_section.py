@@ -146,7 +146,7 @@ def _table_one(analysis: Analysis) -> list[Table]:
         "between the risk groups, in pooled standard deviations, without missing values"
         + ("; the largest of two groups." if len(groups) > 2 else ".")
     )
-    return [Table("table_1", "Table 1: patients by risk group", head, rows, data, note)]
+    return [Table("table_1", "Patients by risk group (“Table 1”)", head, rows, data, note)]
 
 
 def _around_events(cells: list[str], events: str) -> tuple[str, ...]:

@@ -66,7 +66,8 @@ def _sheet(sheet: Worksheet, table: Table) -> None:
     top = 3
     for column, name in enumerate(table.header, start=1):
         cell = _write(sheet, top, column, name, bold=True)
-        cell.alignment = Alignment(wrap_text=True, vertical="bottom")
+        side = "left" if column == 1 or table.wide_text else "right"
+        cell.alignment = Alignment(horizontal=side, wrap_text=True, vertical="bottom")
         cell.border = Border(top=_LINE, bottom=_LINE)
     for number, row in enumerate(table.rows, start=top + 1):
         for column, text in enumerate(row, start=1):
@@ -75,8 +76,17 @@ def _sheet(sheet: Worksheet, table: Table) -> None:
     for column in range(1, len(table.header) + 1):
         sheet.cell(last, column).border = Border(bottom=_LINE)
     if table.note:
-        _write(sheet, last + 2, 1, table.note).font = Font(italic=True)
+        note = _write(sheet, last + 2, 1, table.note)
+        note.font, note.alignment = Font(italic=True), Alignment(wrap_text=True, vertical="top")
+        sheet.merge_cells(
+            start_row=last + 2, end_row=last + 2, start_column=1, end_column=len(table.header)
+        )
     _widths(sheet, table)
+    if table.note:
+        # A merged cell does not grow with its text by itself.
+        width = sum(each.width for each in sheet.column_dimensions.values())
+        lines = -(-len(table.note) // max(int(width * 0.9), 1))
+        sheet.row_dimensions[last + 2].height = 15 * lines
     sheet.freeze_panes = f"B{top + 1}"
     sheet.print_title_rows = f"{top}:{top}"
     sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0

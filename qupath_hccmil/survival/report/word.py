@@ -10,7 +10,7 @@ from docx.document import Document as WordDocument
 from docx.enum.text import WD_ALIGN_PARAGRAPH
 from docx.oxml import OxmlElement
 from docx.oxml.ns import qn
-from docx.shared import Cm, Inches, Pt, RGBColor
+from docx.shared import Cm, Emu, Inches, Pt, RGBColor
 from docx.table import Table as WordTable
 from docx.table import _Cell
 from docx.text.paragraph import Paragraph
@@ -23,6 +23,7 @@ from qupath_hccmil.survival.report.render import INDENT, is_heading, is_number
 FONT = "Arial"
 SMALL, TINY = Pt(9), Pt(8)
 TEXT_WIDTH = Cm(17)
+LONGEST = 40  # characters of a column that count for its width
 MOST_WIDTH = {"small": Cm(8.4), "medium": Cm(12), "large": Cm(17)}
 
 
@@ -120,7 +121,6 @@ def _table(document: WordDocument, block: Table, number: int) -> None:
     caption.paragraph_format.keep_with_next = True
     headed = any(block.header)
     table = document.add_table(rows=len(block.rows) + headed, cols=len(block.header))
-    table.autofit = True
     # Asking a table for its cells takes time that grows with its size; so once.
     grid = [list(row.cells) for row in table.rows]
     if headed:
@@ -130,6 +130,7 @@ def _table(document: WordDocument, block: Table, number: int) -> None:
     for place, row in enumerate(block.rows):
         _row(grid[place + headed], row, block, block.places[place] if block.places else ())
     _lines(table, headed)
+    _widths(table, block)
     if block.note:
         note = document.add_paragraph()
         note.add_run(printable(block.note)).font.size = TINY
@@ -175,6 +176,23 @@ def _fill(cell: _Cell, text: str, *, right: bool = False, bold: bool = False) ->
         paragraph.alignment = WD_ALIGN_PARAGRAPH.RIGHT
     run = paragraph.add_run(printable(text.removeprefix(INDENT)))
     run.font.size, run.bold = SMALL, bold
+
+
+def _widths(table: WordTable, block: Table) -> None:
+    """Divide the width of the page by the longest text of each column."""
+    sizes = []
+    for column, name in enumerate(block.header):
+        texts = [name, *(row[column] for row in block.rows if not is_heading(row))]
+        sizes.append(min(max(len(text) for text in texts), LONGEST) + 5)
+    widths = [int(TEXT_WIDTH * size / sum(sizes)) for size in sizes]
+    table.autofit = False
+    for column, width in enumerate(widths):
+        table.columns[column].width = Emu(width)
+    for row in table._tbl.tr_lst:
+        # A merged cell is as wide as its columns.
+        if len(row.tc_lst) == len(widths):
+            for cell, width in zip(row.tc_lst, widths, strict=True):
+                cell.width = Emu(width)
 
 
 def _repeat_on_each_page(table: WordTable) -> None:
