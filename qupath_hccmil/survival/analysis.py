@@ -21,6 +21,7 @@ from qupath_hccmil.survival.statistics.tiles_of_interest import compare_counts, 
 from qupath_hccmil.survival.step_competing import competing_step
 from qupath_hccmil.survival.step_effects import effects_step
 from qupath_hccmil.survival.step_performance import performance_step
+from qupath_hccmil.survival.step_sensitivity import sensitivity_step
 from qupath_hccmil.survival.step_survival import survival_step
 from qupath_hccmil.tables.table_reader import read_table
 
@@ -62,6 +63,7 @@ def analyse(
         )
     survival = survival_step(context)
     effects = effects_step(context)
+    sensitivity = sensitivity_step(context, effects)
     performance = performance_step(context)
     return Analysis(
         cohort,
@@ -78,6 +80,7 @@ def analyse(
         else None,
         tiles,
         context.problems,
+        sensitivity=sensitivity,
     )
 
 

@@ -93,10 +93,12 @@ def further_numbers(analysis: Analysis) -> dict[str, pd.DataFrame]:
     Returns
     -------
     dict of str to DataFrame
-        ``numbers_in_text`` (``item, quantity, value``), and the data of the decision curve and of
-        the fifths of the calibration figures, if there are any.
+        ``numbers_in_text`` (``item, quantity, value``), and the data of the curve of the score,
+        the decision curve and the fifths of the calibration figures, if there are any.
     """
     tables = {"numbers_in_text": pd.DataFrame(_in_text(analysis), columns=list(_IN_TEXT))}
+    if analysis.sensitivity.curve is not None:
+        tables["score_curve"] = analysis.sensitivity.curve
     performance = analysis.performance
     if performance.net_benefit is not None:
         tables["decision_curve"] = performance.net_benefit

@@ -38,6 +38,7 @@ from qupath_hccmil.survival.report.performance_section import (
     discrimination_section,
     tiles_section,
 )
+from qupath_hccmil.survival.report.sensitivity_section import sensitivity_section
 from qupath_hccmil.survival.statistics.discrimination import SCORE, UNO
 
 RESEARCH = "For research use only: not a medical device, not for decisions about patients."
@@ -82,6 +83,7 @@ _SECTIONS: tuple[tuple[str, Callable[[Analysis], Section | None]], ...] = (
     ("Survival", survival_section),
     ("Cox models", cox_section),
     ("Proportional hazards", assumption_section),
+    ("Sensitivity", sensitivity_section),
     ("AUC over time", auc_section),
     ("Discrimination", discrimination_section),
     ("Calibration", calibration_section),

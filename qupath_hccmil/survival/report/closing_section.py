@@ -25,6 +25,8 @@ METHODS = (
      "events: Firth's penalty with profile likelihood (Heinze and Schemper 2001)."),
     ("Proportional hazards", "Score test with the Kaplan–Meier transform (Grambsch and Therneau "
      "1994, as R's survival 3); restricted means from the area under the Kaplan–Meier curves."),
+    ("Sensitivity", "Landmark analysis (Anderson et al. 1983); restricted cubic splines (Harrell "
+     "2015); influence by dfbeta (Cain and Lange 1984)."),
     ("AUC(t)", "Cumulative/dynamic, IPCW; standard errors from the influence function, with the "
      "estimated weights (Blanche, Dartigues and Jacqmin-Gadda 2013); bands by simulation of the "
      "Gaussian limit (Lin, Wei and Ying 1994)."),
