@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from sksurv.nonparametric import (
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.cox import univariable
 from qupath_hccmil.survival.statistics.kaplan_meier import groups_of
-from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME, need
+from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME, need, outcome
 from qupath_hccmil.survival.statistics.variables import Variable
 
 
@@ -45,10 +45,7 @@ def cumulative_incidence(
         ``group, cause, time, at_risk, incidence, lower, upper``; the first row of each curve is
         time 0.
     """
-    need(frame, [TIME, EVENT])
-    unknown = set(frame[EVENT].unique()) - {0, *causes}
-    if unknown:
-        raise DataError(f"event code {min(unknown)} is not one of 0, {list(causes)}")
+    coded_outcome(frame, causes, delayed=True)
     parts = []
     for name, group in groups_of(frame, by):
         time = group[TIME].to_numpy(float)
@@ -58,6 +55,34 @@ def cumulative_incidence(
             table.insert(1, "cause", cause)
             parts.append(table)
     return pd.concat(parts, ignore_index=True)
+
+
+def coded_outcome(
+    frame: pd.DataFrame, causes: Iterable[int], *, delayed: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Follow-up of each patient, and the code of its end: 0 for censored, or that of the cause.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        ``time``, and ``event`` with 0 and codes of ``causes``.
+    causes : iterable of int
+    delayed : bool
+        As for ``survival_outcome.outcome``.
+
+    Returns
+    -------
+    time : (n,) float64
+    event : (n,) int64
+    """
+    need(frame, [TIME, EVENT])
+    causes = list(causes)
+    unknown = set(frame[EVENT].unique()) - {0, *causes}
+    if unknown:
+        raise DataError(f"event code {min(unknown)} is not one of 0, {causes}")
+    ended = frame.assign(**{EVENT: (frame[EVENT] != 0).astype(int)})
+    time, _ = outcome(ended, delayed=delayed)
+    return time, frame[EVENT].to_numpy(int)
 
 
 def incidence_at(table: pd.DataFrame, horizons: Sequence[float]) -> pd.DataFrame:
