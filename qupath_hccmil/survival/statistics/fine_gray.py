@@ -17,10 +17,9 @@ import pandas as pd
 from scipy import stats
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.survival.statistics.competing_risks import coded_outcome
 from qupath_hccmil.survival.statistics.cox import COLUMNS
 from qupath_hccmil.survival.statistics.ipcw import censoring
-from qupath_hccmil.survival.statistics.survival_outcome import complete
+from qupath_hccmil.survival.statistics.survival_outcome import complete, outcome_by_cause
 from qupath_hccmil.survival.statistics.variables import (
     Variable,
     design,
@@ -156,10 +155,10 @@ def cause_of(frame: pd.DataFrame, cause: str) -> tuple[np.ndarray, np.ndarray]:
     DataError
         There is another code, no event, or patients enter late.
     """
-    time, ending = coded_outcome(frame.assign(event=frame[cause]), (1, OTHER))
-    if not (ending == 1).any():
+    time, event, competing = outcome_by_cause(frame, cause, at_least=2)
+    if not event.any():
         raise DataError(f"none of the {len(frame)} patients has an event of this cause")
-    return time, ending
+    return time, event + OTHER * competing
 
 
 def subdistribution_risk(

@@ -121,16 +121,33 @@ def at_horizons(
     return pd.DataFrame(rows, columns=columns)
 
 
-def survival_at(time: np.ndarray, event: np.ndarray, horizon: float) -> float:
-    """Survival at one time without an interval, for hundreds of subgroups.
+def incidences(
+    time: np.ndarray, event: np.ndarray, competing: np.ndarray, times: np.ndarray
+) -> np.ndarray:
+    """Risk of an event up to each time without an interval, for hundreds of subgroups.
 
-    NaN after the last follow-up. lifelines takes 10 ms per curve, and a decision curve needs 50.
+    1 − Kaplan-Meier, or the cumulative incidence (Aalen-Johansen) if events compete. lifelines
+    takes 10 ms per curve, and a decision curve needs 50.
+
+    Parameters
+    ----------
+    time : (n,) float64
+    event, competing : (n,) bool
+    times : (k,) float64
+
+    Returns
+    -------
+    (k,) float64
+        NaN after the last follow-up.
     """
-    if horizon > time.max():
-        return float("nan")
-    at, deaths = np.unique(time[event & (time <= horizon)], return_counts=True)
+    at, place = np.unique(time[event | competing], return_inverse=True)
     at_risk = len(time) - np.searchsorted(np.sort(time), at, side="left")
-    return float(np.prod(1 - deaths / at_risk))
+    every = np.bincount(place, minlength=len(at))
+    ours = np.bincount(place[event[event | competing]], minlength=len(at))
+    before = np.r_[1.0, np.cumprod(1 - every / at_risk)][:-1]
+    risk = np.r_[0.0, np.cumsum(before * ours / at_risk)]
+    found = risk[np.searchsorted(at, times, side="right")]
+    return np.where(np.asarray(times) > time.max(), np.nan, found)
 
 
 def medians(

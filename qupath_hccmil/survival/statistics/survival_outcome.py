@@ -60,6 +60,38 @@ def outcome(
     return time, event.astype(bool)
 
 
+def outcome_by_cause(
+    frame: pd.DataFrame, cause: str | None, *, at_least: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Follow-up, event and competing event of each patient.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        ``time``, and ``event`` or the cause.
+    cause : str or None
+        Column of how the follow-up ended: 0 censored, 1 the event, 2 a competing event. None if
+        nothing competes; then it is the column ``event``.
+    at_least : int
+        As for ``outcome``.
+
+    Returns
+    -------
+    time : (n,) float64
+    event, competing : (n,) bool
+    """
+    if cause is None:
+        time, event = outcome(frame, at_least=at_least)
+        return time, event, np.zeros_like(event)
+    ending = numbers(frame, cause)
+    if not np.isin(ending, (0, 1, 2)).all():
+        raise DataError(
+            f"column {cause!r} must have only 0 (censored), 1 (event) and 2 (competing event)"
+        )
+    time, _ = outcome(frame.assign(**{EVENT: (ending > 0).astype(int)}), at_least=at_least)
+    return time, ending == 1, ending == 2
+
+
 def entry_of(frame: pd.DataFrame) -> np.ndarray | None:
     """Time from which each patient is at risk, shape (n,); None without delayed entry.
 
