@@ -44,8 +44,8 @@ def cumulative_incidence(
     Returns
     -------
     DataFrame
-        ``group, cause, time, at_risk, incidence, lower, upper``; the first row of each curve is
-        time 0.
+        ``group, cause, time, at_risk, incidence, se, lower, upper``; the first row of each curve
+        is time 0.
     """
     coded_outcome(frame, causes, delayed=True)
     parts = []
@@ -94,14 +94,20 @@ def incidence_at(table: pd.DataFrame, horizons: Sequence[float]) -> pd.DataFrame
         times = curve["time"].to_numpy()
         for horizon in horizons:
             if horizon > times[-1]:
-                rows.append((group, cause, float(horizon), 0, np.nan, np.nan, np.nan))
+                rows.append((group, cause, float(horizon), 0, *[np.nan] * 4))
                 continue
             at = curve.iloc[int(np.searchsorted(times, horizon, side="right")) - 1]
             left = curve[curve["time"] >= horizon]["at_risk"].iloc[0]
             rows.append(
-                (group, cause, float(horizon), int(left), *at[["incidence", "lower", "upper"]])
+                (
+                    group,
+                    cause,
+                    float(horizon),
+                    int(left),
+                    *at[["incidence", "se", "lower", "upper"]],
+                )
             )
-    names = ["group", "cause", "time", "at_risk", "incidence", "lower", "upper"]
+    names = ["group", "cause", "time", "at_risk", "incidence", "se", "lower", "upper"]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -152,6 +158,7 @@ def _one_cause(
             "time": at,
             "at_risk": at_risk.astype(int),
             "incidence": incidence,
+            "se": error,
             "lower": low,
             "upper": high,
         }
@@ -162,6 +169,7 @@ def _one_cause(
                 "time": [0.0],
                 "at_risk": [len(time) if entry is None else int((entry == 0).sum())],
                 "incidence": [0.0],
+                "se": [0.0],
                 "lower": [0.0],
                 "upper": [0.0],
             }

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy import stats
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.survival.statistics.cox import COLUMNS
+from qupath_hccmil.survival.statistics.cox import COLUMNS, independent
 from qupath_hccmil.survival.statistics.ipcw import censoring
 from qupath_hccmil.survival.statistics.survival_outcome import complete, outcome_by_cause
 from qupath_hccmil.survival.statistics.variables import (
@@ -147,6 +147,22 @@ def fit_fine_gray(
     )
 
 
+def refit_fine_gray(model: Subdistribution) -> np.ndarray:
+    """Return only coefficients, for bootstrap samples; NaN if the likelihood has no maximum.
+
+    Returns
+    -------
+    (p,) float64
+        A column that is constant or depends on others gets the coefficient 0.
+    """
+    varies = independent(model.columns)
+    beta = np.zeros(model.columns.shape[1])
+    if varies.any():
+        found = model.with_columns(varies).maximise()
+        beta[varies] = np.nan if found is None else found
+    return beta
+
+
 def cause_of(frame: pd.DataFrame, cause: str) -> tuple[np.ndarray, np.ndarray]:
     """Follow-up, and how it ended: 0 censored, 1 the event, 2 a competing event.
 
@@ -200,6 +216,10 @@ class Subdistribution:
         self.by_time = np.argsort(time, kind="stable")
         ordered = time[self.by_time]
         self.first = np.searchsorted(ordered, self.times, side="left")
+
+    def with_columns(self, kept: np.ndarray) -> Subdistribution:
+        """The same patients with some of the columns; ``kept`` is of shape (p,), bool."""
+        return Subdistribution(self.time, self.ending, self.columns[:, kept])
 
     def sums(self, part: np.ndarray) -> np.ndarray:
         """Weighted sum of a quantity of each patient over each risk set, shape (k, …)."""
