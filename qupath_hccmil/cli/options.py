@@ -14,6 +14,18 @@ from qupath_hccmil.method.published_numbers import LEARNING_RATE, POWER, THRESHO
 EngineChoice = Literal["auto", "paquo", "native"]
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+def _together(*given: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in this order in the help."""
+
+    def add(command: F) -> F:
+        for option in reversed(given):
+            command = option(command)
+        return command
+
+    return add
+
+
 PathType = click.Path(path_type=Path)
 Existing = click.Path(path_type=Path, exists=True)
 TimeUnit = click.Choice(["days", "months", "years"])
@@ -109,12 +121,29 @@ match: Callable[[F], F] = click.option(
     help="How to match patients of two tables: as written, ignoring case, ignoring leading zeros "
     "and .0, or by the patient in a TCGA barcode.  [default: exact]",
 )
+
+
+def dates(*names: tuple[str, ...]) -> Callable[[F], F]:
+    """Two dates in place of a time; `names` are those of the options for the start and the end."""
+    start, end = names or (("--start-date",), ("--end-date",))
+    return _together(
+        click.option(*start, help="Column of the date at which follow-up begins."),
+        click.option(*end, help="Column of the date of the event or of the last contact."),
+        click.option(
+            "--date-order",
+            type=click.Choice(["dmy", "mdy"]),
+            help="Whether day or month comes first in 03/04/2015; default: as the dates show.",
+        ),
+    )
+
+
 _CLINICAL = (
     click.option("--patient", help="Column of the patient; default: patient, case or similar."),
     click.option("--slides-column", help="Column of the slides; default: slides or slide."),
     click.option("--label", help="Column of the outcome, good or poor; default: label."),
     click.option("--time", help="Column of the follow-up time; default: time."),
     click.option("--event", help="Column of the event; default: event."),
+    dates(),
     click.option(
         "--time-unit",
         "--unit",
@@ -248,17 +277,6 @@ _METHOD = (
     ),
     click.option("--clip", type=_POSITIVE, help="Clip the gradient to this norm; default: 1."),
 )
-
-
-def _together(*given: Callable[[F], F]) -> Callable[[F], F]:
-    """Several options as one decorator, in this order in the help."""
-
-    def add(command: F) -> F:
-        for option in reversed(given):
-            command = option(command)
-        return command
-
-    return add
 
 
 # Numbers of the published method; each is stored with the model.

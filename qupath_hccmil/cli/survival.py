@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 )
 @click.option("--time", help="Column of the follow-up time.")
 @click.option("--event", help="Column of the event status.")
+@options.dates(("--start", "--start-date", "start"), ("--end", "--end-date", "end"))
 @click.option(
     "--unit",
     type=options.TimeUnit,

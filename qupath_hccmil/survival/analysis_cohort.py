@@ -25,16 +25,12 @@ from qupath_hccmil.tables.endpoint_coding import (
     EventCoding,
     code_events,
 )
+from qupath_hccmil.tables.follow_up import FollowUpTimes, follow_up_times
 from qupath_hccmil.tables.names import match_key, near_matches
 from qupath_hccmil.tables.numbers import CODES_FOR_MISSING, WORDS_FOR_MISSING, codes_for_missing
 from qupath_hccmil.tables.score_table import PatientScores, read_scores
-from qupath_hccmil.tables.table_reader import (
-    as_numbers,
-    find_column,
-    find_patient_column,
-    read_table,
-)
-from qupath_hccmil.tables.units import in_unit, recognise_unit, refuse_implausible
+from qupath_hccmil.tables.table_reader import find_column, find_patient_column, read_table
+from qupath_hccmil.tables.units import in_unit
 
 SCORE = "risk_score__"
 GROUP = "risk_group__"
@@ -67,6 +63,8 @@ class Cohort:
     coding : EventCoding
     unit, column_unit : str
         Unit of ``time``, and of the column that it came from.
+    time_source : str
+        Where ``time`` comes from, in words.
     notes : tuple of str
         Notes for the reader on what was recognised or looks odd.
     hashes : dict
@@ -82,6 +80,7 @@ class Cohort:
     coding: EventCoding
     unit: str
     column_unit: str
+    time_source: str
     notes: tuple[str, ...]
     hashes: dict[str, str]
 
@@ -121,14 +120,15 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
     key = find_patient_column(table, clinical, settings.patient)
     settings = _with_columns(table, clinical, settings)
     asked, about_variables = _asked(table, settings)
-    for name in {settings.time, *(request.name for request in asked)}:
+    numbers = set() if settings.by_dates else {settings.time}
+    for name in {*numbers, *(request.name for request in asked)}:
         table = table.assign(**{name: read.plain(name)})
     table, asked = _apart_from_outcome(table, asked, settings)
     written = tuple(table[key].dropna().unique())
     table = table.assign(**{key: table[key].map(match_key(settings.match), na_action="ignore")})
     follow = _Follow(table, key, scored, settings, clinical, written)
     frame = follow.join()
-    frame, coding, column_unit, odd = _outcome(frame, follow, settings, clinical)
+    frame, coding, found, odd = _outcome(frame, follow, settings, clinical)
     if frame.empty:
         raise DataError(f"{clinical}: no patient is left: {_reasons(follow.left_out)}")
     frame[SCORE] = scored.scores.reindex(frame.index).astype(float)
@@ -164,7 +164,8 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
         scored,
         coding,
         settings.report_unit,
-        column_unit,
+        found.unit,
+        found.source,
         tuple(notes),
         {Path(path).name: _sha256(path) for path in (scores, clinical)},
     )
@@ -255,9 +256,12 @@ def _with_columns(table: pd.DataFrame, path: str | Path, settings: Settings) -> 
     requests = settings.variables
     if requests is not None:
         requests = tuple(replace(r, name=find(r.name, "variable")) for r in requests)
+    dates = settings.by_dates
     return replace(
         settings,
-        time=find(settings.time, "time"),
+        start=find(settings.start, "start") if dates else "",
+        end=find(settings.end, "end") if dates else "",
+        time="" if dates else find(settings.time, "time"),
         event=find(settings.event, "event"),
         exclude=tuple((find(name, "exclusion"), value) for name, value in settings.exclude),
         variables=requests,
@@ -268,7 +272,7 @@ def _asked(
     table: pd.DataFrame, settings: Settings
 ) -> tuple[tuple[VariableRequest, ...], list[str]]:
     """Variables that the user named, or those with a usual name of a prognostic variable."""
-    taken = {settings.time, settings.event}
+    taken = {*settings.time_columns, settings.event}
     if settings.variables is None:
         names = [n for n in table.columns if PROGNOSTIC.match(str(n)) and n not in taken]
         return tuple(VariableRequest(str(name)) for name in names), []
@@ -288,7 +292,7 @@ def _apart_from_outcome(
     table: pd.DataFrame, asked: tuple[VariableRequest, ...], settings: Settings
 ) -> tuple[pd.DataFrame, tuple[VariableRequest, ...]]:
     """Rename variables that have the names of the outcome columns, ``time`` and ``event``."""
-    taken = {settings.time, settings.event}
+    taken = {*settings.time_columns, settings.event}
     new = {name: f"{name} (variable)" for name in (TIME, EVENT) if name not in taken}
     renamed = tuple(
         replace(r, name=new[r.name], label=r.label or r.name) if r.name in new else r for r in asked
@@ -308,12 +312,9 @@ def _looks_missing(level: str) -> bool:
 
 def _outcome(
     frame: pd.DataFrame, follow: _Follow, settings: Settings, path: str | Path
-) -> tuple[pd.DataFrame, EventCoding, str, list[str]]:
-    unit = recognise_unit(settings.time, settings.unit)
-    time = as_numbers(frame[settings.time], path, settings.missing)
-    refuse_implausible(time, unit, settings.time, path)
-    odd = codes_for_missing(time)
-    time = in_unit(time, unit, settings.report_unit)
+) -> tuple[pd.DataFrame, EventCoding, FollowUpTimes, list[str]]:
+    found = follow_up_times(frame, path, settings)
+    time = in_unit(found.times, found.unit, settings.report_unit)
     raw = frame[settings.event].where(~frame[settings.event].isin(settings.missing), None)
     codes, coding = code_events(
         raw,
@@ -323,9 +324,9 @@ def _outcome(
     )
     no_time, no_event = frame.index[time.isna()], frame.index[time.notna() & codes.isna()]
     negative = frame.index[(time < 0) & codes.notna()]
-    follow.drop(no_time, f"no time ({settings.time})")
+    follow.drop(no_time, found.absent)
     follow.drop(no_event, f"no event status ({settings.event})")
-    follow.drop(negative, f"negative time ({settings.time})")
+    follow.drop(negative, found.negative)
     kept = frame.drop(index=[*no_time, *no_event, *negative])
     kept = kept.assign(time=time.reindex(kept.index), cause__=codes.reindex(kept.index))
     kept[CAUSE] = kept[CAUSE].astype(int)
@@ -333,7 +334,7 @@ def _outcome(
     if coding.competing and not (kept[CAUSE] == COMPETING).any():
         coding = replace(coding, competing=())
     follow.step("with an outcome: analysed", kept)
-    return kept, coding, unit, _codes_told(settings.time, odd)
+    return kept, coding, found, [*found.said, *_codes_told(settings.time, found.codes)]
 
 
 def _codes_told(column: str, codes: dict[float, int]) -> list[str]:

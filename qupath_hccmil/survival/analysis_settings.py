@@ -19,7 +19,8 @@ from qupath_hccmil.tables.units import DAYS
 class Settings(FollowUpColumns):
     """What to analyse and how. Empty settings are recognised from the data and given in the report.
 
-    Of the columns of the clinical table (:class:`FollowUpColumns`), time and event are required.
+    Of the columns of the clinical table (:class:`FollowUpColumns`), the event and either the time,
+    or start and end, are required.
 
     Attributes
     ----------
@@ -84,8 +85,11 @@ class Settings(FollowUpColumns):
 
     def check(self) -> Settings:
         """Refuse values that no analysis can use; returns the settings."""
-        if not self.time or not self.event:
-            raise DataError("give the columns of time and event, with --time and --event")
+        self.check_times()
+        if not (self.time or self.by_dates) or not self.event:
+            raise DataError(
+                "give the columns of time and event, with --time (or --start and --end) and --event"
+            )
         if self.report_unit not in DAYS:
             raise DataError(f"report unit {self.report_unit!r} is not one of {', '.join(DAYS)}")
         if not 0.5 <= self.confidence < 1:

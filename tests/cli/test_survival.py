@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -87,3 +88,35 @@ def test_help_names_what_matters():
     text = run("--help").output
     for name in ("--time", "--event", "--out", "--patient-rule", "--competing-value", "research"):
         assert name in text
+
+
+def test_follow_up_from_dates(tmp_path):
+    frame = made_cohort(60)
+    frame["op"] = "01/02/2010"
+    frame["last"] = (
+        pd.Timestamp("2010-02-01") + pd.to_timedelta(frame["rfs_days"], "D")
+    ).dt.strftime("%d/%m/%Y")
+    scores, clinical = tmp_path / "scores.csv", tmp_path / "clinical.csv"
+    frame[["patient", "risk_score"]].to_csv(scores, index=False)
+    frame[["patient", "op", "last", "rfs_event"]].to_csv(clinical, index=False)
+    given = [
+        str(scores),
+        str(clinical),
+        "--event",
+        "rfs_event",
+        "--bootstrap",
+        "0",
+        "--horizon",
+        "2",
+    ]
+    out = tmp_path / "report"
+    done = run(*given, "--start", "op", "--end", "last", "--out", str(out))
+    assert (
+        "Note: column 'op': the date “01/02/2010” is read as 2010-02-01 (day first)" in done.output
+    )
+    shown = (out / "tables" / "endpoint.csv").read_text(encoding="utf-8-sig")
+    assert "days from the date “op” to the date “last”, reported in years" in shown
+    with pytest.raises(DataError, match="give both dates"):
+        run(*given, "--start-date", "op", "--out", str(out))
+    with pytest.raises(DataError, match="give either --time"):
+        run(*given, "--time", "op", "--start", "op", "--end", "last", "--out", str(out))

@@ -28,7 +28,7 @@ def cohort_section(analysis: Analysis) -> Section:
     facts = [
         ("Endpoint", settings.endpoint or f"not named (column {settings.event})"),
         ("Time zero", settings.time_zero or "not stated"),
-        ("Time", f"column “{settings.time}” in {cohort.column_unit}, reported in {unit}"),
+        ("Time", f"{cohort.time_source}, reported in {unit}"),
         ("Event", f"column “{settings.event}”: {cohort.coding.describe()}"),
         ("Score", f"column “{cohort.scores.column}”; {cohort.scores.rule}"),
         ("Events", f"{events} in {len(cohort.frame)} patients"),
