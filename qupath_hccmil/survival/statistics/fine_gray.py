@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import stats
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.survival.statistics.baseline import assigned_folds
 from qupath_hccmil.survival.statistics.cox import COLUMNS, independent
 from qupath_hccmil.survival.statistics.ipcw import censoring
 from qupath_hccmil.survival.statistics.survival_outcome import complete, outcome_by_cause
@@ -69,6 +70,11 @@ class FineGrayFit:
     log_likelihood: float
     log_likelihood_null: float
 
+    def linear_predictor(self, frame: pd.DataFrame) -> np.ndarray:
+        """Log relative subdistribution hazard of complete rows, shape (n,), not centred."""
+        columns, _ = design(frame, self.variables)
+        return weighed_sum(columns.to_numpy(float), self.coefficients)
+
     def risk(self, frame: pd.DataFrame, time: float) -> np.ndarray:
         """Probability of the event up to ``time`` of complete rows, shape (n,).
 
@@ -79,9 +85,9 @@ class FineGrayFit:
         """
         if time > self.last:
             raise DataError(f"follow-up ends at {self.last:.3g}, but {time:g} was requested")
-        columns, _ = design(frame, self.variables)
-        linear = weighed_sum(columns.to_numpy(float), self.coefficients)
-        return subdistribution_risk(self.times, self.cumulative_hazard, linear, time)
+        step = int(np.searchsorted(self.times, time, side="right"))
+        hazard = float(self.cumulative_hazard[step - 1]) if step else 0.0
+        return -np.expm1(-hazard * np.exp(self.linear_predictor(frame)))
 
 
 def fit_fine_gray(
@@ -147,6 +153,46 @@ def fit_fine_gray(
     )
 
 
+def cross_fitted_risks(
+    frame: pd.DataFrame,
+    variables: Sequence[Variable],
+    cause: str,
+    times: Sequence[float],
+    *,
+    folds: int = 10,
+    seed: int = 0,
+) -> np.ndarray:
+    """Risk of each patient from a model that was fitted on the other folds.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows with every variable.
+    variables : sequence of Variable
+    cause : str
+        As for ``fit_fine_gray``.
+    times : sequence of float
+    folds : int
+        Balanced by event.
+    seed : int
+
+    Returns
+    -------
+    (n, times) float64
+        NaN if the other folds are not followed to the time.
+    """
+    _, ending = cause_of(frame, cause)
+    fold = assigned_folds(ending == 1, seed, folds)
+    predicted = np.full((len(frame), len(times)), np.nan)
+    for number in np.unique(fold):
+        test = fold == number
+        fitted = fit_fine_gray(frame[~test], variables, cause)
+        for column, time in enumerate(times):
+            if time <= fitted.last:
+                predicted[test, column] = fitted.risk(frame[test], time)
+    return predicted
+
+
 def refit_fine_gray(model: Subdistribution) -> np.ndarray:
     """Return only coefficients, for bootstrap samples; NaN if the likelihood has no maximum.
 
@@ -175,15 +221,6 @@ def cause_of(frame: pd.DataFrame, cause: str) -> tuple[np.ndarray, np.ndarray]:
     if not event.any():
         raise DataError(f"none of the {len(frame)} patients has an event of this cause")
     return time, event + OTHER * competing
-
-
-def subdistribution_risk(
-    times: np.ndarray, cumulative_hazard: np.ndarray, linear: np.ndarray, time: float
-) -> np.ndarray:
-    """``1 − exp(−Λ(t) exp(linear))``, shape (n,), for linear predictors of shape (n,)."""
-    step = int(np.searchsorted(times, time, side="right"))
-    hazard = float(cumulative_hazard[step - 1]) if step else 0.0
-    return -np.expm1(-hazard * np.exp(linear))
 
 
 class Subdistribution:

@@ -14,7 +14,6 @@ from scipy import stats
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.survival_outcome import (
-    ENTRY,
     EVENT,
     TIME,
     complete,
