@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 @click.option("--event", help="Column of the event status.")
 @options.dates(("--start", "--start-date", "start"), ("--end", "--end-date", "end"))
 @click.option(
+    "--entry",
+    help="Column of the time (or date) from which a patient is at risk (left truncation).",
+)
+@click.option(
     "--unit",
     type=options.TimeUnit,
     help="Unit of the time column; default: taken from the column's name.",

@@ -45,7 +45,7 @@ def analyse(
     """
     progress = progress or _silent
     frame = cohort.frame
-    _, event = outcome(frame, at_least=2)
+    _, event = outcome(frame, at_least=2, delayed=True)
     if not event.any():
         raise DataError(
             f"none of the {len(frame)} patients has an event (column {settings.event!r}), so "

@@ -17,7 +17,7 @@ from qupath_hccmil.survival.statistics.risk_groups import (
     RiskGroups,
     risk_groups,
 )
-from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME
+from qupath_hccmil.survival.statistics.survival_outcome import ENTRY, EVENT, TIME
 from qupath_hccmil.survival.statistics.table_one import ENOUGH
 from qupath_hccmil.survival.statistics.variables import Variable, VariableRequest, recognise
 from qupath_hccmil.tables.endpoint_coding import (
@@ -52,7 +52,7 @@ class Cohort:
     ----------
     frame : DataFrame
         Indexed by patient: ``time`` (report unit), ``event`` (0/1), the score, its risk group, the
-        variables, and the cause (0/1/2) if events compete.
+        variables, the cause (0/1/2) if events compete, and ``entry_time`` if patients enter late.
     variables : tuple of Variable
     flow : DataFrame
         ``step, patients``: number of patients left after each step.
@@ -120,7 +120,7 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
     key = find_patient_column(table, clinical, settings.patient)
     settings = _with_columns(table, clinical, settings)
     asked, about_variables = _asked(table, settings)
-    numbers = set() if settings.by_dates else {settings.time}
+    numbers = set() if settings.by_dates else {settings.time, settings.entry} - {""}
     for name in {*numbers, *(request.name for request in asked)}:
         table = table.assign(**{name: read.plain(name)})
     table, asked = _apart_from_outcome(table, asked, settings)
@@ -155,6 +155,7 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
     ]
     notes += _notes(frame, scored, groups, settings)
     kept = ["time", "event", SCORE, GROUP, *([CAUSE] if coding.competing else [])]
+    kept += [ENTRY] if settings.entry else []
     return Cohort(
         frame[[*kept, *(variable.name for variable in variables)]].copy(),
         variables,
@@ -259,6 +260,7 @@ def _with_columns(table: pd.DataFrame, path: str | Path, settings: Settings) -> 
     dates = settings.by_dates
     return replace(
         settings,
+        entry=find(settings.entry, "entry") if settings.entry else "",
         start=find(settings.start, "start") if dates else "",
         end=find(settings.end, "end") if dates else "",
         time="" if dates else find(settings.time, "time"),
@@ -272,7 +274,7 @@ def _asked(
     table: pd.DataFrame, settings: Settings
 ) -> tuple[tuple[VariableRequest, ...], list[str]]:
     """Variables that the user named, or those with a usual name of a prognostic variable."""
-    taken = {*settings.time_columns, settings.event}
+    taken = {*settings.time_columns, settings.event, settings.entry}
     if settings.variables is None:
         names = [n for n in table.columns if PROGNOSTIC.match(str(n)) and n not in taken]
         return tuple(VariableRequest(str(name)) for name in names), []
@@ -291,9 +293,9 @@ def _asked(
 def _apart_from_outcome(
     table: pd.DataFrame, asked: tuple[VariableRequest, ...], settings: Settings
 ) -> tuple[pd.DataFrame, tuple[VariableRequest, ...]]:
-    """Rename variables that have the names of the outcome columns, ``time`` and ``event``."""
-    taken = {*settings.time_columns, settings.event}
-    new = {name: f"{name} (variable)" for name in (TIME, EVENT) if name not in taken}
+    """Rename variables with the names of the outcome: ``time``, ``event``, ``entry_time``."""
+    taken = {*settings.time_columns, settings.event, settings.entry}
+    new = {name: f"{name} (variable)" for name in (TIME, EVENT, ENTRY) if name not in taken}
     renamed = tuple(
         replace(r, name=new[r.name], label=r.label or r.name) if r.name in new else r for r in asked
     )
@@ -331,10 +333,31 @@ def _outcome(
     kept = kept.assign(time=time.reindex(kept.index), cause__=codes.reindex(kept.index))
     kept[CAUSE] = kept[CAUSE].astype(int)
     kept["event"] = (kept[CAUSE] == 1).astype(int)
+    if settings.entry:
+        kept = _entered(kept, follow, settings, path)
     if coding.competing and not (kept[CAUSE] == COMPETING).any():
         coding = replace(coding, competing=())
     follow.step("with an outcome: analysed", kept)
     return kept, coding, found, [*found.said, *_codes_told(settings.time, found.codes)]
+
+
+def _entered(
+    kept: pd.DataFrame, follow: _Follow, settings: Settings, path: str | Path
+) -> pd.DataFrame:
+    """Add the time of entry, in the report's unit, and leave out those who were never at risk."""
+    columns = (
+        replace(settings, end=settings.entry)
+        if settings.by_dates
+        else (replace(settings, time=settings.entry))
+    )
+    found = follow_up_times(kept, path, columns)
+    entry = in_unit(found.times, found.unit, settings.report_unit)
+    name = settings.entry
+    follow.drop(kept.index[entry.isna()], f"no time of entry ({name})")
+    follow.drop(kept.index[entry < 0], f"entry before time zero ({name})")
+    late = entry >= kept["time"]
+    follow.drop(kept.index[late], f"follow-up ends before the entry ({name})")
+    return kept.assign(**{ENTRY: entry})[(entry >= 0) & ~late].copy()
 
 
 def _codes_told(column: str, codes: dict[float, int]) -> list[str]:

@@ -32,6 +32,9 @@ class Settings(FollowUpColumns):
         Columns of the patient and of the score in the table of scores.
     patient_rule : str
         Rule for several rows of a patient in the scores: pool, max or mean.
+    entry : str
+        Column of the time from which a patient is at risk (left truncation), counted and written
+        like the follow-up time; a date if the follow-up is given by dates.
     competing_values : tuple of str
         Codes of the event column that mean a competing event.
     competing_name : str
@@ -67,6 +70,7 @@ class Settings(FollowUpColumns):
     score_patient: str = ""
     score: str = ""
     patient_rule: str = ""
+    entry: str = ""
     competing_values: tuple[str, ...] = ()
     competing_name: str = "Death without recurrence"
     exclude: tuple[tuple[str, str], ...] = ()

@@ -12,6 +12,7 @@ from qupath_hccmil.survival.statistics.baseline import Baseline
 from qupath_hccmil.survival.statistics.brier import Brier
 from qupath_hccmil.survival.statistics.cox import CoxFit, LikelihoodRatio
 from qupath_hccmil.survival.statistics.discrimination import Discrimination
+from qupath_hccmil.survival.statistics.fine_gray import FineGrayFit
 from qupath_hccmil.survival.statistics.horizon_calibration import Calibration
 from qupath_hccmil.survival.statistics.kaplan_meier import LogRank
 from qupath_hccmil.survival.statistics.multiple_imputation import ImputedCox
@@ -37,6 +38,15 @@ class Stratum:
 
 
 @dataclass
+class GroupTests:
+    """Variants of the log-rank test of the risk groups; trend and pairs need three groups."""
+
+    weighted: pd.DataFrame | None = None
+    trend: LogRank | None = None
+    pairwise: pd.DataFrame | None = None
+
+
+@dataclass
 class Survival:
     """Kaplan-Meier results: overall, by risk group, and within each level of each variable."""
 
@@ -48,6 +58,7 @@ class Survival:
     test: LogRank
     strata: list[Stratum] = field(default_factory=list)
     stratified: pd.DataFrame = field(default_factory=pd.DataFrame)
+    group_tests: GroupTests = field(default_factory=GroupTests)
 
 
 @dataclass
@@ -86,12 +97,27 @@ class Performance:
 
 
 @dataclass
+class CompetingPerformance:
+    """Performance of the score, and of risks by Fine and Gray's model, if events compete."""
+
+    auc: pd.DataFrame | None = None
+    auc_differences: pd.DataFrame | None = None
+    calibrations: list[Calibration] = field(default_factory=list)
+    brier: Brier | None = None
+    net_benefit: pd.DataFrame | None = None
+
+
+@dataclass
 class Competing:
-    """Cumulative incidence and cause-specific hazards."""
+    """Cumulative incidence, hazards of both kinds, and predicted risks."""
 
     incidence: pd.DataFrame
     horizons: pd.DataFrame
     hazards: pd.DataFrame | None
+    gray: pd.DataFrame | None = None
+    fine_gray: pd.DataFrame | None = None
+    fine_gray_model: FineGrayFit | None = None
+    performance: CompetingPerformance = field(default_factory=CompetingPerformance)
 
 
 @dataclass

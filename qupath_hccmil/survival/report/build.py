@@ -18,6 +18,7 @@ from qupath_hccmil.survival.report.closing_section import (
     provenance_section,
 )
 from qupath_hccmil.survival.report.cohort_section import cohort_section, groups_section
+from qupath_hccmil.survival.report.competing_section import competing_section
 from qupath_hccmil.survival.report.effect_section import (
     assumption_section,
     cox_section,
@@ -27,7 +28,6 @@ from qupath_hccmil.survival.report.number_format import moment, number, p_value,
 from qupath_hccmil.survival.report.performance_section import (
     auc_section,
     calibration_section,
-    competing_section,
     discrimination_section,
     tiles_section,
 )

@@ -107,7 +107,6 @@ def _answers(analysis: Analysis) -> dict[str, str]:
         "baseline.",
         "12e": "Harrell's and Uno's C, AUC(t), calibration in the large, slope, curve, ICI, Brier "
         "score, decision curve.",
-        "12g": f"Predicted risks come from {analysis.performance.baseline_told}.",
         "15": f"A score; risk groups at {cohort.groups.description}.",
         "18f": "qupath-hccmil is free software (GPL-3.0-or-later).",
         "20a": f"See the flow table: {len(cohort.frame)} patients, {events} events, median "
@@ -119,6 +118,8 @@ def _answers(analysis: Analysis) -> dict[str, str]:
         "23a": "Given with intervals; subgroups by Kaplan–Meier only.",
         "26": f"See “Limits”. {AUTHORS}",
     }
+    if analysis.performance.baseline_told:
+        answers["12g"] = f"Predicted risks come from {analysis.performance.baseline_told}."
     if settings.endpoint or settings.time_zero:
         parts = [settings.endpoint, f"from {settings.time_zero}" if settings.time_zero else ""]
         answers["8a"] = f"{' '.join(part for part in parts if part)}. {AUTHORS}"

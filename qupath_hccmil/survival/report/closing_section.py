@@ -33,7 +33,14 @@ METHODS = (
      "Klaveren 2020."),
     ("Brier score", "Graf et al. 1999, IPCW."),
     ("Decision curve", "Vickers et al. 2008."),
-    ("Competing risks", "Aalen and Johansen 1978; cause-specific Cox models."),
+    ("Competing risks", "Aalen and Johansen 1978, with Aalen's variance; Gray 1988; cause-specific "
+     "Cox models; Fine and Gray 1999. AUC(t) and Brier score with competing events as controls "
+     "(Blanche et al. 2013; Schoop et al. 2011); calibration by van Geloven et al. 2022 and Austin "
+     "et al. 2022."),
+    ("Weighted log-rank tests", "Gehan–Breslow, Tarone–Ware, Peto–Peto, Fleming–Harrington; trend "
+     "by Tarone 1975; pairs corrected by Holm 1979."),
+    ("Left truncation", "At risk in (entry, time] in all risk sets (Klein and Moeschberger 2003, "
+     "§4.6 and §9.4)."),
     ("Missing values", "Chained equations with predictive mean matching (White and Royston 2009); "
      "Rubin's rules with the degrees of freedom of Barnard and Rubin 1999."),
 )  # fmt: skip
@@ -75,7 +82,8 @@ def limits_section(analysis: Analysis) -> Section:
         )
     if analysis.cohort.coding.competing:
         limits.append(
-            "For discrimination and calibration, the competing event is treated as censoring."
+            "Discrimination and predicted risks outside “Competing risks” treat the competing "
+            "event as censoring."
         )
     section.blocks += [Text(f"• {limit}") for limit in limits]
     if analysis.problems:
