@@ -20,14 +20,15 @@ MAY_IMPORT = {
     },
     "__main__": {"cli"},
     "cli": {
-        "demo", "learning", "mil", "model_store", "nuclei", "qupath", "scoring", "survival",
-        "tables", "tiles", "training",
+        "demo", "learning", "mil", "model_store", "nuclei", "qupath", "results", "scoring",
+        "survival", "tables", "tiles", "training",
     },
     "demo": {"qupath", "slides"},
     "training": {
         "learning", "mil", "model_store", "nuclei", "qupath", "scoring", "slides", "stain",
         "tables", "tiles",
     },
+    "results": {"qupath", "scoring", "stain", "tables"},
     "scoring": {
         "learning", "mil", "model_store", "nuclei", "qupath", "slides", "stain", "tables", "tiles",
     },

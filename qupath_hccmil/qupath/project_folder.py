@@ -205,6 +205,13 @@ class Project(ABC):
         with in_plain_words(path), _in_one_line(path):
             return self._read(entry, path)
 
+    def data_bytes(self, entry: ImageEntry) -> int:
+        """Size of an image's data file; 0 where there is none."""
+        try:
+            return self._data_path(entry).stat().st_size
+        except OSError:
+            return 0
+
     def _read(self, entry: ImageEntry, path: Path) -> ImageState:
         # before the content: who changes the file in between is noticed when we write
         fingerprint = _stamp(path)

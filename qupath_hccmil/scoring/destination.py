@@ -37,10 +37,6 @@ class SlideRequest:
 class Destination(Protocol):
     """Takes the results of each slide."""
 
-    def begin(self, wait: float) -> None:
-        """Make sure, before any work, that results can be kept."""
-        ...
-
     def holds(self, request: SlideRequest) -> bool:
         """Whether the results of this very request are there already."""
         ...
@@ -63,17 +59,7 @@ class IntoProject:
         self._project = project
         self._classes_listed = False
 
-    def begin(self, wait: float) -> None:
-        """Become the project's one writer.
-
-        Raises
-        ------
-        WriteError
-            Another run is at work on it, or it cannot be written.
-        """
-        self._project.begin(wait)
-
-    def holds(self, request: SlideRequest) -> bool:  # noqa: ARG002
+    def holds(self, request: SlideRequest) -> bool:
         """Return False: what is up to date is found by ``--resume``, before the slide is."""
         return False
 

@@ -52,7 +52,7 @@ def summary(
         "model": model,
         "settings": asdict(settings),
         "images": [asdict(outcome) for outcome in outcomes],
-        "versions": {"qupath-hccmil": __version__, "python": sys.version.split()[0], **_versions()},
+        "versions": {**versions(), "python": sys.version.split()[0]},
         "platform": platform.platform(),
     }
 
@@ -88,8 +88,9 @@ def write_record(
         )
 
 
-def _versions() -> dict[str, str]:
-    found = {}
+def versions() -> dict[str, str]:
+    """Versions of this package and of the libraries that scores come from."""
+    found = {"qupath-hccmil": __version__}
     for name in _VERSIONS:
         try:
             found[name] = version(name)

@@ -151,9 +151,8 @@ def score_project(
     settings: ScoreSettings,
     options: BatchOptions,
     progress: Progress,
-    destination: Destination | None = None,
 ) -> Iterator[ImageOutcome]:
-    """Score the chosen images and write the results into the project, or to another place.
+    """Score the chosen images and write the results into the project.
 
     Parameters
     ----------
@@ -164,8 +163,6 @@ def score_project(
     settings : ScoreSettings
     options : BatchOptions
     progress : Progress
-    destination : Destination, optional
-        Where the results go; default: into the project. What is held there is not scored again.
 
     Yields
     ------
@@ -181,13 +178,13 @@ def score_project(
     WriteError
         Another run is at work on the project, or it cannot be written.
     """
-    job = ScoringJob(project, models, settings, options, progress, destination)
+    job = ScoringJob(project, models, settings, options, progress)
     entries = choose_images(project, options.images)
     if settings.stain == "staintools":
         check_installed()
     if not options.dry_run:
         # before hours of work, not at the first result
-        job.destination.begin(options.wait)
+        project.begin(options.wait)
     called = labels(project.images)
     for entry in entries:
         outcome = job.outcome(entry)
@@ -201,12 +198,10 @@ class ScoringJob:
 
     Parameters
     ----------
-    project, models, settings, options, progress, destination
+    project, models, settings, options, progress
         See :func:`score_project`.
-
-    Attributes
-    ----------
-    destination : Destination
+    destination : Destination, optional
+        Where the results go; default: into the project. What is held there is not scored again.
     """
 
     def __init__(
@@ -224,7 +219,7 @@ class ScoringJob:
         self.options = options
         self.progress = progress
         self._into_project = IntoProject(project)
-        self.destination = self._into_project if destination is None else destination
+        self._destination = self._into_project if destination is None else destination
         self._notes: tuple[str, ...] = ()
 
     def outcome(self, entry: ImageEntry) -> ImageOutcome:
@@ -269,7 +264,7 @@ class ScoringJob:
             entry, self.project.path, self.project.previous_uri, self.options.slides
         )
         request = SlideRequest(state, annotations, settings, path)
-        if self.destination.holds(request):
+        if self._destination.holds(request):
             return _up_to_date(state, annotations)
         with open_image(entry, path) as slide:
             plan = plan_tiles(
@@ -399,7 +394,7 @@ class ScoringJob:
             request.settings,
             reproduce(request.settings, self.options.model),
         )
-        self.destination.keep(request, results)
+        self._destination.keep(request, results)
 
     def _draw(
         self,

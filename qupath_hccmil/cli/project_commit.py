@@ -1,0 +1,90 @@
+"""``project commit``: results of ``score --results`` into the project."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from qupath_hccmil.cli import exit_codes, options
+from qupath_hccmil.cli.options import EngineChoice
+
+if TYPE_CHECKING:
+    from qupath_hccmil.results.commit import CommitOutcome
+
+
+@click.command()
+@options.project
+@click.argument("folder", metavar="DIR", type=options.PathType)
+@options.engine
+@options.images
+@click.option("--model", type=options.PathType, help="Take only results of this risk model.")
+@click.option("--force", is_flag=True, help="Also where the image was scored later.")
+@click.option("--dry-run", is_flag=True, help="Say what would be taken; write nothing.")
+@options.wait
+@options.quiet
+@options.as_json
+def commit(
+    project: Path,
+    folder: Path,
+    engine: EngineChoice,
+    images: tuple[str, ...],
+    model: Path | None,
+    force: bool,
+    dry_run: bool,
+    wait: float,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Take the results in DIR, of score --results, into PROJECT.
+
+    A result of other outlines, another slide or another model is named and left. The exit code is
+    3 if a result was left or failed. Run it again after an interruption: it goes on.
+    """
+    from qupath_hccmil.model_store.model_folder import load_model_folder
+    from qupath_hccmil.qupath.open_project import open_project
+    from qupath_hccmil.results.commit import CommitOptions, commit_results
+
+    wanted = CommitOptions(
+        images=images,
+        model="" if model is None else load_model_folder(model, "mil").identity,
+        force=force,
+        dry_run=dry_run,
+        wait=wait,
+    )
+    outcomes = []
+    with open_project(project, engine) as opened:
+        for outcome in commit_results(opened, folder, wanted):
+            outcomes.append(outcome)
+            wrong = outcome.status in ("left", "failed")
+            if wrong or not (quiet or as_json):
+                click.echo(_line(outcome), err=wrong)
+        facts = {"project": str(opened.path), "images": [asdict(each) for each in outcomes]}
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    elif not quiet:
+        click.echo(_summary(outcomes))
+    wrong = any(outcome.status in ("left", "failed") for outcome in outcomes)
+    return exit_codes.SOME_FAILED if wrong else exit_codes.DONE
+
+
+def _line(outcome: CommitOutcome) -> str:
+    if outcome.status in ("left", "failed"):
+        reason = outcome.reason.removeprefix(f"{outcome.image}: ")
+        return f"{outcome.image}: {outcome.status.upper()}: {reason}"
+    if outcome.risk is None:
+        return f"{outcome.image}: {outcome.status}"
+    return (
+        f"{outcome.image}: {outcome.status}, risk {outcome.risk:.4f} ({outcome.group} risk), "
+        f"{outcome.tiles} tiles"
+    )
+
+
+def _summary(outcomes: list[CommitOutcome]) -> str:
+    """How many images came to what."""
+    statuses = ("taken", "would be taken", "up to date", "no result", "left", "failed")
+    counts = {each: sum(outcome.status == each for outcome in outcomes) for each in statuses}
+    return ", ".join(f"{count} {status}" for status, count in counts.items() if count) + "."

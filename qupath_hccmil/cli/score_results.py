@@ -1,0 +1,96 @@
+"""``score --results``: each slide's result as a file; the projects are not written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qupath_hccmil.cli import exit_codes
+from qupath_hccmil.cli.show import ScoringDisplay
+
+if TYPE_CHECKING:
+    from qupath_hccmil.results.slide_tasks import Shard, SlideTask
+    from qupath_hccmil.results.slide_worker import ScoringPlan, SlideRow
+    from qupath_hccmil.scoring.score_settings import ScoreSettings
+
+
+class ShardType(click.ParamType):
+    """One of several equal parts, such as ``3/40``."""
+
+    name = "N/OF"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Shard:
+        """Read the part."""
+        from qupath_hccmil.results.slide_tasks import Shard
+
+        if isinstance(value, Shard):
+            return value
+        try:
+            return Shard.from_text(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def run_results(
+    settings: ScoreSettings, projects: Sequence[Path], options: Mapping[str, Any]
+) -> int:
+    """Score slides into the folder of ``--results``; `options` are those of ``score``."""
+    from qupath_hccmil.atomic_files import make_folder
+    from qupath_hccmil.results.run_file import run_facts, write_run
+    from qupath_hccmil.results.slide_tasks import slide_tasks
+    from qupath_hccmil.results.slide_worker import ScoringPlan
+    from qupath_hccmil.scoring.run_folder import summary_line
+    from qupath_hccmil.scoring.scorer import ScorerSource
+
+    plan = ScoringPlan(
+        folder=options["results"].absolute(),
+        settings=settings,
+        **{name: options[name] for name in _PLAN},
+    )
+    # before hours of work, not at the first slide: the model, the folder, the projects
+    models = ScorerSource(plan.model, runtime=plan.runtime, device=plan.device)
+    tasks, unusable = slide_tasks(projects, options["images"], options["shard"])
+    if not plan.dry_run:
+        make_folder(plan.folder)
+    for path, why in unusable.items():
+        click.echo(f"{path}: FAILED: {why}", err=True)
+    display = ScoringDisplay(quiet=options["quiet"], lines=not options["as_json"])
+    rows: list[SlideRow] = []
+    try:
+        with display:
+            for row in _rows(plan, tasks, display):
+                display.finish(row.outcome)
+                rows.append(row)
+    finally:
+        # after an interruption too
+        facts = run_facts(rows, plan, models, {})
+        if rows and not plan.dry_run:
+            write_run(facts, plan.folder, options["shard"])
+    outcomes = [row.outcome for row in rows]
+    if options["as_json"]:
+        click.echo(json.dumps(facts, indent=2))
+    elif not options["quiet"]:
+        surrogate = models.folders[0].config.risk
+        assert surrogate is not None
+        click.echo(summary_line(outcomes, {"surrogate": surrogate.surrogate}))
+    failed = unusable or any(outcome.status == "failed" for outcome in outcomes)
+    return exit_codes.SOME_FAILED if failed else exit_codes.DONE
+
+
+_PLAN = ("engine", "model", "runtime", "device", "slides", "force", "dry_run")
+
+
+def _rows(
+    plan: ScoringPlan, tasks: Sequence[SlideTask], display: ScoringDisplay
+) -> Iterator[SlideRow]:
+    from qupath_hccmil.results.slide_worker import SlideWorker
+
+    worker = SlideWorker(plan)
+    for task in tasks:
+        yield worker.score(task, display)
