@@ -10,15 +10,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qupath_hccmil.atomic_files import file_name
 from qupath_hccmil.qupath.data_types import ImageEntry, Server
 from qupath_hccmil.qupath.fingerprint import annotation_fingerprint
 from qupath_hccmil.results.slide_stamp import slide_stamp
 from qupath_hccmil.scoring.destination import SlideRequest
-from qupath_hccmil.scoring.run_folder import versions
-from qupath_hccmil.scoring.scorer import ScorerSource
+from qupath_hccmil.scoring.versions import versions
+
+if TYPE_CHECKING:
+    from qupath_hccmil.scoring.scorer import ScorerSource
 
 SUFFIX = ".parquet"
 _HASH_DIGITS = 16

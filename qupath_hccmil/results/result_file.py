@@ -168,7 +168,8 @@ def _outline(annotation: Annotation) -> dict[str, Any]:
 
 
 def _table(tiles: Mapping[int, TileObjects]) -> pa.Table:
-    names = sorted({name for each in tiles.values() for name in each.measurements})
+    # in their order: it is that of the names in QuPath's file
+    names = list(dict.fromkeys(name for each in tiles.values() for name in each.measurements))
     bounds = np.concatenate([each.bounds for each in tiles.values()] or [np.empty((0, 4))])
     classes = [name for each in tiles.values() for name in each.class_names]
     columns = {

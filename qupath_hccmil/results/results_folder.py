@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qupath_hccmil.atomic_files import is_temporary
 from qupath_hccmil.errors import DataError, SlideError
@@ -17,7 +18,9 @@ from qupath_hccmil.results.dependencies import (
 )
 from qupath_hccmil.results.result_file import read_head, write_result
 from qupath_hccmil.scoring.destination import SlideRequest
-from qupath_hccmil.scoring.scorer import ScorerSource
+
+if TYPE_CHECKING:
+    from qupath_hccmil.scoring.scorer import ScorerSource
 
 
 class IntoFolder:

@@ -14,8 +14,8 @@ from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.method.research_use import RESEARCH_USE
 from qupath_hccmil.results.slide_tasks import Shard
 from qupath_hccmil.results.slide_worker import ScoringPlan, SlideRow
-from qupath_hccmil.scoring.run_folder import versions
 from qupath_hccmil.scoring.scorer import ScorerSource
+from qupath_hccmil.scoring.versions import versions
 
 
 def run_facts(

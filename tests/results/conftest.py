@@ -2,12 +2,13 @@
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from shapely.geometry import Polygon, box
 
+from qupath_hccmil.cli.main import run
 from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
 from qupath_hccmil.qupath.data_types import ImageState
 from qupath_hccmil.qupath.native.native_project import NativeProject
@@ -26,44 +27,99 @@ TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
 STAMP = re.compile(rb'"timestamp": ?\d+')
 
 
-@pytest.fixture(autouse=True)
-def quick_stain_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="package", autouse=True)
+def quick_stain_fit() -> Iterator[None]:
     """A rough fit in a tenth of the time: what is tested here is where results go."""
-    monkeypatch.setattr(vahadane, "_ITERATIONS", 200)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vahadane, "_ITERATIONS", 200)
+        yield
+
+
+@pytest.fixture(scope="package")
+def template(
+    drawn_demo: Path,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+    quick_stain_fit: None,
+) -> Path:
+    """Folder with a slide, a project of it that was not scored, and the results of a run."""
+    folder = tmp_path_factory.mktemp("cohort")
+    (slide,) = (drawn_demo / "slides").glob("*.tif")
+    (folder / "slides").mkdir()
+    shutil.copy2(slide, folder / "slides")
+    _create(folder / "project", folder / "slides" / slide.name, IMAGES)
+    line = ["score", folder / "project", "--results", folder / "results", "--engine", "native"]
+    assert run([*map(str, line), "--quiet"]) == 0
+    return folder
 
 
 @pytest.fixture
-def make_project(drawn_demo: Path, tmp_path: Path) -> MakeProject:  # noqa: F811
-    """Makes a project in a folder of that name; `images` are outlines by name."""
-    (slide,) = (drawn_demo / "slides").glob("*.tif")
+def cohort(template: Path, tmp_path: Path) -> Path:
+    """A copy of the project; the slide stays in its one place."""
+    shutil.copytree(template / "project", tmp_path / "project")
+    return tmp_path / "project"
+
+
+@pytest.fixture
+def folder(template: Path, tmp_path: Path) -> Path:
+    """A copy of the results."""
+    shutil.copytree(template / "results", tmp_path / "results")
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def own_slide(template: Path, cohort: Path, tmp_path: Path) -> Path:
+    """The project is of a copy of the slide, which a test may change."""
+    (slide,) = (template / "slides").iterdir()
     own = tmp_path / "slides" / slide.name
     own.parent.mkdir()
     shutil.copy2(slide, own)
+    listed = cohort / "project.qpproj"
+    listed.write_text(listed.read_text().replace(slide.as_uri(), own.as_uri()))
+    assert own.as_uri() in listed.read_text()
+    return own
 
-    def make(name: str = "project", images: dict[str, list[Polygon]] | None = None) -> Path:
-        entries = [
-            NewImage(
-                own,
-                image,
-                3000,
-                2400,
-                0.25,
-                annotations=[
-                    NewAnnotation(shape, "Tumor", f"Nodule {n}") for n, shape in enumerate(shapes)
-                ],
-            )
-            for image, shapes in (IMAGES if images is None else images).items()
-        ]
-        folder = tmp_path / name
-        create_project(folder, entries)
-        return folder
+
+@pytest.fixture
+def make_project(template: Path, tmp_path: Path) -> MakeProject:
+    """Makes a project in a folder of that name; `images` are outlines by name."""
+    (slide,) = (template / "slides").iterdir()
+
+    def make(
+        name: str,
+        images: dict[str, list[Polygon]],
+        in_front: dict[str, Polygon] | None = None,
+    ) -> Path:
+        _create(tmp_path / name, slide, images, in_front or {})
+        return tmp_path / name
 
     return make
 
 
-@pytest.fixture
-def cohort(make_project: MakeProject) -> Path:
-    return make_project()
+def _create(
+    folder: Path,
+    slide: Path,
+    images: dict[str, list[Polygon]],
+    in_front: dict[str, Polygon] | None = None,
+) -> None:
+    stroma = {
+        image: [NewAnnotation(shape, "Stroma", "In front")]
+        for image, shape in (in_front or {}).items()
+    }
+    entries = [
+        NewImage(
+            slide,
+            image,
+            3000,
+            2400,
+            0.25,
+            annotations=[
+                *stroma.get(image, []),
+                *(NewAnnotation(each, "Tumor", f"Nodule {n}") for n, each in enumerate(shapes)),
+            ],
+        )
+        for image, shapes in images.items()
+    ]
+    create_project(folder, entries)
 
 
 def states(project: Path) -> dict[str, ImageState]:

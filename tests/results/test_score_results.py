@@ -57,7 +57,9 @@ def test_a_file_holds_what_score_writes_to_the_bit(cli, cohort, tmp_path):
         assert list(tiles.class_names) == list(found.tiles[key].class_names)
         for name, values in tiles.measurements.items():
             # QuPath's files keep 32 bits of them
-            assert np.array_equal(values.astype("f4"), found.tiles[key].measurements[name].astype("f4"))
+            assert np.array_equal(
+                values.astype("f4"), found.tiles[key].measurements[name].astype("f4")
+            )
     assert found.root == pytest.approx(state.results.root, rel=1e-7)
 
 
@@ -111,25 +113,23 @@ def test_other_settings_are_another_result(cli, cohort, tmp_path, other):
     assert len(list(folder.glob("*.parquet"))) == 2
 
 
-def test_another_slide_file_is_another_result(cli, cohort, tmp_path):
+def test_another_slide_file_is_another_result(cli, cohort, own_slide, tmp_path):
     folder = tmp_path / "results"
     line = ("score", cohort, *NATIVE, "--results", folder, "--json", "--image", "First")
     cli(*line)
-    (slide,) = (tmp_path / "slides").iterdir()
-    os.utime(slide, (1_000_000_000, 1_000_000_000))
+    os.utime(own_slide, (1_000_000_000, 1_000_000_000))
     assert statuses(cli(*line)) == {"First": "scored"}
 
 
 def test_a_slide_that_changes_while_it_is_scored_leaves_no_result(
-    cli, cohort, tmp_path, monkeypatch
+    cli, cohort, own_slide, tmp_path, monkeypatch
 ):
     from qupath_hccmil.scoring import score_project as batch
 
-    (slide,) = (tmp_path / "slides").iterdir()
     real = batch.score_slide
 
     def meanwhile(*arguments, **settings):
-        os.utime(slide, (1_000_000_000, 1_000_000_000))
+        os.utime(own_slide, (1_000_000_000, 1_000_000_000))
         return real(*arguments, **settings)
 
     monkeypatch.setattr(batch, "score_slide", meanwhile)
