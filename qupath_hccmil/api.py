@@ -27,19 +27,6 @@ if TYPE_CHECKING:
     from qupath_hccmil.tables.export_columns import Level
 
 
-class _Unwatched:
-    """Progress that nobody watches."""
-
-    def start(self, image: str, n_tiles: int) -> None:
-        """An image's tiles are about to be read."""
-
-    def advance(self, n_tiles: int) -> None:
-        """So many more tiles are dealt with."""
-
-    def finish(self, outcome: ImageOutcome) -> None:
-        """An image is done."""
-
-
 def open_project(path: str | Path, engine: EngineChoice = "auto") -> Project:
     """Open a QuPath project; use it as a context manager.
 
@@ -233,7 +220,7 @@ def score_project(
     DataError
         A setting is out of range.
     """
-    from qupath_hccmil.scoring.score_project import BatchOptions
+    from qupath_hccmil.scoring.score_project import BatchOptions, Unwatched
     from qupath_hccmil.scoring.score_project import score_project as score
     from qupath_hccmil.scoring.score_settings import ScoreSettings
     from qupath_hccmil.scoring.scorer import ScorerSource
@@ -256,7 +243,7 @@ def score_project(
     )
     models = ScorerSource(folder, runtime=runtime, device=device)
     with open_project(project, engine) as opened:
-        return list(score(opened, models, settings, options, _Unwatched()))
+        return list(score(opened, models, settings, options, Unwatched()))
 
 
 def score_slide(

@@ -20,14 +20,15 @@ MAY_IMPORT = {
     },
     "__main__": {"cli"},
     "cli": {
-        "demo", "learning", "mil", "model_store", "nuclei", "qupath", "results", "scoring",
-        "survival", "tables", "tiles", "training",
+        "cluster", "demo", "learning", "mil", "model_store", "nuclei", "qupath", "results",
+        "scoring", "survival", "tables", "tiles", "training",
     },
     "demo": {"qupath", "slides"},
     "training": {
         "learning", "mil", "model_store", "nuclei", "qupath", "scoring", "slides", "stain",
         "tables", "tiles",
     },
+    "cluster": {"results", "scoring"},
     "results": {"qupath", "scoring", "stain", "tables"},
     "scoring": {
         "learning", "mil", "model_store", "nuclei", "qupath", "slides", "stain", "tables", "tiles",
@@ -55,6 +56,9 @@ LIBRARIES = {
     "jpype": {"qupath"},
     "openslide": {"scoring", "slides"},
     "openvino": {"scoring"},
+    "dask": {"cluster"},
+    "dask_jobqueue": {"cluster"},
+    "distributed": {"cluster"},
     "torch": NETWORKS,
     "torchvision": NETWORKS,
     "lifelines": {"survival"},

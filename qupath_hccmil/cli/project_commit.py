@@ -13,7 +13,7 @@ from qupath_hccmil.cli import exit_codes, options
 from qupath_hccmil.cli.options import EngineChoice
 
 if TYPE_CHECKING:
-    from qupath_hccmil.results.commit import CommitOutcome
+    from qupath_hccmil.results.commit import CommitOptions, CommitOutcome
 
 
 @click.command()
@@ -45,8 +45,7 @@ def commit(
     3 if a result was left or failed. Run it again after an interruption: it goes on.
     """
     from qupath_hccmil.model_store.model_folder import load_model_folder
-    from qupath_hccmil.qupath.open_project import open_project
-    from qupath_hccmil.results.commit import CommitOptions, commit_results
+    from qupath_hccmil.results.commit import CommitOptions
 
     wanted = CommitOptions(
         images=images,
@@ -55,20 +54,37 @@ def commit(
         dry_run=dry_run,
         wait=wait,
     )
+    outcomes = commit_into(project, folder, engine, wanted, quiet=quiet or as_json)
+    if as_json:
+        facts = {"project": str(project), "images": [asdict(each) for each in outcomes]}
+        click.echo(json.dumps(facts, indent=2))
+    elif not quiet:
+        click.echo(counted(outcomes))
+    wrong = any(outcome.status in ("left", "failed") for outcome in outcomes)
+    return exit_codes.SOME_FAILED if wrong else exit_codes.DONE
+
+
+def commit_into(
+    project: Path,
+    folder: Path,
+    engine: EngineChoice,
+    wanted: CommitOptions,
+    *,
+    quiet: bool,
+    prefix: str = "",
+) -> list[CommitOutcome]:
+    """Take results into a project, and print a line for each image; only bad news where quiet."""
+    from qupath_hccmil.qupath.open_project import open_project
+    from qupath_hccmil.results.commit import commit_results
+
     outcomes = []
     with open_project(project, engine) as opened:
         for outcome in commit_results(opened, folder, wanted):
             outcomes.append(outcome)
             wrong = outcome.status in ("left", "failed")
-            if wrong or not (quiet or as_json):
-                click.echo(_line(outcome), err=wrong)
-        facts = {"project": str(opened.path), "images": [asdict(each) for each in outcomes]}
-    if as_json:
-        click.echo(json.dumps(facts, indent=2))
-    elif not quiet:
-        click.echo(_summary(outcomes))
-    wrong = any(outcome.status in ("left", "failed") for outcome in outcomes)
-    return exit_codes.SOME_FAILED if wrong else exit_codes.DONE
+            if wrong or not quiet:
+                click.echo(prefix + _line(outcome), err=wrong)
+    return outcomes
 
 
 def _line(outcome: CommitOutcome) -> str:
@@ -83,7 +99,7 @@ def _line(outcome: CommitOutcome) -> str:
     )
 
 
-def _summary(outcomes: list[CommitOutcome]) -> str:
+def counted(outcomes: list[CommitOutcome]) -> str:
     """How many images came to what."""
     statuses = ("taken", "would be taken", "up to date", "no result", "left", "failed")
     counts = {each: sum(outcome.status == each for outcome in outcomes) for each in statuses}

@@ -77,6 +77,36 @@ if TYPE_CHECKING:
     type=ShardType(),
     help="With --results: score one of several equal parts of the slides, such as 3/40.",
 )
+@click.option(
+    "--dask",
+    metavar="local|FILE.yaml|ADDRESS",
+    help="With --results: score on Dask workers: on this machine (local), as jobs of a queue (a "
+    "YAML file of dask-jobqueue), or of a scheduler that runs (tcp://HOST:PORT).",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Worker processes that --dask starts; default for local: one for every 4 cores.",
+)
+@click.option(
+    "--slide-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="With --dask: end the worker of a slide that takes longer.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="With --dask: how often a slide whose worker was lost is tried again.",
+)
+@click.option(
+    "--commit",
+    is_flag=True,
+    help="With --results: take the results into the projects at the end.",
+)
 @options.wait
 @options.quiet
 @options.as_json
@@ -103,7 +133,13 @@ def score(**arguments: Any) -> int:
 _NOT_WITH_RESULTS = {
     "resume": "--resume: what is in the folder of --results is never done again",
     "out": "--out: tables and maps are made once project commit has taken the results in",
-    "wait": "--wait: with --results no other run is in the way",
+}
+_NEEDS = {
+    "shard": "results",
+    "dask": "results",
+    "commit": "results",
+    "workers": "dask",
+    "slide_timeout": "dask",
 }
 
 
@@ -116,13 +152,20 @@ def _check_usage(arguments: Mapping[str, Any]) -> None:
     """
     if not arguments["projects"] and arguments["projects_table"] is None:
         raise click.UsageError("Missing argument 'PROJECT...'.")
+    for name, needed in _NEEDS.items():
+        if arguments[name] and not arguments[needed]:
+            raise click.UsageError(f"--{name.replace('_', '-')} goes with --{needed}")
     if arguments["results"] is None:
-        if arguments["shard"] is not None:
-            raise click.UsageError("--shard goes with --results DIR")
         return
     for name, why in _NOT_WITH_RESULTS.items():
         if arguments[name]:
             raise click.UsageError(f"--results does not go with {why}")
+    if arguments["wait"] and not arguments["commit"]:
+        raise click.UsageError("--wait goes with --commit where --results is given")
+    if arguments["dask"] and arguments["shard"]:
+        raise click.UsageError("--dask shares the slides out itself; leave --shard out")
+    if arguments["commit"] and arguments["dry_run"]:
+        raise click.UsageError("--commit writes the projects, --dry-run nothing; choose one")
 
 
 def _run_each(

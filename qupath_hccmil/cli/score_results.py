@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,26 +61,32 @@ def run_results(
         make_folder(plan.folder)
     for path, why in unusable.items():
         click.echo(f"{path}: FAILED: {why}", err=True)
-    display = ScoringDisplay(quiet=options["quiet"], lines=not options["as_json"])
+    display = ScoringDisplay(
+        quiet=options["quiet"], lines=not options["as_json"], slides=len(tasks)
+    )
     rows: list[SlideRow] = []
+    cluster: dict[str, Any] = {}
     try:
         with display:
-            for row in _rows(plan, tasks, display):
+            for row in _rows(plan, tasks, display, options, cluster):
                 display.finish(row.outcome)
                 rows.append(row)
     finally:
         # after an interruption too
-        facts = run_facts(rows, plan, models, {})
+        facts = run_facts(rows, plan, models, cluster)
         if rows and not plan.dry_run:
             write_run(facts, plan.folder, options["shard"])
     outcomes = [row.outcome for row in rows]
     if options["as_json"]:
         click.echo(json.dumps(facts, indent=2))
     elif not options["quiet"]:
-        surrogate = models.folders[0].config.risk
-        assert surrogate is not None
-        click.echo(summary_line(outcomes, {"surrogate": surrogate.surrogate}))
-    failed = unusable or any(outcome.status == "failed" for outcome in outcomes)
+        risk = models.folders[0].config.risk
+        assert risk is not None, "the schema asks for it in a mil model"
+        click.echo(summary_line(outcomes, {"surrogate": risk.surrogate}))
+    failed = bool(unusable) or any(outcome.status == "failed" for outcome in outcomes)
+    if options["commit"]:
+        usable = [path for path in projects if path not in unusable]
+        failed = _commit(usable, plan, options) or failed
     return exit_codes.SOME_FAILED if failed else exit_codes.DONE
 
 
@@ -87,10 +94,52 @@ _PLAN = ("engine", "model", "runtime", "device", "slides", "force", "dry_run")
 
 
 def _rows(
-    plan: ScoringPlan, tasks: Sequence[SlideTask], display: ScoringDisplay
+    plan: ScoringPlan,
+    tasks: Sequence[SlideTask],
+    display: ScoringDisplay,
+    options: Mapping[str, Any],
+    cluster: dict[str, Any],
 ) -> Iterator[SlideRow]:
-    from qupath_hccmil.results.slide_worker import SlideWorker
+    """Rows of the slides, scored here or on a cluster, of which facts are put into `cluster`."""
+    if options["dask"] is None:
+        from qupath_hccmil.results.slide_worker import SlideWorker
 
-    worker = SlideWorker(plan)
-    for task in tasks:
-        yield worker.score(task, display)
+        worker = SlideWorker(plan)
+        for task in tasks:
+            yield worker.score(task, display)
+        return
+    from qupath_hccmil.cluster.connect import connected
+    from qupath_hccmil.cluster.run_slides import Limits, score_on_workers
+
+    limits = Limits(options["retries"], options["slide_timeout"])
+    with connected(options["dask"], options["workers"]) as workers:
+        cluster.update(kind=workers.kind, threads=workers.threads, **asdict(limits))
+        link = workers.client.dashboard_link
+        if link and not (options["quiet"] or options["as_json"]):
+            click.echo(f"Dask's dashboard: {link}")
+        yield from score_on_workers(workers, tasks, plan, limits)
+
+
+def _commit(projects: Sequence[Path], plan: ScoringPlan, options: Mapping[str, Any]) -> bool:
+    """Take the results into the projects, one after the other; whether something went wrong."""
+    from qupath_hccmil.cli.project_commit import commit_into, counted
+    from qupath_hccmil.errors import HccMilError
+    from qupath_hccmil.model_store.model_folder import default_model_dir, load_model_folder
+    from qupath_hccmil.results.commit import CommitOptions
+
+    model = load_model_folder(plan.model or default_model_dir("mil"), "mil").identity
+    wanted = CommitOptions(images=options["images"], model=model, wait=options["wait"])
+    wrong = False
+    for path in projects:
+        try:
+            outcomes = commit_into(
+                path, plan.folder, plan.engine, wanted, quiet=True, prefix=f"{path}: "
+            )
+        except HccMilError as error:
+            click.echo(f"{path}: FAILED: {error}", err=True)
+            wrong = True
+            continue
+        wrong = wrong or any(each.status in ("left", "failed") for each in outcomes)
+        if not (options["quiet"] or options["as_json"]):
+            click.echo(f"{path}: {counted(outcomes)}")
+    return wrong

@@ -17,7 +17,7 @@ from qupath_hccmil.qupath.data_types import ImageEntry, Server
 from qupath_hccmil.qupath.fingerprint import annotation_fingerprint
 from qupath_hccmil.results.slide_stamp import slide_stamp
 from qupath_hccmil.scoring.destination import SlideRequest
-from qupath_hccmil.scoring.versions import versions
+from qupath_hccmil.scoring.versions import release_versions
 
 if TYPE_CHECKING:
     from qupath_hccmil.scoring.scorer import ScorerSource
@@ -85,7 +85,7 @@ def dependencies(request: SlideRequest, models: ScorerSource) -> Dependencies:
         model=models.identity,
         settings=asdict(request.settings),
         precision=models.precision,
-        versions=versions(),
+        versions=release_versions(),
     )
 
 

@@ -68,6 +68,19 @@ class Progress(Protocol):
         ...
 
 
+class Unwatched:
+    """Progress that nobody watches."""
+
+    def start(self, image: str, n_tiles: int) -> None:
+        """An image's tiles are about to be read."""
+
+    def advance(self, n_tiles: int) -> None:
+        """So many more tiles are dealt with."""
+
+    def finish(self, outcome: ImageOutcome) -> None:
+        """An image is done."""
+
+
 @dataclass(frozen=True)
 class ImageOutcome:
     """What became of one image.

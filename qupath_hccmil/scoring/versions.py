@@ -21,3 +21,8 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def release_versions() -> dict[str, str]:
+    """The same without what they were built for, such as ``+cpu``: that changes no score."""
+    return {name: number.partition("+")[0] for name, number in versions().items()}

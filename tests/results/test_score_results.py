@@ -237,15 +237,42 @@ def test_several_projects_are_scored_in_one_call(cli, cohort, make_project, tmp_
     [
         ("--results", "r", "--resume"),
         ("--results", "r", "--out", "o"),
-        ("--results", "r", "--wait", "3"),
+        ("--results", "r", "--dask", "local", "--shard", "1/2"),
+        ("--results", "r", "--commit", "--dry-run"),
+        ("--results", "r", "--wait", "2"),
+        ("--results", "r", "--workers", "2"),
+        ("--results", "r", "--slide-timeout", "2"),
         ("--shard", "1/2"),
+        ("--dask", "local"),
+        ("--commit",),
     ],
     ids=str,
 )
 def test_options_that_do_not_go_together_are_refused(cli, cohort, options):
     ran = cli("score", cohort, *options)
     assert ran.code == 2
-    assert "--results" in ran.err
+    assert options[-2 if options[-1][0] != "-" else -1] in ran.err
+
+
+def test_results_are_committed_at_the_end_where_asked(cli, cohort, make_project, tmp_path):
+    other = make_project("other", {"Fourth": IMAGES["First"]})
+    line = ("score", cohort, other, *NATIVE, "--results", tmp_path / "r", "--commit")
+    ran = cli(*line)
+    assert ran.code == 0
+    assert ran.out.splitlines()[-2:] == [f"{cohort}: 3 taken.", f"{other}: 1 taken."]
+    assert all(state.results for state in (states(cohort) | states(other)).values())
+    again = cli(*line).out.splitlines()
+    assert again[-2:] == [f"{cohort}: 3 up to date.", f"{other}: 1 up to date."]
+
+
+def test_a_project_that_another_run_writes_is_told_at_the_commit(cli, cohort, tmp_path):
+    with NativeProject(cohort) as busy:
+        busy.begin()
+        line = ("score", cohort, *NATIVE, "--results", tmp_path / "r", "--commit")
+        ran = cli(*line)
+    assert ran.code == 3
+    assert "is writing this project" in ran.err
+    assert len(list((tmp_path / "r").glob("*.parquet"))) == 3
 
 
 def test_a_call_without_a_project_says_so(cli):
