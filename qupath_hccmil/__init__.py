@@ -15,6 +15,8 @@ from qupath_hccmil.api import (
     score_project,
     score_slide,
     survival_report,
+    tile_gallery,
+    tile_reviews,
     tile_scores,
 )
 
@@ -29,5 +31,7 @@ __all__ = [
     "score_project",
     "score_slide",
     "survival_report",
+    "tile_gallery",
+    "tile_reviews",
     "tile_scores",
 ]

@@ -1,6 +1,6 @@
-"""Files and folders that are written whole or not at all: written next to their place, renamed.
+"""Files and folders that are written completely or not at all, by a rename at the end.
 
-What changes a QuPath project has its own, stricter way: :mod:`qupath_hccmil.qupath.writing`.
+Changes to QuPath projects follow stricter rules: :mod:`qupath_hccmil.qupath.writing`.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ _TEMPORARY = ".new-"
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a file is what a killed :func:`atomic_file` left."""
+    """Whether a file was left behind by a killed :func:`atomic_file`."""
     return path.name.startswith(_TEMPORARY)
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a path next to `path` to write to; move it there when the block ends well.
+    """Yield a path next to `path` to write to; rename it to `path` if the block succeeds.
 
-    Missing folders are made. After a failure `path` is as it was and nothing is left next to it;
-    after a kill a file is left that :func:`is_temporary` recognises.
+    Missing folders are created. After a failure `path` is unchanged and nothing is left next to
+    it; after a kill a file is left that :func:`is_temporary` recognises.
 
     Raises
     ------
     WriteError
-        The system refuses: no space, no permission, a folder of that name.
+        The system refuses: there is no space or no permission, or a folder has that name.
     """
     with _or_write_error(path, "nothing was changed"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,15 +51,15 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a new folder next to `path` to fill; it becomes `path` when the block ends well.
+    """Yield a new folder next to `path` to fill; it becomes `path` if the block succeeds.
 
-    Missing folders above are made. What `path` was is removed only when the new one is there;
-    after a failure it is as it was and nothing is left next to it.
+    Missing parent folders are created. The old `path` is removed only when the new one is in
+    place; after a failure it is unchanged and nothing is left next to it.
 
     Raises
     ------
     WriteError
-        The system refuses: no space, no permission, a file of that name.
+        The system refuses: there is no space or no permission, or a file has that name.
     """
     with _or_write_error(path, "nothing was changed"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,12 +78,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for results, before any work is done for it.
+    """Create a folder for results, before any work is done.
 
     Raises
     ------
     WriteError
-        It cannot be made or written.
+        The folder cannot be created or written.
     """
     with _or_write_error(folder, "name another folder"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def make_folder(folder: Path) -> None:
 
 
 def file_name(name: str) -> str:
-    """An image's name as part of a file name on any system."""
+    """Turn the name of an image into a part of a file name that is valid on any system."""
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:80]
 
 
@@ -107,7 +107,7 @@ def _or_write_error(path: Path, then: str) -> Iterator[None]:
 
 
 def _open_to_others(path: Path) -> None:
-    """Give the file the rights of any new file; mkstemp makes it private."""
+    """Give the file the permissions of any new file; mkstemp makes it private."""
     if os.name != "nt":
         mask = os.umask(0)
         os.umask(mask)

@@ -1,4 +1,4 @@
-"""Settings read from TOML: what may stand there is what the dataclass says, checked by pydantic."""
+"""Settings from TOML files: the fields of a dataclass, checked by pydantic."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ else:
 
 
 def read_settings(path: Path, kind: type) -> dict[str, Any]:
-    """Read the settings that a TOML file gives.
+    """Read settings from a TOML file.
 
     Parameters
     ----------
@@ -31,29 +31,29 @@ def read_settings(path: Path, kind: type) -> dict[str, Any]:
     Returns
     -------
     dict of str to Any
-        The fields that stand in the file.
+        The fields that the file gives.
 
     Raises
     ------
     DataError
-        The file is no TOML, or a key or value is none of `kind`.
+        The file is not TOML, or a key or value is not valid for `kind`.
     """
     return checked(kind, read_toml(path), str(path))
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Content of a TOML file.
+    """Return the content of a TOML file.
 
     Raises
     ------
     DataError
-        It cannot be read, or is no TOML.
+        The file cannot be read, or is not TOML.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{path}: is not valid TOML: {error}") from error
 
 
@@ -64,21 +64,21 @@ def checked(kind: type, content: Mapping[str, Any], where: str, **fixed: Any) ->
     ----------
     kind : type
     content : mapping of str to Any
-        Plain values, as TOML and JSON have them.
+        Plain values, as in TOML and JSON.
     where : str
-        For messages: what the values stand in.
+        Source of the values, for messages.
     **fixed
-        Fields that are known and may not stand in `content`.
+        Fields that are known and must not be in `content`.
 
     Returns
     -------
     dict of str to Any
-        `content` and `fixed`, as the types of the fields.
+        `content` and `fixed`, converted to the types of the fields.
 
     Raises
     ------
     DataError
-        A key is no field, or a value is out of range or of the wrong type.
+        A key is not a field, or a value is out of range or has the wrong type.
     """
     known = {field.name for field in fields(kind)} - fixed.keys()
     for key in content:
@@ -86,7 +86,7 @@ def checked(kind: type, content: Mapping[str, Any], where: str, **fixed: Any) ->
             raise DataError(f"{where}: unknown key {key!r}; known keys: {', '.join(sorted(known))}")
     values = {**content, **fixed}
     try:
-        # As JSON, since strict types allow a list for a tuple there.
+        # As JSON, because there strict types allow a list for a tuple.
         found: Any = TypeAdapter(kind).validate_json(
             json.dumps(values, default=_plain), strict=True
         )
@@ -96,12 +96,12 @@ def checked(kind: type, content: Mapping[str, Any], where: str, **fixed: Any) ->
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no word for: a number of numpy's, or a date of TOML's as text."""
+    """Convert values that JSON does not have: numpy numbers, and dates of TOML as text."""
     return value.item() if hasattr(value, "item") else str(value)
 
 
 def first_fault(error: ValidationError) -> str:
-    """Say in one line where the first wrong value stands, what it is, and what is wrong with it."""
+    """Describe the first wrong value in one line: where it is, its value, and what is wrong."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"]) or "top level"
     return f"{place}: {str(first['input'])!r:.60}: {first['msg']}".replace("\n", " ")

@@ -11,18 +11,23 @@ import qupath_hccmil
 
 PACKAGE = Path(qupath_hccmil.__file__).parent
 # A room is a folder of the package, or a module next to them. Errors, files that are written whole
-# or not at all, folders that are searched with their links, settings read from TOML, and the
-# published method are everybody's, so that no rule forces a copy.
-EVERYBODYS = {"errors", "atomic_files", "linked_folders", "method", "settings_file"}
+# or not at all, folders of results that are written again, folders that are searched with their
+# links, settings read from TOML, and the published method are everybody's, so that no rule forces
+# a copy.
+EVERYBODYS = {
+    "errors", "atomic_files", "linked_folders", "method", "result_folder", "settings_file",
+}  # fmt: skip
 MAY_IMPORT = {
     "api": {
         "demo", "qupath", "scoring", "slides", "stain", "survival", "tables", "tiles",
+        "tiles_of_interest",
     },
     "__main__": {"cli"},
     "cli": {
         "cluster", "demo", "learning", "mil", "model_store", "nuclei", "qupath", "results",
-        "scoring", "survival", "tables", "tiles", "training",
+        "scoring", "survival", "tables", "tiles", "tiles_of_interest", "training",
     },
+    "tiles_of_interest": {"qupath", "scoring", "survival", "tables"},
     "demo": {"qupath", "slides"},
     "training": {
         "learning", "mil", "model_store", "nuclei", "qupath", "scoring", "slides", "stain",
@@ -46,6 +51,7 @@ MAY_IMPORT = {
     "method": set(),
     "atomic_files": set(),
     "linked_folders": set(),
+    "result_folder": set(),
     "settings_file": set(),
     "errors": set(),
 }  # fmt: skip

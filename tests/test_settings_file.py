@@ -51,9 +51,20 @@ def test_a_wrong_key_or_value_is_one_line(tmp_path, text, told):
     assert "\n" not in str(found.value)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"none\.toml: there is no such file"):
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"none\.toml: cannot be read: No such file"):
         read_settings(tmp_path / "none.toml", ScoreSettings)
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(DataError, match=r"folder\.toml: cannot be read: "):
+        read_settings(tmp_path / "folder.toml", ScoreSettings)
+    (tmp_path / "latin.toml").write_bytes('annotation_classes = ["Läsion"]'.encode("latin-1"))
+    with pytest.raises(DataError, match=r"latin\.toml: is not valid TOML"):
+        read_settings(tmp_path / "latin.toml", ScoreSettings)
+
+
+def test_an_editors_mark_of_utf_8_is_no_fault(tmp_path):
+    (tmp_path / "s.toml").write_text("seed = 3", encoding="utf-8-sig")
+    assert read_settings(tmp_path / "s.toml", ScoreSettings) == {"seed": 3}
 
 
 def test_numbers_of_numpy_are_numbers():

@@ -28,6 +28,10 @@ COMMANDS = {
         "qupath_hccmil.cli.export:export",
         "Write the scores as CSV, Parquet or GeoJSON.",
     ),
+    "tiles": (
+        "qupath_hccmil.cli.tiles:tiles",
+        "Show the highest and lowest tiles of a cohort, and compare their reviews.",
+    ),
     "survival": (
         "qupath_hccmil.cli.survival:survival",
         "Test the scores against follow-up and write a report.",

@@ -1,4 +1,4 @@
-"""``project create``: a project of slides, or more slides in a project."""
+"""``project create``: make a project of slides, or add slides to a project."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 @click.option(
     "--tissue",
     is_flag=True,
-    help="Outline the tissue of slides without outlines, as class Region*: it is no tumour until "
-    "somebody calls it so.",
+    help="Outline the tissue of slides without outlines, with class Region*. It does not count as "
+    "tumour until somebody gives it a tumour class.",
 )
 @click.option(
     "--patients",
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     type=click.Choice(["0.5.1", "0.6.0", "0.7.0"]),
     default="0.5.1",
     show_default=True,
-    help="QuPath whose files a new project has; newer ones open them too.",
+    help="QuPath version of the files in a new project; newer versions open them too.",
 )
 @options.wait
 @options.quiet
@@ -63,11 +63,11 @@ def create(
     as_json: bool,
     **reading: str | None,
 ) -> int:
-    """Make a QuPath project in DIR of SLIDES, which are files or folders of slides.
+    """Make a QuPath project in DIR from SLIDES, which are files or folders of slides.
 
-    Where DIR is a project, the slides that are not in it are added, and nothing else changes;
-    close it in QuPath first, which would write its own list of images over the longer one. Slides
-    stay where they are. Exit code 3 when a slide cannot be read; the others are in the project.
+    If DIR is a project already, slides that are not in it are added and nothing else changes.
+    Close it in QuPath first, because QuPath would overwrite the longer list of images with its own.
+    Slides stay where they are. The exit code is 3 if a slide cannot be read; the others are added.
     """
     from qupath_hccmil.qupath.project_of_slides import files_of, project_of_slides
 
@@ -102,7 +102,7 @@ def _choice(
     from qupath_hccmil.tables.table_reader import Reading
 
     if outline_class is not None and outlines is None:
-        raise click.UsageError("--outline-class is the class of --outlines; give both")
+        raise click.UsageError("--outline-class applies to --outlines; give both")
     table = None
     if patients is not None:
         table = patient_by_table(patients, Reading(**{k: v or "" for k, v in reading.items()}))

@@ -1,4 +1,4 @@
-"""``score``: the main job."""
+"""``score``: score the tumour annotations of a project."""
 
 from __future__ import annotations
 
@@ -32,23 +32,25 @@ if TYPE_CHECKING:
 @options.annotation_classes
 @options.settings_file()
 @click.option("--model", type=options.PathType, help="Folder of a risk model; default: shipped.")
-@click.option("--mpp", type=float, help="µm per pixel, over what QuPath and the slide say.")
+@click.option("--mpp", type=float, help="µm per pixel, overriding QuPath and the slide.")
 @click.option(
     "--min-inside",
     type=click.FloatRange(0.0, 1.0, min_open=True),
     default=0.5,
     show_default=True,
-    help="Least share of a tile inside the outline.",
+    help="Smallest share of a tile that must be inside the outline.",
 )
-@click.option("--max-tiles", type=click.IntRange(min=1), help="Score so many random tiles a slide.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of --max-tiles.")
+@click.option(
+    "--max-tiles", type=click.IntRange(min=1), help="Score this many random tiles per slide."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed for --max-tiles.")
 @click.option(
     "--stain",
     type=click.Choice(["vahadane", "staintools"]),
     default="vahadane",
     show_default=True,
-    help="vahadane: stains fitted once a slide. staintools: that package's own Vahadane, which "
-    "fits every tile anew (a second each).",
+    help="vahadane: fit the stains once per slide. staintools: use that package's Vahadane, which "
+    "fits every tile (a second each).",
 )
 @options.device
 @options.runtime
@@ -56,14 +58,14 @@ if TYPE_CHECKING:
 @click.option(
     "--resume",
     is_flag=True,
-    help="Leave what is up to date: whole images, and outlines that were not edited since.",
+    help="Skip what is up to date: whole images, and outlines that were not edited since.",
 )
 @click.option(
     "--force",
     is_flag=True,
-    help="Score images too that are not held for H&E, or that --resume refuses.",
+    help="Also score images whose type is not H&E, and those that --resume refuses.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be scored; write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be scored; write nothing.")
 @click.option("--out", type=options.PathType, help="Folder for tables, risk maps and run.json.")
 @click.option(
     "--results",
@@ -114,7 +116,7 @@ def score(**arguments: Any) -> int:
     """Score the tumour annotations of QuPath projects and write the risk into them.
 
     PROJECT is a project.qpproj or its folder. Close the project in QuPath first, or reload its
-    data afterwards: an open viewer that saves later overwrites the scores. For research use only.
+    data afterwards: saving in an open viewer would overwrite the scores. For research use only.
     """
     from qupath_hccmil.results.slide_tasks import project_paths
     from qupath_hccmil.scoring.score_settings import ScoreSettings

@@ -148,7 +148,7 @@ class _Run:
             The scheduler is gone.
         """
         from distributed import wait
-        from distributed.comm import CommClosedError
+        from distributed.comm.core import CommClosedError
 
         if not self.under_way:
             time.sleep(_LOOK_S)

@@ -1,4 +1,4 @@
-"""Makes a QuPath project with one H&E slide and tumour outlines, ready to be scored."""
+"""Makes a QuPath project with one H&E slide and tumour outlines, ready for scoring."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class DemoProject:
         The ``.qpproj``.
     slide : Path
     lines : list of str
-        What was made, and what it is not, for the user.
+        Lines for the user that say what was made.
     drawn : DrawnSlide or None
-        Ground truth where the slide was drawn now.
+        Ground truth, if the slide was drawn now.
     """
 
     project: Path
@@ -55,31 +55,30 @@ def make_demo_project(
     drawn: bool = False,
     drawn_size: tuple[int, int] = (DEMO_WIDTH, DEMO_HEIGHT),
 ) -> DemoProject:
-    """Make ``<folder>/qupath``, and ``<folder>/slides`` where the slide is not the user's own.
+    """Make ``<folder>/qupath``, and ``<folder>/slides`` if the slide is not the user's own.
 
-    A demo of the same slide that is there already is used as it is, so that nothing that was done
-    in it is lost.
+    An existing demo of the same slide is used as it is, so that no work in it is lost.
 
     Parameters
     ----------
     folder : Path
-        Made if absent.
+        Created if it does not exist.
     slide : Path or None
-        The user's slide, left where it is. None takes the real demo slide, and a drawn one where
-        that cannot be had.
+        The user's slide, which stays where it is. None uses the real demo slide, or a drawn one if
+        that cannot be obtained.
     drawn : bool
-        Draw the slide in any case.
+        Always draw the slide.
     drawn_size : (int, int)
         Width and height of a drawn slide, level-0 px.
 
     Raises
     ------
     SlideError
-        The slide is missing, or no slide or image that is known here.
+        The slide is missing, or is not a slide or image in a known format.
     AnnotationError
         No tissue was found on the user's slide.
     ProjectError
-        The folder holds something else, or cannot be written.
+        The folder has other content, or cannot be written.
     """
     folder = folder.expanduser().resolve()
     there = folder / PROJECT_FOLDER / "project.qpproj"
@@ -144,7 +143,7 @@ def _create(folder: Path, image: NewImage, outlines: list[Polygon], name: str) -
 
 
 def _earlier(project: Path, slide: Path | None, drawn: bool) -> DemoProject:
-    """Take up the demo that is in a folder, if it is the one that is asked for."""
+    """Use the demo that exists in a folder, if it is the requested one."""
     with NativeProject(project) as opened:
         names = [image.name for image in opened.images]
     wanted = DRAWN_NAME if drawn else slide.name if slide is not None else None

@@ -1,4 +1,4 @@
-"""A model folder: ``weights.safetensors``, ``config.json`` and a model card, checked on loading."""
+"""Model folders: ``weights.safetensors``, ``config.json`` and a model card, checked on loading."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ DEFAULT_MODELS: Mapping[ModelKind, str] = {"nuclei": "nuclei-unet", "mil": "hcc-
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model folder whose config follows the schema and whose weights have its hash."""
+    """A model folder with a valid config and weights that match the hash in it."""
 
     path: Path
     config: ModelConfig
 
     @property
     def reference(self) -> ModelReference:
-        """Name and hash."""
+        """Name and hash of the model."""
         return ModelReference(self.config.name, self.config.weights_sha256)
 
     @property
     def identity(self) -> str:
-        """All that scores follow from: the weights, and what turns logits into a risk."""
+        """Everything that determines scores: the weights, and the numbers that give the risk."""
         risk = self.config.risk
         numbers = "" if risk is None else f" p={risk.p} t={risk.threshold} T={risk.temperature}"
         return self.config.weights_sha256 + numbers
 
     def weights(self) -> dict[str, Tensor]:
-        """Read the state dict."""
+        """Read the weights as a state dict."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -51,13 +51,13 @@ class ModelFolder:
 
 
 def load_model_folder(path: Path, kind: ModelKind) -> ModelFolder:
-    """Check a model folder.
+    """Load a model folder after checking it.
 
     Parameters
     ----------
     path : Path
     kind : {"nuclei", "mil"}
-        What it must be.
+        The kind that the model must have.
 
     Returns
     -------
@@ -66,8 +66,8 @@ def load_model_folder(path: Path, kind: ModelKind) -> ModelFolder:
     Raises
     ------
     ModelError
-        A file is missing, the config is not valid (the field is named), the kind is another,
-        or the weights don't have the config's hash.
+        A file is missing, the config is not valid (the message names the field), the kind is
+        wrong, or the weights do not match the hash in the config.
     """
     path = Path(path)
     if not path.is_dir():
@@ -90,7 +90,7 @@ def load_model_folder(path: Path, kind: ModelKind) -> ModelFolder:
 def save_model_folder(
     path: Path, config: ModelConfig, weights: Mapping[str, Tensor], card: str
 ) -> ModelFolder:
-    """Write a model folder, all of it or nothing; an earlier one of the same path is replaced.
+    """Write a model folder completely or not at all, replacing an earlier one at the same path.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def save_model_folder(
             save_file(tensors, beside / WEIGHTS)
         except SafetensorError as error:
             raise WriteError(f"{path / WEIGHTS}: cannot be written: {error}") from error
-        # safetensors writes for the owner alone; a model may be everybody's.
+        # safetensors makes the file private to its owner; other users should be able to read it.
         (beside / WEIGHTS).chmod(0o644)
         config = replace(config, weights_sha256=file_sha256(beside / WEIGHTS))
         (beside / CONFIG).write_text(
@@ -135,12 +135,12 @@ def save_model_folder(
 
 
 def check_new_model(path: Path, config: ModelConfig) -> None:
-    """Refuse what :func:`save_model_folder` would, before a long training and not after it.
+    """Refuse, before a long training, whatever :func:`save_model_folder` would refuse after it.
 
     Raises
     ------
     ModelError
-        The config is not valid, or `path` is a file or a folder of something else.
+        The config is not valid, or `path` is a file or a folder with other content.
     """
     if path.exists() and not path.is_dir():
         raise ModelError(f"{path}: is a file, so no model folder can be written there")
@@ -151,7 +151,7 @@ def check_new_model(path: Path, config: ModelConfig) -> None:
 
 
 def default_model_dir(kind_or_name: str) -> Path:
-    """Folder of a model that ships: in the installed package, else in the repository checkout.
+    """Folder of a model that ships, in the installed package or in the repository checkout.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def default_model_dir(kind_or_name: str) -> Path:
     Raises
     ------
     ModelError
-        No model of that name ships.
+        No model with that name ships.
     """
     name = DEFAULT_MODELS.get(kind_or_name, kind_or_name)  # type: ignore[call-overload]
     package = Path(__file__).resolve().parents[1]
@@ -172,12 +172,12 @@ def default_model_dir(kind_or_name: str) -> Path:
 
 
 def weights_identity(start: Path) -> str:
-    """Hash of the weights that a training starts from: a model folder, or a file of weights.
+    """Hash of the weights that a training starts from; `start` is a model folder or a file.
 
     Raises
     ------
     ModelError
-        The file can't be read.
+        The file cannot be read.
     """
     try:
         return file_sha256(start / WEIGHTS if start.is_dir() else start)
@@ -186,7 +186,7 @@ def weights_identity(start: Path) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Hash of a file, hexadecimal."""
+    """SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -1,4 +1,4 @@
-"""Adds images to a project that exists; what is in it stays as it is, byte for byte."""
+"""Adds images to an existing project and keeps its content byte for byte."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from qupath_hccmil.qupath.writing.replace_files import Replacement, WriteRun
 
 
 def add_images(run: WriteRun, project: Path, images: Sequence[NewImage]) -> None:
-    """Put images behind those of a project: all of them, or none.
+    """Append images to those of a project: all of them, or none.
 
     Parameters
     ----------
     run : WriteRun
-        Of kind ``add``; it may add several times.
+        A run of kind ``add``; it may add several times.
     project : Path
         The ``.qpproj``.
     images : sequence of NewImage
@@ -36,7 +36,7 @@ def add_images(run: WriteRun, project: Path, images: Sequence[NewImage]) -> None
     ProjectError
         The project cannot be read.
     ConflictError
-        QuPath saved the project's list meanwhile; nothing was changed.
+        QuPath saved the project's list in the meantime; nothing was changed.
     WriteError
         The disk refused; nothing was changed.
     """
@@ -56,14 +56,14 @@ def add_images(run: WriteRun, project: Path, images: Sequence[NewImage]) -> None
         for path, new in each.files.items()
     ]
     files += _classes(folder, {name: rgb for each in made for name, rgb in each.classes.items()})
-    # last, since an image is in the project from then on
+    # Last, because from then on the images are in the project.
     longer = with_new_entries(content, [each.entry for each in made])
     files.append(Replacement.of_bytes(project, longer, stamp_bytes(content), _is_project))
     run.replace(files)
 
 
 def written_as(version: str) -> str:
-    """Version of QuPath whose files a project of another version gets: the nearest that is older.
+    """QuPath version for new files in a project of another version: the nearest older one.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a project has of an image: the entry in its list, and the files in the image's folder."""
+"""The parts of an image in a project: its entry in the list, and the files in its folder."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _CHANNELS = {"Red": -65536, "Green": -16711936, "Blue": -16776961}
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """An image as a project keeps it.
+    """An image as it is stored in a project.
 
     Attributes
     ----------
     entry : dict
         Its entry in the project's list, as JSON values.
     files : dict of str to bytes
-        By their path in the project's folder.
+        Content of each file, by its path in the project's folder.
     classes : dict of str to int
         Packed RGB of the classes of its annotations.
     """
@@ -46,7 +46,7 @@ class ImageFiles:
 def image_files(
     image: NewImage, number: int, *, project: Path, qupath_version: str, now: int
 ) -> ImageFiles:
-    """Make an image's entry and files.
+    """Make the entry and the files of an image.
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ def image_files(
     project : Path
         The ``.qpproj``, absolute.
     qupath_version : {"0.5.1", "0.6.0", "0.7.0"}
-        QuPath whose files are written.
+        QuPath version of the files.
     now : int
-        Milliseconds since 1970.
+        Present time, milliseconds since 1970.
     """
     server = _server(image)
     home = f"data/{number}"
@@ -170,7 +170,7 @@ def _jpeg(image: Image.Image) -> bytes:
 
 
 def as_json(content: Any) -> bytes:
-    """Bytes of a JSON file as QuPath lays it out."""
+    """Bytes of a JSON file in QuPath's layout."""
     return json.dumps(content, indent=2, ensure_ascii=False).encode("utf-8")
 
 

@@ -1,4 +1,4 @@
-"""An image that a project is to get, from the slide as it is on the disk."""
+"""A new image for a project, made from a slide on the disk."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class NewImage:
     width, height : int
         Level-0 px.
     mpp : float, (float, float) or None
-        µm/px; two where pixels are not square: width and height. None leaves the image without
+        µm/px; width and height if pixels are not square. None leaves the image without
         calibration.
     downsamples : sequence of float
-        Of the levels; 1 first.
+        Downsample of each level; 1 first.
     magnification : float or None
     metadata : mapping of str to str
         Of the project's entry.
@@ -46,7 +46,7 @@ class NewImage:
     provider : str
         QuPath's class that opens the file.
     args : sequence of str
-        What that class is given.
+        Arguments of that class.
     """
 
     path: Path
@@ -64,7 +64,7 @@ class NewImage:
 
 
 def open_for_qupath(path: Path) -> tuple[Slide, str, tuple[str, ...]]:
-    """Open a file by the first of QuPath's readers that shows it as this program does.
+    """Open a file with the first of QuPath's readers that shows it as this program does.
 
     Parameters
     ----------
@@ -74,10 +74,10 @@ def open_for_qupath(path: Path) -> tuple[Slide, str, tuple[str, ...]]:
     -------
     slide : Slide
     provider : str
-        QuPath's class: OpenSlide where it knows the format, else ImageJ for ordinary images, else
+        QuPath's class: OpenSlide if it knows the format, ImageJ for ordinary images, otherwise
         Bio-Formats.
     args : tuple of str
-        What the class is given.
+        Arguments of the class.
 
     Raises
     ------
@@ -102,18 +102,18 @@ def image_of_slide(
     metadata: Mapping[str, str] | None = None,
     magnification: float | None = None,
 ) -> NewImage:
-    """Look at a slide: its size, resolution, levels and thumbnail.
+    """Read the size, resolution, levels and thumbnail of a slide.
 
     Parameters
     ----------
     path : Path
     name : str
-        Of the image in the project.
+        Name of the image in the project.
     annotations : sequence of NewAnnotation
     metadata : mapping of str to str
         Of the project's entry.
     magnification : float, optional
-        Of the objective where the file does not state it.
+        Magnification of the objective, if the file does not state it.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A project from slides: a new one, or more images for one that exists."""
+"""Makes a project of slides, or adds slides to an existing project."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ from qupath_hccmil.slides.tissue_outline import tissue_outline
 TISSUE_NAME = "Tissue, found by qupath-hccmil"
 PATIENT_KEY = "Patient ID"
 BATCH = 20
-"""Images that are added at once; a run that is killed has added the batches before."""
+"""Number of images that are added at once; a killed run has added the previous batches."""
 
 
 @dataclass(frozen=True)
 class SlideChoice:
-    """What the images of a project get in addition to their slides.
+    """What the images of a project contain in addition to their slides.
 
     Attributes
     ----------
     outlines : Path or None
-        Folder of GeoJSON files, one a slide, named after it: ``a.geojson`` for ``a.svs``.
+        Folder of GeoJSON files, one per slide and named after it: ``a.geojson`` for ``a.svs``.
     outline_class : str or None
-        Class of outlines that have none.
+        Class for outlines without a class.
     tissue : bool
-        Outline the tissue of slides without outlines, as class :data:`TISSUE_CLASS`.
+        Outline the tissue of slides without outlines, with class :data:`TISSUE_CLASS`.
     patients : PatientTable or None
         Patient of each slide, by its name with or without suffix.
     """
@@ -63,21 +63,21 @@ class SlideChoice:
 
 @dataclass(frozen=True)
 class SlideOutcome:
-    """What became of a slide.
+    """The outcome for one slide.
 
     Attributes
     ----------
     path : Path
         The slide.
     name : str
-        Of the image in the project.
+        Name of the image in the project.
     state : {"added", "there", "failed"}
     reason : str
-        Why it failed.
+        Why the slide failed.
     outlines : int
-        Annotations that the image got.
+        Number of annotations of the image.
     notes : tuple of str
-        What a careful user wants to know.
+        Notes for the user.
     """
 
     path: Path
@@ -89,14 +89,15 @@ class SlideOutcome:
 
 
 def files_of(slides: Sequence[Path]) -> list[Path]:
-    """Slides that are meant by files and folders, each once, in the order in which they are given.
+    """List the slides in given files and folders, each once, in the given order.
 
-    In a folder those count that :func:`~qupath_hccmil.slides.slide_files.slide_files` takes.
+    In a folder, these are the files that
+    :func:`~qupath_hccmil.slides.slide_files.slide_files` finds.
 
     Raises
     ------
     SlideMissingError
-        A folder has none.
+        A folder has no slides.
     """
     files: dict[Path, None] = {}
     for path in slides:
@@ -116,35 +117,35 @@ def project_of_slides(
     qupath_version: str = "0.5.1",
     wait: float = 0.0,
 ) -> Iterator[SlideOutcome]:
-    """Make a project of slides, or add those that are not in it to one that exists.
+    """Make a project of slides, or add slides to an existing project.
 
-    A slide that cannot be read costs only itself. What a project holds already stays as it is:
-    a slide that is in it is not added again.
+    A slide that cannot be read affects no other slide. The present content of a project is not
+    changed, and a slide that is in it is not added again.
 
     Parameters
     ----------
     folder : Path
-        The project's folder: new, empty, or that of a project.
+        Folder of the project: new, empty, or that of an existing project.
     slides : iterable of Path
     choice : SlideChoice, optional
     qupath_version : {"0.5.1", "0.6.0", "0.7.0"}
-        QuPath whose files a new project has; newer ones open them too.
+        QuPath version of the files in a new project; newer versions open them too.
     wait : float
-        Seconds to wait for another run of ours that is at work on the project.
+        Seconds to wait for another run of ours that is active on the project.
 
     Yields
     ------
     SlideOutcome
-        Of each slide, in order; an added one when it is in the project.
+        One per slide, in order; an added slide is yielded when it is in the project.
 
     Raises
     ------
     ProjectError
-        The folder holds something else, or the project cannot be read.
+        The folder has other content, or the project cannot be read.
     ConflictError
-        QuPath saved the project meanwhile; what was yielded as added is in it.
+        QuPath saved the project in the meantime; slides that were yielded as added are in it.
     WriteError
-        Another run is at work, or the disk refused; what was yielded as added is in it.
+        Another run is active, or the disk refused; slides that were yielded as added are in it.
     """
     choice = choice or SlideChoice()
     project = _existing(folder)
@@ -178,14 +179,14 @@ def project_of_slides(
 
 
 def _existing(folder: Path) -> Path | None:
-    """Return the ``.qpproj`` of a folder; None of one that is new or empty."""
+    """Return the ``.qpproj`` of a folder; None if the folder is new or empty."""
     if folder.suffix == ".qpproj" or (folder.is_dir() and any(folder.iterdir())):
         return project_file(folder)
     return None
 
 
 def _slides_in(project: Path) -> dict[str, str]:
-    """Real path of each slide of a project, to its image's name; of slides that are gone none."""
+    """Name of the image for the real path of each slide that exists in a project."""
     found = read_project(project)
     known: dict[str, str] = {}
     for entry in found.images:
@@ -218,7 +219,7 @@ def _add(
 
 
 def _unused(path: Path, names: set[str]) -> str:
-    """Return the slide's file name; where an image has it, with the folder's in front."""
+    """Return the slide's file name, with its folder in front if the name is already used."""
     name, folder = path.name, path.absolute().parent
     while name in names and folder != folder.parent:
         name, folder = f"{folder.name} - {name}", folder.parent
@@ -250,7 +251,7 @@ def _image(path: Path, name: str, choice: SlideChoice) -> tuple[NewImage, SlideO
 
 
 def _outlines(path: Path, choice: SlideChoice) -> tuple[list[NewAnnotation], list[str]]:
-    """Return the outlines of a slide that were given, and what to say of them."""
+    """Return the given outlines of a slide, and notes about them."""
     if choice.outlines is None:
         return [], []
     found = geojson_next_to(choice.outlines / path.name)
@@ -272,7 +273,7 @@ def _outlines(path: Path, choice: SlideChoice) -> tuple[list[NewAnnotation], lis
 
 
 def _valid(shape: BaseGeometry) -> BaseGeometry:
-    """Return areas as QuPath's library takes them; a simple polygon may cross itself."""
+    """Return areas that QuPath's library accepts; a simple polygon may cross itself."""
     if shape.is_valid or (isinstance(shape, Polygon) and not shape.interiors):
         return shape
     return _areas(shapely.make_valid(shape, method="structure", keep_collapsed=False))

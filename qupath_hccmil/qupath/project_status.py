@@ -1,4 +1,4 @@
-"""What a project holds and what state it is in: the facts behind ``project info`` and ``check``."""
+"""Content and state of a project, for ``project info`` and ``project check``."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from qupath_hccmil.qupath.staleness import (
 
 @dataclass(frozen=True)
 class ImageStatus:
-    """One image.
+    """The status of one image.
 
     Attributes
     ----------
     slide : Path or None
-        Where its slide is now.
+        Current path of its slide.
     classes : dict of str to int
         Number of annotations by class.
     objects : int
-        Objects that are neither annotations nor ours.
+        Number of objects that are neither annotations nor ours.
     scored : bool
     stale : bool
         Whether a tumour outline was edited, added or deleted since it was scored.
     edited, added : list of str
-        Names of those outlines, or their UUIDs; empty where nothing was noted of each outline.
+        Names of these outlines, or their UUIDs; empty if the record has no outlines.
     deleted : int
-        Outlines that were scored and are gone.
+        Number of scored outlines that no longer exist.
     problems : list of str
         One line each; empty for a sound image.
     notes : list of str
-        What is no fault and a careful user wants to know, one line each.
+        Notes for the user that are not problems, one line each.
     """
 
     name: str
@@ -69,7 +69,7 @@ class ImageStatus:
 
 
 def project_notes(project: Project) -> list[str]:
-    """What is no fault of a project as a whole and a careful user wants to know."""
+    """Notes for the user on the project as a whole that are not problems."""
     return without_image(project.path, project.images)
 
 
@@ -79,7 +79,7 @@ def image_statuses(
     classes: Sequence[str] = (),
     slides: Path | None = None,
 ) -> Iterator[ImageStatus]:
-    """State of every image, in the project's order; a bad one is told, not raised."""
+    """Yield the status of every image, in order; problems are reported and not raised."""
     for entry in project.images:
         yield _status(project, entry, classes, slides)
 

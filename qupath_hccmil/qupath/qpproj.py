@@ -1,7 +1,7 @@
-"""A project's own files, ``project.qpproj`` and ``classes.json``: read, and changed in place.
+"""Reads a project's own files, ``project.qpproj`` and ``classes.json``, and changes single values.
 
-They are plain JSON. They are not loaded through QuPath, which makes folders as it loads, needs
-them writable, and writes all of a project to change one entry.
+They are plain JSON. They are not loaded through QuPath, which creates folders when it loads, needs
+write access, and writes the whole project to change one entry.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from qupath_hccmil.qupath.names import DEFAULT_CLASSES, is_our_metadata
 CLASSES = Path("classifiers", "classes.json")
 
 _DEGREES = {"ROTATE_NONE": 0, "ROTATE_90": 90, "ROTATE_180": 180, "ROTATE_270": 270}
-# some editors put it in front of a text, and QuPath reads on
+# some editors write it at the start of a text, and QuPath accepts it
 _MARK = "\ufeff"
 # a project of a thousand images has 3 MB
 _MOST_BYTES = 1 << 28
@@ -33,7 +33,7 @@ _FLIPS = {"NONE": "", **{name: name for name in ("HORIZONTAL", "VERTICAL", "BOTH
 
 @dataclass(frozen=True)
 class ProjectFile:
-    """What ``project.qpproj`` says.
+    """The content of ``project.qpproj``.
 
     Attributes
     ----------
@@ -42,9 +42,9 @@ class ProjectFile:
     version : str
         QuPath that wrote it.
     previous_uri : str or None
-        Where the project was when it was written.
+        Location of the project when it was written.
     images : tuple of ImageEntry
-        In the project's order.
+        In the order of the project.
     """
 
     path: Path
@@ -57,12 +57,12 @@ _DAMAGES = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
 def project_file(path: Path) -> Path:
-    """``.qpproj`` of a path that the user gave: the file, or its folder.
+    """Find the ``.qpproj`` for a path that the user gave: the file or its folder.
 
     Raises
     ------
     ProjectError
-        There is none, or the folder has several and none is called ``project.qpproj``.
+        There is no ``.qpproj``, or there are several and none is called ``project.qpproj``.
     """
     if path.is_file() and path.suffix == ".qpproj":
         return path.absolute()
@@ -82,13 +82,12 @@ def project_file(path: Path) -> Path:
 def read_project(path: Path) -> ProjectFile:
     """Read a ``.qpproj``.
 
-    An image of which the list says what it should not is one with a problem; the others are as
-    they are.
+    An image with a damaged entry in the list gets a problem; the others are not affected.
 
     Raises
     ------
     ProjectError
-        It cannot be read, or is not one of QuPath 0.2 or newer.
+        The file cannot be read, or was not written by QuPath 0.2 or newer.
     """
     try:
         if path.stat().st_size > _MOST_BYTES:
@@ -106,10 +105,10 @@ def read_project(path: Path) -> ProjectFile:
     return ProjectFile(path, version, previous_uri, images)
 
 
-# what is written is read again twice: to verify it, and by who goes on with it
+# A file that was written is read twice: for verification, and for further use.
 @lru_cache(maxsize=2)
 def _understood(content: bytes) -> tuple[str, str | None, tuple[ImageEntry, ...]]:
-    """Version, previous URI and images of the bytes of a ``.qpproj``."""
+    """Parse version, previous URI and images from the bytes of a ``.qpproj``."""
     found = parse_json(content)
     listed = found.get("images", [])
     if listed and not any("entryID" in each for each in listed if isinstance(each, dict)):
@@ -131,7 +130,7 @@ def with_our_metadata(content: bytes, metadata: Mapping[str, Mapping[str, str]])
     Raises
     ------
     GoneError
-        Entries are not in it.
+        Entries do not exist.
     """
     text = content.decode("utf-8")
     top = members(text, len(_MARK) if text.startswith(_MARK) else 0)
@@ -232,15 +231,15 @@ def next_entry_id(path: Path) -> int:
 
 
 def with_classes(content: bytes, colours: Mapping[str, int]) -> bytes | None:
-    """Add classes to the bytes of ``classes.json``; None where all are there already.
+    """Add classes to the bytes of ``classes.json``; None if all exist already.
 
-    A project without that file shows QuPath's default classes, and with one only what is in it: so
-    a new file has the default classes too.
+    A project without this file shows QuPath's default classes, and with it only the classes in it,
+    so a new file gets the default classes too.
 
     Parameters
     ----------
     content : bytes
-        Empty where the project has no such file.
+        Empty if the project has no such file.
     colours : mapping of str to int
         Packed RGB.
     """
@@ -267,17 +266,17 @@ def opaque(colour: int) -> int:
 def summary(
     content: bytes, entry: ImageEntry, image_type: str, counts: Mapping[str, Any], time_ms: int
 ) -> bytes:
-    """``summary.json`` of an image, which QuPath shows beside it, with new object counts.
+    """Return the ``summary.json`` of an image with new object counts.
 
     Parameters
     ----------
     content : bytes
-        The file as it is; empty where there is none.
+        The present file; empty if there is none.
     counts : mapping
         ``nObjects``, ``objectTypeCounts``, ``annotationClassificationCounts``,
         ``detectionClassificationCounts``.
     time_ms : int
-        When the data were written, milliseconds since 1970.
+        Time at which the data were written, milliseconds since 1970.
     """
     try:
         before = parse_json(content) if content else {}
@@ -303,7 +302,7 @@ def summary(
 
 
 def _entry_id(raw: Any) -> str:
-    """Return what names the folder of an image: nothing but a number may come in."""
+    """Return the entry ID, which names the folder of an image and must be a number."""
     return str(bounded_int(raw))
 
 
@@ -316,7 +315,7 @@ def _id_in(raw: str) -> str:
 
 
 def _entry(raw: Any, place: int) -> ImageEntry:
-    """Return an image, `place` from 1 in the list; one that cannot be used with its problem."""
+    """Return image number `place` (from 1) in the list, with its problem if it has one."""
     entry_id, name = _no_id(place), f"image {place} of the list"
     try:
         name = sound_text(raw.get("imageName") or name)
@@ -344,7 +343,7 @@ def _entry(raw: Any, place: int) -> ImageEntry:
 
 
 def _no_id(place: int) -> str:
-    """What an image without an ID of its own is called; it names no folder."""
+    """Replacement for a missing ID, which never names a folder."""
     return f"?{place}"
 
 
@@ -353,7 +352,7 @@ def _unusable(entry: ImageEntry, problem: str) -> ImageEntry:
 
 
 def _told_apart(images: Sequence[ImageEntry]) -> tuple[ImageEntry, ...]:
-    """Return images of which no two have one ID: those that share one cannot be used."""
+    """Give a problem to images that share an entry ID, since they cannot be used."""
     places: dict[str, list[int]] = {}
     for place, entry in enumerate(images):
         places.setdefault(entry.id, []).append(place)
@@ -362,9 +361,8 @@ def _told_apart(images: Sequence[ImageEntry]) -> tuple[ImageEntry, ...]:
         for place in same if len(same) > 1 else ():
             entry = _unusable(
                 images[place],
-                f"{len(same)} images have the same entry ID {entry_id}, so they would share "
-                "their data; "
-                "remove all but one in QuPath",
+                f"{len(same)} images have the same entry ID {entry_id}, so they would share their "
+                "data; remove all but one in QuPath",
             )
             found[place] = entry if place == same[0] else replace(entry, id=_no_id(place + 1))
     return tuple(found)
@@ -427,7 +425,7 @@ def _box(region: Mapping[str, Any]) -> tuple[int, int, int, int]:
 def _seen_through(
     views: Sequence[ServerView], size: list[int], pixel: list[float | None]
 ) -> tuple[list[int], list[float | None]]:
-    """Size and pixel size of the outermost server from those of the innermost."""
+    """Compute size and pixel size of the outermost server from those of the innermost."""
     for view in views:
         if view.region:
             size = list(view.region[2:])
@@ -437,7 +435,7 @@ def _seen_through(
 
 
 def _micrometres(length: Mapping[str, Any] | None) -> float | None:
-    """Length in µm; None where it is in pixels or not positive."""
+    """Length in µm; None if it is in pixels or not positive."""
     if not length or length.get("unit") not in ("µm", "μm", "um"):
         return None
     value = float(length["value"])
@@ -457,5 +455,5 @@ def _rendered(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Text as JSON; half a surrogate pair stays the escape that it must have been."""
+    """Text as JSON; half a surrogate pair stays an escape."""
     return json.dumps(text, ensure_ascii=any("\ud800" <= each <= "\udfff" for each in text))

@@ -1,4 +1,4 @@
-"""U-Net and tile network as one graph, so that heat maps never leave the device."""
+"""U-Net and tile network as one graph, so that heat maps stay on the device."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 
 class FusedNetworks(nn.Module):
-    """The two networks, the heat map of the one going into the other.
+    """The two networks, with the heat map of the first as input of the second.
 
     Parameters
     ----------
     unet : nn.Module
-        (n, 3, h, w) RGB in [0, 1] to (n, 1, h, w) logits of nuclei.
+        Maps (n, 3, h, w) RGB in [0, 1] to (n, 1, h, w) logits of nuclei.
     tile_network : nn.Module
-        (n, 4, h, w) RGB and heat map in [0, 1] to (n,) logits.
+        Maps (n, 4, h, w) RGB and heat map in [0, 1] to (n,) logits.
     """
 
     def __init__(self, unet: nn.Module, tile_network: nn.Module) -> None:
@@ -30,7 +30,7 @@ class FusedNetworks(nn.Module):
 
 
 class ScoringNetwork(FusedNetworks):
-    """Stain-normalised tiles in; tile logits and nuclei fractions out."""
+    """Turns stain-normalised tiles into tile logits and nuclei fractions."""
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
         """Score a batch.

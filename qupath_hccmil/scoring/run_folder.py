@@ -1,4 +1,4 @@
-"""What is kept of a run outside the project: ``run.json`` and the tables of ``--out``."""
+"""The files of a run outside the project: ``run.json`` and the tables of ``--out``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def summary(
     outcomes: Sequence[ImageOutcome],
     model: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """A run as plain data, for JSON.
+    """Describe a run as plain data, for JSON.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def summary(
     settings : ScoreSettings
     outcomes : sequence of ImageOutcome
     model : dict or None
-        What scored; None where nothing had to be scored.
+        Facts about the model; None if nothing had to be scored.
     """
     return {
         "note": RESEARCH_USE,
@@ -52,7 +52,7 @@ def summary(
 
 
 def summary_line(outcomes: Sequence[ImageOutcome], model: dict[str, Any] | None) -> str:
-    """How many images came to what, and what the numbers are not, in one line."""
+    """Summarise the outcomes of a run in one line, with the research-use notice."""
     counts = {
         status: sum(outcome.status == status for outcome in outcomes)
         for status in ("scored", "planned", "up to date", "failed")
@@ -67,16 +67,16 @@ def summary_line(outcomes: Sequence[ImageOutcome], model: dict[str, Any] | None)
 def write_record(
     folder: Path, record: dict[str, Any], settings: ScoreSettings, project: Project
 ) -> None:
-    """Write ``run.json``, ``settings.toml`` and the tables of every level that needs no patient."""
+    """Write ``run.json``, ``settings.toml`` and the tables of all levels except patients."""
     with atomic_file(folder / "run.json") as path:
         content = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-        # Half a surrogate pair in a name becomes its JSON escape.
+        # Half a surrogate pair in a name becomes a JSON escape.
         path.write_text(content, encoding="utf-8", errors="backslashreplace")
     with atomic_file(folder / "settings.toml") as path:
         path.write_text(settings_toml(settings), encoding="utf-8", errors="backslashreplace")
     levels: tuple[Level, ...] = ("image", "annotation", "tile")
     for level in levels:
-        # An image that cannot be read was named while scoring.
+        # An image that cannot be read was reported while scoring.
         write_table(
             table(project, level, failed=lambda entry, error: None), folder / f"{level}s.csv"
         )

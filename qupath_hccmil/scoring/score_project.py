@@ -1,4 +1,4 @@
-"""Score the images of a project, one after the other; one that fails does not stop the rest."""
+"""Score the images of a project one by one; an image that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -48,57 +48,58 @@ _log = logging.getLogger(__name__)
 
 Status = Literal["scored", "planned", "up to date", "failed"]
 
-# Image types that are H&E or may be: QuPath leaves many H&E slides unset.
+# Image types that are or may be H&E: QuPath leaves the type of many H&E slides unset.
 _ACCEPTED_TYPES = {"BRIGHTFIELD_H_E", "UNSET"}
 
 
 class Progress(Protocol):
-    """Told what goes on."""
+    """Receives the progress of a batch."""
 
     def start(self, image: str, n_tiles: int) -> None:
-        """An image's tiles are about to be read."""
+        """Note that the tiles of an image are about to be read."""
         ...
 
     def advance(self, n_tiles: int) -> None:
-        """So many more tiles are dealt with."""
+        """Count this many more tiles as done."""
         ...
 
     def finish(self, outcome: ImageOutcome) -> None:
-        """An image is done."""
+        """Note that an image is done."""
         ...
 
 
 class Unwatched:
-    """Progress that nobody watches."""
+    """A progress display that shows nothing."""
 
     def start(self, image: str, n_tiles: int) -> None:
-        """An image's tiles are about to be read."""
+        """Ignore that the tiles of an image are about to be read."""
 
     def advance(self, n_tiles: int) -> None:
-        """So many more tiles are dealt with."""
+        """Ignore that more tiles are done."""
 
     def finish(self, outcome: ImageOutcome) -> None:
-        """An image is done."""
+        """Ignore that an image is done."""
 
 
 @dataclass(frozen=True)
 class ImageOutcome:
-    """What became of one image.
+    """The outcome for one image.
 
     Attributes
     ----------
     tiles : int
-        Scored, or planned in a dry run.
+        Number of tiles that were scored, or planned in a dry run.
     background, blurred : int
-        Tiles left out for that reason.
+        Number of tiles left out for that reason.
     seconds : float
-        Wall clock from the first tile to written, without loading the networks.
+        Wall-clock time from the first tile until the results were written, without loading the
+        networks.
     reused : int
-        Scored tiles whose values are those of an earlier run.
+        Number of scored tiles with values from an earlier run.
     reason : str
-        Why it failed.
+        Why the image failed.
     notes : list of str
-        What a careful user wants to know: an annotation without tiles, an edited outline.
+        Notes for the user, such as an annotation without tiles or an edited outline.
     """
 
     image: str
@@ -120,29 +121,29 @@ class ImageOutcome:
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """How a batch goes about its images; none of this changes a score.
+    """How a batch processes its images; none of these options changes a score.
 
     Attributes
     ----------
     images : tuple of str
-        Names or glob patterns; empty takes all.
+        Names or glob patterns of images; empty for all images.
     resume : bool
-        Leave images whose results are of the same model, settings and outlines; where some
-        outlines were edited, added or deleted, score just those. An image is scored with the
-        settings that it was scored with before.
+        Skip images with results for the same model, settings and outlines; if some outlines were
+        edited, added or deleted, score only those. An image is scored with the settings that it
+        was scored with before.
     asked : frozenset of str
-        Names of settings that the user gave. A resume refuses an image that was scored with
-        another value of one of them.
+        Names of the settings that the user gave. With `resume`, an image that was scored with
+        another value of one of them is refused.
     force : bool
-        Score images that QuPath does not hold for H&E too, and those that a resume refuses.
+        Also score images whose type in QuPath is not H&E, and those that `resume` refuses.
     dry_run : bool
         Count tiles and write nothing.
     slides : Path or None
-        Folder in which slides that have moved are looked for by file name.
+        Folder in which to look, by file name, for slides that have moved.
     maps : Path or None
         Folder for a PNG of each risk map.
     wait : float
-        Seconds to wait for another run that writes the project.
+        Seconds to wait for another run that writes to the project.
     model : Path or None
         Folder of the risk model that the user gave, for the workflow step.
     """
@@ -172,7 +173,7 @@ def score_project(
     project : Project
         Open.
     models : ScorerSource
-        Loaded only where an image needs them.
+        Models, which are loaded only if an image needs them.
     settings : ScoreSettings
     options : BatchOptions
     progress : Progress
@@ -180,7 +181,7 @@ def score_project(
     Yields
     ------
     ImageOutcome
-        One an image, in the project's order. A failed image is as it was, whatever its error.
+        One per image, in the order of the project. A failed image is unchanged.
 
     Raises
     ------
@@ -189,14 +190,14 @@ def score_project(
     PackageError
         staintools is asked for and not installed.
     WriteError
-        Another run is at work on the project, or it cannot be written.
+        Another run is active on the project, or the project cannot be written.
     """
     job = ScoringJob(project, models, settings, options, progress)
     entries = choose_images(project, options.images)
     if settings.stain == "staintools":
         check_installed()
     if not options.dry_run:
-        # before hours of work, not at the first result
+        # Take the lock before hours of work, not at the first result.
         project.begin(options.wait)
     called = labels(project.images)
     for entry in entries:
@@ -249,7 +250,7 @@ class ScoringJob:
         except ModelError:
             raise
         except Exception as error:
-            # whatever it is, Java's errors and a want of memory too: the other images are done
+            # Whatever the error is (Java errors and lack of memory too), the other images are done.
             _log.debug("%s", entry.name, exc_info=True)
             return ImageOutcome(
                 entry.name,
@@ -271,7 +272,7 @@ class ScoringJob:
         changes = self._changes(state, settings) if self.options.resume else None
         if changes is not None and not is_stale(state, settings.annotation_classes):
             return _up_to_date(state, annotations, self._repair_list(state))
-        # a random choice of tiles is one over all outlines, so another where they are others
+        # A random choice of tiles is made over all outlines, so it changes if they change.
         reused = None if settings.max_tiles is not None else self._reused(state, changes)
         path = locate_slide(
             entry, self.project.path, self.project.previous_uri, self.options.slides
@@ -309,7 +310,7 @@ class ScoringJob:
                     mpp_source=plan.resolution.source,
                     notes=notes,
                 )
-            # Loading the networks is the run's time, not this image's.
+            # The time for loading the networks is not counted for this image.
             scorer = self.models.scorer()
             start = time.perf_counter()
             score = score_slide(
@@ -343,12 +344,12 @@ class ScoringJob:
             )
 
     def _settings(self, state: ImageState) -> ScoreSettings:
-        """Settings for one image: a resume goes on with those that it was scored with.
+        """Settings for one image; with `resume`, those that it was scored with before.
 
         Raises
         ------
         AnnotationError
-            The user asks a resume for others than those.
+            The user gave other settings together with `resume`.
         """
         record = recorded(state) if self.options.resume else None
         if record is None:
@@ -363,16 +364,15 @@ class ScoringJob:
             return before
         if not self.options.force:
             raise AnnotationError(
-                f"{state.entry.name}: was scored with {'; '.join(other)}, so it is left as it "
-                "is; use "
-                "--resume without that option, or add --force to score it again"
+                f"{state.entry.name}: was scored with {'; '.join(other)}, so it is left as it is; "
+                "use --resume without that option, or add --force to score it again"
             )
         return self.settings
 
     def _repair_list(self, state: ImageState) -> list[str]:
-        """Bring the project's lists to what the image says; returns notes where they were not so.
+        """Make the project's lists agree with the image; returns a note for each repair.
 
-        A QuPath that was open writes both back as they were when it quits.
+        A QuPath that was open during scoring restores both old lists when it quits.
         """
         record = recorded(state)
         if record is None or self.options.dry_run:
@@ -388,7 +388,7 @@ class ScoringJob:
         return notes
 
     def _changes(self, state: ImageState, settings: ScoreSettings) -> OutlineChanges | None:
-        """What became of the outlines since; None where the image is to be scored as a whole."""
+        """How the outlines changed since; None if the whole image must be scored."""
         record = recorded(state)
         now = settings.fingerprint(self.models.identity, state.entry.server)
         if record is None or record.settings_sha256 != now:
@@ -447,7 +447,7 @@ def _up_to_date(
 
 
 def _without_area(state: ImageState, settings: ScoreSettings) -> list[str]:
-    """Which outlines of the wanted classes enclose nothing, one line each."""
+    """List the outlines of the wanted classes that enclose no area, one line each."""
     return [
         f"{' '.join((each.name or each.id).split())}: encloses no area, so it has no score"
         for each in without_area(state, settings.annotation_classes)
@@ -455,7 +455,7 @@ def _without_area(state: ImageState, settings: ScoreSettings) -> list[str]:
 
 
 def _told(changes: OutlineChanges, reused: ReusedScores) -> str:
-    """Which outlines are scored and which are kept, in one line."""
+    """Say in one line which outlines are scored and which are kept."""
     counts = [
         f"{len(each)} {word}"
         for word, each in (

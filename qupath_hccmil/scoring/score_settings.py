@@ -1,4 +1,4 @@
-"""What a scoring run is asked to do."""
+"""The settings of a scoring run."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Stain = Literal["vahadane", "staintools"]
 
 @dataclass(frozen=True)
 class ScoreSettings(TileChoice):
-    """Settings that change scores; all of them are recorded with the result.
+    """Settings that affect scores; all of them are recorded with the results.
 
     Attributes
     ----------
     annotation_classes : tuple of str
-        Classes of tumour outlines, case-insensitive; derived classes belong to them.
+        Classes of tumour outlines, case-insensitive; derived classes are included.
     stain : {"vahadane", "staintools"}
         ``vahadane`` fits a slide's stains once. ``staintools`` is that package's own Vahadane,
         which fits each tile anew and takes a second for it.
@@ -39,16 +39,16 @@ class ScoreSettings(TileChoice):
 
     @classmethod
     def from_record(cls, settings: Mapping[str, Any]) -> ScoreSettings:
-        """Settings as :func:`dataclasses.asdict` gave them and JSON brought them back."""
+        """Restore settings that were written with :func:`dataclasses.asdict` and JSON."""
         known = {each.name: settings[each.name] for each in fields(cls) if each.name in settings}
         classes = tuple(known.pop("annotation_classes", TUMOUR_CLASSES))
         return cls(annotation_classes=classes, **known)
 
     def fingerprint(self, model: str, server: Server) -> str:
-        """SHA-256 of all but the outlines and the pixels that scores follow from.
+        """SHA-256 of everything that determines scores, except for outlines and pixels.
 
-        That is the settings, the model's identity, this program's version, and how QuPath shows
-        the slide: a pixel size that was corrected there makes the scores stale.
+        This covers the settings, the model's identity, the version of this program, and how QuPath
+        shows the slide: if the pixel size is corrected in QuPath, the scores become stale.
         """
         content = {
             **asdict(self),

@@ -30,15 +30,15 @@ Normalise = Callable[[Pixels], tuple[Pixels, NDArray[np.bool_]]]
 
 @dataclass(frozen=True)
 class TileScores:
-    """Scored tiles, each once, as columns of length n.
+    """Scored tiles, each tile once, as columns of length n.
 
     Attributes
     ----------
     bounds : (n, 4) float64
         x, y, width, height, level-0 px.
     logit, risk, contribution, nuclei_fraction : (n,) float64
-        `contribution` is the tile's signed share of the slide's m: the sum over the slide's tiles
-        is m, and S = sign(m) |m|^(1/p).
+        `contribution` is the signed share of the tile in the slide's m: its sum over the slide's
+        tiles is m, and S = sign(m) |m|^(1/p).
     """
 
     bounds: NDArray[np.float64]
@@ -53,12 +53,12 @@ class TileScores:
 
 @dataclass(frozen=True)
 class AnnotationScore:
-    """One tumour outline: its own aggregate over its own tiles.
+    """The score of one tumour outline, aggregated over its own tiles.
 
     Attributes
     ----------
     rows : (k,) int64
-        Its tiles among the slide's.
+        Rows of its tiles among the tiles of the slide.
     """
 
     risk: float
@@ -70,7 +70,7 @@ class AnnotationScore:
 
 @dataclass(frozen=True)
 class SlideScore:
-    """One slide: every tile counts once, however many annotations hold it.
+    """The score of one slide; every tile counts once, however many annotations contain it.
 
     Attributes
     ----------
@@ -80,9 +80,9 @@ class SlideScore:
     stain : StainFit or None
         None where each tile has its own fit.
     left_out : dict of int to (int, int)
-        The same by :attr:`Annotation.index`.
+        The same two numbers for each :attr:`Annotation.index`.
     reused : int
-        Tiles whose values are those of an earlier run.
+        Number of tiles with values from an earlier run.
     """
 
     risk: float
@@ -114,7 +114,7 @@ def score_slide(
     slide : Slide
     plan : TilePlan
     scorer : Scorer
-        Networks and their numbers.
+        Networks and the numbers that belong to them.
     progress : callable
         Told how many more tiles are dealt with.
     reused : ReusedScores or None
@@ -147,7 +147,7 @@ def score_slide(
 
     def load(places: NDArray[np.int64]) -> Chunk:
         rgb, verdicts = reader.read(places)
-        to_normalise = np.flatnonzero(verdicts == TileVerdict.KEPT)
+        to_normalise = np.flatnonzero(verdicts == TileVerdict.TISSUE)
         normalised, possible = normalise(rgb[to_normalise])
         verdicts[to_normalise[~possible]] = TileVerdict.BACKGROUND
         return Chunk(places, verdicts, normalised)
@@ -179,17 +179,17 @@ def _aggregate(
     stain: StainFit | None,
 ) -> SlideScore:
     logits, verdicts = known.scored.logits, known.scored.verdicts
-    rows_kept = np.flatnonzero(verdicts == TileVerdict.KEPT)
-    if not len(rows_kept):
+    rows_scored = np.flatnonzero(verdicts == TileVerdict.TISSUE)
+    if not len(rows_scored):
         raise AnnotationError("all tiles in the tumour annotations are background or out of focus")
     place = np.full(len(plan.bounds), -1)
-    place[rows_kept] = np.arange(len(rows_kept))
+    place[rows_scored] = np.arange(len(rows_scored))
     tiles = TileScores(
-        bounds=plan.bounds[rows_kept],
-        logit=logits[rows_kept],
-        risk=risk(logits[rows_kept]),
-        contribution=contributions(logits[rows_kept], scorer.p),
-        nuclei_fraction=known.scored.nuclei_fraction[rows_kept],
+        bounds=plan.bounds[rows_scored],
+        logit=logits[rows_scored],
+        risk=risk(logits[rows_scored]),
+        contribution=contributions(logits[rows_scored], scorer.p),
+        nuclei_fraction=known.scored.nuclei_fraction[rows_scored],
     )
     outlines = {} if reused is None else {key: reused.outlines[key] for key in known.members}
     annotations: dict[int, AnnotationScore] = {}
@@ -234,7 +234,7 @@ def _aggregate(
 
 
 def _left_out(verdicts: NDArray[np.int8]) -> tuple[int, int]:
-    """Numbers of background and of blurred tiles."""
+    """Count background tiles and blurred tiles."""
     return (
         int(np.sum(verdicts == TileVerdict.BACKGROUND)),
         int(np.sum(verdicts == TileVerdict.BLURRED)),

@@ -13,7 +13,7 @@ from qupath_hccmil.scoring.score_settings import ScoreSettings
 
 
 def reproduce(settings: ScoreSettings, model: Path | None) -> tuple[str, ...]:
-    """Command-line options of ``score`` that give the same scores; defaults are left out."""
+    """Options of ``score`` that give the same scores, without those that are at their default."""
     default = ScoreSettings()
     words: list[str] = []
     if settings.annotation_classes != default.annotation_classes:
@@ -35,7 +35,7 @@ def reproduce(settings: ScoreSettings, model: Path | None) -> tuple[str, ...]:
 def scoring_step(
     image_name: str, options: Sequence[str], parameters: Mapping[str, str]
 ) -> WorkflowStep:
-    """A scriptable step: run in QuPath's script editor it scores the open image again.
+    """Make a scriptable step, which scores the open image again in QuPath's script editor.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def scoring_step(
     options : sequence of str
         Command-line options after ``score PROJECT`` that give the same scores.
     parameters : mapping of str to str
-        Shown by QuPath beside the step.
+        Parameters that QuPath shows next to the step.
     """
     words = ", ".join(_groovy(word) for word in options)
     script = "\n".join(
@@ -62,5 +62,5 @@ def scoring_step(
 
 
 def _groovy(text: str) -> str:
-    # A JSON string is a Groovy string, but for the dollar sign, which would interpolate.
+    # A JSON string is a Groovy string, except for the dollar sign, which would interpolate.
     return json.dumps(text, ensure_ascii=True).replace("$", "\\$")

@@ -1,9 +1,9 @@
-"""A risk model for QuPath's WSInfer extension: TorchScript from RGB to tile risk, and its config.
+"""Export of a risk model for QuPath's WSInfer extension, as TorchScript and a config.
 
-The extension cuts tiles, resizes them, scales RGB to [0, 1], runs the network, takes the softmax
-of its outputs as probabilities and gives each tile the class of the highest
-(``qupath-extension-wsinfer``, ``WSInfer.java``; its config follows wsinfer-zoo's
-``model-config.schema.json``).
+The network maps RGB to tile risk. The extension cuts tiles, resizes them, scales RGB to [0, 1],
+runs the network, takes the softmax of its outputs as probabilities and gives each tile the class
+with the highest one (``qupath-extension-wsinfer``, ``WSInfer.java``; its config follows
+wsinfer-zoo's ``model-config.schema.json``).
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ What `qupath-hccmil score` does and this export does not:
 
 
 class TileRiskNetwork(FusedNetworks):
-    """RGB tiles in; two outputs whose softmax is (1 − r, r), r the tile's risk."""
+    """Maps RGB tiles to two outputs with softmax (1 − r, r), where r is the risk of the tile."""
 
     def forward(self, image: Tensor) -> Tensor:
-        """(n, 3, h, w) float RGB in [0, 1] to (n, 2) float."""
+        """Map (n, 3, h, w) float RGB in [0, 1] to (n, 2) float."""
         logits, _ = self.logits_and_heat_map(image)
         return torch.stack([-0.5 * logits, 0.5 * logits], dim=1)
 
 
 @dataclass(frozen=True)
 class WsinferExport:
-    """What was written, and what it loses.
+    """The written export, and what is lost compared with scoring.
 
     Attributes
     ----------
@@ -76,13 +76,13 @@ def export_wsinfer(models: ScorerSource, out: Path) -> WsinferExport:
     models : ScorerSource
         The risk model and its nuclei model.
     out : Path
-        Folder for ``torchscript_model.pt``, ``config.json`` and ``README.md``: all or nothing; an
-        earlier export is replaced. Its name is the model's in QuPath.
+        Folder for ``torchscript_model.pt``, ``config.json`` and ``README.md``, written completely
+        or not at all; an earlier export is replaced. QuPath shows the model under its name.
 
     Raises
     ------
     ModelError
-        `out` holds something else, or the weights don't fit.
+        `out` has other content, or the weights do not fit.
     WriteError
         The system refuses.
     """
@@ -113,9 +113,9 @@ def export_wsinfer(models: ScorerSource, out: Path) -> WsinferExport:
 
 
 def wsinfer_config(config: ModelConfig) -> dict[str, Any]:
-    """``config.json`` as the extension reads it.
+    """Make the content of ``config.json`` for the extension.
 
-    A tile is stated at `TILE_MPP`, from which the extension resizes it once, as scoring does.
+    The size of a tile is given at `TILE_MPP`; the extension resizes it once, as scoring does.
     """
     geometry = config.geometry
     patch = round(geometry.tile_um / TILE_MPP)
@@ -152,19 +152,19 @@ def _losses(risk: RiskConfig) -> list[str]:
 
 
 def torchscript(network: nn.Module, tile_px: int) -> torch.jit.ScriptModule:
-    """Trace a network from RGB tiles, in silence.
+    """Trace a network with RGB tiles, without warnings.
 
     Parameters
     ----------
     network : nn.Module
-        (n, 3, tile_px, tile_px) float RGB in [0, 1] to anything.
+        Maps (n, 3, tile_px, tile_px) float RGB in [0, 1] to any output.
     tile_px : int
     """
-    # Two tiles, so that the number of tiles is not taken for a constant.
+    # Two tiles, so that the number of tiles is not traced as a constant.
     example = torch.zeros((2, 3, tile_px, tile_px))
     with torch.inference_mode(), warnings.catch_warnings():
-        # What torch says of TorchScript's future is not for users; the extension needs it. torch
-        # 2.14 made a FutureWarning of what was a DeprecationWarning.
+        # Warnings about the future of TorchScript are not for users; the extension needs it. Since
+        # torch 2.14 they are FutureWarnings, before that they were DeprecationWarnings.
         for category in (DeprecationWarning, FutureWarning):
             warnings.filterwarnings("ignore", "`torch.jit", category)
         return torch.jit.trace(network, example, check_trace=False)

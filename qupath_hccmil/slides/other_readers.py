@@ -1,4 +1,4 @@
-"""Files as Bio-Formats and ImageJ show them, where these two and OpenSlide differ."""
+"""Files as Bio-Formats and ImageJ show them, where they differ from OpenSlide."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qupath_hccmil.slides.openslide_file import OpenSlideFile
 from qupath_hccmil.slides.slide import Slide
 from qupath_hccmil.slides.tiff_file import TiffSlide, first_page
 
-# One image a file, without bounds, whose first series is what OpenSlide reads.
+# Formats with one image per file and no bounds, whose first series is what OpenSlide reads.
 _SAME_IN_OPENSLIDE = ("aperio", "hamamatsu")
 _IMAGEJ_DECODES = {1, 5, 8, 32773, 32946}
 
@@ -25,12 +25,12 @@ def open_as_bioformats(path: Path, series: int | None) -> Slide:
     ----------
     path : Path
     series : int or None
-        As Bio-Formats counts images, from 0; None for a file's only one.
+        Number of the image as Bio-Formats counts, from 0; None for the only image of a file.
 
     Raises
     ------
     SlideError
-        The file is damaged, has no such image, or it is not certain what Bio-Formats shows.
+        The file is damaged or has no such image, or it is not certain what Bio-Formats shows.
     """
     path = existing(path)
     vendor = openslide_vendor(path)
@@ -55,7 +55,7 @@ def open_as_imagej(path: Path) -> Slide:
     Raises
     ------
     SlideError
-        The file is damaged, or is none that ImageJ shows in RGB.
+        The file is damaged, or ImageJ does not show it as RGB.
     """
     path = existing(path)
     page = first_page(path)

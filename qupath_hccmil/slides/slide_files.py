@@ -1,4 +1,4 @@
-"""Which files of a folder are slides."""
+"""Finds the slides in a folder."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from qupath_hccmil.linked_folders import walk
 SUFFIXES = frozenset(
     {".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".czi"}
 )
-# Under a folder of slides these are as often masks and fields of view.
+# In subfolders, these are as often masks and fields of view as slides.
 _AT_THE_TOP = frozenset({".tif", ".tiff"})
 
 
 def slide_files(folder: Path) -> list[Path]:
-    """Files of a folder that are slides by their suffix, with those of folders in it.
+    """Find files that are slides by their suffix, in a folder and its subfolders.
 
-    Linked folders are entered too. TIFFs count at the top alone: below it they are as often masks
-    or fields of view. A file and links to it of the same name are one.
+    Linked folders are included. TIFF files are used only in the folder itself, because in
+    subfolders they are as often masks or fields of view. A file and links to it with the same name
+    count once.
     """
     files: dict[tuple[str, str], Path] = {}
     for parent, names in walk(folder):

@@ -1,8 +1,8 @@
-"""Stain normalisation by staintools itself, a fit for every tile: the reference, and slow.
+"""Stain normalisation by staintools itself with a fit for every tile: a slow reference.
 
-`qupath_hccmil.stain.vahadane` fits a slide once and is tested against this. staintools learns each
-tile's stains for one second of wall clock, on as many cores as there are, so two runs differ a
-little: by how far they came. Nothing here changes what staintools computes.
+`qupath_hccmil.stain.vahadane` fits once per slide and is tested against this. staintools learns the
+stains of each tile for one second of wall-clock time on all cores, so two runs differ a little,
+depending on how far they get. Nothing here changes what staintools computes.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from qupath_hccmil.stain.vahadane import DICTIONARY_LOCK, StainFit
 
 
 class StaintoolsNormalizer:
-    """Brings the colours of each tile to those of a target, as staintools' Vahadane does.
+    """Normalises the colours of each tile to those of a target with staintools' Vahadane.
 
     A tile is standardised by ``LuminosityStandardizer`` and normalised by
-    ``StainNormalizer("vahadane")``. Threads may share one: they take turns.
+    ``StainNormalizer("vahadane")``. Threads may share a normalizer; they take turns.
 
     Parameters
     ----------
     target : StainFit
-        Stains of the reference. They stand where ``StainNormalizer.fit`` puts those of an image.
+        Stains of the reference, used in place of those that ``StainNormalizer.fit`` would estimate.
 
     Raises
     ------
@@ -56,7 +56,7 @@ class StaintoolsNormalizer:
         normalised : (k, height, width, 3) uint8
             RGB of the tiles that can be normalised.
         possible : (n,) bool
-            Which they are. staintools finds no tissue in the others, or only one stain.
+            Which tiles these are. In the others, staintools finds no tissue or only one stain.
         """
         found = [self._tile(tile) for tile in batch]
         possible = np.array([each is not None for each in found], dtype=np.bool_)
@@ -67,7 +67,7 @@ class StaintoolsNormalizer:
         from staintools.miscellaneous.exceptions import TissueMaskException
 
         try:
-            # Where a stain is absent, staintools divides by 0 and gives noise.
+            # If a stain is absent, staintools divides by 0 and gives noise.
             with DICTIONARY_LOCK, np.errstate(divide="raise", invalid="raise"):
                 result: Pixels = self._normalizer.transform(self._standardize(tile))
         except (TissueMaskException, FloatingPointError):
@@ -76,12 +76,12 @@ class StaintoolsNormalizer:
 
 
 def check_installed() -> None:
-    """Say in one line what to do where staintools is not installed.
+    """Refuse with one line that says what to do if staintools is not installed.
 
     Raises
     ------
     PackageError
-        It is not.
+        staintools is not installed.
     """
     try:
         import staintools  # noqa: F401
@@ -93,5 +93,5 @@ def check_installed() -> None:
 
 
 def identity() -> dict[str, str]:
-    """Versions of the packages that the result follows from, for the record of a run."""
+    """Versions of the packages that determine the result, for the record of a run."""
     return {name: version(name) for name in ("staintools", "spams-bin")}

@@ -1,4 +1,4 @@
-"""What the steps of an analysis share: the cohort, its horizons, and the list of problems."""
+"""Data that the steps of an analysis share: the cohort, its horizons, and the problems."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ FEWEST_AT_RISK = 10
 
 
 class CoxOptions(TypedDict):
-    """What every Cox model of an analysis is fitted with."""
+    """Options for every Cox model of an analysis."""
 
     confidence: float
     penalty: str
 
 
 class AnalysisContext:
-    """One analysis under way."""
+    """An analysis in progress."""
 
     def __init__(self, cohort: Cohort, settings: Settings, progress: Callable[[str], None]) -> None:
         self.cohort, self.settings, self.progress = cohort, settings, progress
@@ -39,26 +39,27 @@ class AnalysisContext:
         self.clinical = list(cohort.variables)
 
     def attempt(self, part: str, task: Callable[[], Found]) -> Found | None:
-        """Do one part, or note why it cannot be done: a part that fails costs that part alone."""
+        """Run one part, or record why it cannot be done; a failure affects only this part."""
         self.progress(part.lower())
         return attempt(self.problems, part, task)
 
     def options(self) -> CoxOptions:
-        """Give what every Cox model is fitted with."""
+        """Return the options for every Cox model."""
         return {"confidence": self.confidence, "penalty": self.settings.penalty}
 
 
 def choose_horizons(
     frame: pd.DataFrame, asked: Sequence[float], unit: str
 ) -> tuple[tuple[float, ...], list[tuple[str, str]]]:
-    """Keep the horizons that lie within follow-up, or choose usual ones.
+    """Keep the horizons that are within follow-up, or choose usual ones.
 
     Returns
     -------
     horizons : tuple of float
-        Ascending. Of 1, 3 and 5 years those that ten patients are followed to, when none is asked.
+        Ascending. If none was requested, those of 1, 3 and 5 years to which at least ten patients
+        are followed.
     problems : list of (part, reason)
-        Horizons that were asked for and lie past the last follow-up.
+        Requested horizons that are after the last follow-up.
     """
     time, event = outcome(frame)
     last = float(time.max())

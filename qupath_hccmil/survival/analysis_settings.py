@@ -17,46 +17,46 @@ from qupath_hccmil.tables.units import DAYS
 
 @dataclass(frozen=True)
 class Settings(FollowUpColumns):
-    """What to analyse and how. Empty means recognised from the data, and told in the report.
+    """What to analyse and how. Empty settings are recognised from the data and given in the report.
 
-    Of the clinical table's columns (:class:`FollowUpColumns`) time and event must be named.
+    Of the columns of the clinical table (:class:`FollowUpColumns`), time and event are required.
 
     Attributes
     ----------
     report_unit : str
-        What times are reported in; horizons are given in it.
+        Unit of times in the report, and of horizons.
     endpoint, time_zero : str
-        In words, for the report: "Recurrence-free survival", "resection".
+        Descriptions for the report, such as "Recurrence-free survival" and "resection".
     score_patient, score : str
         Columns of the patient and of the score in the table of scores.
     patient_rule : str
-        For several rows of a patient in the scores: pool, max or mean.
+        Rule for several rows of a patient in the scores: pool, max or mean.
     competing_values : tuple of str
         Codes of the event column that mean a competing event.
     competing_name : str
-        What the competing event is.
+        Name of the competing event.
     exclude : tuple of (column, value)
         Patients to leave out.
     variables : tuple of VariableRequest, or None
         None for the prognostic columns that are recognised by name.
     cut : str
-        How to make risk groups; see ``risk_groups``.
+        How risk groups are made; see ``risk_groups``.
     threshold : float or None
-        The model's; the scores table's own or the published one when None.
+        Threshold of the model; None for that of the scores table, or the published one.
     horizons : tuple of float
         In the report's unit.
     confidence : float
     bootstrap : int
-        Samples for the intervals of C, calibration and Brier; 0 for none.
+        Bootstrap samples for the intervals of C, calibration and Brier score; 0 for none.
     seed : int
     penalty : str
-        Of Cox models: auto, none or firth.
+        Penalty of the Cox models: auto, none or firth.
     imputations : int
-        0 for complete cases alone.
+        Number of imputed tables; 0 for complete cases only.
     baseline : str
-        A baseline.json of an earlier analysis, to predict probabilities with.
+        The baseline.json of an earlier analysis, for predicting probabilities.
     tiles : str
-        A table of features of high- and low-risk tiles.
+        Table of features of high- and low-risk tiles.
     title : str
     """
 
@@ -83,7 +83,7 @@ class Settings(FollowUpColumns):
     title: str = "Survival analysis of a risk score"
 
     def check(self) -> Settings:
-        """Refuse values that no analysis can use; returns itself."""
+        """Refuse values that no analysis can use; returns the settings."""
         if not self.time or not self.event:
             raise DataError("give the columns of time and event, with --time and --event")
         if self.report_unit not in DAYS:
@@ -111,8 +111,8 @@ _TEXTS = ("event_values", "censored_values", "competing_values", "missing")
 def read_settings(path: str | Path) -> Settings:
     """Read settings from TOML: the fields of ``Settings``, and a table for each variable.
 
-    ``exclude`` is a table of column to value or values; ``[variables.NAME]`` has the fields of
-    ``VariableRequest`` (``merge`` maps values to the category they become).
+    ``exclude`` is a table with a value or values for each column; ``[variables.NAME]`` has the
+    fields of ``VariableRequest`` (``merge`` maps values to the category that they become).
 
     Raises
     ------

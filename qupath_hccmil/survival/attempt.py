@@ -1,4 +1,4 @@
-"""One part of an analysis or of its report, which may fail without costing the others."""
+"""Runs one part of an analysis or report, which may fail without affecting the others."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Found = TypeVar("Found")
 
 
 def attempt(problems: list[tuple[str, str]], part: str, task: Callable[[], Found]) -> Found | None:
-    """Do one part, or note why it cannot be done.
+    """Run one part, or record why it cannot be done.
 
     Parameters
     ----------
     problems : list of (part, reason)
-        Gets one more where the part fails.
+        A problem is added if the part fails.
     part : str
-        What the report calls it.
+        Name of the part in the report.
     task : callable
     """
     try:

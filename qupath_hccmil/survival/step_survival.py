@@ -1,4 +1,4 @@
-"""Kaplan-Meier curves of everybody, by risk group, and inside each level of each variable."""
+"""Kaplan-Meier curves: overall, by risk group, and within each level of each variable."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _stratum(context: AnalysisContext, name: str, level: str, part: pd.DataFrame
 
 
 def _levels_of(frame: pd.DataFrame, variable: Variable) -> tuple[pd.Series, str]:
-    """Choose the levels that curves are drawn in: a numeric variable is halved at its median."""
+    """Choose the levels for separate curves; a numeric variable is split at its median."""
     if variable.levels:
         return frame[variable.name], variable.title
     middle = float(frame[variable.name].median())

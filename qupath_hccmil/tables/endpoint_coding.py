@@ -1,4 +1,4 @@
-"""What the codes of an event column mean: recognised by a table of words, told, and said."""
+"""The meaning of codes in an event column, recognised from a list of words or given."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qupath_hccmil.tables.names import clean
 from qupath_hccmil.tables.numbers import WORDS_FOR_MISSING
 
 CENSORED, EVENT, COMPETING = 0, 1, 2
-# Say nothing of what 1 is of: the name of their column does.
+# These do not say which event 1 stands for; the name of the column does.
 _BARE = {
     "0": CENSORED, "no": CENSORED, "n": CENSORED, "false": CENSORED, "f": CENSORED,
     "nein": CENSORED, "non": CENSORED, "falsch": CENSORED, "faux": CENSORED,
@@ -44,7 +44,7 @@ _WORDS = {
     ),
 }  # fmt: skip
 _LABELLED = re.compile(r"\d+\s*[:=]\s*(\S.*)")
-# Names that say the contrary of an event: 1 is then somebody without one.
+# Names that suggest the opposite of an event: 1 is then somebody without an event.
 _CONTRARY = re.compile(
     r"alive|living|survivor|survived|censor|(event|recurrence|relapse|progression|disease|tumou?r|"
     r"metastas[ie]s)[ _.-]*free|(^|[ _.-])(ned|no|non|without|ohne|kein\w*|sans)([ _.-]|$)|"
@@ -52,7 +52,7 @@ _CONTRARY = re.compile(
     r"vivant|en[ _.-]vie|survi(e|ant)(?!\w)|survivant|indemne",
     re.IGNORECASE,
 )
-# "Recurrence-free survival status" is the status of an endpoint.
+# "Recurrence-free survival status" is the status of an endpoint and not its opposite.
 _OF_ENDPOINT = re.compile(
     r"(surviv\w*|überleben\w*|survie)[ _.-]*(event|status|ereignis|statut)", re.I
 )
@@ -60,7 +60,7 @@ _OF_ENDPOINT = re.compile(
 
 @dataclass(frozen=True)
 class EventCoding:
-    """Which texts of the event column mean what, for the report to echo."""
+    """The meaning of each text in the event column, for the report."""
 
     censored: tuple[str, ...]
     events: tuple[str, ...]
@@ -69,7 +69,7 @@ class EventCoding:
     missing: tuple[str, ...] = ()
 
     def describe(self) -> str:
-        """Say it in words."""
+        """Describe the coding in words."""
         parts = [f"{_quoted(self.events)} = event", f"{_quoted(self.censored)} = censored"]
         if self.competing:
             parts.append(f"{_quoted(self.competing)} = competing event")
@@ -79,7 +79,7 @@ class EventCoding:
         return f"{', '.join(parts)} ({how})"
 
     def warnings(self) -> list[str]:
-        """What should make the reader look again."""
+        """Warnings about a coding that may be wrong."""
         if self.events and not self.censored:
             return [
                 "Nobody is censored: every patient has an event. Check that the codes of the event "
@@ -98,21 +98,22 @@ def code_events(
     """Code an event column as 0 (censored), 1 (event) and 2 (competing event).
 
     0/1, yes/no, true/false and words such as "recurrence" or "alive" are recognised in any case, in
-    English, German and French, and so is what follows the number in codes such as ``1:DECEASED``.
-    1/2 is not: it means different things to different people. Where the user names any value, only
-    what is named has a meaning. "None", "unknown" and the like are missing, never censored.
+    English, German and French, and so is the text after the number in codes such as ``1:DECEASED``.
+    1/2 is not recognised, because it means different things to different people. If the user gives
+    the meaning of any value, only given values have a meaning. "None", "unknown" and the like are
+    missing, never censored.
 
     Returns
     -------
     codes : Series
-        float64, missing where the column has no value.
+        float64, missing if the column has no value.
     coding : EventCoding
 
     Raises
     ------
     DataError
-        A value that is neither recognised nor named, or that is named twice; or 0/1, yes/no and
-        the like in a column whose name says the contrary of an event.
+        A value is neither recognised nor given, or is given twice; or the column has 0/1, yes/no
+        or the like, but its name suggests the opposite of an event.
     """
     text = column.map(_plain, na_action="ignore")
     named = _named(events, censored, competing)
@@ -134,7 +135,7 @@ def code_events(
 
 
 def recognise_status(value: str) -> int | None:
-    """Meaning of one text by the table of words: `CENSORED`, `EVENT`, or None for unknown."""
+    """Meaning of one text according to the list of words: `CENSORED`, `EVENT`, or None."""
     plain = _plain(value)
     if plain in _BARE:
         return _BARE[plain]

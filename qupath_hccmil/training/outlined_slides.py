@@ -1,4 +1,4 @@
-"""The slides that a user has: the images of a QuPath project, or the files of a folder."""
+"""The slides of a user: the images of a QuPath project, or the files in a folder."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ SAME_NAME = "several files with this name"
 
 @dataclass(frozen=True)
 class OutlinedSlide:
-    """A slide with what is needed to take tiles from it.
+    """A slide with everything that is needed to take tiles from it.
 
     Attributes
     ----------
     entry : ImageEntry
     path : Path
     annotations : sequence of Annotation
-        Tumour outlines; empty takes the whole slide, of which the tissue rule keeps the tissue.
+        Tumour outlines; empty for the whole slide, in which only tissue is used.
     patient : str or None
-        As the project's metadata say.
+        Patient according to the project's metadata.
     """
 
     entry: ImageEntry
@@ -62,12 +62,12 @@ class OutlinedSlide:
 
     @property
     def name(self) -> str:
-        """As the user knows it."""
+        """Name of the slide as the user knows it."""
         return self.entry.name
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What its tiles follow from, as plain data: other outlines or pixels are another slide."""
+        """Everything that determines its tiles (outlines, pixels), as plain data."""
         server = self.entry.server
         return {
             "name": self.name,
@@ -83,7 +83,7 @@ class OutlinedSlide:
         return open_image(self.entry, self.path)
 
     def outlines(self, slide: Slide) -> list[TumourOutline]:
-        """Its outlines; the whole of the open slide where there are none."""
+        """Outlines of the slide; the whole open slide if there are none."""
         if self.annotations:
             return tumour_outlines(self.annotations)
         return [TumourOutline(0, self.name, box(0, 0, slide.width, slide.height))]
@@ -91,7 +91,7 @@ class OutlinedSlide:
 
 @dataclass(frozen=True)
 class OutlinedSlides:
-    """All slides of a source, and those that can't be used."""
+    """All slides of a source, and those that cannot be used."""
 
     slides: list[OutlinedSlide]
     left_out: list[LeftOut] = field(default_factory=list)
@@ -106,21 +106,21 @@ def project_slides(
     slides_dir: Path | None = None,
     patient_key: str | None = None,
 ) -> OutlinedSlides:
-    """Slides of a QuPath project that have a tumour outline.
+    """Find the slides of a QuPath project that have a tumour outline.
 
     Parameters
     ----------
     path : Path
-        Its folder or its ``.qpproj``. Nothing in it is changed.
+        Folder of the project, or its ``.qpproj``. Nothing in it is changed.
     classes : sequence of str
-        Of tumour outlines.
+        Classes of tumour outlines.
     engine : {"auto", "paquo", "native"}
     images : sequence of str
-        Names or glob patterns; empty takes all.
+        Names or glob patterns; empty for all.
     slides_dir : Path, optional
-        Folder in which slides that have moved are looked for by file name.
+        Folder in which to look, by file name, for slides that have moved.
     patient_key : str, optional
-        Metadata key that names the patient; else a usual one.
+        Metadata key that names the patient; by default a usual one.
 
     Raises
     ------
@@ -138,16 +138,16 @@ def project_slides(
 
 
 def folder_slides(folder: Path, classes: Sequence[str]) -> OutlinedSlides:
-    """Slides of a folder: with the outlines of a GeoJSON next to a slide, else all their tissue.
+    """Find the slides in a folder, with outlines from GeoJSON files or else with all their tissue.
 
     Parameters
     ----------
     folder : Path
-        See :func:`~qupath_hccmil.slides.slide_files.slide_files`. Where several files have one
-        name, none is taken.
+        See :func:`~qupath_hccmil.slides.slide_files.slide_files`. If several files have
+        the same name, none is used.
     classes : sequence of str
-        Of tumour outlines in a GeoJSON, see :func:`~.geojson_files.geojson_next_to`. In one
-        without any class every polygon counts.
+        Classes of tumour outlines in a GeoJSON file, see
+        :func:`~.geojson_files.geojson_next_to`. In a file without any class, every polygon is used.
 
     Raises
     ------
@@ -172,12 +172,12 @@ def folder_slides(folder: Path, classes: Sequence[str]) -> OutlinedSlides:
 
 
 def read_outlines(path: Path, classes: Sequence[str]) -> list[Annotation]:
-    """Tumour outlines of a GeoJSON file: level-0 px, y down.
+    """Read tumour outlines from a GeoJSON file, in level-0 px with y down.
 
     Raises
     ------
     AnnotationError
-        It can't be read, or holds no area of the wanted classes in the first plane.
+        It cannot be read, or has no area of the wanted classes in the first plane.
     """
     areas = [annotation for annotation in read_annotations(path) if has_area(annotation)]
     classed = any(annotation.class_name for annotation in areas)

@@ -1,4 +1,4 @@
-"""Which slides are of which patient."""
+"""Which slides belong to which patient."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ def slides_by_patient(
 ) -> tuple[dict[str, list[OutlinedSlide]], list[LeftOut]]:
     """Give every wanted patient their slides.
 
-    The table's column of slides goes first; without one a project's metadata say the patient; and
-    where they don't, a slide is of the patient that its name is, or begins with before anything
-    but a letter or digit (``TCGA-2V-A95S-01Z-00-DX1.svs`` is of ``TCGA-2V-A95S``).
+    The table's column of slides is used first; without one, the metadata of a project. Without
+    these, a slide belongs to the patient whose name is the name of the slide, or its beginning up
+    to a character that is neither letter nor digit (``TCGA-2V-A95S-01Z-00-DX1.svs`` belongs to
+    ``TCGA-2V-A95S``).
 
     Parameters
     ----------
     slides : sequence of OutlinedSlide
     clinical : Clinical
     wanted : collection of str
-        Patients that are to be used.
+        Patients that should be used.
 
     Returns
     -------
     slides : dict of str to list of OutlinedSlide
-        Of wanted patients that have one.
+        Slides of the wanted patients that have any.
     left_out : list of LeftOut
 
     Raises

@@ -1,4 +1,4 @@
-"""The model card of a risk model that a user trained."""
+"""The model card for a risk model that a user trained."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ figures come from patients on whom nothing was chosen.
 def model_card(
     config: ModelConfig, cohort: str, held_out: RiskScores, validated: CrossValidation | None
 ) -> str:
-    """Write the card, Markdown."""
+    """Write the card as Markdown."""
     assert config.risk is not None
     rows = [_row("held out", held_out)]
     if validated is not None:

@@ -51,7 +51,7 @@ REASONS = {
     "other class": "its classes: Stroma",
     "tiny": "too small",
     "uncalibrated": "text.svs",
-    "too coarse": "4 µm/px, outside 0.1–2",
+    "too coarse": "4 µm/px from QuPath's calibration is outside 0.1–2",
     "truncated": "truncated.tif",
     "no image": "text.svs",
     "glass": "background",

@@ -209,7 +209,7 @@ def test_tiles_that_cell_detection_removed_are_missed_and_scored_again(program, 
     info = program("project", "info", folder)
     assert "STALE: some results are missing" in info
     assert "N0: only 0 of 2 tiles of the last run are left" in info
-    assert "N1: 0 of 2 tiles" in program("project", "check", folder)
+    assert "N1: only 0 of 2 tiles" in program("project", "check", folder)
     (row,) = table(program, folder, "image")
     assert (row["stale"], row["high_risk_tile_fraction"]) == ("true", "")
     again = score(program, folder, "--resume")
@@ -223,7 +223,7 @@ def _tiles_to_the_root(data: QpData) -> None:
     moved: list[Part] = []
     for part in root.children:
         outline = PathObject(part)
-        tiles = outline.unpack_children()
+        tiles = outline.parse_children()
         moved.append(tiles[-1])
         outline.children = tiles[:-1]
     root.children = [*root.children, *moved]
@@ -250,7 +250,7 @@ def test_a_tile_whose_class_was_changed_is_the_users_and_never_doubled(program, 
 
     def reclassify(data: QpData) -> None:
         outline = PathObject(PathObject(data.root).children[0])
-        tile = PathObject(outline.unpack_children()[0])
+        tile = PathObject(outline.parse_children()[0])
         node = name_pool(data).book.object(
             "qupath.lib.objects.classes.PathClass",
             name_pool(data).book.integer(-1),

@@ -41,10 +41,10 @@ def test_folds_are_as_balanced_as_those_of_scikit_learn(folds):
 
 
 def test_too_few_patients_for_the_folds_is_one_line():
-    with pytest.raises(DataError, match=r"6 patients of poor outcome are too few for 7 folds"):
+    with pytest.raises(DataError, match=r"6 patients with a poor outcome are too few for 7 folds"):
         stratified_folds(LABELS, 7, seed=0)
     few = {"a": 0, "b": 0, "c": 1, "d": 1}
-    with pytest.raises(DataError, match="2 patients of poor outcome are too few for 2 folds"):
+    with pytest.raises(DataError, match="2 patients with a poor outcome are too few for 2 folds"):
         stratified_folds(few, 2, seed=0)
-    with pytest.raises(DataError, match="2 folds or more"):
+    with pytest.raises(DataError, match="needs at least 2 folds"):
         stratified_folds(LABELS, 1, seed=0)

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.learning.checkpoint import CHECKPOINT
 from qupath_hccmil.mil import risk_training as training_module
 from qupath_hccmil.mil.risk_evaluation import evaluate, score_bag, torch_tile_predictor
-from qupath_hccmil.mil.risk_training import CHECKPOINT, MilSettings, train
+from qupath_hccmil.mil.risk_training import MilSettings, train
 from tests.networks import drawn_bags, random_network, wired_network
 
 SETTINGS = MilSettings(epochs=2, tiles=4, chunk=8, halve_every=1)

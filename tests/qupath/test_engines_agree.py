@@ -286,7 +286,7 @@ def test_a_full_disk_leaves_the_project_as_it_was(qupath: QuPathProcess, real_pr
     project = real_project(REAL[1])
     results = results_for(NATIVE("read", project)[0])
     before = files(project)
-    with pytest.raises(WriteError, match="the project is as it was"):
+    with pytest.raises(WriteError, match="the project is unchanged"):
         qupath("write_on_a_full_disk", project, {"1": results}, 40_000)
     assert files(project) == before
 

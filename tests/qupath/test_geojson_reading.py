@@ -60,7 +60,7 @@ def test_a_class_in_every_form_that_qupath_has_given_it(given, name):
 
 @pytest.mark.parametrize("given", [1, ["Tumor"], {"colour": 3}, {"names": ["Tumor", 1]}])
 def test_a_class_of_another_form_is_named_with_its_object(given):
-    with pytest.raises(ValueError, match=r"object 2: classification .* is no class"):
+    with pytest.raises(ValueError, match=r"object 2: classification .* is not a class"):
         annotations_of([feature(), feature(classification=given)])
 
 

@@ -49,7 +49,7 @@ def test_a_table_gives_the_patient_by_image_name(tmp_path: Path) -> None:
             b"slide,patient\na,b\n",
             "no column 'image' for the image; its columns: 'slide', 'patient'",
         ),
-        (b"", "it is empty"),
+        (b"", "the file is empty"),
         (b"image,patient\na,P1\na,P2\n", "a has two patients, P1 and P2"),
         (b"image,patient\n\x81,1\n", "is not UTF-8, UTF-16 or Windows-1252"),
     ],

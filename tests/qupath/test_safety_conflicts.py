@@ -113,7 +113,10 @@ def test_a_save_in_the_last_moment_is_seen(project: Path, monkeypatch: pytest.Mo
 
 def test_data_that_qupath_has_put_aside_are_waited_for(project: Path) -> None:
     data(project).rename(data(project).with_name("data.qpdata.bkp"))
-    with NativeProject(project) as opened, pytest.raises(ConflictError, match="saved by QuPath"):
+    with (
+        NativeProject(project) as opened,
+        pytest.raises(ConflictError, match="QuPath is saving it"),
+    ):
         opened.read(opened.images[0])
 
 
@@ -347,7 +350,7 @@ def test_a_drive_that_has_gone_is_no_image_without_annotations(project: Path) ->
     with NativeProject(project) as opened:
         (entry,) = opened.images
         project.rename(project.with_name("unmounted"))
-        with pytest.raises(ProjectError, match="no longer there"):
+        with pytest.raises(ProjectError, match="no longer exists"):
             opened.read(entry)
 
 

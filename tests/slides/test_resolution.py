@@ -44,9 +44,9 @@ def test_absent(project: tuple[None, None] | None) -> None:
 def test_out_of_range_is_not_passed_over(value: float) -> None:
     with pytest.raises(ResolutionError, match=r"µm/px from --mpp is outside 0\.1–2"):
         resolve_mpp(value, (0.25, 0.25), (0.25, 0.25))
-    with pytest.raises(ResolutionError, match="QuPath's calibration says"):
+    with pytest.raises(ResolutionError, match="from QuPath's calibration is outside"):
         resolve_mpp(None, (0.25, value), (0.25, 0.25))
-    with pytest.raises(ResolutionError, match="the slide file says"):
+    with pytest.raises(ResolutionError, match="from the slide file is outside"):
         resolve_mpp(None, None, (value, 0.25))
 
 

@@ -42,7 +42,7 @@ def test_baseline_survives_its_file(baseline, tmp_path):
     path.write_text(baseline.to_json())
     assert read_baseline(path) == baseline
     path.write_text("{}")
-    with pytest.raises(DataError, match="no baseline"):
+    with pytest.raises(DataError, match="is not a baseline"):
         read_baseline(path)
 
 

@@ -45,7 +45,7 @@ def test_a_european_csv_is_read(tmp_path):
     ("name", "content", "told"),
     [
         ("absent.csv", None, "no such file"),
-        ("t.doc", b"x", "none of .csv"),
+        ("t.doc", b"x", "not one of .csv"),
         ("t.csv", b"id\n\x81\x8d\n", "is not UTF-8, UTF-16 or Windows-1252"),
         ("t.csv", b'id,x\n1,"2\n', "unexpected end of data"),
         ("t.csv", b"id,x\n1,2,3\n", "row 2 has 3 cells, but the header has 2"),

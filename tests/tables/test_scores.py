@@ -20,7 +20,7 @@ def test_several_rows_of_a_patient_need_a_rule(tmp_path):
         read_scores(path)
     assert read_scores(path, rule="max").scores.to_dict() == {"a": 0.6, "b": 0.1}
     assert read_scores(path, rule="mean").scores.to_dict() == pytest.approx({"a": 0.4, "b": 0.1})
-    with pytest.raises(DataError, match="pooling needs"):
+    with pytest.raises(DataError, match="pool needs"):
         read_scores(path, rule="pool")
 
 

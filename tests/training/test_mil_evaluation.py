@@ -115,7 +115,7 @@ def test_degenerate_bootstrap_samples_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("scores", "message"),
     [
-        ("patient,risk\na,1.2\n", r"patient 'a' has the risk 1\.2, not in \[0, 1\]"),
+        ("patient,risk\na,1.2\n", r"patient 'a' has the risk 1\.2, which is not in \[0, 1\]"),
         ("patient,risk\nz,0.2\n", "none of its patients is in"),
         ("patient,colour\na,red\n", "no column is known as the score"),
     ],

@@ -69,7 +69,9 @@ def test_says_who_is_trained_on_and_who_is_not_and_why(trained):
     ]
     assert len(rows) == 1 + 2 + 6
     details = [str(one) for one in model.choices.left_out]
-    assert any(d.startswith("slide p5-7.tif: no tumour outline (no annotations;") for d in details)
+    assert any(
+        d.startswith("slide p5-7.tif: no tumour outline (has no annotations;") for d in details
+    )
 
 
 def test_the_model_scores_with_its_nuclei_model_beside_it(trained, models):

@@ -1,4 +1,4 @@
-"""Which patient an image is of."""
+"""The patient that an image belongs to."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ PatientOf = Callable[[ImageEntry], "str | None"]
 
 
 def patient_by_key(key: str | None = None) -> PatientOf:
-    """Read the patient from an image's metadata.
+    """Return a lookup of the patient in an image's metadata.
 
     Parameters
     ----------
     key : str or None
-        Metadata key, case-insensitive; None takes the first of :data:`PATIENT_KEYS` that has a
-        value.
+        Metadata key, case-insensitive; None for the first of :data:`PATIENT_KEYS` that has a value.
     """
     wanted = [name.casefold() for name in ([key] if key else PATIENT_KEYS)]
 
@@ -37,15 +36,15 @@ def patient_by_key(key: str | None = None) -> PatientOf:
 
 @dataclass(frozen=True)
 class PatientTable:
-    """Patients of images, as a table of the user's says them.
+    """Patients of images from a table of the user.
 
     Attributes
     ----------
     path : Path
     patients : dict of str to str
-        Image to patient.
+        For each image, the patient.
     said : list of str
-        How the table was read.
+        Lines that say how the table was read.
     """
 
     path: Path
@@ -53,7 +52,7 @@ class PatientTable:
     said: list[str]
 
     def __call__(self, entry: ImageEntry) -> str | None:
-        """Patient of an image."""
+        """Return the patient of an image."""
         return self.patients.get(clean(entry.name))
 
     def of_slide(self, name: str) -> str | None:
@@ -66,7 +65,7 @@ class PatientTable:
         return sorted(self.patients.keys() - used)
 
     def unmatched(self, images: Iterable[str]) -> list[str]:
-        """Images of the table that are none of these."""
+        """Return the images of the table that are not among `images`."""
         return sorted(self.patients.keys() - {clean(name) for name in images})
 
 
@@ -79,19 +78,19 @@ def _names(file: str) -> tuple[str, ...]:
 def patient_by_table(path: Path, reading: Reading | None = None) -> PatientTable:
     """Read the patient of each image from a table with the columns ``image`` and ``patient``.
 
-    ``image`` is the name in the project. Other columns are left alone.
+    ``image`` is the name in the project. Other columns are ignored.
 
     Parameters
     ----------
     path : Path
         CSV, Parquet or Excel; see :func:`qupath_hccmil.tables.table_reader.read_table`.
     reading : Reading, optional
-        What the user says of how it is written.
+        How the table is written, according to the user.
 
     Raises
     ------
     DataError
-        The table cannot be read, a column is absent, or an image has two patients.
+        The table cannot be read, a column is missing, or an image has two patients.
     """
     table = read_table(path, reading)
     image = find_column(table.frame, path, "image", "image")

@@ -1,7 +1,7 @@
 """Scores of a project as tables: by image, annotation, tile and patient.
 
-A table is read image by image, so that its size is not held in memory; see
-:mod:`qupath_hccmil.tables.export_columns` for what each column means.
+A table is read image by image, so that it never has to fit into memory; see
+:mod:`qupath_hccmil.tables.export_columns` for the meaning of each column.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ def table(
         :mod:`qupath_hccmil.method.patient_score`; named in the column ``rule``. p and t are those
         that the slides were scored with.
     patient_of : callable or None
-        Patient of an image; None looks at the usual metadata keys.
+        Returns the patient of an image; None uses the usual metadata keys.
     classes : sequence of str
-        Classes of tumour outlines, to judge whether a score is stale; empty takes those that the
-        run looked for.
+        Classes of tumour outlines for deciding whether a score is stale; empty for those of the
+        run.
     failed : callable or None
         Called for each image whose data cannot be read, which is then left out; None raises.
 
@@ -188,7 +188,7 @@ def _tile_summary(parts: Iterable[TileObjects]) -> dict[str, float | None]:
         return {"high_risk_tile_fraction": None, "nuclei_fraction": None}
     _, first = np.unique(np.concatenate([p.bounds for p in held]), axis=0, return_index=True)
     classes = np.concatenate([np.asarray(part.class_names, dtype=object) for part in held])
-    nuclei = np.concatenate([_column(part, names.TILE_NUCLEI_FRACTION) for part in held])[first]
+    nuclei = np.concatenate([part.measured(names.TILE_NUCLEI_FRACTION) for part in held])[first]
     known = nuclei[np.isfinite(nuclei)]
     return {
         "high_risk_tile_fraction": float(np.mean(classes[first] == names.CLASS_HIGH)),
@@ -249,7 +249,7 @@ def _tile_batch(
         "width_px": width,
         "height_px": height,
         "class": list(tiles.class_names),
-        **{name: _finite(_column(tiles, measured)) for name, measured in values.items()},
+        **{name: _finite(tiles.measured(measured)) for name, measured in values.items()},
     }
 
 
@@ -309,11 +309,6 @@ def _weighted(slides: list[dict[str, Any]], name: str) -> float | None:
     known = [(row["tiles"], row[name]) for row in slides if row[name] is not None]
     total = sum(count for count, _ in known)
     return sum(count * value for count, value in known) / total if total else None
-
-
-def _column(tiles: TileObjects, name: str) -> NDArray[np.float64]:
-    values = tiles.measurements.get(name)
-    return np.full(len(tiles), np.nan) if values is None else np.asarray(values, np.float64)
 
 
 def _finite(values: NDArray[np.float64]) -> list[float | None]:

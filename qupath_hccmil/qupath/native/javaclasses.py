@@ -28,7 +28,7 @@ from qupath_hccmil.qupath.native.javanodes import (
 
 
 class _Class(NamedTuple):
-    """A class as it is written: serialVersionUID, flags, fields, super class."""
+    """Description of a class as it is written: serialVersionUID, flags, fields, superclass."""
 
     suid: str
     flags: int
@@ -132,12 +132,12 @@ IMMUTABLE_LIST = 1
 
 
 class ClassBook:
-    """Class descriptions of a stream: those it has, and new ones as QuPath would write them.
+    """Class descriptions of a stream: existing ones, and new ones as QuPath would write them.
 
     Parameters
     ----------
     known : iterable of ClassDesc
-        The descriptions in the stream.
+        The descriptions that the stream has.
     """
 
     def __init__(self, known: Iterable[ClassDesc] = ()) -> None:
@@ -221,13 +221,13 @@ class ClassBook:
         return self.object("java.util.ArrayList", size, block(size), *items, END)
 
     def immutable_list(self, items: Sequence[Part]) -> JavaObject:
-        """Make what List.copyOf writes."""
+        """Make a list as List.copyOf writes it."""
         tag = struct.pack(">i", IMMUTABLE_LIST)
         size = block(struct.pack(">i", len(items)))
         return self.object("java.util.CollSer", tag, size, *items, END)
 
     def unmodifiable_list(self, items: Sequence[Part]) -> JavaObject:
-        """Make what Collections.unmodifiableList(new ArrayList) writes."""
+        """Make a list as Collections.unmodifiableList(new ArrayList) writes it."""
         inner = self.array_list(items)
         return self.object("java.util.Collections$UnmodifiableList", inner, inner)
 
@@ -276,20 +276,20 @@ def _spread(text: str) -> int:
 
 
 def class_name(part: Part) -> str:
-    """Return the class of an object, without its package; empty for what is no object."""
+    """Return the class name of an object without its package; empty if it is not an object."""
     desc = getattr(part, "desc", None)
     return desc.short if desc.__class__ is ClassDesc else ""
 
 
 def field(node: Part, name: str) -> Part:
-    """Return a field of a Serializable object, of its own class or a super class.
+    """Return a field of a Serializable object, from its own class or a superclass.
 
     Primitive values are big-endian bytes.
 
     Raises
     ------
     UnsupportedDataError
-        There is no such field, or it stands behind what a class wrote by its own method.
+        There is no such field, or it comes after data that a class wrote with its own method.
     """
     desc = getattr(node, "desc", None)
     if isinstance(node, JavaObject) and isinstance(desc, ClassDesc) and name in desc.layout:
@@ -306,7 +306,7 @@ def has_field(node: Part, name: str) -> bool:
 
 
 def written(node: JavaObject, owner: str) -> tuple[int, int]:
-    """Where the parts begin and end that a class wrote by its own method, END excluded."""
+    """Start and end of the parts that a class wrote with its own method, without END."""
     at = 0
     for each in node.desc.chain() if isinstance(node.desc, ClassDesc) else ():
         for step in _own_plan(each):
@@ -332,8 +332,8 @@ def _own_plan(desc: ClassDesc) -> list[int]:
 
 
 def _unwrapped(node: Part, inner: str) -> Part:
-    """Return what is inside unmodifiable and synchronised wrappers of java.util.Collections."""
-    # two are usual; a damaged file may have one that wraps itself
+    """Remove unmodifiable and synchronised wrappers of java.util.Collections."""
+    # Two wrappers are usual; in a damaged file, one may wrap itself.
     for _ in range(10):
         if not class_name(node).startswith("Collections$") or not has_field(node, inner):
             return node
@@ -342,12 +342,12 @@ def _unwrapped(node: Part, inner: str) -> Part:
 
 
 def list_items(node: Part) -> list[Part]:
-    """Return the items of a java.util list of the kinds that QuPath stores.
+    """Return the items of a java.util list, of the kinds that QuPath stores.
 
     Raises
     ------
     UnsupportedDataError
-        It is another kind.
+        The list is of another kind.
     """
     node = _unwrapped(node, "list")
     kind = class_name(node)
@@ -371,7 +371,7 @@ def map_items(node: Part) -> list[tuple[Part, Part]]:
     Raises
     ------
     UnsupportedDataError
-        It is a kind that QuPath does not store.
+        The map is of a kind that QuPath does not store.
     """
     if node is None:
         return []
@@ -413,7 +413,7 @@ def block_int(part: Part) -> int:
     Raises
     ------
     UnsupportedDataError
-        It is no such block.
+        The part is not such a block.
     """
     data = payload(part)
     if len(data) != 4:

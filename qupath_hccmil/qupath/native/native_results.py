@@ -1,4 +1,4 @@
-"""Our results in an image's data: found, taken out, put in; everything else stays as it is."""
+"""Finds, removes and adds our results in an image's data, and keeps everything else."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ from qupath_hccmil.qupath.own_tiles import leave_to_user, outline_of_tiles, with
 from qupath_hccmil.qupath.results_comparison import require_annotations
 from qupath_hccmil.qupath.tile_ids import copies
 
-# parameter of our step that names objects whose measurement list was there and empty: without
-# it, a list that is empty when ours are gone is one that we made
+# Parameter of our step that names objects with a measurement list that was already there and empty.
+# Otherwise, a list that is empty after removing ours is one that we made.
 EMPTY_LISTS = "HCC-MIL empty measurement lists"
 
 
 def read_annotation(view: PathObject, parent: PathObject | None, number: int) -> Annotation:
-    """Return an annotation as plain data; `number` is its place among all."""
+    """Return an annotation as plain data; `number` is its number among all."""
     roi = read_roi(view.roi) if view.roi is not None else None
     top = parent is None or parent.kind == "PathRootObject"
     return Annotation(
@@ -106,9 +106,9 @@ def read_data(data: QpData) -> tuple[list[Annotation], int, ImageResults]:
 
 @no_collection()
 def remove_results(data: QpData) -> bool:
-    """Take our results out; objects of the user inside our tiles move up. Whether there were any.
+    """Remove our results; the user's objects inside our tiles move up. Returns whether any existed.
 
-    A file that was scored once and not changed since is then as it was before.
+    A file that was scored once and not changed since is then the same as before.
     """
     were_empty = {
         identity
@@ -148,18 +148,18 @@ def remove_results(data: QpData) -> bool:
 
 @no_collection()
 def add_results(data: QpData, results: ImageResults) -> None:
-    """Put results into data that have none of ours.
+    """Add results to data that have none of ours.
 
     Parameters
     ----------
     data : QpData
     results : ImageResults
-        Without tiles that are the user's, see :func:`left_to_user`.
+        Results without tiles that belong to the user, see :func:`left_to_user`.
 
     Raises
     ------
     WriteError
-        An annotation is not there.
+        An annotation does not exist.
     """
     pool = name_pool(data)
     maker = TileMaker(pool)
@@ -188,7 +188,7 @@ def add_results(data: QpData, results: ImageResults) -> None:
 
 @no_collection()
 def left_to_user(data: QpData, results: ImageResults) -> ImageResults:
-    """Results without the tiles that are the user's in data that have none of ours."""
+    """Return results without tiles that belong to the user, for data without our results."""
     annotations: list[str] = []
     taken: list[str] = []
     stack: list[Part] = [data.root]
@@ -240,19 +240,19 @@ def _java_order(counted: Mapping[str, int]) -> dict[str, int]:
 
 
 def name_pool(data: QpData) -> lists.NamePool:
-    """Return what is shared in the data, so that new objects share it too."""
-    # from 0.6 on, closed lists keep their names in an immutable list
+    """Return the shared names in the data, so that new objects share them too."""
+    # Since 0.6, closed lists keep their names in an immutable list.
     immutable = not data.qupath_version.removeprefix("v").startswith(("0.4.", "0.5."))
     return lists.NamePool(ClassBook(data.stream.classes), immutable=immutable)
 
 
 class _OurTiles:
-    """Tells our tiles from other objects; remembers classes and lists of names it has seen."""
+    """Distinguishes our tiles from other objects; remembers known classes and lists of names."""
 
     def __init__(self) -> None:
         self._classes: dict[int, bool] = {}
         self._names: dict[int, bool] = {}
-        # a node that is known by its id must not be freed, or another could get the id
+        # Nodes that are known by their id() must not be freed, or others could get the same id().
         self._known: list[Part] = []
 
     def split(self, view: PathObject) -> tuple[list[Tiles], list[PathObject], int]:
@@ -274,7 +274,7 @@ class _OurTiles:
             is_mine = self.has(child)
             if is_mine:
                 mine.append(child)
-            # a tile of ours is a leaf, unless QuPath put something of the user into it
+            # A tile of ours has no children, unless QuPath moved objects of the user into it.
             if not is_mine or child.child_count:
                 theirs.append(child)
         return mine, theirs, unparsed
@@ -297,7 +297,7 @@ class _OurTiles:
         return bool(mentions)
 
     def has(self, view: PathObject) -> bool:
-        """Whether an object is a tile with a class and a measurement of ours."""
+        """Whether an object is a tile with one of our classes and measurements."""
         if view.kind != TILE:
             return False
         path_class = view.path_class
@@ -307,7 +307,7 @@ class _OurTiles:
         return self._classes[id(path_class)] and self.mentions(view.measurements)
 
     def mentions(self, node: Part) -> bool:
-        """Whether a measurement list has a name of ours."""
+        """Whether a measurement list has one of our names."""
         if not isinstance(node, JavaObject):
             return False
         if class_name(node) not in lists.NUMERIC:
@@ -320,7 +320,7 @@ class _OurTiles:
 
 
 def _without_tiles(view: PathObject, ours: _OurTiles) -> tuple[list[Part], bool, bool]:
-    """Return an object's children without our tiles, whether there were any, and what changed.
+    """Return an object's children without our tiles, whether there were any, and a change.
 
     The latter is whether unparsed objects became nodes, because a measurement of ours is in them.
     """
@@ -344,7 +344,7 @@ def _without_tiles(view: PathObject, ours: _OurTiles) -> tuple[list[Part], bool,
 
 
 def _without_rows(run: Run, ours: _OurTiles) -> Run | None:
-    """Return a run without our tiles; the same run where it has none."""
+    """Return a run without our tiles; the same run if it has none."""
     rows = ours.rows(run)
     if not len(rows):
         return run
@@ -392,7 +392,7 @@ def _step_node(pool: lists.NamePool, step: WorkflowStep, extra: Mapping[str, str
 def _add_measurements(
     pool: lists.NamePool, view: PathObject, measurements: Mapping[str, float]
 ) -> bool:
-    """Add to an object's list, which is made where absent; whether it was there and empty."""
+    """Add to an object's list, made if absent; returns whether it existed and was empty."""
     finite = {name: float(value) for name, value in measurements.items() if np.isfinite(value)}
     node = view.measurements
     if not finite:

@@ -1,4 +1,4 @@
-"""An image's ``data.qpdata``: what its stream means, as views on the tree."""
+"""An image's ``data.qpdata``: the meaning of its stream, as views of the tree."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class QpData:
     Attributes
     ----------
     gives_back : bool
-        Whether :meth:`write` gives the file byte for byte. False of a newer QuPath's alone, which
-        is read only then; another file that would not come back is damaged.
+        Whether :meth:`write` gives the file byte for byte. False only for a file of a newer QuPath,
+        which is then read only; any other file that cannot be written back counts as damaged.
 
     Raises
     ------
     UnsupportedDataError
-        The file is damaged, or holds what is not understood.
+        The file is damaged, or contains something that is not understood.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -68,13 +68,13 @@ class QpData:
 
     @property
     def qupath_version(self) -> str:
-        """QuPath that wrote the file; empty where it doesn't say."""
+        """Version of the QuPath that wrote the file; empty if the file does not state it."""
         content = self.server
         return str(content.get("qupathVersion") or "") if isinstance(content, dict) else ""
 
     @property
     def server(self) -> Any:
-        """What the file says of the image's server; its text where that is no JSON."""
+        """Server of the image according to the file; the text itself if it is not JSON."""
         try:
             return parse_json(self.server_json)
         except ValueError:
@@ -82,7 +82,7 @@ class QpData:
 
     @property
     def image_type(self) -> str:
-        """QuPath's constant; UNSET where there is none."""
+        """QuPath's constant; UNSET if there is none."""
         for part in self.stream.contents:
             if class_name(part) == "ImageData$ImageType":
                 return enum_name(part)
@@ -95,12 +95,12 @@ class QpData:
 
     @property
     def read_only(self) -> str:
-        """Why the file is never written; empty where it may be."""
+        """Why the file is never written; empty if it may be written."""
         return why_read_only(self.version, self.qupath_version, gives_back=self.gives_back)
 
     @property
     def note(self) -> str:
-        """What a user wants to know of a file that may be written; empty of most."""
+        """Note for the user on a file that may be written; usually empty."""
         return "" if self.read_only else newer_note(self.version, self.qupath_version)
 
     def require_writable(self) -> None:
@@ -109,17 +109,17 @@ class QpData:
         Raises
         ------
         UnsupportedDataError
-            It is of a QuPath before 0.4, or of a newer one than was tested and does not come back
-            byte for byte.
+            The file was written by a QuPath before 0.4, or by one newer than the newest tested
+            version and cannot be written back byte for byte.
         """
         if self.read_only:
             raise UnsupportedDataError(self.read_only)
 
     @property
     def steps(self) -> list[Part]:
-        """Steps of the image's history."""
+        """Steps in the image's history."""
         parts = self._workflow.parts
-        # one block holds the version and the number of steps
+        # one block has the version and the number of steps
         count = int.from_bytes(payload(parts[0])[4:8], "big")
         if len(payload(parts[0])) != 8 or count != len(parts) - 2:
             raise UnsupportedDataError("contains a workflow in a form that is not known")
@@ -133,11 +133,11 @@ class QpData:
         self._workflow.parts[:-1] = [head[:6] + len(nodes).to_bytes(4, "big"), *nodes]
 
     def to_bytes(self) -> bytes:
-        """Return the file."""
+        """Return the content of the file."""
         return serialise(self.stream.contents)
 
     def write(self, sink: Callable[[Bytes], object]) -> None:
-        """Give the file to a function, piece by piece."""
+        """Pass the content of the file to a function, piece by piece."""
         write(self.stream.contents, sink)
 
     def digest(self) -> str:
@@ -157,7 +157,7 @@ class QpData:
 
     @no_collection()
     def _check_tree(self) -> None:
-        """Refuse objects that are not understood, and a hierarchy that is no tree."""
+        """Refuse objects that are not understood, and a hierarchy that is not a tree."""
         seen: set[int] = set()
         # unparsed objects are mentioned nowhere else, or they would have been parsed
         for group in walk_unparsed(self.root):
@@ -187,5 +187,5 @@ def step_script(step: JavaObject) -> str:
 
 
 def step_parameters(step: JavaObject) -> dict[str, str]:
-    """Return the parameters of a scriptable step that are texts."""
+    """Return the text parameters of a scriptable step."""
     return {str(text(key)): str(text(value) or "") for key, value in map_items(field(step, "map"))}

@@ -1,4 +1,4 @@
-"""Runs of records in a tree: children that stay bytes until somebody asks for one of them."""
+"""Runs of records in a tree: children that stay bytes until one of them is needed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FIRST_WINDOW = 1 << 12
 _LAST_WINDOW = 1 << 22
 _MOST_SHAPES = 64
 _LONGEST_WAIT = 256
-# records whose references are rewritten at a time
+# number of records with references that are rewritten at a time
 _CHUNK = 1 << 14
 
 Read = Callable[[bytes, dict[int, Node], int, int], tuple[JavaObject, list[Node]]]
@@ -40,7 +40,7 @@ class RunRules(NamedTuple):
     Attributes
     ----------
     parents : callable
-        Whether the children of objects of a class may.
+        Whether children of objects of a class may be packed.
     free : callable
         What may differ between an object and the next of its kind; None where it must be parsed.
     """
@@ -50,20 +50,20 @@ class RunRules(NamedTuple):
 
 
 class RunContext:
-    """What the runs of one stream share, up to a reset of it.
+    """Data that the runs of one stream share, up to a reset of the stream.
 
     Parameters
     ----------
     source : Source
     parse : callable
-        Makes the node of a record: takes all bytes, what records mention, where the record
-        begins and its first handle; returns all that has handles in it, too.
+        Makes the node of a record from all bytes, the nodes that records refer to, the position of
+        the record and its first handle; also returns everything in it that has a handle.
 
     Attributes
     ----------
     shapes : list of Shape
     nodes : dict of int to Node
-        What records mention, by its handle in the stream (counted from 0).
+        Nodes that records refer to, by their handles in the stream (from 0).
     """
 
     def __init__(self, source: Source, parse: Read) -> None:
@@ -73,20 +73,20 @@ class RunContext:
         self.nodes: dict[int, Node] = {}
 
     def read(self, start: int, first: int) -> tuple[JavaObject, list[Node]]:
-        """Return the node of a record, and all that has handles in it."""
+        """Return the node of a record, and everything in it that has a handle."""
         return self.parse(self.source.data, self.nodes, start, first)
 
 
 class Group(NamedTuple):
-    """Records of a run that have one shape and mention the same objects.
+    """Records of a run that have the same shape and refer to the same objects.
 
     Attributes
     ----------
     rows : (n,) int64
-        Their numbers in the run.
+        Numbers of the records in the run.
     shape : Shape
     example : JavaObject
-        The first of them; a copy, so a change to it is lost.
+        A copy of the first record; changes to it are lost.
     """
 
     rows: Ints
@@ -95,17 +95,17 @@ class Group(NamedTuple):
 
 
 class Run(Node):
-    """Records that follow each other among the parts of an object.
+    """Consecutive records among the parts of an object.
 
     Parameters
     ----------
     context : RunContext
     starts, ends : (n,) int64
-        Their bytes.
+        Start and end of each record in the bytes.
     kinds : (n,) int64
         Shape of each, as its number in the context.
     firsts : (n,) int64
-        First handle of each in the stream.
+        First handle of each record in the stream.
     """
 
     __slots__ = ("_groups", "context", "ends", "firsts", "kinds", "parsed", "starts")
@@ -127,12 +127,12 @@ class Run(Node):
 
     @property
     def handles(self) -> int:
-        """How many handles the records take."""
+        """Number of handles of the records."""
         sizes = np.array([shape.handles for shape in self.context.shapes])
         return int(sizes[self.kinds].sum())
 
     def at_handle(self, handle: int) -> int:
-        """Return the number of the record in which a handle of the stream was given."""
+        """Return the number of the record in which a handle of the stream was assigned."""
         return int(np.searchsorted(self.firsts, handle, "right")) - 1
 
     def copy(self, number: int) -> JavaObject:
@@ -140,12 +140,12 @@ class Run(Node):
         return self._read(number)[0]
 
     def parse(self, number: int) -> list[Node]:
-        """Make a record a node of the tree; return what has handles in it, the record first."""
+        """Turn a record into a node of the tree; returns everything with a handle, record first."""
         self.parsed[number], own = self._read(number)
         return own
 
     def parse_some(self, rows: Ints) -> None:
-        """Make records nodes of the tree."""
+        """Turn records into nodes of the tree."""
         for number in rows.tolist():
             if number not in self.parsed:
                 self.parse(number)
@@ -174,7 +174,7 @@ class Run(Node):
             yield self.part(slice(begin, None))
 
     def groups(self) -> list[Group]:
-        """Return the records by shape and by what they mention; a group's first come first."""
+        """Group the records by shape and by their references, in order of their first records."""
         if self._groups is None:
             found = [
                 Group(rows, self.context.shapes[kind], self.copy(int(rows[0])))
@@ -195,7 +195,7 @@ class Run(Node):
         yield from np.split(rows[order], np.cumsum(counts)[:-1])
 
     def _slots(self, kind: int, rows: Ints) -> dict[Path, Ints]:
-        """Handles that stand in the slots of records of one shape."""
+        """Handles in the slots of records with the same shape."""
         shape, source = self.context.shapes[kind], self.context.source
         positions = shape.positions(source, self.starts[rows])
         return {
@@ -204,7 +204,7 @@ class Run(Node):
         }
 
     def values(self, group: Group, path: Path, size: int = 0) -> NDArray[np.uint8] | None:
-        """Bytes of one value of each record of a group.
+        """Return the bytes of one value for each record of a group.
 
         Parameters
         ----------
@@ -212,12 +212,12 @@ class Run(Node):
         path : path
             Part of the object, see :class:`~qupath_hccmil.qupath.native.similar_records.Free`.
         size : int
-            Of an array: how many bytes of it.
+            For an array: the number of bytes to return.
 
         Returns
         -------
         (n, size) uint8 or None
-            None where the shape has no such value, or an array is shorter.
+            None if the shape has no such value, or an array is shorter.
         """
         field = group.shape.fields.get(path)
         if field is None:
@@ -231,7 +231,7 @@ class Run(Node):
         return source.rows(at + field.offset, size) if (counts >= size).all() else None
 
     def mentioned(self) -> dict[int, int]:
-        """Handles that the records mention, each with the first record that does."""
+        """Handles that the records refer to, each with the first record that does."""
         found: dict[int, int] = {}
         for kind in np.unique(self.kinds).tolist():
             rows = np.flatnonzero(self.kinds == kind)
@@ -244,13 +244,13 @@ class Run(Node):
         return found
 
     def stretches(self) -> Iterator[memoryview]:
-        """Give the bytes of the records as they are."""
+        """Yield the unchanged bytes of the records."""
         whole = memoryview(self.context.source.data)
         for first, last in spans(self.starts, self.ends):
             yield whole[first:last]
 
     def rewritten(self, handles: dict[int, int]) -> Iterator[memoryview]:
-        """Give the bytes with other handles in the references; a key is the handle as it was."""
+        """Yield the bytes with new handles in the references; keys are the old handles."""
         for begin in range(0, len(self), _CHUNK):
             yield self.part(slice(begin, begin + _CHUNK))._rewritten(handles)
 
@@ -297,14 +297,14 @@ class RunFinder:
         self._next_wait = 1
 
     def forget(self) -> None:
-        """Begin anew: the handles so far mean nothing behind a reset of the stream."""
+        """Start again, because handles lose their meaning after a reset of the stream."""
         self._context = RunContext(self._context.source, self._context.parse)
         self._by_class.clear()
 
     def run(self, node: JavaObject, start: int, end: int, handles: list[Node]) -> Run | None:
-        """Return the records that follow an object which was parsed from some bytes.
+        """Return the records that follow an object that was parsed from some bytes.
 
-        `handles` are those given so far. None where there is no run worth the name.
+        `handles` are those assigned so far. None if the run would be too short.
         """
         if self._wait:
             self._wait -= 1
@@ -315,7 +315,7 @@ class RunFinder:
         if run is not None or learned:
             self._wait, self._next_wait = 0, 1
         else:
-            # a file whose objects are all different is not tried at each of them
+            # If all objects differ, not every one of them is tried.
             self._wait = self._next_wait
             self._next_wait = min(2 * self._next_wait, _LONGEST_WAIT)
         return run
@@ -363,7 +363,7 @@ class RunFinder:
         return shape.ends(self._context.source, starts, allowed)
 
     def _extend(self, found: _Found, prefix: bytes, kinds: list[int], handles: list[Node]) -> bool:
-        """Add records of the next stretch of bytes; whether there may be more."""
+        """Add records from the next stretch of bytes; returns whether there may be more."""
         data = self._context.source.data
         matches = re.compile(re.escape(prefix)).finditer(data, found.end, found.end + found.window)
         starts = np.fromiter((match.start() for match in matches), np.int64)
@@ -376,7 +376,7 @@ class RunFinder:
             here = self._ends(kind, starts[left], handles)
             which[left[here > 0]] = kind
             ends[left] = here
-        # each must begin where the one before it ends
+        # each record must begin where the previous one ends
         chained = np.concatenate([[True], starts[1:] == ends[:-1]]) & (which >= 0)
         count = len(starts) if chained.all() else int(np.argmin(chained))
         found.add(starts[:count], ends[:count], which[:count])
@@ -391,7 +391,7 @@ class RunFinder:
 
 
 class _Found:
-    """Records found so far, and how far to look for the next."""
+    """Records found so far, and how far to look for more."""
 
     def __init__(self, end: int) -> None:
         self.columns: list[tuple[Ints, Ints, Ints]] = []

@@ -35,9 +35,9 @@ RECTANGLE = "RectangleROI$SerializationProxy"
 
 @dataclass(frozen=True)
 class Roi:
-    """A region: its kind, as in :class:`~qupath_hccmil.qupath.data_types.Annotation`, and plane.
+    """A region: its kind (see :class:`~qupath_hccmil.qupath.data_types.Annotation`) and plane.
 
-    What is odd in it is said in `odd`; then it has no geometry.
+    If the region is odd, `odd` says why, and it has no geometry.
     """
 
     kind: str
@@ -49,12 +49,12 @@ class Roi:
 
 
 def read_roi(node: JavaObject) -> Roi:
-    """Return a region as QuPath's ``getGeometry()`` gives it, but a polygon as it was drawn.
+    """Return a region as QuPath's ``getGeometry()`` gives it, except that polygons are as drawn.
 
     Raises
     ------
     UnsupportedDataError
-        It is of an unknown kind, or damaged.
+        The region is of an unknown kind, or damaged.
     """
     name = class_name(node).removesuffix("$SerializationProxy")
     geometry: BaseGeometry | None = None
@@ -142,7 +142,7 @@ def rectangle_columns(data: NDArray[np.uint8]) -> NDArray[np.float64]:
     Parameters
     ----------
     data : (n, 44) uint8
-        The fields of each.
+        The fields of each rectangle.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def rectangle_columns(data: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def geometry_node(book: ClassBook, geometry: BaseGeometry) -> JavaObject:
-    """Make a region from a shapely area: a polygon without holes stays one."""
+    """Make a region from a shapely area; a polygon without holes stays a polygon."""
     plane = struct.pack(">iii", -1, 0, 0)
     if isinstance(geometry, shapely.Polygon) and not geometry.interiors:
         points = np.asarray(geometry.exterior.coords, ">f4")[:-1]

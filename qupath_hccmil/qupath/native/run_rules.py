@@ -29,7 +29,7 @@ from qupath_hccmil.qupath.native.similar_records import Free, Path
 
 
 def may_have_unparsed_children(desc: Desc) -> bool:
-    """Whether a class is one of QuPath's objects."""
+    """Whether a class is one of QuPath's object classes."""
     return (
         isinstance(desc, ClassDesc)
         and desc.plan == (CONTENTS,)
@@ -41,7 +41,7 @@ def may_have_unparsed_children(desc: Desc) -> bool:
 def what_differs(node: JavaObject) -> Free | None:
     """Return the places of class, names, map of names and texts; None where it must be parsed.
 
-    An inline name of a measurement is no such text: names must be the same.
+    An inline name of a measurement is not such a text, because names must be the same.
     """
     if class_name(node) not in DETECTIONS:
         return None
@@ -56,12 +56,12 @@ def what_differs(node: JavaObject) -> Free | None:
 
 
 def _shared_names(view: PathObject) -> Iterator[Path]:
-    """Places of the references to what closed lists of measurements share.
+    """Yield the paths of references to objects that closed lists of measurements share.
 
     Raises
     ------
     UnsupportedDataError
-        It is a list of an unknown kind.
+        The list is of an unknown kind.
     """
     node = view.measurements
     if not isinstance(node, JavaObject):

@@ -1,7 +1,7 @@
-"""The paquo engine: an image's objects through the classes of the user's own QuPath.
+"""The paquo engine, which uses the classes of the user's own QuPath for an image's objects.
 
-paquo finds and starts QuPath. Its project object is not used: loading one makes folders, and
-saving one writes in place (see :mod:`~qupath_hccmil.qupath.paquo.javadata`).
+paquo finds and starts QuPath. Its project object is not used, because loading it creates folders
+and saving it writes in place (see :mod:`~qupath_hccmil.qupath.paquo.javadata`).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class PaquoProject(Project):
     Raises
     ------
     ProjectError
-        It is no project.
+        The path is not a project.
     EngineError
         QuPath is not found or does not start.
     """
@@ -84,7 +84,7 @@ class PaquoProject(Project):
             return None
         require_writable(path, data)
         if data.is_newer_than(self.qupath_in_use) or not regions_have_places(data.root):
-            # QuPath's classes drop what they do not know and change corners that are no numbers
+            # QuPath's classes drop what they do not know, and change corners that are not numbers.
             return native_change(path, results)
         remove_results(data)
         users = user_content(data.root)
@@ -94,7 +94,7 @@ class PaquoProject(Project):
         held = [data]
 
         def write(beside: Path) -> None:
-            # let go of then: the check reads as many objects again
+            # released afterwards, because the check reads the same number of objects again
             with beside.open("wb") as file:
                 write_data(file, held.pop())
             keep_stains(path, beside)

@@ -1,7 +1,8 @@
-"""Our metadata in the project's list (``project.qpproj``), brought to what they shall be.
+"""Updates our metadata in the project's list (``project.qpproj``).
 
-The list is QuPath's, and QuPath may save it at any time: an image added, a name changed. So ours
-are spliced into the list as it is at that moment, and never is an older list put over a newer one.
+The list belongs to QuPath, which may save it at any time, for example after adding an image. So our
+metadata are inserted into the list as it is at that moment, and a newer list is never overwritten
+with an older one.
 """
 
 from __future__ import annotations
@@ -18,26 +19,26 @@ from qupath_hccmil.qupath.writing.durable_files import flush, move, same_rights,
 
 TRIES = 5
 PAUSE = 0.1
-"""Seconds; QuPath takes the list away for a moment while it saves."""
+"""Seconds to wait, because QuPath removes the list for a moment while it saves."""
 
 Metadata = Mapping[str, Mapping[str, str]]
-"""Entry id to our metadata."""
+"""For each entry ID, our metadata."""
 
 
 @dataclass(frozen=True)
 class ListChange:
-    """What a transaction changes in the project's list.
+    """The change of the project's list by a transaction.
 
     Attributes
     ----------
     path : Path
         The ``.qpproj``.
     metadata : mapping of str to mapping of str to str
-        Entry id to our metadata; all other keys stay.
+        For each entry ID, our metadata; all other keys stay.
     content : bytes or None
-        The whole file where it is known to be that with these metadata; None splices them.
+        The whole file with these metadata, if known; None inserts them into the present list.
     made_from : str
-        Stamp of the list that `content` may replace; these metadata are spliced into any other.
+        Stamp of the list that `content` may replace; the metadata are inserted into any other list.
     """
 
     path: Path
@@ -47,7 +48,7 @@ class ListChange:
 
 
 def our_metadata(path: Path) -> dict[str, dict[str, str]]:
-    """Our metadata of every entry of a list."""
+    """Read our metadata of every entry in a list."""
     return {
         entry.id: {key: value for key, value in entry.metadata.items() if is_our_metadata(key)}
         for entry in read_project(path).images
@@ -58,16 +59,16 @@ def our_metadata(path: Path) -> dict[str, dict[str, str]]:
 def settle(
     path: Path, metadata: Metadata, beside: Path, made_from: frozenset[str], stamp_beside: str
 ) -> str:
-    """Bring our metadata into the list as it is now; entries that are gone stay gone.
+    """Insert our metadata into the present list; entries that were removed stay removed.
 
     Parameters
     ----------
     path : Path
         The list.
     metadata : mapping
-        Ours, by entry id.
+        Our metadata, by entry ID.
     beside : Path
-        The new list, ready to be renamed, if it is there.
+        The new list, ready to be renamed, if it exists.
     made_from : frozenset of str
         Stamps of lists that `beside` may replace.
     stamp_beside : str
@@ -76,14 +77,14 @@ def settle(
     Returns
     -------
     str
-        Stamp of the list as it is now.
+        Stamp of the present list.
 
     Raises
     ------
     ConflictError
-        It keeps changing under our hands.
+        Another program keeps changing the list.
     OSError
-        The disk refused.
+        The disk refuses.
     """
     for _ in range(TRIES):
         now = stamp(path)
@@ -103,14 +104,14 @@ def settle(
 
 
 def _write_beside(path: Path, now: str, metadata: Metadata, beside: Path) -> str:
-    """Write the present list with our metadata; its stamp, or "" where it changed meanwhile."""
+    """Write the present list with our metadata; returns its stamp, or "" if the list changed."""
     content = path.read_bytes()
     if stamp_bytes(content) != now:
         return ""
     try:
         changed = with_our_metadata(content, metadata)
     except GoneError as error:
-        # images were taken out of the project since
+        # these images were removed from the project since
         kept = {entry: ours for entry, ours in metadata.items() if entry not in error.entries}
         changed = with_our_metadata(content, kept)
     if changed != content:
@@ -119,12 +120,12 @@ def _write_beside(path: Path, now: str, metadata: Metadata, beside: Path) -> str
 
 
 def write_list(beside: Path, content: bytes, like: Path) -> None:
-    """Write a list to a file of ours, flushed and read again.
+    """Write a list to a file of ours, flush it and read it again.
 
     Raises
     ------
     ProjectError
-        It is no project any more.
+        The result is not a valid project.
     """
     with beside.open("wb") as file:
         file.write(content)

@@ -1,4 +1,4 @@
-"""Taking a transaction back: the old files return, and nothing of it stays."""
+"""Undoes a transaction: restores the old files and removes everything else."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from qupath_hccmil.qupath.writing.project_list import settle
 
 
 def put_back(folder: Path, journal: Journal) -> None:
-    """Bring a transaction's files back to what they were before it.
+    """Restore the files of a transaction to their state before it.
 
-    A file that is neither ours nor the old one was saved by another program since: its content is
+    A file that is neither ours nor the old one was saved by another program since; its content is
     newer than both and stays.
 
     Raises
     ------
     ConflictError
-        The project's list keeps changing.
+        Another program keeps changing the project's list.
     OSError
-        The disk refused.
+        The disk refuses.
     """
     for step in reversed(journal.steps):
         _put_file_back(folder, journal.home, step)
@@ -40,7 +40,7 @@ def put_back(folder: Path, journal: Journal) -> None:
 
 
 def discard(folder: Path, journal: Journal, manifest: Mapping[str, Any]) -> None:
-    """Remove all of a transaction but what its run's manifest keeps as backup, the journal last.
+    """Remove a transaction except for the backups in its manifest, with the journal last.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def discard(folder: Path, journal: Journal, manifest: Mapping[str, Any]) -> None
     home = journal.home
     if not manifest["files"]:
         for name in reversed(journal.created):
-            # only those that are empty go
+            # only empty ones are removed
             with contextlib.suppress(OSError):
                 path_inside(folder, name).rmdir()
         shutil.rmtree(home, ignore_errors=True)
@@ -75,7 +75,7 @@ def discard(folder: Path, journal: Journal, manifest: Mapping[str, Any]) -> None
 
 
 def _remove_empty(folder: Path, top: Path) -> None:
-    """Remove a folder and those above it, below `top`, as far as they are empty."""
+    """Remove a folder and its parents below `top`, as far as they are empty."""
     with contextlib.suppress(OSError):
         while folder != top.resolve():
             folder.rmdir()
@@ -83,7 +83,7 @@ def _remove_empty(folder: Path, top: Path) -> None:
 
 
 def _temporary(folder: Path, journal: Journal) -> Iterable[Path]:
-    """Files beside those of the project."""
+    """Temporary files next to those of the project."""
     for step in journal.steps:
         yield path_inside(folder, (folder / step.path).with_name(step.beside))
     if journal.listed is not None:

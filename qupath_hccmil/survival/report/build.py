@@ -37,7 +37,7 @@ RESEARCH = "For research use only: not a medical device, not for decisions about
 
 
 def build_report(analysis: Analysis) -> Report:
-    """Make every section; one without content is left out, and one that fails is a line."""
+    """Make every section; empty sections are left out, and failures are listed as problems."""
     when = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     analysis = replace(analysis, problems=list(analysis.problems))
     # the closing sections list what the others could not do
@@ -83,7 +83,7 @@ def _attempted(
 
 
 def is_reversed(analysis: Analysis) -> str:
-    """Say that a high score goes with a low risk, in the first lines; empty where it doesn't."""
+    """Warn if a high score goes with a low risk; empty otherwise."""
     table = analysis.effects.univariable
     if table is None:
         return ""
@@ -134,7 +134,7 @@ def _facts(analysis: Analysis) -> list[Fact]:
                     f"{span(row['lower'], row['upper'])}; p {told if '<' in told else '= ' + told}"
                 )
                 facts.append(Fact(title, number(row["hazard_ratio"]), detail))
-    # Of everybody, as the AUC below it is.
+    # Over all patients, like the AUC below it.
     found = analysis.performance.score_alone
     if found is not None:
         rows = found.table[found.table["model"] == SCORE]

@@ -1,4 +1,4 @@
-"""The TRIPOD+AI checklist (Collins et al. 2024, BMJ 385:e078378), filled where we know."""
+"""The TRIPOD+AI checklist (Collins et al. 2024, BMJ 385:e078378), filled in as far as known."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ AUTHORS = "To be written by the authors."
 
 
 def tripod(analysis: Analysis) -> pd.DataFrame:
-    """List every item with what this analysis can say of it.
+    """List every item with what this analysis can say about it.
 
     Returns
     -------

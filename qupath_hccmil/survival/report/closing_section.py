@@ -40,7 +40,7 @@ METHODS = (
 
 
 def methods_section() -> Section:
-    """Say how everything was computed, with sources."""
+    """Explain how everything was computed, with sources."""
     data = pd.DataFrame(METHODS, columns=["part", "method"])
     section = Section("methods", "Methods")
     section.blocks += [
@@ -55,7 +55,7 @@ def methods_section() -> Section:
 
 
 def limits_section(analysis: Analysis) -> Section:
-    """Say what the analysis could not do and what its reader must not conclude."""
+    """List what the analysis could not do, and what a reader must not conclude."""
     section = Section("limits", "Limits")
     section.blocks.append(
         Text(
@@ -94,7 +94,7 @@ def limits_section(analysis: Analysis) -> Section:
 
 
 def checklist_section(analysis: Analysis) -> Section:
-    """Show TRIPOD+AI, filled where the analysis knows."""
+    """Show the TRIPOD+AI checklist, filled in as far as the analysis can."""
     data = tripod(analysis)
     rows = [(row["item"], row["section"], row["asks"], row["answer"]) for _, row in data.iterrows()]
     section = Section("tripod", "TRIPOD+AI checklist")
@@ -143,7 +143,7 @@ def provenance(analysis: Analysis, when: str) -> dict[str, str]:
 
 
 def settings_told(analysis: Analysis) -> dict[str, object]:
-    """Collect the settings as used: what was recognised stands where it was left open."""
+    """Collect the settings as used, including those that were recognised."""
     used = asdict(analysis.settings)
     used["variables"] = [variable.name for variable in analysis.cohort.variables]
     used["horizons"] = list(analysis.horizons)

@@ -1,4 +1,4 @@
-"""Sections on who was analysed: flow, endpoint, Table 1, missing values and risk groups."""
+"""Sections on the patients: flow, endpoint, Table 1, missing values and risk groups."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_LISTED = 60
 
 
 def cohort_section(analysis: Analysis) -> Section:
-    """Who was analysed, who was not and why, and what the endpoint is."""
+    """Describe who was analysed, who was left out and why, and the endpoint."""
     cohort, settings = analysis.cohort, analysis.settings
     section = Section("cohort", "Patients and endpoint")
     section.blocks += [_flow(analysis), _left_out(analysis)]
@@ -50,7 +50,7 @@ def cohort_section(analysis: Analysis) -> Section:
 
 
 def groups_section(analysis: Analysis) -> Section:
-    """How patients were cut into risk groups."""
+    """Describe how patients were divided into risk groups."""
     cohort = analysis.cohort
     section = Section("groups", "Risk groups")
     section.blocks.append(
@@ -71,8 +71,7 @@ def groups_section(analysis: Analysis) -> Section:
         section.blocks.append(
             Text(
                 "All patients fall into one group, so groups cannot be compared. The score is "
-                "still "
-                "analysed as a continuous variable.",
+                "still analysed as a continuous variable.",
                 "warning",
             )
         )
@@ -188,8 +187,7 @@ def _power(analysis: Analysis) -> list[Text]:
     return [
         Text(
             f"{told} Fewer than {ENOUGH} are too few: the estimates are unstable and make the "
-            "model "
-            "look better than it is. Use fewer variables or merge levels.",
+            "model look better than it is. Use fewer variables or merge levels.",
             "warning",
         )
     ]

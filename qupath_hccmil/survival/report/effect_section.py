@@ -1,4 +1,4 @@
-"""Sections on what the score is associated with: Kaplan-Meier, Cox models, their assumption."""
+"""Sections on associations with the score: Kaplan-Meier, Cox models and their assumption."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FIRTH_TOLD = (
 
 
 def survival_section(analysis: Analysis) -> Section:
-    """Kaplan-Meier curves: overall, by group, and inside each level of each variable."""
+    """Kaplan-Meier curves: overall, by group, and within each level of each variable."""
     found, unit = analysis.survival, analysis.cohort.unit
     endpoint = analysis.settings.endpoint or "Free of the event"
     section = Section("survival", "Survival by risk group")
@@ -92,7 +92,7 @@ def cox_section(analysis: Analysis) -> Section:
 
 
 def assumption_section(analysis: Analysis) -> Section:
-    """Proportional hazards: test, residuals, log-log plot, and what holds without them."""
+    """Proportional hazards: test, residuals, log-log plot, and means that do not assume them."""
     found, unit = analysis.effects, analysis.cohort.unit
     section = Section("proportional", "Proportional hazards")
     if found.proportional is not None:
@@ -114,8 +114,7 @@ def assumption_section(analysis: Analysis) -> Section:
                 Image(
                     "schoenfeld_score",
                     "Scaled Schoenfeld residuals of the score (per SD) with a running mean, "
-                    "which is "
-                    "flat where the effect of the score does not change.",
+                    "which is flat where the effect of the score does not change.",
                     svg(residuals_figure(points, title="Risk score", unit=unit)),
                     "Scaled Schoenfeld residuals of the score over time",
                 )
@@ -128,7 +127,7 @@ def assumption_section(analysis: Analysis) -> Section:
 
 
 def title_of(analysis: Analysis, name: str) -> str:
-    """Say what the report calls a column."""
+    """Title of a column in the report."""
     known = {variable.name: variable.title for variable in analysis.cohort.variables}
     return {SCORE: "Risk score", GROUP: "Risk group", "GLOBAL": "All together", **known}.get(
         name, name
@@ -339,8 +338,7 @@ def _proportional(analysis: Analysis, data: pd.DataFrame) -> list[Block]:
         blocks.append(
             Text(
                 f"Hazards are not proportional for: {', '.join(broken)}. Interpret the hazard "
-                "ratio "
-                "as an average over follow-up, and see the restricted means below.",
+                "ratio as an average over follow-up, and see the restricted means below.",
                 "warning",
             )
         )

@@ -1,4 +1,4 @@
-"""Sections on how good the score is: AUC, C, calibration, Brier, decision curve, tiles."""
+"""Sections on the performance of the score: AUC, C, calibration, Brier, decision curve, tiles."""
 
 from __future__ import annotations
 
@@ -89,8 +89,7 @@ def discrimination_section(analysis: Analysis) -> Section:
     ]
     how = (
         f"Percentile intervals from {found.repeats} bootstrap samples of patients, in each of "
-        "which "
-        "the models were fitted again; the optimism of a fitted model is subtracted."
+        "which the models were fitted again; the optimism of a fitted model is subtracted."
         if found.repeats
         else "No bootstrap was requested, so there are no intervals and no correction for optimism."
     )
@@ -157,7 +156,7 @@ def calibration_section(analysis: Analysis) -> Section:
 
 
 def competing_section(analysis: Analysis) -> Section | None:
-    """Cumulative incidence and cause-specific hazards, where events compete."""
+    """Cumulative incidence and cause-specific hazards, if events compete."""
     found, unit = analysis.competing, analysis.cohort.unit
     if found is None:
         return None
@@ -205,7 +204,7 @@ def tiles_section(analysis: Analysis) -> Section | None:
 
 
 def tiles_table(data: pd.DataFrame) -> Table:
-    """Show a table of ``tiles_of_interest.compare_counts``."""
+    """Show a table from ``tiles_of_interest.compare_counts``."""
     rows = [
         (
             row["feature"],

@@ -27,9 +27,8 @@ def cumulative_incidence(
 ) -> pd.DataFrame:
     """Cumulative incidence of each cause (Aalen and Johansen 1978), by scikit-survival.
 
-    The interval is on the log(-log) scale with Aalen's variance. In a group where nobody has
-    another cause the incidence is 1 − Kaplan-Meier, with the Kaplan-Meier interval (Greenwood's
-    variance).
+    The interval is on the log(-log) scale with Aalen's variance. In a group without other causes,
+    the incidence is 1 − Kaplan-Meier, with the Kaplan-Meier interval (Greenwood's variance).
 
     Parameters
     ----------
@@ -62,7 +61,7 @@ def cumulative_incidence(
 
 
 def incidence_at(table: pd.DataFrame, horizons: Sequence[float]) -> pd.DataFrame:
-    """Rows of ``cumulative_incidence`` at horizons; NaN past the last follow-up of a group."""
+    """Values of ``cumulative_incidence`` at horizons; NaN after the last follow-up of a group."""
     rows = []
     for (group, cause), curve in table.groupby(["group", "cause"], sort=False):
         times = curve["time"].to_numpy()
@@ -86,7 +85,7 @@ def cause_specific(
     *,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """Cox models of each cause alone, the other causes censored at their time.
+    """Cox models of each cause, with the other causes censored at their time.
 
     Returns
     -------
@@ -106,7 +105,7 @@ def cause_specific(
 
 
 def _one_cause(time: np.ndarray, event: np.ndarray, code: int, confidence: float) -> pd.DataFrame:
-    # scikit-survival wants the codes to be 1, 2, … without gaps: this cause, and all others.
+    # scikit-survival needs the codes 1, 2, … without gaps: this cause, and all others.
     coded = np.where(event == code, 1, np.where(event == 0, 0, 2))
     present = np.unique(coded[coded > 0])
     at = np.unique(time)

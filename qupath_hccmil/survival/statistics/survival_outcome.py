@@ -19,9 +19,9 @@ def outcome(frame: pd.DataFrame, *, at_least: int = 1) -> tuple[np.ndarray, np.n
     Parameters
     ----------
     frame : DataFrame
-        One row a patient; ``time`` is not negative, ``event`` is 0 (censored) or 1.
+        One row per patient; ``time`` is not negative, ``event`` is 0 (censored) or 1.
     at_least : int
-        How few patients the analysis can do with.
+        Smallest number of patients for the analysis.
 
     Returns
     -------
@@ -31,7 +31,7 @@ def outcome(frame: pd.DataFrame, *, at_least: int = 1) -> tuple[np.ndarray, np.n
     Raises
     ------
     DataError
-        A column is absent, a value is missing or out of range, or there are too few patients.
+        A column is missing, a value is missing or out of range, or there are too few patients.
     """
     need(frame, [TIME, EVENT])
     time = pd.to_numeric(frame[TIME], errors="coerce").to_numpy(float)
@@ -56,7 +56,7 @@ def need(frame: pd.DataFrame, columns: Iterable[str]) -> None:
 
 
 def numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
-    """Take a column as float64, refused when a value is missing or infinite."""
+    """Return a column as float64; missing and infinite values are refused."""
     need(frame, [column])
     values = pd.to_numeric(frame[column], errors="coerce").to_numpy(float)
     if not np.isfinite(values).all():

@@ -14,10 +14,10 @@ NO = ("0", "no", "false", "absent", "n")
 
 
 def compare_counts(counts: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
-    """Test each feature's 2×2 table.
+    """Test the 2×2 table of each feature.
 
-    The odds ratio and its interval are the conditional maximum likelihood estimate and the exact
-    interval, as ``fisher.test`` of R.
+    The odds ratio is the conditional maximum likelihood estimate with the exact interval, as in
+    ``fisher.test`` of R.
 
     Parameters
     ----------
@@ -27,8 +27,8 @@ def compare_counts(counts: pd.DataFrame, *, confidence: float = 0.95) -> pd.Data
     Returns
     -------
     DataFrame
-        The same and ``odds_ratio, lower, upper, fisher_p, chi_square, chi_square_p, yates_p``. The
-        chi-square is NaN when nobody or everybody has the feature.
+        The same columns, and ``odds_ratio, lower, upper, fisher_p, chi_square, chi_square_p,
+        yates_p``. The chi-square is NaN if no tile or every tile has the feature.
     """
     rows = []
     for feature, high, high_total, low, low_total in counts[
@@ -58,14 +58,14 @@ def count_features(tiles: pd.DataFrame, group: str = "group") -> pd.DataFrame:
     Parameters
     ----------
     tiles : DataFrame
-        One row a tile: ``group`` (a text with "high" or "low" in it) and one column a feature with
-        1/0, yes/no, true/false or present/absent. Columns of anything else are not features.
+        One row per tile, with ``group`` (a text with "high" or "low" in it) and one column per
+        feature with 1/0, yes/no, true/false or present/absent. Other columns are not features.
 
     Returns
     -------
     DataFrame
-        What ``compare_counts`` takes. Tiles where a feature is not recorded do not count in its
-        totals.
+        Input for ``compare_counts``. Tiles for which a feature is not recorded are not counted in
+        its totals.
     """
     if group not in tiles.columns:
         raise DataError(f"there is no column {group!r} that says which tiles are high and low risk")
