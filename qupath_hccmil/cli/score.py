@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,12 +197,12 @@ def _run_each(
 
 
 def _told_apart(projects: Sequence[Path]) -> list[str]:
-    """Names of the projects' folders; those that occur before have a number behind."""
+    """Names of the projects' folders; one that occurred before has a number at its end."""
     names: list[str] = []
     for path in projects:
         folder = (path if path.is_dir() else path.parent).resolve().name
-        same = sum(name == folder or name.startswith(f"{folder}-") for name in names)
-        names.append(f"{folder}-{same + 1}" if folder in names else folder)
+        numbered = (f"{folder}-{number}" for number in count(2))
+        names.append(next(name for name in chain([folder], numbered) if name not in names))
     return names
 
 

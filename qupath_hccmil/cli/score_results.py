@@ -50,8 +50,10 @@ def run_results(
     from qupath_hccmil.scoring.scorer import ScorerSource
 
     plan = ScoringPlan(
-        folder=options["results"].absolute(),
         settings=settings,
+        # Workers may have another working folder.
+        **{name: _absolute(options[name]) for name in ("model", "slides")},
+        folder=options["results"].absolute(),
         **{name: options[name] for name in _PLAN},
     )
     # before hours of work, not at the first slide: the model, the folder, the projects
@@ -90,7 +92,11 @@ def run_results(
     return exit_codes.SOME_FAILED if failed else exit_codes.DONE
 
 
-_PLAN = ("engine", "model", "runtime", "device", "slides", "force", "dry_run")
+_PLAN = ("engine", "runtime", "device", "force", "dry_run")
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.absolute()
 
 
 def _rows(

@@ -26,6 +26,7 @@ from qupath_hccmil.qupath.data_types import Annotation, ImageResults, TileObject
 from qupath_hccmil.qupath.fingerprint import outline_fingerprint
 from qupath_hccmil.qupath.outline_matching import Outline
 from qupath_hccmil.qupath.run_record import RunRecord
+from qupath_hccmil.qupath.writing.durable_files import sync_file
 from qupath_hccmil.results.dependencies import Dependencies
 
 FORMAT = "qupath-hccmil result 1"
@@ -96,7 +97,9 @@ def write_result(
     }
     table = _table(results.tiles).replace_schema_metadata({_KEY: json.dumps(about).encode()})
     with atomic_file(path) as beside:
-        pq.write_table(table, beside, compression="zstd")
+        pq.write_table(table, beside, compression="zstd", write_page_checksum=True)
+        # Without it, a power cut could leave the new name with none of the content.
+        sync_file(beside)
 
 
 def read_head(path: Path) -> ResultHead:
@@ -138,7 +141,10 @@ def read_results(head: ResultHead) -> ImageResults:
     try:
         return ImageResults(
             annotations=dict(about["annotations"]),
-            tiles=_tiles(pq.read_table(head.path), about["tiles_of"]),
+            tiles=_tiles(
+                pq.read_table(head.path, use_threads=False, page_checksum_verification=True),
+                about["tiles_of"],
+            ),
             root=about["root"],
             metadata=about["metadata"],
             step=WorkflowStep(**about["step"]),

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from qupath_hccmil.cli.score import _told_apart
 from qupath_hccmil.errors import WriteError
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.native.native_project import NativeProject
@@ -75,6 +76,18 @@ def test_any_reader_of_parquet_finds_tiles_outlines_and_provenance(cli, cohort, 
     assert [each["geometry"]["type"] for each in about["outlines"]] == ["Polygon", "Polygon"]
     assert about["depends_on"]["versions"].keys() >= {"qupath-hccmil", "numpy"}
     assert "not for diagnosis" in about["note"]
+
+
+def test_a_long_name_in_any_script_has_a_file_and_is_found(cli, make_project, tmp_path):
+    name = "肝細胞癌の切片" * 20
+    project = make_project("long", {name: IMAGES["First"]})
+    folder = tmp_path / "results"
+    assert statuses(cli("score", project, *NATIVE, "--results", folder, "--json")) == {
+        name: "scored"
+    }
+    ran = cli("project", "commit", project, folder, *NATIVE, "--json")
+    assert ran.code == 0, ran.err
+    assert states(project)[name].results
 
 
 def test_what_is_there_is_not_done_again(cli, cohort, tmp_path):
@@ -220,8 +233,7 @@ def test_a_project_that_is_none_costs_only_itself(cli, cohort, tmp_path):
 
 
 def test_several_projects_are_scored_in_one_call(cli, cohort, make_project, tmp_path):
-    inner = tmp_path / "more"
-    inner.mkdir()
+    (tmp_path / "more").mkdir()
     other = make_project("more/project", {"Fourth": IMAGES["First"]})
     out = tmp_path / "out"
     ran = cli("score", cohort, tmp_path / "none", other, *NATIVE, "--out", out)
@@ -230,6 +242,13 @@ def test_several_projects_are_scored_in_one_call(cli, cohort, make_project, tmp_
     assert (out / "project" / "images.csv").exists()
     assert (out / "project-2" / "images.csv").exists()
     assert all(state.results for state in (states(cohort) | states(other)).values())
+
+
+def test_projects_in_folders_of_the_same_name_are_told_apart():
+    for names in (["a", "b/a", "c/a"], ["x/a-2", "a", "b/a"], ["a-3", "a", "b/a", "c/a"]):
+        found = _told_apart([Path(name) / "project.qpproj" for name in names])
+        assert len(set(found)) == len(names)
+        assert found[0] == Path(names[0]).name
 
 
 @pytest.mark.parametrize(
