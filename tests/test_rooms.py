@@ -33,7 +33,7 @@ MAY_IMPORT = {
         "learning", "mil", "model_store", "nuclei", "qupath", "scoring", "slides", "stain",
         "tables", "tiles",
     },
-    "cluster": {"results", "scoring"},
+    "cluster": {"model_store", "results", "scoring"},
     "results": {"qupath", "scoring", "stain", "tables"},
     "scoring": {
         "learning", "mil", "model_store", "nuclei", "qupath", "slides", "stain", "tables", "tiles",

@@ -50,10 +50,11 @@ def run_results(
     from qupath_hccmil.scoring.scorer import ScorerSource
 
     plan = ScoringPlan(
+        folder=options["results"].absolute(),
         settings=settings,
         # Workers may have another working folder.
-        **{name: _absolute(options[name]) for name in ("model", "slides")},
-        folder=options["results"].absolute(),
+        model=_absolute(options["model"]),
+        slides=_absolute(options["slides"]),
         **{name: options[name] for name in _PLAN},
     )
     # before hours of work, not at the first slide: the model, the folder, the projects

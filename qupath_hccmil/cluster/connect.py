@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,12 +27,8 @@ _KINDS = {
     "oar": "OARCluster",
     "moab": "MoabCluster",
 }
-# A lost worker is counted by us, for each slide; and a worker gets its next slide when it is free,
-# so that what a slide does to a worker is not blamed on another slide that waits there.
-_SCHEDULER = {
-    "distributed.scheduler.allowed-failures": 0,
-    "distributed.scheduler.worker-saturation": 1.0,
-}
+# A lost worker is counted by us, for each slide.
+_SCHEDULER = {"distributed.scheduler.allowed-failures": 0}
 
 
 @dataclass(frozen=True)
@@ -105,10 +100,10 @@ def require_dask() -> None:
 
 @contextmanager
 def _local(workers: int | None) -> Iterator[Workers]:
+    from dask.system import CPU_COUNT
     from distributed import Client, LocalCluster
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    count = workers or max(1, (cores or 1) // CORES_A_WORKER)
+    count = workers or max(1, CPU_COUNT // CORES_A_WORKER)
     with (
         LocalCluster(
             n_workers=count,
@@ -120,7 +115,7 @@ def _local(workers: int | None) -> Iterator[Workers]:
         ) as cluster,
         Client(cluster) as client,
     ):
-        yield Workers(client, LOCAL, max(1, (cores or 1) // count))
+        yield Workers(client, LOCAL, max(1, CPU_COUNT // count))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from qupath_hccmil.cluster.environment import difference, environment
 from qupath_hccmil.errors import ModelError
@@ -72,31 +73,43 @@ def score_on_worker(
         return Refusal(address, reason)
     task, plan = pickle.loads(package)
     with _ended_after(limit):
-        row = _worker(plan, threads).score(task, Unwatched())
+        row = _worker(plan, threads, expected["model"]).score(task, Unwatched())
     return replace(row, worker=address)
 
 
-def environment_of_worker(where: Where) -> dict[str, str] | str:
-    """Environment of a worker, or why it has none."""
+def about_worker(where: Where) -> dict[str, Any]:
+    """What a worker says of itself before it gets slides, as plain data.
+
+    Returns
+    -------
+    dict
+        ``environment``: facts, or why there are none; ``cores``: those that its process may use.
+    """
+    from dask.system import CPU_COUNT
+
+    return {"environment": _environment(where), "cores": CPU_COUNT}
+
+
+def _why_not(where: Where, expected: Mapping[str, str]) -> str:
+    found = _environment(where)
+    return found if isinstance(found, str) else difference(expected, found)
+
+
+def _environment(where: Where) -> dict[str, str] | str:
+    model, runtime, device = where
     try:
-        return _environment(where)
+        return environment(None if model is None else Path(model), runtime, device)
     except ModelError as error:
         return str(error)
 
 
-def _why_not(where: Where, expected: Mapping[str, str]) -> str:
-    found = environment_of_worker(where)
-    return found if isinstance(found, str) else difference(expected, found)
-
-
-def _environment(where: Where) -> dict[str, str]:
-    model, runtime, device = where
-    return environment(None if model is None else Path(model), runtime, device)
-
-
 @lru_cache(maxsize=1)
-def _worker(plan: ScoringPlan, threads: int | None) -> SlideWorker:
-    """Loads the networks once for a process."""
+def _worker(
+    plan: ScoringPlan,
+    threads: int | None,
+    model: str,  # noqa: ARG001 - a changed model is loaded again
+) -> SlideWorker:
+    """Load the networks once for a process."""
     return SlideWorker(plan, threads)
 
 

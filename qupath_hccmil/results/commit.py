@@ -35,7 +35,7 @@ Status = Literal["taken", "would be taken", "up to date", "left", "no result", "
 
 # The project's list is written once for a group of images. A group is held in memory, so it ends
 # at this number of images, or at about this number of bytes of their data.
-GROUP_IMAGES = 64
+GROUP_IMAGES = 256
 GROUP_BYTES = 256 << 20
 _TILE_BYTES = 1000
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from qupath_hccmil.errors import HccMilError, one_line
+from qupath_hccmil.errors import one_line
 from qupath_hccmil.qupath.data_types import ImageEntry
 from qupath_hccmil.qupath.open_project import EngineChoice, open_project
 from qupath_hccmil.qupath.project_folder import Project
@@ -20,6 +21,8 @@ from qupath_hccmil.scoring.score_project import BatchOptions, ImageOutcome, Prog
 from qupath_hccmil.scoring.score_settings import ScoreSettings
 from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.stain.staintools_normalizer import check_installed
+
+_log = logging.getLogger(__name__)
 
 # Projects that a worker keeps open; a list of 10,000 images takes a second to read.
 _KEPT_PROJECTS = 4
@@ -142,7 +145,9 @@ class SlideWorker:
             entry = opened.entries.get(task.image_id)
             if entry is None:
                 return SlideRow.failed(task, "is no longer in the project")
-        except HccMilError as error:
+        except Exception as error:
+            # Whatever the error is, the other slides are done.
+            _log.debug("%s", task.project, exc_info=True)
             return SlideRow.failed(task, one_line(error))
         job = ScoringJob(
             opened.project,

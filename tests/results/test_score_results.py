@@ -245,10 +245,10 @@ def test_several_projects_are_scored_in_one_call(cli, cohort, make_project, tmp_
 
 
 def test_projects_in_folders_of_the_same_name_are_told_apart():
-    for names in (["a", "b/a", "c/a"], ["x/a-2", "a", "b/a"], ["a-3", "a", "b/a", "c/a"]):
-        found = _told_apart([Path(name) / "project.qpproj" for name in names])
-        assert len(set(found)) == len(names)
-        assert found[0] == Path(names[0]).name
+    for folders in (["a", "b/a", "c/a"], ["x/a-2", "a", "b/a"], ["a-3", "a", "b/a", "c/a"]):
+        found = _told_apart([Path(folder) / "project.qpproj" for folder in folders])
+        assert len(set(found)) == len(folders)
+        assert found[0] == Path(folders[0]).name
 
 
 @pytest.mark.parametrize(
