@@ -48,6 +48,10 @@ class PackageError(HccMilError):
     """A package that only some need is asked for and not installed."""
 
 
+class ClusterError(HccMilError):
+    """A Dask cluster cannot be used: no scheduler, no worker of this version, a wrong file."""
+
+
 class SlideError(HccMilError):
     """A slide is not an image, is truncated, or cannot be read."""
 

@@ -1,6 +1,7 @@
 """``project``: inspect or check a project, clear our results, restore a backup.
 
-Making a project is in :mod:`~qupath_hccmil.cli.project_create`.
+Making a project is in :mod:`~qupath_hccmil.cli.project_create`, taking results in is in
+:mod:`~qupath_hccmil.cli.project_commit`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ _HERE = "qupath_hccmil.cli.project"
         ),
         "info": (f"{_HERE}:info", "Show what is in a project, and which images are scored."),
         "check": (f"{_HERE}:check", "Check that a project is sound, or compare it with a copy."),
+        "commit": (
+            "qupath_hccmil.cli.project_commit:commit",
+            "Take results of score --results into a project.",
+        ),
         "clear": (f"{_HERE}:clear", "Remove our results, and nothing else."),
         "restore": (f"{_HERE}:restore", "Restore the state before one of our runs."),
     },

@@ -90,36 +90,36 @@ def test_values_are_found_where_they_are(value, indent):
 @given(theirs, ours, ours)
 def test_only_our_metadata_of_the_one_image_change(theirs, first, second):
     before = written(project(image(1, metadata={"x": "1"}), image(2, metadata=theirs, tags=["é"])))
-    once = with_our_metadata(before, "2", first)
-    twice = with_our_metadata(once, "2", second)
+    once = with_our_metadata(before, {"2": first})
+    twice = with_our_metadata(once, {"2": second})
     content = json.loads(twice)
     assert content["images"][1].pop("metadata") == {**theirs, **second}
     kept = json.loads(before)
     kept["images"][1].pop("metadata")
     assert content == kept
-    assert with_our_metadata(twice, "2", {}) == before
+    assert with_our_metadata(twice, {"2": {}}) == before
 
 
 @pytest.mark.parametrize("how", [{"indent": None}, {"indent": 4}, {"separators": (",", ":")}])
 def test_another_layout_is_kept_around_the_metadata(how):
     before = written(project(image(1, metadata={"a": "b"}, tags=["t"])), **how)
-    after = with_our_metadata(before, "1", {META_RISK: "0.5"})
+    after = with_our_metadata(before, {"1": {META_RISK: "0.5"}})
     cut = before.index(b'"metadata"', before.index(b"imageName"))
     assert after[:cut] == before[:cut]
     assert json.loads(after)["images"][0]["metadata"] == {"a": "b", META_RISK: "0.5"}
-    assert json.loads(with_our_metadata(after, "1", {})) == json.loads(before)
+    assert json.loads(with_our_metadata(after, {"1": {}})) == json.loads(before)
 
 
 def test_an_entry_without_metadata_gets_them():
     before = written(project(image(1)))
-    after = with_our_metadata(before, "1", {META_RISK: "0.5"})
+    after = with_our_metadata(before, {"1": {META_RISK: "0.5"}})
     assert json.loads(after)["images"][0]["metadata"] == {META_RISK: "0.5"}
-    assert with_our_metadata(before, "1", {}) == before
+    assert with_our_metadata(before, {"1": {}}) == before
 
 
 def test_an_image_that_is_gone_is_said():
     with pytest.raises(ProjectError, match="image 3 is no longer in the project"):
-        with_our_metadata(written(project(image(1))), "3", {})
+        with_our_metadata(written(project(image(1))), {"3": {}})
 
 
 def test_images_are_read(tmp_path):
