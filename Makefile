@@ -5,7 +5,7 @@ PYTHON ?= python3
 PIP_QUIET := --quiet --disable-pip-version-check
 DEMO_DIR ?= demo
 
-.PHONY: demo test docs coverage benchmark clean
+.PHONY: demo test docs coverage benchmark extension clean
 
 .venv-demo/done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-demo
@@ -36,6 +36,14 @@ coverage: .venv-test/done
 
 benchmark: .venv-test/done
 	.venv-test/bin/python scripts/proofs/benchmark.py
+
+# Compiles the classes of QuPath's extension anew (needs a JDK) and makes its jar in dist/.
+JAVAC ?= javac
+extension: .venv-test/done
+	rm -f extension/jar/hccmil/*.class
+	$(JAVAC) --release 17 -Xlint:all -Werror -proc:none -implicit:none \
+		-sourcepath extension/stubs -d extension/jar extension/java/hccmil/*.java
+	.venv-test/bin/python -m qupath_hccmil.qupath.extension.jar dist
 
 clean:
 	rm -rf .venv-demo .venv-test build dist site
