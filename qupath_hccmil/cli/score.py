@@ -10,6 +10,7 @@ import click
 
 from qupath_hccmil.cli import exit_codes, options
 from qupath_hccmil.cli.options import EngineChoice
+from qupath_hccmil.cli.progress_lines import ProgressLines, end_when_told, print_line
 from qupath_hccmil.cli.show import ScoringDisplay
 
 if TYPE_CHECKING:
@@ -50,6 +51,14 @@ if TYPE_CHECKING:
 @options.wait
 @options.quiet
 @options.as_json
+@click.option(
+    "--progress",
+    type=click.Choice(["bar", "json"]),
+    default="bar",
+    show_default=True,
+    help="json: a line of JSON for each thing that happens, for programs; they cancel the run by "
+    "the line cancel on its standard input.",
+)
 def score(**arguments: Any) -> int:
     """Score the tumour annotations of a QuPath PROJECT and write the risk into it.
 
@@ -58,6 +67,8 @@ def score(**arguments: Any) -> int:
     """
     from qupath_hccmil.scoring.score_settings import ScoreSettings
 
+    if arguments["as_json"] and arguments["progress"] == "json":
+        raise click.UsageError("--json and --progress json both print JSON; choose one")
     classes = arguments["annotation_classes"]
     settings = ScoreSettings(
         mpp=arguments["mpp"],
@@ -93,21 +104,26 @@ def _run(
     wait: float,
     quiet: bool,
     as_json: bool,
+    progress: str,
     runtime: Any,
     device: Any,
     **_: Any,
 ) -> int:
     from qupath_hccmil.atomic_files import make_folder
     from qupath_hccmil.qupath.open_project import open_project
+    from qupath_hccmil.qupath.selection import choose_images
     from qupath_hccmil.scoring.run_folder import summary, summary_line, write_record
     from qupath_hccmil.scoring.score_project import BatchOptions, score_project
     from qupath_hccmil.scoring.scorer import ScorerSource
 
+    for_programs = progress == "json"
+    if for_programs:
+        end_when_told()
     if out is not None:
         make_folder(out)
     models = ScorerSource(model, runtime=runtime, device=device)
     with open_project(project, engine) as opened:
-        if not quiet and not as_json:
+        if not quiet and not as_json and not for_programs:
             click.echo(opened.heading)
         batch = BatchOptions(
             images=images,
@@ -120,13 +136,20 @@ def _run(
             wait=wait,
             model=model,
         )
-        with ScoringDisplay(quiet=quiet, lines=not as_json) as display:
+        display: ScoringDisplay | ProgressLines
+        with (
+            ProgressLines(choose_images(opened, images))
+            if for_programs
+            else ScoringDisplay(quiet=quiet, lines=not as_json)
+        ) as display:
             outcomes = list(score_project(opened, models, settings, batch, display))
         record = summary(opened, settings, outcomes, models.facts)
         if out is not None:
             write_record(out, record, opened)
     if as_json:
         click.echo(json.dumps(record, indent=2))
+    elif for_programs:
+        print_line(event="end", summary=summary_line(outcomes, models.facts))
     elif not quiet:
         click.echo(summary_line(outcomes, models.facts))
     failed = any(outcome.status == "failed" for outcome in outcomes)

@@ -85,6 +85,8 @@ class ImageOutcome:
         Why it failed.
     notes : list of str
         What a careful user wants to know: an annotation without tiles, an edited outline.
+    image_id : str
+        ID of the image's entry in the project.
     """
 
     image: str
@@ -102,6 +104,7 @@ class ImageOutcome:
     reused: int = 0
     reason: str = ""
     notes: list[str] = field(default_factory=list)
+    image_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,7 @@ def score_project(
                 reason=one_line(error),
                 notes=list(job.notes),
             )
-        outcome = replace(outcome, image=called[entry.id])
+        outcome = replace(outcome, image=called[entry.id], image_id=entry.id)
         progress.finish(outcome)
         yield outcome
 
