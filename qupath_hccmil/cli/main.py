@@ -37,6 +37,10 @@ COMMANDS = {
         "qupath_hccmil.cli.project:project",
         "Look at a project, check it, clear our results, restore a backup.",
     ),
+    "qupath": (
+        "qupath_hccmil.cli.qupath:qupath",
+        "Put the extension into QuPath's window, or take it out.",
+    ),
     "train": ("qupath_hccmil.cli.train:train", "Train the nuclei or the risk model."),
     "evaluate": ("qupath_hccmil.cli.evaluate:evaluate", "Evaluate the nuclei or the risk model."),
     "export-model": (

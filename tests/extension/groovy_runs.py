@@ -18,9 +18,10 @@ class Groovy:
     java: Path
     classpath: str
 
-    def script(self, script: Path) -> subprocess.CompletedProcess[str]:
-        """Run a script that may name classes of the extension that need no QuPath."""
-        return self._run("groovy.ui.GroovyMain", "-cp", f"{self.classpath}:{JAR}", script)
+    def script(self, script: Path, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run a script, with options of Java; it may name classes that need no QuPath."""
+        main = ("groovy.ui.GroovyMain", "-cp", f"{self.classpath}:{JAR}", "-c", "UTF-8", script)
+        return self._run(*options, *main)
 
     def compile(self, files: list[Path], out: Path) -> subprocess.CompletedProcess[str]:
         """Compile files that may name each other."""

@@ -68,18 +68,23 @@ def write_jar(folder: Path) -> Path:
     return path
 
 
+def menu_entries() -> dict[str, str]:
+    """Groovy class of each entry of the menu, by its title, in the menu's order."""
+    text = (_source_folder() / "hccmil" / "menu.txt").read_text(encoding="utf-8")
+    rows = [line.split("|") for line in text.splitlines() if not line.startswith("#")]
+    return {row[0].strip(): row[1].strip() for row in rows if len(row) == 2}
+
+
 def jar_version(jar: Path) -> str | None:
-    """Version that a jar's manifest says; None where there is none to be read."""
+    """Version of a jar of ours; None where it is none of ours or can't be read."""
     try:
         with zipfile.ZipFile(jar) as archive:
             manifest = archive.read(_MANIFEST).decode("utf-8", "replace")
     except (OSError, KeyError, zipfile.BadZipFile):
         return None
-    for line in manifest.splitlines():
-        name, _, value = line.partition(": ")
-        if name == "Implementation-Version":
-            return value
-    return None
+    said = dict(line.partition(": ")[::2] for line in manifest.splitlines())
+    ours = said.get("Implementation-Title") == TITLE
+    return said.get("Implementation-Version") if ours else None
 
 
 def _source_folder() -> Path:
