@@ -29,10 +29,10 @@ def test_all_of_it_compiles_against_this_qupath(groovy, tmp_path):
     assert {path.stem for path in files} <= compiled
 
 
-@pytest.mark.parametrize("script", LOGIC, ids=lambda path: path.stem)
-def test_logic(groovy, script):
-    done = groovy.script(script)
+def test_logic(groovy):
+    done = groovy.scripts(*LOGIC)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert len(done.stdout.splitlines()) == len(LOGIC)
 
 
 def test_each_entry_of_the_menu_has_its_class():

@@ -28,7 +28,7 @@ def test_linux_as_java_itself_writes_it(tmp_path):
         f"node.put('userPath', '{PATH}')\nnode.flush()\n",
         encoding="utf-8",
     )
-    done = found[0].script(script, f"-Djava.util.prefs.userRoot={tmp_path}")
+    done = found[0].scripts(script, options=[f"-Djava.util.prefs.userRoot={tmp_path}"])
     assert done.returncode == 0, done.stderr
     assert from_xml(xml_file(tmp_path, NODE), "userPath") == PATH
     assert from_xml(xml_file(tmp_path, NODE), "other") is None

@@ -1,11 +1,19 @@
 package hccmil
 
-import org.slf4j.LoggerFactory
+import qupath.lib.gui.QuPathGUI
 
 /** Runs once in QuPath's interface thread when the extension has been compiled. */
 class Start implements Runnable {
+    /** Named here so that they are compiled before somebody waits for them. */
+    private static final List<Class> ENTRIES = [
+        ScoreThisImage, ScoreSelectedImages, ScoreWholeProject, CheckCommand
+    ]
+
     @Override
     void run() {
-        LoggerFactory.getLogger("HCC-MIL").info("HCC-MIL is ready")
+        def qupath = QuPathGUI.instance
+        Preferences.install(qupath)
+        Watch.start(qupath)
+        Say.LOG.info("HCC-MIL {} is ready", Settings.version())
     }
 }

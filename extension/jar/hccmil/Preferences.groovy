@@ -1,0 +1,49 @@
+package hccmil
+
+import javafx.beans.value.ObservableValue
+import javafx.scene.control.Button
+import org.controlsfx.control.PropertySheet
+import org.controlsfx.property.editor.AbstractPropertyEditor
+import org.controlsfx.property.editor.PropertyEditor
+import qupath.fx.prefs.controlsfx.PropertyItemBuilder
+import qupath.lib.gui.QuPathGUI
+
+/** The part HCC-MIL of QuPath's preferences: the command, and a button that tests it. */
+class Preferences {
+    private static final String CATEGORY = "HCC-MIL"
+
+    static void install(QuPathGUI qupath) {
+        def items = qupath.preferencePane.propertySheet.items
+        // a jar that is loaded again
+        items.removeIf { it.category == CATEGORY }
+        items << new PropertyItemBuilder(Settings.COMMAND, String)
+            .name("Command").category(CATEGORY)
+            .description("Path of the program qupath-hccmil; empty: found by itself").build()
+        items << new TestItem()
+    }
+
+    /** A line of the preferences with a button instead of a value. */
+    static class TestItem implements PropertySheet.Item {
+        Class<?> getType() { Object }
+        String getCategory() { CATEGORY }
+        String getName() { "Test the command" }
+        String getDescription() { "Shows version and models of the program qupath-hccmil" }
+        Object getValue() { null }
+        void setValue(Object value) {}
+        Optional<ObservableValue<?>> getObservableValue() { Optional.empty() }
+        Optional<Class<? extends PropertyEditor<?>>> getPropertyEditorClass() { Optional.of(TestButton) }
+    }
+
+    static class TestButton extends AbstractPropertyEditor<Object, Button> {
+        TestButton(PropertySheet.Item item) {
+            super(item, new Button("Test"))
+            editor.onAction = { new CheckCommand().run() }
+        }
+
+        @Override
+        protected ObservableValue<Object> getObservableValue() { null }
+
+        @Override
+        void setValue(Object value) {}
+    }
+}
