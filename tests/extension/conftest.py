@@ -1,13 +1,21 @@
 """QuPath's windows, each opened once a session, with the extension in them."""
 
-from collections.abc import Iterator
+import shlex
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import shapely
 
-from qupath_hccmil.qupath.extension.jar import jar_bytes, jar_name
-from tests.conftest import qupath_dirs
+from qupath_hccmil.demo.demo_project import make_demo_project
+from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
+from qupath_hccmil.qupath.extension import command
+from qupath_hccmil.qupath.extension.installation import install
+from tests.conftest import ROOT, qupath_dirs
 from tests.extension.window import QuPathWindow, why_no_window
+
+SIZE = (3000, 2400)
 
 
 def window_dirs() -> list[Path]:
@@ -16,21 +24,59 @@ def window_dirs() -> list[Path]:
     return found if len(found) < 3 else [found[0], found[-1]]
 
 
+@pytest.fixture(scope="session")
+def program(tmp_path_factory) -> Path:
+    """The command as a program, in a folder with a name as people give them."""
+    path = tmp_path_factory.mktemp("programs") / "Programme für Ärzte" / "qupath-hccmil"
+    path.parent.mkdir()
+    words = shlex.join([sys.executable, "-m", "qupath_hccmil"])
+    path.write_text(
+        f'#!/bin/sh\nexport PYTHONPATH={shlex.quote(str(ROOT))}\nexec {words} "$@"\n',
+        encoding="utf-8",
+    )
+    path.chmod(0o755)
+    return path
+
+
 @pytest.fixture(
     scope="session",
     params=window_dirs() or [None],
     ids=lambda folder: folder.name if folder else "none",
 )
-def window(request, tmp_path_factory) -> Iterator[QuPathWindow]:
+def window(request, tmp_path_factory, program) -> Iterator[QuPathWindow]:
     """An open QuPath of each version in turn, with the extension installed and no project."""
     if request.param is None:
         reasons = {why_no_window(folder) for folder in qupath_dirs()}
         pytest.skip("; ".join(sorted(filter(None, reasons))) or "no QuPath: see CONTRIBUTING.md")
-    # a home folder as people have them
     home = tmp_path_factory.mktemp("home") / "Müller, Ärztin"
-    extensions = home / "QuPath" / "extensions"
-    extensions.mkdir(parents=True)
-    (extensions / jar_name()).write_bytes(jar_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command.sys, "argv", [str(program)])
+        install(home / "QuPath" / "extensions")
     opened = QuPathWindow(request.param, home)
+    opened.wait_for("hccmil.Watch.instance != null")
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def slide(tmp_path_factory) -> Path:
+    """A drawn slide of 3000 × 2400 px at 0.25 µm/px."""
+    folder = tmp_path_factory.mktemp("drawn") / "demo"
+    make_demo_project(folder, drawn=True, drawn_size=SIZE)
+    (found,) = (folder / "slides").glob("*.tif")
+    return found
+
+
+@pytest.fixture
+def made_project(slide, tmp_path) -> Callable[..., Path]:
+    """Makes a project of that slide under several names, with outlines of Tumor and Stroma."""
+
+    def make(*names: str) -> Path:
+        outlines = [
+            NewAnnotation(shapely.box(500, 400, 2500, 2000), "Tumor", "Nodule"),
+            NewAnnotation(shapely.box(100, 100, 400, 300), "Stroma", "Beside it"),
+        ]
+        images = [NewImage(slide, name, *SIZE, 0.25, annotations=outlines) for name in names]
+        return create_project(tmp_path / "project", images)
+
+    return make

@@ -1,11 +1,51 @@
-"""The extension in QuPath's own window."""
+"""The extension in QuPath's own window: there, and with its command."""
 
 import pytest
+
+import qupath_hccmil
+from qupath_hccmil.qupath.extension.jar import menu_entries
 
 pytestmark = pytest.mark.qupath
 
 
-def test_about(window):
-    window.click("About HCC-MIL")
-    window.wait_for_dialog("For research use only")
+def test_the_menu_has_every_entry_and_the_version_is_ours(window):
+    found = window.wait_for(
+        """
+        def path = qupath.lib.gui.localization.QuPathResources.getString('Menu.Extensions')
+        qupath.getMenu(path + '>HCC-MIL', false)?.items*.text
+        """
+    )
+    assert [title for title in found if title] == list(menu_entries())
+    assert window.ask("hccmil.Settings.version()") == qupath_hccmil.__version__
+    assert f"HCC-MIL {qupath_hccmil.__version__} is ready" in window.log()
+
+
+def test_the_preferences_name_the_command_and_test_it(window, program):
+    shown = window.ask(
+        "qupath.preferencePane.propertySheet.items.findAll { it.category == 'HCC-MIL' }*.name"
+    )
+    assert shown == ["Command", "Test the command"]
+    window.later(
+        """
+        def sheet = qupath.preferencePane.propertySheet
+        def item = sheet.items.find { it.name == 'Test the command' }
+        sheet.propertyEditorFactory.call(item).editor.fire()
+        """
+    )
+    said = window.wait_for_dialog("risk model")["text"]
+    assert str(program) in said
+    assert f"qupath-hccmil: {qupath_hccmil.__version__}" in said
+    assert "MISSING" not in said
+    assert "of version" not in said
     window.press("OK")
+
+
+def test_a_command_that_is_not_there_is_a_dialog_that_says_what_to_do(window):
+    window.ask("hccmil.Settings.COMMAND.set('/not there/qupath-hccmil'); null")
+    try:
+        window.click("Check the command…")
+        said = window.wait_for_dialog("/not there/qupath-hccmil")["text"]
+        assert "Edit > Preferences > HCC-MIL" in said
+        window.press("OK")
+    finally:
+        window.ask("hccmil.Settings.COMMAND.set(''); null")

@@ -13,7 +13,7 @@ from typing import Any
 from qupath_hccmil.qupath.extension.java_preferences import xml_file
 
 SERVE = Path(__file__).with_name("serve.groovy")
-PATIENCE_S = 60
+PATIENCE_S = 240
 
 
 def why_no_window(qupath: Path) -> str | None:
@@ -231,9 +231,10 @@ class QuPathWindow:
         found: list[dict[str, Any]] = []
 
         def is_there() -> bool:
-            found[:] = [
-                each for each in self.dialogs() if text in f"{each['title']}\n{each['text']}"
-            ]
+            shown = self.dialogs()
+            found[:] = [each for each in shown if text in f"{each['title']}\n{each['text']}"]
+            broken = [each["text"] for each in shown if " failed: " in each["text"]]
+            assert found or not broken, broken
             return bool(found)
 
         self._wait(is_there, f"no dialog says: {text}")
@@ -256,9 +257,10 @@ class QuPathWindow:
         )
 
     def open(self, project: Path, image: str | None = None) -> None:
-        """Open a project, and one of its images by name."""
+        """Open a project, and one of its images by name; unsaved changes before are dropped."""
         self.later(
             """
+            qupath.allViewers.each { it.imageData?.setChanged(false) }
             def opened = qupath.lib.projects.ProjectIO.loadProject(
                 new File(file), java.awt.image.BufferedImage)
             qupath.setProject(opened)

@@ -43,8 +43,12 @@ class OpenImages {
 
     /** Our record of the run whose scores an image has; null where it has none. */
     static String record(ImageData data) {
-        def steps = data.historyWorkflow.steps.findAll { it.name == STEP }
+        def steps = ourSteps(data)
         steps ? steps.last().parameterMap["record"]?.toString() : null
+    }
+
+    private static List ourSteps(ImageData data) {
+        data.historyWorkflow.steps.findAll { it.name == STEP }
     }
 
     /** The image as it is on the disk, with the slide that is open already; slow. */
@@ -56,8 +60,9 @@ class OpenImages {
     static void show(QuPathGUI qupath, ImageData open, ImageData fresh) {
         open.hierarchy.selectionModel.clearSelection()
         open.hierarchy.setHierarchy(fresh.hierarchy)
-        open.historyWorkflow.clear()
-        open.historyWorkflow.addSteps(fresh.historyWorkflow.steps)
+        // of the history our step alone: QuPath adds its stains to it whenever it reads an image
+        open.historyWorkflow.removeSteps(ourSteps(open))
+        open.historyWorkflow.addSteps(ourSteps(fresh))
         open.setChanged(false)
         // an older state would bring older scores back under the newer record
         qupath.undoRedoManager.clear()

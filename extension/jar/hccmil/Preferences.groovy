@@ -1,5 +1,6 @@
 package hccmil
 
+import javafx.beans.property.SimpleObjectProperty
 import javafx.beans.value.ObservableValue
 import javafx.scene.control.Button
 import org.controlsfx.control.PropertySheet
@@ -41,7 +42,7 @@ class Preferences {
         }
 
         @Override
-        protected ObservableValue<Object> getObservableValue() { null }
+        protected ObservableValue<Object> getObservableValue() { new SimpleObjectProperty<Object>() }
 
         @Override
         void setValue(Object value) {}

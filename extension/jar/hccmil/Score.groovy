@@ -33,7 +33,7 @@ abstract class Score implements Runnable {
     }
 
     /** Saves open images that have unsaved changes, and the list; false where that isn't wanted. */
-    private boolean saved(List entries) {
+    protected boolean saved(List entries) {
         def ids = entries.collect { it.ID } as Set
         def unsaved = OpenImages.of(qupath).findAll { data, entry -> data.changed && entry.ID in ids }
         unsaved.each { data, entry ->

@@ -1,0 +1,178 @@
+"""Scoring from QuPath's menu: progress, cancel, what is shown, and what is never lost."""
+
+import json
+import shutil
+
+import pytest
+
+from qupath_hccmil.cli.main import run
+from qupath_hccmil.qupath import names
+from qupath_hccmil.qupath.native.native_project import NativeProject
+from qupath_hccmil.qupath.project_differences import difference
+from tests.cli.test_score import data_files
+
+pytestmark = pytest.mark.qupath
+
+# What a viewer shows, and where.
+VIEW = "def v = qupath.viewer; [v.downsampleFactor, v.centerPixelX, v.centerPixelY]"
+SLIDE_TILES = (
+    f"qupath.imageData.hierarchy.rootObject.measurementList.get('{names.SLIDE_TILES}')"
+)
+
+
+def start_scoring(window, title, *, tiles=None):
+    """Choose an entry of the menu and answer its dialog."""
+    window.click(title)
+    window.wait_for_dialog("Tumor (")
+    if tiles is not None:
+        window.ask(
+            """
+            import javafx.scene.control.TextField
+            import javafx.stage.Window
+            def roots = Window.windows*.scene*.root
+            def field = roots.collectMany { it.lookupAll('.text-field') as List }
+                .find { it instanceof TextField && it.promptText == 'all' }
+            field.text = tiles
+            null
+            """,
+            tiles=str(tiles),
+        )
+    window.press("Score")
+
+
+def state_of(project, number=0):
+    with NativeProject(project) as opened:
+        return opened.read(opened.images[number])
+
+
+def test_an_image_is_scored_saved_first_and_shown_where_it_is(window, made_project, tmp_path):
+    project = made_project("one", "two")
+    window.open(project, "one")
+    window.ask("qupath.viewer.downsampleFactor = 3.5; qupath.viewer.setCenterPixelLocation(900, 800)")
+    before = window.ask(VIEW)
+    # a change that nobody has saved yet
+    window.ask(
+        """
+        import qupath.lib.objects.PathObjects
+        import qupath.lib.objects.classes.PathClass
+        import qupath.lib.regions.ImagePlane
+        import qupath.lib.roi.ROIs
+        def roi = ROIs.createRectangleROI(2600, 2100, 200, 200, ImagePlane.defaultPlane)
+        def mine = PathObjects.createAnnotationObject(roi, PathClass.fromString('Necrosis'))
+        qupath.imageData.hierarchy.addObject(mine)
+        qupath.imageData.changed
+        """
+    )
+    start_scoring(window, "Score this image…", tiles=4)
+    window.wait_for_dialog("Save these images")
+    window.press("OK")
+    window.wait_for_dialog("HCC-MIL: scoring")
+    said = window.wait_for_dialog("1 scored")["text"]
+    assert "one: risk 0." in said
+    window.press("Close")
+    # shown, in the image and in the list, where it was
+    assert window.wait_for(f"{SLIDE_TILES} == 4")
+    assert window.ask(VIEW) == before
+    assert window.ask("qupath.imageData.changed") is False
+    risk = window.wait_for("qupath.project.imageList[0].metadataMap['HCC-MIL risk score']")
+    assert window.ask("qupath.project.imageList[1].metadataMap['HCC-MIL risk score']") is None
+    state = state_of(project)
+    assert state.entry.metadata[names.META_RISK] == risk
+    assert sorted(each.class_name for each in state.annotations) == ["Necrosis", "Stroma", "Tumor"]
+    classes = window.ask("qupath.availablePathClasses*.toString()")
+    assert {names.CLASS_HIGH, names.CLASS_LOW} <= set(classes)
+
+    # QuPath saves it: the scores stay, and what QuPath writes when it quits has them too
+    saved = tmp_path / "as scored"
+    shutil.copytree(project.parent, saved)
+    window.ask(
+        """
+        qupath.project.getEntry(qupath.imageData).saveImageData(qupath.imageData)
+        qupath.project.syncChanges()
+        null
+        """
+    )
+    assert difference(saved, project.parent) == []
+    assert state_of(project).results.root == state.results.root
+
+    # somebody else scores it meanwhile
+    options = ["--engine", "native", "--quiet", "--image", "one"]
+    assert run(["score", str(project), *options, "--max-tiles", "3"]) == 0
+    assert window.wait_for(f"{SLIDE_TILES} == 3")
+    assert window.ask(VIEW) == before
+    # and again, while there is an unsaved change
+    window.ask("qupath.imageData.hierarchy.annotationObjects[0].name = 'mine'; qupath.imageData.setChanged(true)")
+    assert run(["score", str(project), *options, "--max-tiles", "2"]) == 0
+    window.wait_for(
+        """
+        import javafx.stage.Window
+        Window.windows.collect { it.scene.root }.collectMany { it.lookupAll('.label') as List }
+            .any { it.text?.contains('Saving them would lose the scores') }
+        """
+    )
+    assert window.ask(f"{SLIDE_TILES} == 3")
+    # nor is it saved over them by scoring
+    start_scoring(window, "Score this image…")
+    said = window.wait_for_dialog("Somebody has written")["text"]
+    assert "Reload it first" in said
+    window.press("OK")
+    assert state_of(project).results.root[names.SLIDE_TILES] == 2
+
+
+def test_a_cancelled_run_leaves_the_project_as_it_was(window, made_project):
+    project = made_project("one", "two")
+    window.open(project, "one")
+    # QuPath writes its list before the run
+    window.ask("qupath.project.syncChanges(); null")
+    before = data_files(project.parent)
+    start_scoring(window, "Score whole project…")
+    window.wait_for_dialog("Image 1 of 2")
+    # one run at a time
+    window.click("Score this image…")
+    window.wait_for_dialog("A run is under way")
+    window.press("OK")
+    window.press("Cancel")
+    window.wait_for_dialog("Cancelled; what was already written is complete")
+    window.press("Close")
+    after = data_files(project.parent)
+    assert before.keys() == after.keys()
+    for path, content in before.items():
+        if path.endswith(".qpproj"):
+            first, second = json.loads(content), json.loads(after[path])
+            assert first["images"] == second["images"]
+        else:
+            assert content == after[path], path
+
+
+def test_what_the_command_refuses_is_shown_as_it_says_it(window, made_project):
+    project = made_project("one")
+    window.open(project, "one")
+    window.ask(
+        """
+        def hierarchy = qupath.imageData.hierarchy
+        hierarchy.annotationObjects.findAll { it.pathClass.name == 'Tumor' }
+            .each { hierarchy.removeObject(it, false) }
+        qupath.imageData.setChanged(true)
+        null
+        """
+    )
+    window.click("Score selected images…")
+    window.wait_for_dialog("To be scored")
+    window.ask(
+        """
+        import javafx.stage.Window
+        import org.controlsfx.control.ListSelectionView
+        def list = Window.windows*.scene*.root.collectMany { it.lookupAll('.list-selection-view') as List }[0]
+        list.targetItems.setAll(qupath.project.imageList)
+        list.sourceItems.clear()
+        null
+        """
+    )
+    window.press("OK")
+    window.wait_for_dialog("Stroma (1)")
+    window.press("Score")
+    # nothing is ticked that is tumour
+    window.wait_for_dialog("Tick a class")
+    window.press("OK")
+    window.press("Cancel")
+    assert data_files(project.parent)
