@@ -367,7 +367,7 @@ class _Job:
             score,
             self.models.scorer(),
             settings,
-            reproduce(settings, self.options.model),
+            reproduce(settings, self.options.model, self.project.engine),
         )
         if not self._classes_added:
             self.project.add_classes(names.CLASS_COLOURS)

@@ -67,16 +67,17 @@ def slide(tmp_path_factory) -> Path:
     return found
 
 
+def make_project(folder: Path, slide: Path, *names: str) -> Path:
+    """A project of a slide under several names, with outlines of Tumor and Stroma; its file."""
+    outlines = [
+        NewAnnotation(shapely.box(500, 400, 2500, 2000), "Tumor", "Nodule"),
+        NewAnnotation(shapely.box(100, 100, 400, 300), "Stroma", "Beside it"),
+    ]
+    images = [NewImage(slide, name, *SIZE, 0.25, annotations=outlines) for name in names]
+    return create_project(folder, images)
+
+
 @pytest.fixture
 def made_project(slide, tmp_path) -> Callable[..., Path]:
-    """Makes a project of that slide under several names, with outlines of Tumor and Stroma."""
-
-    def make(*names: str) -> Path:
-        outlines = [
-            NewAnnotation(shapely.box(500, 400, 2500, 2000), "Tumor", "Nodule"),
-            NewAnnotation(shapely.box(100, 100, 400, 300), "Stroma", "Beside it"),
-        ]
-        images = [NewImage(slide, name, *SIZE, 0.25, annotations=outlines) for name in names]
-        return create_project(tmp_path / "project", images)
-
-    return make
+    """Makes a project of the drawn slide under the given names; gives its file."""
+    return lambda *names: make_project(tmp_path / "project", slide, *names)

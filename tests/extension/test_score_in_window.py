@@ -15,9 +15,7 @@ pytestmark = pytest.mark.qupath
 
 # What a viewer shows, and where.
 VIEW = "def v = qupath.viewer; [v.downsampleFactor, v.centerPixelX, v.centerPixelY]"
-SLIDE_TILES = (
-    f"qupath.imageData.hierarchy.rootObject.measurementList.get('{names.SLIDE_TILES}')"
-)
+SLIDE_TILES = f"qupath.imageData.hierarchy.rootObject.measurementList.get('{names.SLIDE_TILES}')"
 
 
 def start_scoring(window, title, *, tiles=None):
@@ -48,7 +46,9 @@ def state_of(project, number=0):
 def test_an_image_is_scored_saved_first_and_shown_where_it_is(window, made_project, tmp_path):
     project = made_project("one", "two")
     window.open(project, "one")
-    window.ask("qupath.viewer.downsampleFactor = 3.5; qupath.viewer.setCenterPixelLocation(900, 800)")
+    window.ask(
+        "qupath.viewer.downsampleFactor = 3.5; qupath.viewer.setCenterPixelLocation(900, 800)"
+    )
     before = window.ask(VIEW)
     # a change that nobody has saved yet
     window.ask(
@@ -101,7 +101,10 @@ def test_an_image_is_scored_saved_first_and_shown_where_it_is(window, made_proje
     assert window.wait_for(f"{SLIDE_TILES} == 3")
     assert window.ask(VIEW) == before
     # and again, while there is an unsaved change
-    window.ask("qupath.imageData.hierarchy.annotationObjects[0].name = 'mine'; qupath.imageData.setChanged(true)")
+    window.ask(
+        "qupath.imageData.hierarchy.annotationObjects[0].name = 'mine';"
+        "qupath.imageData.setChanged(true)"
+    )
     assert run(["score", str(project), *options, "--max-tiles", "2"]) == 0
     window.wait_for(
         """
@@ -161,8 +164,8 @@ def test_what_the_command_refuses_is_shown_as_it_says_it(window, made_project):
     window.ask(
         """
         import javafx.stage.Window
-        import org.controlsfx.control.ListSelectionView
-        def list = Window.windows*.scene*.root.collectMany { it.lookupAll('.list-selection-view') as List }[0]
+        def roots = Window.windows*.scene*.root
+        def list = roots.collectMany { it.lookupAll('.list-selection-view') as List }[0]
         list.targetItems.setAll(qupath.project.imageList)
         list.sourceItems.clear()
         null
