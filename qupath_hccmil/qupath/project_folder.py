@@ -265,7 +265,7 @@ class Project(ABC):
         Returns
         -------
         bool
-            Whether one was missing.
+            Whether one was missing, or had the colour that earlier versions of us gave it.
         """
         path = require_inside(self.path.parent / CLASSES, self.path.parent)
         expected = _stamp(path)

@@ -336,7 +336,10 @@ class _Job:
             return []
         notes = []
         if not self._classes_added and self.project.add_classes(names.CLASS_COLOURS):
-            notes.append("the project's class list lacked the classes of our tiles; they are back")
+            notes.append(
+                "the project's class list lacked the classes of our tiles or had their former"
+                " colours; it is repaired"
+            )
         self._classes_added = True
         if list_differs(state):
             self.project.write_list(state.entry, listed_metadata(record))
