@@ -1,0 +1,112 @@
+package hccmil
+
+import groovy.transform.CompileStatic
+import java.nio.charset.CharacterCodingException
+import java.nio.file.Files
+import java.nio.file.NoSuchFileException
+import java.nio.file.Path
+import java.util.regex.Matcher
+import java.util.regex.Pattern
+
+/**
+ * The features of a review, from features.toml next to the reviews.
+ *
+ * <p>QuPath brings no reader of TOML, and the file is a list of two texts: so this reads just that
+ * part of TOML ({@code [[feature]]}, {@code name = "…"}, {@code key = "…"}, comments) and refuses
+ * every other line, so that nothing is misunderstood in silence.
+ */
+@CompileStatic
+class Features {
+    static final String FILE = 'features.toml'
+    static final String VERDICT_KEYS = 'ADXC'
+
+    /** The four that the paper's pathologists recorded. */
+    static final List<Feature> DEFAULT = [
+        new Feature('Stroma', '1'),
+        new Feature('High cytological atypia', '2'),
+        new Feature('Nuclear hyperchromasia', '3'),
+        new Feature('Immune cell infiltration', '4'),
+    ].asImmutable()
+
+    private static final Pattern LINE =
+        ~/\s*(name|key)\s*=\s*(?:"((?:[^"\\]|\\["\\])*)"|'([^']*)')\s*(?:#.*)?/
+
+    /** The features of a folder of reviews; the default ones where it has no such file. */
+    static List<Feature> of(Path folder) {
+        Path file = folder.resolve(FILE)
+        try {
+            return read(Files.readString(file), file.toString())
+        } catch (NoSuchFileException ignored) {
+            return DEFAULT
+        } catch (CharacterCodingException ignored) {
+            throw new Trouble("$file: is not UTF-8; save it as UTF-8")
+        } catch (IOException error) {
+            throw new Trouble("$file: can't be read ($error.message); look at its permissions")
+        }
+    }
+
+    /**
+     * Reads the text of a features.toml.
+     *
+     * @param where the file, for messages
+     * @throws Trouble where a line isn't understood, or a name or key is missing or double
+     */
+    static List<Feature> read(String text, String where) {
+        List<Map<String, String>> tables = []
+        int number = 0
+        for (String line : text.replace('\uFEFF', '').readLines()) {
+            number++
+            String bare = line.strip()
+            if (bare.empty || bare.startsWith('#')) {
+                continue
+            }
+            if (bare ==~ /\[\[\s*feature\s*\]\]\s*(#.*)?/) {
+                tables << ([line: number.toString()] as Map<String, String>)
+                continue
+            }
+            Matcher found = LINE.matcher(line)
+            if (!found.matches() || tables.empty) {
+                throw new Trouble("$where, line $number: \"$bare\" isn't understood; "
+                    + 'write [[feature]], and below it name = "Stroma" and key = "1"')
+            }
+            Map<String, String> table = tables.last()
+            if (table.containsKey(found.group(1))) {
+                throw new Trouble("$where, line $number: a second ${found.group(1)}; "
+                    + 'begin each feature with a line [[feature]]')
+            }
+            String value = found.group(2) != null
+                ? found.group(2).replaceAll(/\\(["\\])/, '$1') : found.group(3)
+            table[found.group(1)] = value.strip()
+        }
+        checked(tables, where)
+    }
+
+    private static List<Feature> checked(List<Map<String, String>> tables, String where) {
+        if (tables.empty) {
+            throw new Trouble("$where: has no [[feature]]; add one, or remove the file")
+        }
+        Set<String> names = []
+        Set<String> keys = []
+        tables.collect { Map<String, String> table ->
+            String place = "$where, feature in line ${table['line']}"
+            String name = table['name']
+            String key = table['key']?.toUpperCase(Locale.ROOT)
+            if (!name) {
+                throw new Trouble("$place: has no name; add name = \"Stroma\"")
+            }
+            if (key == null || key.length() != 1 || !Character.isLetterOrDigit(key.charAt(0))) {
+                throw new Trouble("$place: its key must be one letter or digit, such as key = \"1\"")
+            }
+            if (VERDICT_KEYS.contains(key)) {
+                throw new Trouble("$place: key $key is for a verdict (A, D, X, C); take another")
+            }
+            if (!names.add(name)) {
+                throw new Trouble("$place: a second feature $name; give it another name")
+            }
+            if (!keys.add(key)) {
+                throw new Trouble("$place: key $key is that of another feature; take another")
+            }
+            new Feature(name, key)
+        }
+    }
+}
