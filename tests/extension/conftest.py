@@ -13,6 +13,7 @@ from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_
 from qupath_hccmil.qupath.extension import command
 from qupath_hccmil.qupath.extension.installation import install
 from tests.conftest import ROOT, qupath_dirs
+from tests.extension.groovy_process import GroovyProcess, groovies
 from tests.extension.window import QuPathWindow, why_no_window
 
 SIZE = (3000, 2400)
@@ -81,3 +82,17 @@ def make_project(folder: Path, slide: Path, *names: str) -> Path:
 def made_project(slide, tmp_path) -> Callable[..., Path]:
     """Makes a project of the drawn slide under the given names; gives its file."""
     return lambda *names: make_project(tmp_path / "project", slide, *names)
+
+
+@pytest.fixture(
+    scope="session",
+    params=groovies() or [None],
+    ids=lambda found: found.name if found else "none",
+)
+def groovy_process(request) -> Iterator[GroovyProcess]:
+    """The extension's logic in the oldest and the newest Groovy here, without a window."""
+    if request.param is None:
+        pytest.skip("no Groovy with Gson and JTS: neither a QuPath nor Debian's are here")
+    process = GroovyProcess(request.param)
+    yield process
+    process.close()

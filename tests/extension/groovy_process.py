@@ -30,7 +30,7 @@ def groovies() -> dict[str, tuple[str, list[Path]]]:
         if java.exists() and any(each.name.startswith("groovy-") for each in jars):
             found[folder.name] = (str(java), jars)
     if len(found) > 2:
-        found = {name: found[name] for name in (list(found)[0], list(found)[-1])}
+        found = {name: found[name] for name in (min(found), max(found))}
     debian = [DEBIAN / name for name in ("groovy-all.jar", "gson.jar", "jts-core.jar")]
     java = shutil.which("java")
     if not found and java and all(each.exists() for each in debian):
@@ -59,7 +59,8 @@ class GroovyProcess:
         TroubleError
             With the line for the user, where the code ends in a ``Trouble``.
         """
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         asked = {"code": f"import hccmil.*\n{code}", "values": values}
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
