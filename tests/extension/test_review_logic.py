@@ -141,7 +141,8 @@ def test_of_two_models_the_later_review_of_a_tile_counts(groovy, tmp_path: Path)
         """
         def file = new ReviewFile(java.nio.file.Path.of(folder), 'Dr A', [])
         def found = file.ofImage('1')
-        [found.size(), found[new Bounds(448, 0, 448.2500001d, 448)].verdict, file.ofImage('2').size()]
+        def same = new Bounds(448, 0, 448.2500001d, 448)
+        [found.size(), found[same].verdict, file.ofImage('2').size()]
         """,
         folder=str(tmp_path),
     )
@@ -221,7 +222,9 @@ def test_orders_of_tiles(groovy, order: str, expected: list[float]):
 
 def test_a_random_order_is_that_of_its_seed_however_the_tiles_come(groovy):
     code = f"""{TILES}
-        def order = {{ list, seed -> TileOrder.RANDOM.sorted(list, seed).collect {{ it.bounds.x }} }}
+        def order = {{ list, seed ->
+            TileOrder.RANDOM.sorted(list, seed).collect {{ it.bounds.x }}
+        }}
         [order(tiles, '1'), order(tiles.reverse(), '1'), order(tiles, '2')]"""
     one, again, other = groovy(code, rows=[[x, 0, 0.5, 0] for x in range(0, 400, 10)])
     assert one == again
@@ -246,8 +249,9 @@ def test_colours_are_those_of_the_command(groovy):
 def test_a_bin_of_the_histogram_begins_at_the_threshold(groovy, threshold: float):
     edges, counts, bins = groovy(
         """
-        def made = new Histogram([0d, 0.1d, threshold as double, 1d, Double.NaN], threshold as double)
-        [made.edges, made.counts, [made.binOf(0d), made.binOf(1d), made.binOf(threshold as double)]]
+        double at = threshold
+        def made = new Histogram([0d, 0.1d, at, 1d, Double.NaN], at)
+        [made.edges, made.counts, [made.binOf(0d), made.binOf(1d), made.binOf(at)]]
         """,
         threshold=threshold,
     )
