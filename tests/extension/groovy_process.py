@@ -1,54 +1,43 @@
 """The extension's Groovy without a window: its logic, by the Groovy of a QuPath or of Debian."""
 
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import qupath_dirs
+from tests.extension.groovy_runs import JAR, Groovy, groovys
 
-SOURCE = Path(__file__).parents[2] / "extension" / "jar"
 ANSWER = Path(__file__).with_name("answer.groovy")
-DEBIAN = Path("/usr/share/java")
-PARTS = ("groovy-", "gson-", "jts-core-")
+DEBIAN = ("/usr/share/java/gson.jar", "/usr/share/java/jts-core.jar")
 
 
 class TroubleError(Exception):
     """The extension refused something with a line for the user."""
 
 
-def groovies() -> dict[str, tuple[str, list[Path]]]:
-    """Java and jars of each Groovy here: those of the oldest and newest QuPath, or Debian's."""
-    found: dict[str, tuple[str, list[Path]]] = {}
-    for folder in qupath_dirs():
-        java = folder / "lib" / "runtime" / "bin" / "java"
-        jars = [
-            each for each in (folder / "lib" / "app").glob("*.jar") if each.name.startswith(PARTS)
-        ]
-        if java.exists() and any(each.name.startswith("groovy-") for each in jars):
-            found[folder.name] = (str(java), jars)
-    if len(found) > 2:
-        found = {name: found[name] for name in (min(found), max(found))}
-    debian = [DEBIAN / name for name in ("groovy-all.jar", "gson.jar", "jts-core.jar")]
-    java = shutil.which("java")
-    if not found and java and all(each.exists() for each in debian):
-        found["Debian"] = (java, debian)
-    return found
+def groovies() -> list[Groovy]:
+    """The oldest and the newest Groovy here that has Gson and JTS next to it, as QuPath's has."""
+    beside = [path for path in DEBIAN if Path(path).exists()]
+    found = [
+        Groovy(each.name, each.java, ":".join([each.classpath, *beside]))
+        for each in groovys()
+        if "gson" in each.classpath or len(beside) == len(DEBIAN)
+    ]
+    return found if len(found) < 3 else [found[0], found[-1]]
 
 
 class GroovyProcess:
     """A Java that runs Groovy with the extension's classes."""
 
-    def __init__(self, java: str, jars: list[Path]) -> None:
-        path = os.pathsep.join(map(str, [*jars, SOURCE]))
+    def __init__(self, groovy: Groovy) -> None:
         self._process = subprocess.Popen(
-            [java, "-XX:TieredStopAtLevel=1", "-cp", path, "groovy.ui.GroovyMain", str(ANSWER)],
+            [
+                *(groovy.java, "-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8"),
+                *("-cp", f"{groovy.classpath}:{JAR}", "groovy.ui.GroovyMain", ANSWER),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
         )
 
     def __call__(self, code: str, **values: Any) -> Any:

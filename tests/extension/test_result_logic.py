@@ -33,8 +33,8 @@ RECORD = RunRecord(
 )
 
 
-def test_the_record_is_read_as_the_command_writes_it(groovy):
-    facts = groovy(
+def test_the_record_is_read_as_the_command_writes_it(groovy_process):
+    facts = groovy_process(
         """
         def facts = RunFacts.read(record)
         [facts.risk, facts.group, facts.high, facts.threshold, facts.model, facts.surrogate,
@@ -63,11 +63,11 @@ def test_the_record_is_read_as_the_command_writes_it(groovy):
     ]
 
 
-def test_a_limit_of_tiles_and_tiles_of_the_user_are_said(groovy):
+def test_a_limit_of_tiles_and_tiles_of_the_user_are_said(groovy_process):
     settings = {**RECORD.settings, "max_tiles": 1500}
     left = replace(RECORD.outlines[0], left=2)
     record = replace(RECORD, settings=settings, outlines=(left,), background=0, blurred=0)
-    lines = groovy("RunFacts.read(record).leftOut()", record=record.to_parameter())
+    lines = groovy_process("RunFacts.read(record).leftOut()", record=record.to_parameter())
     assert lines == [
         "2 tiles scored, but not written, since you had made them yours",
         "of the rest, at most 1,500 tiles were drawn at random (--max-tiles)",
@@ -75,12 +75,14 @@ def test_a_limit_of_tiles_and_tiles_of_the_user_are_said(groovy):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1}'])
-def test_a_record_that_is_not_understood_is_none(groovy, text: str):
-    assert groovy("RunFacts.read(record) == null", record=text)
+def test_a_record_that_is_not_understood_is_none(groovy_process, text: str):
+    assert groovy_process("RunFacts.read(record) == null", record=text)
 
 
 @pytest.mark.parametrize("min_inside", [0.5, 0.9])
-def test_places_that_were_left_out_are_those_of_the_command_s_grid(groovy, min_inside: float):
+def test_places_that_were_left_out_are_those_of_the_command_s_grid(
+    groovy_process, min_inside: float
+):
     rng = np.random.default_rng(3)
     angles = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     radii = rng.uniform(900, 2400, 60)
@@ -88,7 +90,7 @@ def test_places_that_were_left_out_are_those_of_the_command_s_grid(groovy, min_i
     outlines = [blob, shapely.box(0, 0, 1200.5, 800)]
     bounds, _ = unique_tiles(tile_grid(outlines, 256.25, 255.5, 5000, 4600, min_inside))
     kept = rng.random(len(bounds)) < 0.7
-    found = groovy(
+    found = groovy_process(
         """
         def reader = new org.locationtech.jts.io.WKTReader()
         def there = tiles.collect { new Bounds(*(it.collect { each -> each as double })) }

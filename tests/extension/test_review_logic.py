@@ -17,7 +17,7 @@ file.path.toString()
 """
 
 
-def put(groovy: GroovyProcess, folder: Path, **changed) -> Path:
+def put(groovy_process: GroovyProcess, folder: Path, **changed) -> Path:
     review = {
         "reviewer": "Dr A",
         "image": "1",
@@ -27,11 +27,11 @@ def put(groovy: GroovyProcess, folder: Path, **changed) -> Path:
         "features": {},
         "time": "2026-11-27T03:40:00Z",
     }
-    return Path(groovy(PUT, folder=str(folder), **{**review, **changed}))
+    return Path(groovy_process(PUT, folder=str(folder), **{**review, **changed}))
 
 
-def test_a_review_is_written_as_the_contract_says(groovy, tmp_path: Path):
-    path = put(groovy, tmp_path / "new", features={"Stroma": True, "Fat": False})
+def test_a_review_is_written_as_the_contract_says(groovy_process, tmp_path: Path):
+    path = put(groovy_process, tmp_path / "new", features={"Stroma": True, "Fat": False})
     assert path == tmp_path / "new" / "Dr A.json"
     assert json.loads(path.read_text(encoding="utf-8")) == {
         "format": "hccmil-reviews 1",
@@ -54,12 +54,12 @@ def test_a_review_is_written_as_the_contract_says(groovy, tmp_path: Path):
     assert [each.name for each in path.parent.iterdir()] == ["Dr A.json"]
 
 
-def test_a_later_click_replaces_the_earlier_of_tile_and_model(groovy, tmp_path: Path):
-    put(groovy, tmp_path)
-    put(groovy, tmp_path, verdict="artefact")
-    put(groovy, tmp_path, model="other")
-    put(groovy, tmp_path, tile=[0, 0, 448, 448])
-    path = put(groovy, tmp_path, image="2")
+def test_a_later_click_replaces_the_earlier_of_tile_and_model(groovy_process, tmp_path: Path):
+    put(groovy_process, tmp_path)
+    put(groovy_process, tmp_path, verdict="artefact")
+    put(groovy_process, tmp_path, model="other")
+    put(groovy_process, tmp_path, tile=[0, 0, 448, 448])
+    path = put(groovy_process, tmp_path, image="2")
     reviews = json.loads(path.read_text(encoding="utf-8"))["reviews"]
     assert [(each["image_id"], each["model"], each["verdict"]) for each in reviews] == [
         ("1", "abc", "artefact"),
@@ -69,25 +69,25 @@ def test_a_later_click_replaces_the_earlier_of_tile_and_model(groovy, tmp_path: 
     ]
 
 
-def test_a_review_that_says_nothing_is_taken_back(groovy, tmp_path: Path):
-    put(groovy, tmp_path)
-    path = put(groovy, tmp_path, verdict=None)
+def test_a_review_that_says_nothing_is_taken_back(groovy_process, tmp_path: Path):
+    put(groovy_process, tmp_path)
+    path = put(groovy_process, tmp_path, verdict=None)
     assert json.loads(path.read_text(encoding="utf-8"))["reviews"] == []
 
 
-def test_a_verdict_may_be_missing_where_a_feature_was_judged(groovy, tmp_path: Path):
-    path = put(groovy, tmp_path, verdict=None, features={"Fat": True})
+def test_a_verdict_may_be_missing_where_a_feature_was_judged(groovy_process, tmp_path: Path):
+    path = put(groovy_process, tmp_path, verdict=None, features={"Fat": True})
     [review] = json.loads(path.read_text(encoding="utf-8"))["reviews"]
     assert review["verdict"] is None
 
 
-def test_what_is_not_ours_in_the_file_stays(groovy, tmp_path: Path):
-    path = put(groovy, tmp_path)
+def test_what_is_not_ours_in_the_file_stays(groovy_process, tmp_path: Path):
+    path = put(groovy_process, tmp_path)
     content = json.loads(path.read_text(encoding="utf-8"))
     content["note"] = {"of": 1.5}
     content["reviews"][0]["project"] = "p"
     path.write_text(json.dumps(content), encoding="utf-8")
-    put(groovy, tmp_path, verdict="disagree")
+    put(groovy_process, tmp_path, verdict="disagree")
     after = json.loads(path.read_text(encoding="utf-8"))
     assert after["note"] == {"of": 1.5}
     assert (after["reviews"][0]["project"], after["reviews"][0]["verdict"]) == ("p", "disagree")
@@ -108,36 +108,36 @@ def test_what_is_not_ours_in_the_file_stays(groovy, tmp_path: Path):
         ),
     ],
 )
-def test_a_file_that_is_not_understood_is_refused_and_left(groovy, tmp_path, content, says):
+def test_a_file_that_is_not_understood_is_refused_and_left(groovy_process, tmp_path, content, says):
     path = tmp_path / "Dr A.json"
     path.write_bytes(content)
     with pytest.raises(TroubleError, match=r"Dr A\.json") as refused:
-        put(groovy, tmp_path)
+        put(groovy_process, tmp_path)
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
     assert path.read_bytes() == content
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_folder_that_cannot_be_written_is_said(groovy, tmp_path: Path):
+def test_a_folder_that_cannot_be_written_is_said(groovy_process, tmp_path: Path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(TroubleError, match="can't be"):
-        put(groovy, tmp_path / "file")
+        put(groovy_process, tmp_path / "file")
 
 
-def test_reviewers_have_files_of_their_own(groovy):
-    names = groovy(
+def test_reviewers_have_files_of_their_own(groovy_process):
+    names = groovy_process(
         "names.collect { ReviewFile.fileName(it) }", names=["Dr A", " Ärztin/2 ", "a.b-c"]
     )
     assert names == ["Dr A.json", "Ärztin_2.json", "a_b-c.json"]
     with pytest.raises(TroubleError, match="needs the name of the reviewer"):
-        groovy("ReviewFile.fileName('  ')")
+        groovy_process("ReviewFile.fileName('  ')")
 
 
-def test_of_two_models_the_later_review_of_a_tile_counts(groovy, tmp_path: Path):
-    put(groovy, tmp_path, model="new", verdict="disagree", time="2026-11-28T00:00:00Z")
-    put(groovy, tmp_path)
-    found = groovy(
+def test_of_two_models_the_later_review_of_a_tile_counts(groovy_process, tmp_path: Path):
+    put(groovy_process, tmp_path, model="new", verdict="disagree", time="2026-11-28T00:00:00Z")
+    put(groovy_process, tmp_path)
+    found = groovy_process(
         """
         def file = new ReviewFile(java.nio.file.Path.of(folder), 'Dr A', [])
         def found = file.ofImage('1')
@@ -161,9 +161,9 @@ name = 'Fat'
 """
 
 
-def test_features_are_read_from_toml(groovy, tmp_path: Path):
+def test_features_are_read_from_toml(groovy_process, tmp_path: Path):
     read = "Features.of(java.nio.file.Path.of(folder)).collect { [it.name, it.key] }"
-    names = [name for name, _ in groovy(read, folder=str(tmp_path))]
+    names = [name for name, _ in groovy_process(read, folder=str(tmp_path))]
     assert names == [
         "Stroma",
         "High cytological atypia",
@@ -171,7 +171,7 @@ def test_features_are_read_from_toml(groovy, tmp_path: Path):
         "Immune cell infiltration",
     ]
     (tmp_path / "features.toml").write_text(FEATURES, encoding="utf-8")
-    assert groovy(read, folder=str(tmp_path)) == [['Stroma "S"', "1"], ["Fat", "F"]]
+    assert groovy_process(read, folder=str(tmp_path)) == [['Stroma "S"', "1"], ["Fat", "F"]]
 
 
 @pytest.mark.parametrize(
@@ -189,9 +189,11 @@ def test_features_are_read_from_toml(groovy, tmp_path: Path):
         ('[[feature]]\nname="x"\nkey="1"\n[[feature]]\nname="x"\nkey="2"', "a second feature x"),
     ],
 )
-def test_features_that_are_not_understood_are_refused_in_one_line(groovy, text: str, says: str):
+def test_features_that_are_not_understood_are_refused_in_one_line(
+    groovy_process, text: str, says: str
+):
     with pytest.raises(TroubleError) as refused:
-        groovy("Features.read(text, 'f/features.toml')", text=text)
+        groovy_process("Features.read(text, 'f/features.toml')", text=text)
     assert str(refused.value).startswith("f/features.toml")
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -215,39 +217,43 @@ ROWS = [[0, 0, 0.5, 0.1], [10, 0, 0.9, -0.3], [0, 10, 0.1, 0.4], [10, 10, 0.7, N
         ("LOWEST", [0.1, 0.5, 0.7, 0.9]),
     ],
 )
-def test_orders_of_tiles(groovy, order: str, expected: list[float]):
-    found = groovy(f"{TILES}TileOrder.{order}.sorted(tiles, '').collect {{ it.risk }}", rows=ROWS)
+def test_orders_of_tiles(groovy_process, order: str, expected: list[float]):
+    found = groovy_process(
+        f"{TILES}TileOrder.{order}.sorted(tiles, '').collect {{ it.risk }}", rows=ROWS
+    )
     assert found == expected
 
 
-def test_a_random_order_is_that_of_its_seed_however_the_tiles_come(groovy):
+def test_a_random_order_is_that_of_its_seed_however_the_tiles_come(groovy_process):
     code = f"""{TILES}
         def order = {{ list, seed ->
             TileOrder.RANDOM.sorted(list, seed).collect {{ it.bounds.x }}
         }}
         [order(tiles, '1'), order(tiles.reverse(), '1'), order(tiles, '2')]"""
-    one, again, other = groovy(code, rows=[[x, 0, 0.5, 0] for x in range(0, 400, 10)])
+    one, again, other = groovy_process(code, rows=[[x, 0, 0.5, 0] for x in range(0, 400, 10)])
     assert one == again
     assert one != other
     assert sorted(one) == sorted(other) != one
 
 
-def test_the_map_is_white_at_the_threshold_and_ends_in_the_colours_of_the_classes(groovy):
-    colours = groovy("[0, 0.4457, 1, -3, 7].collect { RiskColours.diverging(it, 0, 0.4457, 1) }")
+def test_the_map_is_white_at_the_threshold_and_ends_in_the_colours_of_the_classes(groovy_process):
+    colours = groovy_process(
+        "[0, 0.4457, 1, -3, 7].collect { RiskColours.diverging(it, 0, 0.4457, 1) }"
+    )
     assert colours == [0x009E73, 0xFFFFFF, 0xE69F00, 0x009E73, 0xE69F00]
-    assert groovy("RiskColours.diverging(0.72285d, 0, 0.4457, 1)") == 0xF3CF80
+    assert groovy_process("RiskColours.diverging(0.72285d, 0, 0.4457, 1)") == 0xF3CF80
 
 
-def test_colours_are_those_of_the_command(groovy):
+def test_colours_are_those_of_the_command(groovy_process):
     from qupath_hccmil.qupath.names import CLASS_COLOURS, CLASS_HIGH, CLASS_LOW
 
     ours = [CLASS_COLOURS[CLASS_HIGH], CLASS_COLOURS[CLASS_LOW]]
-    assert groovy("[RiskColours.HIGH, RiskColours.LOW]") == ours
+    assert groovy_process("[RiskColours.HIGH, RiskColours.LOW]") == ours
 
 
 @pytest.mark.parametrize("threshold", [0.4457, 0.02, 0.999, 0.5, 0.0, 1.0])
-def test_a_bin_of_the_histogram_begins_at_the_threshold(groovy, threshold: float):
-    edges, counts, bins = groovy(
+def test_a_bin_of_the_histogram_begins_at_the_threshold(groovy_process, threshold: float):
+    edges, counts, bins = groovy_process(
         """
         double at = threshold
         def made = new Histogram([0d, 0.1d, at, 1d, Double.NaN], at)
