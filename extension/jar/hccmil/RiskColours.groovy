@@ -13,6 +13,10 @@ class RiskColours {
     static final int HIGH = 0xE69F00
     static final int LOW = 0x009E73
     static final int MIDDLE = 0xFFFFFF
+    /** The published threshold, for images whose record says none. */
+    static final double THRESHOLD = 0.4457d
+    /** Of a tile without a value. */
+    static final int UNKNOWN = 0x808080
     /** The darkest of the map of nuclei, which has one colour: violet. */
     static final int NUCLEI = 0x4B2A84
 

@@ -1,0 +1,87 @@
+package hccmil
+
+import javafx.scene.control.Label
+import javafx.scene.paint.Color
+import javafx.stage.Screen
+import javafx.stage.Stage
+import javafx.stage.Window
+import org.slf4j.Logger
+import org.slf4j.LoggerFactory
+import qupath.fx.dialogs.Dialogs
+
+/** What all of our windows share. */
+class Ui {
+    static final Logger LOG = LoggerFactory.getLogger('HCC-MIL')
+    static final String RESEARCH = 'For research use only; not for diagnosis or treatment.'
+    static final String SURROGATE =
+        'Model trained on simulated outcomes: its numbers mean nothing for a patient.'
+    static final String SURROGATE_SHORT = 'Trained on simulated outcomes: means nothing for a patient.'
+
+    /** Colour of packed RGB. */
+    static Color colour(int packed) {
+        Color.rgb((packed >> 16) & 0xFF, (packed >> 8) & 0xFF, packed & 0xFF)
+    }
+
+    /** A number with so many decimals, with a point in every language. */
+    static String number(double value, int decimals) {
+        Double.isNaN(value) ? '–' : String.format(Locale.ROOT, "%.${decimals}f", value)
+    }
+
+    /** Share in percent. */
+    static String percent(double share) {
+        Double.isNaN(share) ? '–' : number(share * 100, share < 0.0995 && share > 0 ? 1 : 0) + ' %'
+    }
+
+    /** Text that may be longer than its line. */
+    static Label text(String says) {
+        def label = new Label(says)
+        label.wrapText = true
+        label
+    }
+
+    /** Opens a window where it hides little of the slide: at the left of QuPath's, over its panes. */
+    static void openLeft(Stage stage, Window owner) {
+        open(stage) { room ->
+            stage.x = Math.max(room.minX, owner.x)
+            stage.y = Math.max(room.minY, Math.min(owner.y + 85, room.maxY - stage.height))
+        }
+    }
+
+    /** Opens a window at the right of QuPath's, below the overview. */
+    static void openRight(Stage stage, Window owner) {
+        open(stage) { room ->
+            stage.x = Math.max(room.minX,
+                Math.min(owner.x + owner.width - 20, room.maxX) - stage.width)
+            stage.y = Math.max(room.minY, Math.min(owner.y + 310, room.maxY - stage.height))
+        }
+    }
+
+    private static void open(Stage stage, Closure place) {
+        boolean first = Double.isNaN(stage.x)
+        stage.show()
+        if (first) {
+            def owner = stage.owner
+            def screens = Screen.getScreensForRectangle(owner.x, owner.y, owner.width, owner.height)
+            place((screens ? screens.first() : Screen.primary).visualBounds)
+        }
+        stage.toFront()
+    }
+
+    /** A listener of a property or list, of whatever kind. */
+    static void listen(property, Closure run) {
+        property.addListener({ a, before, now -> guarded { run(now) } } as javafx.beans.value.ChangeListener)
+    }
+
+    /** Runs something; what goes wrong becomes a dialog and a line in the log. */
+    static void guarded(Closure run) {
+        try {
+            run()
+        } catch (Trouble trouble) {
+            LOG.warn(trouble.message)
+            Dialogs.showErrorMessage('HCC-MIL', trouble.message)
+        } catch (Exception error) {
+            LOG.error('HCC-MIL failed', error)
+            Dialogs.showErrorMessage('HCC-MIL', "$error\n\nView › Show log says more.")
+        }
+    }
+}
