@@ -183,7 +183,7 @@ def test_features_are_read_from_toml(groovy_process, tmp_path: Path):
         ('[[feature]]\nname = "x"\nname = "y"', "line 3: a second name"),
         ('[[feature]]\nkey = "1"', "has no name"),
         ('[[feature]]\nname = "x"', "its key must be"),
-        ('[[feature]]\nname = "x"\nkey = "a"', "is for a verdict"),
+        ('[[feature]]\nname = "x"\nkey = "a"', "has another meaning"),
         ('[[feature]]\nname = "x"\nkey = "12"', "its key must be"),
         ('[[feature]]\nname="x"\nkey="1"\n[[feature]]\nname="y"\nkey="1"', "of another feature"),
         ('[[feature]]\nname="x"\nkey="1"\n[[feature]]\nname="x"\nkey="2"', "a second feature x"),

@@ -29,10 +29,15 @@ class Bounds {
 
     /** The four numbers for JSON: integers where they are. */
     List<Number> numbers() {
-        [x, y, width, height].collect { double each ->
-            double rounded = Math.round(each * 1000) / 1000d
-            rounded == Math.rint(rounded) ? (Number) (long) rounded : (Number) rounded
+        List<Number> found = []
+        for (double each : [x, y, width, height]) {
+            if (each == Math.rint(each)) {
+                found << Long.valueOf((long) each)
+            } else {
+                found << Double.valueOf(each)
+            }
         }
+        found
     }
 
     @Override
@@ -47,6 +52,6 @@ class Bounds {
 
     @Override
     String toString() {
-        numbers().join(', ')
+        thousandths.collect { long each -> each / 1000 }.join(', ')
     }
 }

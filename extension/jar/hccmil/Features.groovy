@@ -18,7 +18,8 @@ import java.util.regex.Pattern
 @CompileStatic
 class Features {
     static final String FILE = 'features.toml'
-    static final String VERDICT_KEYS = 'ADXC'
+    /** Keys of the four verdicts, and N for the next tile that isn't judged. */
+    static final String TAKEN_KEYS = 'ADXCN'
 
     /** The four that the paper's pathologists recorded. */
     static final List<Feature> DEFAULT = [
@@ -97,8 +98,8 @@ class Features {
             if (key == null || key.length() != 1 || !Character.isLetterOrDigit(key.charAt(0))) {
                 throw new Trouble("$place: its key must be one letter or digit, such as key = \"1\"")
             }
-            if (VERDICT_KEYS.contains(key)) {
-                throw new Trouble("$place: key $key is for a verdict (A, D, X, C); take another")
+            if (TAKEN_KEYS.contains(key)) {
+                throw new Trouble("$place: key $key has another meaning in a review (A, D, X, C, N); take another")
             }
             if (!names.add(name)) {
                 throw new Trouble("$place: a second feature $name; give it another name")

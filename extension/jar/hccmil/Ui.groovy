@@ -1,5 +1,6 @@
 package hccmil
 
+import javafx.application.Platform
 import javafx.scene.control.Label
 import javafx.scene.paint.Color
 import javafx.stage.Screen
@@ -70,6 +71,21 @@ class Ui {
     /** A listener of a property or list, of whatever kind. */
     static void listen(property, Closure run) {
         property.addListener({ a, before, now -> guarded { run(now) } } as javafx.beans.value.ChangeListener)
+    }
+
+    /**
+     * Works in the background, then tells somebody in the window's thread what came out, or in a
+     * dialog what went wrong.
+     */
+    static void background(Closure work, Closure tell) {
+        Thread.startDaemon('HCC-MIL') {
+            try {
+                def found = work()
+                Platform.runLater { guarded { tell(found) } }
+            } catch (Exception error) {
+                Platform.runLater { guarded { throw error } }
+            }
+        }
     }
 
     /** Runs something; what goes wrong becomes a dialog and a line in the log. */
