@@ -11,7 +11,7 @@ ANSWER = Path(__file__).with_name("answer.groovy")
 DEBIAN = ("/usr/share/java/gson.jar", "/usr/share/java/jts-core.jar")
 
 
-class TroubleError(Exception):
+class ProblemError(Exception):
     """The extension refused something with a line for the user."""
 
 
@@ -45,8 +45,8 @@ class GroovyProcess:
 
         Raises
         ------
-        TroubleError
-            With the line for the user, where the code ends in a ``Trouble``.
+        ProblemError
+            With the line for the user, where the code ends in a ``Problem``.
         """
         assert self._process.stdin
         assert self._process.stdout
@@ -54,8 +54,8 @@ class GroovyProcess:
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
-        if answer.get("type") == "Trouble":
-            raise TroubleError(answer["message"])
+        if answer.get("type") == "Problem":
+            raise ProblemError(answer["message"])
         assert "error" not in answer, answer["error"]
         return answer["value"]
 

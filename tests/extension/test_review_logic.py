@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.extension.groovy_process import GroovyProcess, TroubleError
+from tests.extension.groovy_process import GroovyProcess, ProblemError
 
 PUT = """
 def judged = features.collectEntries { k, v -> [(k): v] }
@@ -111,7 +111,7 @@ def test_what_is_not_ours_in_the_file_stays(groovy_process, tmp_path: Path):
 def test_a_file_that_is_not_understood_is_refused_and_left(groovy_process, tmp_path, content, says):
     path = tmp_path / "Dr A.json"
     path.write_bytes(content)
-    with pytest.raises(TroubleError, match=r"Dr A\.json") as refused:
+    with pytest.raises(ProblemError, match=r"Dr A\.json") as refused:
         put(groovy_process, tmp_path)
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -121,7 +121,7 @@ def test_a_file_that_is_not_understood_is_refused_and_left(groovy_process, tmp_p
 
 def test_a_folder_that_cannot_be_written_is_said(groovy_process, tmp_path: Path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(TroubleError, match="can't be"):
+    with pytest.raises(ProblemError, match="can't be"):
         put(groovy_process, tmp_path / "file")
 
 
@@ -130,7 +130,7 @@ def test_reviewers_have_files_of_their_own(groovy_process):
         "names.collect { ReviewFile.fileName(it) }", names=["Dr A", " Ärztin/2 ", "a.b-c"]
     )
     assert names == ["Dr A.json", "Ärztin_2.json", "a_b-c.json"]
-    with pytest.raises(TroubleError, match="needs the name of the reviewer"):
+    with pytest.raises(ProblemError, match="needs the name of the reviewer"):
         groovy_process("ReviewFile.fileName('  ')")
 
 
@@ -192,7 +192,7 @@ def test_features_are_read_from_toml(groovy_process, tmp_path: Path):
 def test_features_that_are_not_understood_are_refused_in_one_line(
     groovy_process, text: str, says: str
 ):
-    with pytest.raises(TroubleError) as refused:
+    with pytest.raises(ProblemError) as refused:
         groovy_process("Features.read(text, 'f/features.toml')", text=text)
     assert str(refused.value).startswith("f/features.toml")
     assert says in str(refused.value)

@@ -62,7 +62,7 @@ class Blindfold {
         before.clear()
         try {
             TileMap.of(viewer).show(kind, opacity, filled)
-        } catch (Trouble ignored) {
+        } catch (Problem ignored) {
             // another image is open by now, which has no scores
             TileMap.of(viewer).show(MapKind.NOTHING)
         }

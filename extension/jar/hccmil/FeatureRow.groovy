@@ -10,8 +10,8 @@ import javafx.scene.layout.Region
 /** A feature to judge: present, absent, or, with neither pressed, not judged. */
 class FeatureRow extends HBox {
     final Feature feature
-    private final ToggleButton present = new ToggleButton('Present')
-    private final ToggleButton absent = new ToggleButton('Absent')
+    private final ToggleButton present = Ui.toggle('Present')
+    private final ToggleButton absent = Ui.toggle('Absent')
     private final Closure judged
 
     /** @param judged called when the judgement was changed by the reviewer */
@@ -29,7 +29,6 @@ class FeatureRow extends HBox {
         name.maxWidth = Double.MAX_VALUE
         setHgrow(name, Priority.ALWAYS)
         [present, absent].each { button ->
-            button.focusTraversable = false
             button.minWidth = Region.USE_PREF_SIZE
             button.accessibleText = "$feature.name: ${button.text.toLowerCase()}"
         }

@@ -40,9 +40,9 @@ class Features {
         } catch (NoSuchFileException ignored) {
             return DEFAULT
         } catch (CharacterCodingException ignored) {
-            throw new Trouble("$file: is not UTF-8; save it as UTF-8")
+            throw new Problem("$file: is not UTF-8; save it as UTF-8")
         } catch (IOException error) {
-            throw new Trouble("$file: can't be read ($error.message); look at its permissions")
+            throw new Problem("$file: can't be read ($error.message); look at its permissions")
         }
     }
 
@@ -50,7 +50,7 @@ class Features {
      * Reads the text of a features.toml.
      *
      * @param where the file, for messages
-     * @throws Trouble where a line isn't understood, or a name or key is missing or double
+     * @throws Problem where a line isn't understood, or a name or key is missing or double
      */
     static List<Feature> read(String text, String where) {
         List<Map<String, String>> tables = []
@@ -67,12 +67,12 @@ class Features {
             }
             Matcher found = LINE.matcher(line)
             if (!found.matches() || tables.empty) {
-                throw new Trouble("$where, line $number: \"$bare\" isn't understood; "
+                throw new Problem("$where, line $number: \"$bare\" isn't understood; "
                     + 'write [[feature]], and below it name = "Stroma" and key = "1"')
             }
             Map<String, String> table = tables.last()
             if (table.containsKey(found.group(1))) {
-                throw new Trouble("$where, line $number: a second ${found.group(1)}; "
+                throw new Problem("$where, line $number: a second ${found.group(1)}; "
                     + 'begin each feature with a line [[feature]]')
             }
             String value = found.group(2) != null
@@ -84,7 +84,7 @@ class Features {
 
     private static List<Feature> checked(List<Map<String, String>> tables, String where) {
         if (tables.empty) {
-            throw new Trouble("$where: has no [[feature]]; add one, or remove the file")
+            throw new Problem("$where: has no [[feature]]; add one, or remove the file")
         }
         Set<String> names = []
         Set<String> keys = []
@@ -93,19 +93,19 @@ class Features {
             String name = table['name']
             String key = table['key']?.toUpperCase(Locale.ROOT)
             if (!name) {
-                throw new Trouble("$place: has no name; add name = \"Stroma\"")
+                throw new Problem("$place: has no name; add name = \"Stroma\"")
             }
             if (key == null || key.length() != 1 || !Character.isLetterOrDigit(key.charAt(0))) {
-                throw new Trouble("$place: its key must be one letter or digit, such as key = \"1\"")
+                throw new Problem("$place: its key must be one letter or digit, such as key = \"1\"")
             }
             if (TAKEN_KEYS.contains(key)) {
-                throw new Trouble("$place: key $key has another meaning in a review (A, D, X, C, N); take another")
+                throw new Problem("$place: key $key has another meaning in a review (A, D, X, C, N); take another")
             }
             if (!names.add(name)) {
-                throw new Trouble("$place: a second feature $name; give it another name")
+                throw new Problem("$place: a second feature $name; give it another name")
             }
             if (!keys.add(key)) {
-                throw new Trouble("$place: key $key is that of another feature; take another")
+                throw new Problem("$place: key $key is that of another feature; take another")
             }
             new Feature(name, key)
         }

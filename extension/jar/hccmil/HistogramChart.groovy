@@ -102,7 +102,7 @@ class HistogramChart extends Pane {
         g.fillText('1', canvas.width - SIDE, floor + 5)
         g.textAlign = TextAlignment.CENTER
         g.fillText("threshold ${Ui.number(threshold, 4)}", at, floor + 5)
-        g.fillText('risk of a tile', at, floor + 18)
+        g.fillText('risk of a tile', canvas.width / 2, floor + 18)
         g.textAlign = TextAlignment.LEFT
         g.fillText("most in a bar: ${RunFacts.counted(histogram.most, 'tile')}", SIDE, 2)
     }

@@ -33,7 +33,7 @@ class ResultWindow {
     private final Runnable onMap = { load() } as Runnable
     private ScoredImage shown
 
-    /** @throws Trouble where the image has no scores */
+    /** @throws Problem where the image has no scores */
     static void show() {
         ScoredImage.of(QuPathGUI.instance.imageData, QuPathGUI.instance.project)
         if (open != null && !open.viewer.is(QuPathGUI.instance.viewer)) {
@@ -66,9 +66,9 @@ class ResultWindow {
         ScoredImage image
         try {
             image = TileMap.of(viewer).scored()
-        } catch (Trouble trouble) {
+        } catch (Problem problem) {
             shown = null
-            content.children.setAll(Ui.text(trouble.message))
+            content.children.setAll(Ui.text(problem.message))
             return
         }
         if (shown != null && shown.data.is(image.data) && shown.facts?.time == image.facts?.time
@@ -95,7 +95,7 @@ class ResultWindow {
         def text = Ui.text(image.facts == null
             ? 'These scores have no record that this version can read: score the image again to '
                 + 'know by which model they are.'
-            : "TRAINED ON SIMULATED OUTCOMES\n$Ui.SURROGATE")
+            : Ui.SURROGATE)
         text.maxWidth = Double.MAX_VALUE
         text.padding = new Insets(8, 10, 8, 10)
         text.style = '-fx-background-color: #FFD54A; -fx-text-fill: black; -fx-font-weight: bold;' +
@@ -217,7 +217,7 @@ class ResultWindow {
             says.text = ''
             return
         }
-        Ui.LOG.info('Places that were left out')
+        Say.LOG.info('Places that were left out')
         says.text = 'Looking…'
         def ids = image.facts.outlines*.id as Set
         def outlines = image.data.hierarchy.annotationObjects

@@ -53,7 +53,7 @@ class ReviewFile {
     static String fileName(String reviewer) {
         String name = reviewer.strip().replaceAll(/[^\p{L}\p{N} _-]/, '_')
         if (name.empty) {
-            throw new Trouble('A review needs the name of the reviewer; type it first')
+            throw new Problem('A review needs the name of the reviewer; type it first')
         }
         name + '.json'
     }
@@ -61,7 +61,7 @@ class ReviewFile {
     /**
      * All reviews of an image by tile: of two of a tile, by different models, the later one.
      *
-     * @throws Trouble where the file is damaged
+     * @throws Problem where the file is damaged
      */
     Map<Bounds, Review> ofImage(String imageId) {
         Map<Bounds, Review> found = [:]
@@ -82,7 +82,7 @@ class ReviewFile {
      *
      * <p>One that says nothing, without verdict and features, removes that.
      *
-     * @throws Trouble where the file is damaged or can't be written; it is as it was
+     * @throws Problem where the file is damaged or can't be written; it is as it was
      */
     void put(Review review) {
         JsonObject content = content()
@@ -117,7 +117,7 @@ class ReviewFile {
         } catch (CharacterCodingException ignored) {
             throw damaged('is not UTF-8')
         } catch (IOException error) {
-            throw new Trouble("$path: can't be read ($error.message); look at its permissions")
+            throw new Problem("$path: can't be read ($error.message); look at its permissions")
         }
         JsonElement parsed
         try {
@@ -131,12 +131,12 @@ class ReviewFile {
         JsonObject content = parsed.asJsonObject
         String format = textOf(content.get('format'))
         if (format != FORMAT) {
-            throw new Trouble("$path: is of format \"$format\", not \"$FORMAT\"; "
+            throw new Problem("$path: is of format \"$format\", not \"$FORMAT\"; "
                 + 'update HCC-MIL, or move the file away')
         }
         String other = textOf(content.get('reviewer'))
         if (other != reviewer) {
-            throw new Trouble("$path: has the reviews of \"$other\"; "
+            throw new Problem("$path: has the reviews of \"$other\"; "
                 + "write the name like that, or take one that differs by a letter or digit")
         }
         entries(content).each { JsonObject each -> read(each) }
@@ -225,13 +225,13 @@ class ReviewFile {
                 Files.deleteIfExists(beside)
             }
         } catch (IOException error) {
-            throw new Trouble("$path: can't be written (${error.message ?: error}); "
+            throw new Problem("$path: can't be written (${error.message ?: error}); "
                 + 'the last click is not saved: look at the disk and its permissions')
         }
     }
 
-    private Trouble damaged(String why) {
-        new Trouble("$path: $why; mend it or move it away, nothing was written")
+    private Problem damaged(String why) {
+        new Problem("$path: $why; mend it or move it away, nothing was written")
     }
 
     private static JsonArray strings(List<String> texts) {

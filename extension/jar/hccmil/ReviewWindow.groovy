@@ -73,7 +73,7 @@ class ReviewWindow {
     private Map<Bounds, Review> reviews = [:]
     private boolean changing
 
-    /** @throws Trouble where there is nothing to review, or no project to keep it in */
+    /** @throws Problem where there is nothing to review, or no project to keep it in */
     static void show() {
         def qupath = QuPathGUI.instance
         ScoredImage.of(qupath.imageData, qupath.project)
@@ -89,7 +89,7 @@ class ReviewWindow {
     private static Path folder() {
         def project = QuPathGUI.instance.project?.path
         if (project == null || QuPathGUI.instance.project.getEntry(QuPathGUI.instance.imageData) == null) {
-            throw new Trouble('Reviews are kept in a project. Open this image in a QuPath project first.')
+            throw new Problem('Reviews are kept in a project. Open this image in a QuPath project first.')
         }
         project.parent.resolve(ReviewFile.FOLDER)
     }
@@ -143,10 +143,9 @@ class ReviewWindow {
         seed.maxWidth = 90
 
         def buttons = VERDICTS.collect { verdict, says ->
-            def button = new ToggleButton("${says[0]} (${says[1]})")
+            def button = Ui.toggle("${says[0]} (${says[1]})")
             button.id = "hccmil-verdict-${says[1]}"
             button.maxWidth = Double.MAX_VALUE
-            button.focusTraversable = false
             button.setOnAction { Ui.guarded { keep() } }
             verdicts[verdict] = button
             button
@@ -215,7 +214,7 @@ class ReviewWindow {
     }
 
     private void modeChanged() {
-        Ui.LOG.info('Review: {}', blinded.selected ? 'blinded' : 'open')
+        Say.LOG.info('Review: {}', blinded.selected ? 'blinded' : 'open')
         changing = true
         try {
             blinded.selected ? blindfold.putOn() : blindfold.takeOff()
@@ -230,7 +229,7 @@ class ReviewWindow {
         def name = reviewer.text.strip()
         if (name != file?.reviewer ?: '') {
             REVIEWER.set(name)
-            Ui.LOG.info('Reviewer: {}', name)
+            Say.LOG.info('Reviewer: {}', name)
             load()
         }
     }
@@ -239,9 +238,9 @@ class ReviewWindow {
     private void load() {
         try {
             image = TileMap.of(viewer).scored()
-        } catch (Trouble trouble) {
+        } catch (Problem problem) {
             image = null
-            heading.text = trouble.message
+            heading.text = problem.message
         }
         readFile()
         sort()
@@ -266,8 +265,8 @@ class ReviewWindow {
                 file = made
             }
             saved.text = name ? '' : 'Type your name first: your reviews go into a file of your own.'
-        } catch (Trouble trouble) {
-            saved.text = trouble.message
+        } catch (Problem problem) {
+            saved.text = problem.message
         }
         featureBox.children.setAll(features)
         judging.disable = file == null || image == null
@@ -348,16 +347,16 @@ class ReviewWindow {
             time: Instant.now().truncatedTo(ChronoUnit.SECONDS).toString())
         try {
             file.put(review)
-        } catch (Trouble trouble) {
+        } catch (Problem problem) {
             tell()
-            throw trouble
+            throw problem
         }
         if (review.empty) {
             reviews.remove(tile.bounds)
         } else {
             reviews[tile.bounds] = review
         }
-        Ui.LOG.info('Review of tile {}: {} {}', tile.bounds, review.verdict ?: '', review.features)
+        Say.LOG.info('Review of tile {}: {} {}', tile.bounds, review.verdict ?: '', review.features)
         def now = LocalTime.now().format(DateTimeFormatter.ofPattern('HH:mm:ss'))
         tell()
         saved.text = "Saved at $now in $ReviewFile.FOLDER/${file.path.fileName}"

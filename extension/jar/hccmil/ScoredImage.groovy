@@ -40,16 +40,16 @@ class ScoredImage {
     /**
      * Reads an open image.
      *
-     * @throws Trouble where no image is open, or it has no scores
+     * @throws Problem where no image is open, or it has no scores
      */
     static ScoredImage of(ImageData<BufferedImage> data, Project<BufferedImage> project) {
         if (data == null) {
-            throw new Trouble('No image is open. Open a scored image of your project first.')
+            throw new Problem('No image is open. Open a scored image of your project first.')
         }
         ScoredImage found = new ScoredImage(data, project)
         if (found.tiles.empty) {
-            throw new Trouble("$found.name has no scores yet. Outline the tumour, give the outline "
-                + 'the class Tumor, and choose Extensions › HCC-MIL › Score this image.')
+            throw new Problem("$found.name has no scores yet. Outline the tumour, give the outline "
+                + 'the class Tumor, and choose Extensions > HCC-MIL > Score this image.')
         }
         found
     }

@@ -6,7 +6,8 @@ import qupath.lib.gui.QuPathGUI
 class Start implements Runnable {
     /** Named here so that they are compiled before somebody waits for them. */
     private static final List<Class> ENTRIES = [
-        ScoreThisImage, ScoreSelectedImages, ScoreWholeProject, CheckCommand
+        ScoreThisImage, ScoreSelectedImages, ScoreWholeProject, CheckCommand,
+        ResultWindow, TileMapPanel, TilesWindow, ReviewWindow, UpToDate, LeftOut,
     ]
 
     @Override

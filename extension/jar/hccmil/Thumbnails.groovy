@@ -90,7 +90,7 @@ class Thumbnails {
             g.dispose()
             return SwingFXUtils.toFXImage(small, null)
         } catch (IOException | RuntimeException error) {
-            Ui.LOG.warn('The picture of tile {} cannot be read: {}', tile, error.toString())
+            Say.LOG.warn('The picture of tile {} cannot be read: {}', tile, error.toString())
             return null
         }
     }

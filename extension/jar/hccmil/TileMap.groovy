@@ -4,8 +4,6 @@ import groovy.transform.CompileStatic
 import java.awt.image.BufferedImage
 import javafx.application.Platform
 import javafx.beans.value.ChangeListener
-import org.slf4j.Logger
-import org.slf4j.LoggerFactory
 import qupath.lib.gui.QuPathGUI
 import qupath.lib.gui.viewer.QuPathViewer
 import qupath.lib.images.ImageData
@@ -18,7 +16,6 @@ import qupath.lib.objects.hierarchy.events.PathObjectHierarchyListener
  */
 @CompileStatic
 class TileMap {
-    private static final Logger LOG = LoggerFactory.getLogger('HCC-MIL')
     private static final Map<QuPathViewer, TileMap> MAPS = new WeakHashMap<>()
 
     final QuPathViewer viewer
@@ -76,14 +73,14 @@ class TileMap {
 
     /**
      * @param filled of the map of classes: the others always are
-     * @throws Trouble where the image has no scores
+     * @throws Problem where the image has no scores
      */
     void show(MapKind kind, double opacity, boolean filled) {
         if (kind != MapKind.NOTHING) {
             scored()
         }
         if (kind != this.kind) {
-            LOG.info('Map of tiles: {}', kind.title)
+            Say.LOG.info('Map of tiles: {}', kind.title)
         }
         this.kind = kind
         this.opacity = opacity
@@ -103,7 +100,7 @@ class TileMap {
         place()
     }
 
-    /** What the open image holds of ours; throws Trouble where that is nothing. */
+    /** What the open image holds of ours; throws Problem where that is nothing. */
     ScoredImage scored() {
         ScoredImage.of(viewer.imageData, QuPathGUI.instance.project)
     }
@@ -113,7 +110,7 @@ class TileMap {
         if (kind != MapKind.NOTHING) {
             try {
                 image = scored()
-            } catch (Trouble ignored) {
+            } catch (Problem ignored) {
                 // another image was opened, without scores: the map waits for one that has some
                 image = null
             }

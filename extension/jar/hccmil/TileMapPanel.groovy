@@ -30,7 +30,7 @@ class TileMapPanel {
     /**
      * Shows a map, and the panel to change it.
      *
-     * @throws Trouble where the image has no scores
+     * @throws Problem where the image has no scores
      */
     static void show(MapKind kind) {
         def map = TileMap.of(QuPathGUI.instance.viewer)

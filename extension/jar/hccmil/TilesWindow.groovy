@@ -48,7 +48,7 @@ class TilesWindow {
      * Opens the window.
      *
      * @param range risk from and below, or null for all tiles
-     * @throws Trouble where the image has no scores
+     * @throws Problem where the image has no scores
      */
     static void show(List<Double> range = null) {
         ScoredImage.of(QuPathGUI.instance.imageData, QuPathGUI.instance.project)
@@ -148,9 +148,9 @@ class TilesWindow {
     private void load() {
         try {
             image = TileMap.of(viewer).scored()
-        } catch (Trouble trouble) {
+        } catch (Problem problem) {
             image = null
-            heading.text = trouble.message
+            heading.text = problem.message
         }
         if (image == null || !image.data.is(loaded)) {
             pictures?.close()
@@ -186,7 +186,7 @@ class TilesWindow {
 
     private void go(int place) {
         if (walk.go(place)) {
-            Ui.LOG.info('Tile {} of {}, {}', place + 1, walk.tiles.size(), walk.tile.bounds)
+            Say.LOG.info('Tile {} of {}, {}', place + 1, walk.tiles.size(), walk.tile.bounds)
             tell()
         }
     }

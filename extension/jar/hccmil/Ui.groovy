@@ -1,21 +1,18 @@
 package hccmil
 
-import javafx.application.Platform
+import javafx.beans.binding.Bindings
 import javafx.scene.control.Label
+import javafx.scene.control.ToggleButton
 import javafx.scene.paint.Color
 import javafx.stage.Screen
 import javafx.stage.Stage
 import javafx.stage.Window
-import org.slf4j.Logger
-import org.slf4j.LoggerFactory
-import qupath.fx.dialogs.Dialogs
 
 /** What all of our windows share. */
 class Ui {
-    static final Logger LOG = LoggerFactory.getLogger('HCC-MIL')
     static final String RESEARCH = 'For research use only; not for diagnosis or treatment.'
     static final String SURROGATE =
-        'Model trained on simulated outcomes: its numbers mean nothing for a patient.'
+        "TRAINED ON SIMULATED OUTCOMES\nThis model's numbers mean nothing for a patient."
     static final String SURROGATE_SHORT = 'Trained on simulated outcomes: means nothing for a patient.'
 
     /** Colour of packed RGB. */
@@ -38,6 +35,15 @@ class Ui {
         def label = new Label(says)
         label.wrapText = true
         label
+    }
+
+    /** A button that shows plainly whether it is pressed. */
+    static ToggleButton toggle(String says) {
+        def button = new ToggleButton(says)
+        button.focusTraversable = false
+        button.styleProperty().bind(Bindings.when(button.selectedProperty())
+            .then('-fx-base: #1F4E79; -fx-text-fill: white; -fx-font-weight: bold').otherwise(''))
+        button
     }
 
     /** Opens a window where it hides little of the slide: at the left of QuPath's, over its panes. */
@@ -78,13 +84,9 @@ class Ui {
      * dialog what went wrong.
      */
     static void background(Closure work, Closure tell) {
-        Thread.startDaemon('HCC-MIL') {
-            try {
-                def found = work()
-                Platform.runLater { guarded { tell(found) } }
-            } catch (Exception error) {
-                Platform.runLater { guarded { throw error } }
-            }
+        Say.inBackground {
+            def found = work()
+            Say.inWindow { guarded { tell(found) } }
         }
     }
 
@@ -92,12 +94,11 @@ class Ui {
     static void guarded(Closure run) {
         try {
             run()
-        } catch (Trouble trouble) {
-            LOG.warn(trouble.message)
-            Dialogs.showErrorMessage('HCC-MIL', trouble.message)
+        } catch (Problem problem) {
+            Say.problem(problem.message)
         } catch (Exception error) {
-            LOG.error('HCC-MIL failed', error)
-            Dialogs.showErrorMessage('HCC-MIL', "$error\n\nView › Show log says more.")
+            Say.LOG.error('HCC-MIL', error)
+            Say.problem("$error\n\nView > Show log says more.")
         }
     }
 }

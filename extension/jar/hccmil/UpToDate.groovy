@@ -20,11 +20,16 @@ class UpToDate {
 
     private static String ask(String project, String id) {
         List<String> said = []
-        def run = new CommandRun([Settings.command().path, 'project', 'info', project,
-            '--image', "id:$id".toString(), '--engine', 'native', '--json'])
-        int code = run.run { said << it }
-        if (code != 0) {
-            return "Not known: ${run.errorText ?: 'the command ended with code ' + code}"
+        try {
+            def run = new CommandRun([Settings.command().path, 'project', 'info', project,
+                '--image', "id:$id".toString(), '--engine', 'native', '--json'])
+            int code = run.run { said << it }
+            if (code != 0) {
+                throw new Problem(run.errorText ?: "the command ended with code $code")
+            }
+        } catch (Problem problem) {
+            Say.LOG.warn(problem.message)
+            return "Not known: $problem.message".toString()
         }
         words(said.join('\n'))
     }
