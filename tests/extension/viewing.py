@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import shapely
+import tifffile
 
 from qupath_hccmil.cli.main import run
 from qupath_hccmil.demo.drawn import draw_slide
@@ -12,6 +13,7 @@ from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_
 from qupath_hccmil.qupath.data_types import ImageState
 from qupath_hccmil.qupath.native.native_project import NativeProject
 from tests.conftest import ROOT
+from tests.drawn_slides import write_pyramid
 from tests.extension.window import QuPathWindow
 
 SIZE = (3000, 2400)
@@ -40,12 +42,14 @@ def all = qupath.imageData.hierarchy.getFlattenedObjectList(null)
 
 def make_scored(folder: Path) -> Path:
     """A project of a drawn slide: one image is scored, with background left out, one is not."""
-    slide = folder / "slide.tif"
-    draw_slide(slide, width=SIZE[0], height=SIZE[1])
-    # the first reaches into the background around the tissue
+    draw_slide(folder / "tissue.tif", width=SIZE[0], height=SIZE[1])
+    pixels = tifffile.imread(folder / "tissue.tif")
+    # glass without tissue, into which the first outline reaches
+    pixels[:1024, :512] = 245
+    slide = write_pyramid(folder / "slide.tif", pixels, downsamples=(1, 4))
     outlines = [
         NewAnnotation(shapely.box(0, 0, 1600, 1900), "Tumor", "Nodule one"),
-        NewAnnotation(shapely.box(1540, 600, 2600, 1700), "Tumor", "Nodule two"),
+        NewAnnotation(shapely.box(1024, 600, 2600, 1700), "Tumor", "Nodule two"),
         NewAnnotation(shapely.box(100, 2000, 400, 2300), "Stroma", "Beside"),
     ]
     images = [NewImage(slide, name, *SIZE, 0.25, annotations=outlines) for name in (SCORED, PLAIN)]

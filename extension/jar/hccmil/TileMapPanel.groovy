@@ -25,6 +25,8 @@ class TileMapPanel {
     private final Slider opacity = new Slider(0.1, 1, 0.5)
     private final Label percent = new Label()
     private final CheckBox fill = new CheckBox('Fill the tiles')
+    private final Runnable onMap = { read(map()) } as Runnable
+    private TileMap followed
     private boolean setting
 
     /**
@@ -64,10 +66,23 @@ class TileMapPanel {
         stage.initOwner(qupath.stage)
         stage.title = 'HCC-MIL: map of tiles'
         stage.scene = new Scene(root, 280, 290)
-        Ui.listen(kinds.selectedToggleProperty()) { if (it != null && !setting) map().show(it.userData); read(map()) }
+        Ui.listen(kinds.selectedToggleProperty()) {
+            if (it != null && !setting) {
+                map().show(it.userData)
+            }
+        }
         Ui.listen(opacity.valueProperty()) { apply() }
         Ui.listen(fill.selectedProperty()) { apply() }
-        Ui.listen(qupath.viewerProperty()) { if (it != null) read(map()) }
+        Ui.listen(qupath.viewerProperty()) { if (it != null) { follow() } }
+        follow()
+    }
+
+    /** Shows what the map of the active viewer is, whoever changes it. */
+    private void follow() {
+        followed?.forget(onMap)
+        followed = map()
+        followed.whenChanged(onMap)
+        read(followed)
     }
 
     private TileMap map() {
@@ -77,7 +92,6 @@ class TileMapPanel {
     private void apply() {
         if (!setting) {
             map().show(map().kind, opacity.value, fill.selected)
-            read(map())
         }
     }
 
