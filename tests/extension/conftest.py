@@ -53,7 +53,15 @@ def window(request, tmp_path_factory, program) -> Iterator[QuPathWindow]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command.sys, "argv", [str(program)])
         install(home / "QuPath" / "extensions")
-    opened = QuPathWindow(request.param, home)
+    preferences = {}
+    if request.param == window_dirs()[-1]:
+        # one of them speaks German, where a comma is the decimal mark
+        words = home / "QuPath" / "localization" / "qupath-gui-strings_de.properties"
+        words.parent.mkdir()
+        words.write_text("Menu.Extensions = Erweiterungen\n", encoding="utf-8")
+        language = ("locale", "localeFormat", "localeDisplay")
+        preferences = dict.fromkeys(language, "German (Germany)")
+    opened = QuPathWindow(request.param, home, preferences)
     opened.wait_for("hccmil.Watch.instance != null")
     yield opened
     opened.close()

@@ -4,6 +4,7 @@ import pytest
 
 import qupath_hccmil
 from qupath_hccmil.qupath.extension.jar import menu_entries
+from tests.extension.conftest import window_dirs
 
 pytestmark = pytest.mark.qupath
 
@@ -18,6 +19,14 @@ def test_the_menu_has_every_entry_and_the_version_is_ours(window):
     assert [title for title in found if title] == list(menu_entries())
     assert window.ask("hccmil.Settings.version()") == qupath_hccmil.__version__
     assert f"HCC-MIL {qupath_hccmil.__version__} is ready" in window.log()
+
+
+def test_a_translated_qupath_has_the_menu_under_its_own_word(window):
+    if window.qupath != window_dirs()[-1]:
+        pytest.skip("this window is in English")
+    assert window.ask("Locale.getDefault(Locale.Category.FORMAT).language") == "de"
+    assert "Erweiterungen" in window.ask("qupath.menuBar.menus*.text")
+    assert "Extensions" not in window.ask("qupath.menuBar.menus*.text")
 
 
 def test_the_preferences_name_the_command_and_test_it(window, program):

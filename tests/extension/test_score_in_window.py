@@ -7,6 +7,8 @@ import pytest
 
 from qupath_hccmil.cli.main import run
 from qupath_hccmil.qupath import names
+from qupath_hccmil.qupath.extension import command
+from qupath_hccmil.qupath.extension.project_scripts import install_scripts
 from qupath_hccmil.qupath.native.native_project import NativeProject
 from qupath_hccmil.qupath.project_differences import difference
 from tests.cli.test_score import data_files
@@ -92,14 +94,34 @@ def test_an_image_is_scored_saved_first_and_shown_where_it_is(window, made_proje
         null
         """
     )
-    assert difference(saved, project.parent) == []
+    theirs = difference(saved, project.parent)
+    # QuPath's own copy of the list before
+    assert [each for each in theirs if not each.startswith("file project.qpproj.backup")] == []
     assert state_of(project).results.root == state.results.root
 
-    # somebody else scores it meanwhile
-    options = ["--engine", "native", "--quiet", "--image", "one"]
+    # somebody else scores it meanwhile, and an image that another viewer shows
+    window.ask(
+        """
+        qupath.viewerManager.setGridSize(1, 2)
+        def other = qupath.allViewers.find { it.imageData == null }
+        other.setImageData(qupath.project.imageList[1].readImageData())
+        null
+        """
+    )
+    options = ["--engine", "native", "--quiet"]
     assert run(["score", str(project), *options, "--max-tiles", "3"]) == 0
     assert window.wait_for(f"{SLIDE_TILES} == 3")
-    assert window.ask(VIEW) == before
+    others = SLIDE_TILES.replace("qupath.imageData", "qupath.allViewers.last().imageData")
+    assert window.wait_for(f"{others} == 3")
+    assert window.ask(VIEW)[1:] == before[1:]
+    window.ask(
+        """
+        qupath.allViewers.last().setImageData(null)
+        qupath.viewerManager.setGridSize(1, 1)
+        null
+        """
+    )
+    options += ["--image", "one"]
     # and again, while there is an unsaved change
     window.ask(
         "qupath.imageData.hierarchy.annotationObjects[0].name = 'mine';"
@@ -122,6 +144,35 @@ def test_an_image_is_scored_saved_first_and_shown_where_it_is(window, made_proje
     assert state_of(project).results.root[names.SLIDE_TILES] == 2
 
 
+def test_the_scripts_of_a_project_do_what_the_menu_does(window, made_project, program, monkeypatch):
+    project = made_project("one")
+    monkeypatch.setattr(command.sys, "argv", [str(program)])
+    folder = install_scripts(project)
+    window.open(project)
+    window.ask(
+        "qupath.runScript(new File(file), null); null", file=f"{folder}/Score this image.groovy"
+    )
+    window.wait_for_dialog("Open an image of the project first")
+    window.press("OK")
+    # in a QuPath without the extension the jar next to them is used
+    window.ask(
+        """
+        def known = qupath.stage.getProperties().remove('hccmil.loader')
+        try {
+            qupath.runScript(new File(file), null)
+            def used = qupath.stage.getProperties().get('hccmil.loader')
+            assert used != null && used.URLs[0].path.contains('HCC-MIL')
+        } finally {
+            qupath.stage.getProperties().put('hccmil.loader', known)
+        }
+        null
+        """,
+        file=f"{folder}/Check the command.groovy",
+    )
+    assert str(program) in window.wait_for_dialog("risk model")["text"]
+    window.press("OK")
+
+
 def test_a_cancelled_run_leaves_the_project_as_it_was(window, made_project):
     project = made_project("one", "two")
     window.open(project, "one")
@@ -140,6 +191,8 @@ def test_a_cancelled_run_leaves_the_project_as_it_was(window, made_project):
     after = data_files(project.parent)
     assert before.keys() == after.keys()
     for path, content in before.items():
+        if path.endswith(".backup"):
+            continue
         if path.endswith(".qpproj"):
             first, second = json.loads(content), json.loads(after[path])
             assert first["images"] == second["images"]
@@ -177,5 +230,20 @@ def test_what_the_command_refuses_is_shown_as_it_says_it(window, made_project):
     # nothing is ticked that is tumour
     window.wait_for_dialog("Tick a class")
     window.press("OK")
-    window.press("Cancel")
-    assert data_files(project.parent)
+    window.ask(
+        """
+        import javafx.scene.control.CheckBox
+        import javafx.stage.Window
+        def roots = Window.windows*.scene*.root
+        def boxes = roots.collectMany { it.lookupAll('.check-box') as List }
+        boxes.find { it.text == 'Stroma (1)' }.selected = true
+        null
+        """
+    )
+    window.press("Score")
+    window.wait_for_dialog("Save these images")
+    window.press("OK")
+    # it lies beside the tissue
+    said = window.wait_for_dialog("1 failed")["text"]
+    assert "one: not scored: " in said
+    window.press("Close")

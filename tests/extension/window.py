@@ -88,18 +88,19 @@ class QuPathWindow:
         The installation.
     home : Path
         New folder for preferences and for `home`/QuPath, its user directory.
-    options : sequence of str
-        Of Java, such as ``-Duser.language=de``.
+    preferences : dict, optional
+        Of QuPath, by the key in its preferences.
     """
 
-    def __init__(self, qupath: Path, home: Path, *options: str) -> None:
+    def __init__(self, qupath: Path, home: Path, preferences: dict[str, str] | None = None) -> None:
         self.qupath = qupath
         self.home = home
         self.version = qupath.name.removeprefix("QuPath-")
         self.user_directory.mkdir(parents=True, exist_ok=True)
         if not xml_file(home, node(qupath)).exists():
             unasked = {"showStartupMessage": "false", "autoUpdateCheck": "NONE"}
-            prefer(home, qupath, {"userPath": str(self.user_directory), **unasked})
+            chosen = {"userPath": str(self.user_directory), **unasked, **(preferences or {})}
+            prefer(home, qupath, chosen)
         self.log_file = home / "log.txt"
         port = home / "port"
         port.unlink(missing_ok=True)
@@ -115,7 +116,6 @@ class QuPathWindow:
                     f"-Djava.library.path={qupath / 'lib' / 'app'}",
                     f"-Dqupath.startup.script={SERVE}",
                     f"-Dhccmil.tests.port={port}",
-                    *options,
                     "-cp",
                     f"{qupath / 'lib' / 'app'}/*",
                     "qupath.QuPath",

@@ -47,7 +47,7 @@ class Watch {
     static void now() {
         try {
             instance.look()
-        } catch (IOException error) {
+        } catch (IOException | UncheckedIOException error) {
             // a drive that is gone; QuPath itself says so when it needs it
             Say.LOG.debug("Could not look at the disk", error)
         }

@@ -22,14 +22,17 @@ _SCRIPT = """{mark}
 // Press Run. The extension's own menu does the same: Extensions > HCC-MIL.
 def window = qupath.lib.gui.QuPathGUI.getInstance().getStage().getProperties()
 def loader = window.get("hccmil.loader")
+def started = null
 if (loader == null) {{
     def folder = buildFilePath(PROJECT_BASE_DIR, "scripts", "{folder}")
     loader = new GroovyClassLoader(getClass().getClassLoader())
     loader.addURL(new File(folder, "{jar}").toURI().toURL())
     window.put("hccmil.loader", loader)
+    started = "hccmil.Start"
 }}
-def entry = loader.loadClass("{entry}").getConstructor().newInstance()
-javafx.application.Platform.runLater(entry)
+[started, "{entry}"].findAll {{ it }}.each {{ name ->
+    javafx.application.Platform.runLater(loader.loadClass(name).getConstructor().newInstance())
+}}
 """
 
 
