@@ -1,4 +1,4 @@
-# Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
+# Two commands do the whole set-up on a fresh machine: `make demo` and `make test`.
 # Each makes its own virtual environment; PYTHON chooses the interpreter (3.10 or newer).
 
 PYTHON ?= python3

@@ -1,6 +1,6 @@
-"""Files and folders that are written whole or not at all: written next to their place, renamed.
+"""Files and folders that are written completely or not at all, by a rename at the end.
 
-What changes a QuPath project has its own, stricter way: :mod:`qupath_hccmil.qupath.writing`.
+Changes to QuPath projects follow stricter rules: :mod:`qupath_hccmil.qupath.writing`.
 """
 
 from __future__ import annotations
@@ -18,97 +18,96 @@ _TEMPORARY = ".new-"
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a file is what a killed :func:`atomic_file` left."""
+    """Whether a file was left behind by a killed :func:`atomic_file`."""
     return path.name.startswith(_TEMPORARY)
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a path next to `path` to write to; move it there when the block ends well.
+    """Yield a path next to `path` to write to; rename it to `path` if the block succeeds.
 
-    Missing folders are made. After a failure `path` is as it was and nothing is left next to it;
-    after a kill a file is left that :func:`is_temporary` recognises.
+    Missing folders are created. After a failure `path` is unchanged and nothing is left next to
+    it; after a kill a file is left that :func:`is_temporary` recognises.
 
     Raises
     ------
     WriteError
-        The system refuses: no space, no permission, a folder of that name.
+        The system refuses: there is no space or no permission, or a folder has that name.
     """
-    beside: Path | None = None
-    try:
+    with _or_write_error(path, "nothing was changed"):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
             dir=path.parent, prefix=f"{_TEMPORARY}{path.stem}-", suffix=path.suffix
         )
         os.close(handle)
-        beside = Path(name)
-        yield beside
-        _open_to_others(beside)
-        beside.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise WriteError(f"{path}: cannot be written: {reason}; nothing was changed") from error
-    finally:
-        if beside is not None:
-            beside.unlink(missing_ok=True)
+        new = Path(name)
+        try:
+            yield new
+            _open_to_others(new)
+            new.replace(path)
+        finally:
+            new.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a new folder next to `path` to fill; it becomes `path` when the block ends well.
+    """Yield a new folder next to `path` to fill; it becomes `path` if the block succeeds.
 
-    Missing folders above are made. What `path` was is removed only when the new one is there;
-    after a failure it is as it was and nothing is left next to it.
+    Missing parent folders are created. The old `path` is removed only when the new one is in
+    place; after a failure it is unchanged and nothing is left next to it.
 
     Raises
     ------
     WriteError
-        The system refuses: no space, no permission, a file of that name.
+        The system refuses: there is no space or no permission, or a file has that name.
     """
-    beside: Path | None = None
-    try:
+    with _or_write_error(path, "nothing was changed"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-        new = beside / "new"
-        new.mkdir()
-        yield new
-        if path.exists():
-            path.rename(beside / "old")
-        new.rename(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise WriteError(f"{path}: cannot be written: {reason}; nothing was changed") from error
-    finally:
-        if beside is not None:
-            if (beside / "old").exists() and not path.exists():
-                (beside / "old").rename(path)
-            shutil.rmtree(beside, ignore_errors=True)
+        both = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        new, old = both / "new", both / "old"
+        try:
+            new.mkdir()
+            yield new
+            if path.exists():
+                path.rename(old)
+            new.rename(path)
+        finally:
+            if old.exists() and not path.exists():
+                old.rename(path)
+            shutil.rmtree(both, ignore_errors=True)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for results, before any work is done for it.
+    """Create a folder for results, before any work is done.
 
     Raises
     ------
     WriteError
-        It cannot be made or written.
+        The folder cannot be created or written.
     """
-    try:
+    with _or_write_error(folder, "name another folder"):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise WriteError(f"{folder}: cannot be written: {reason}; name another folder") from error
 
 
 def file_name(name: str) -> str:
-    """An image's name as part of a file name on any system."""
+    """Turn the name of an image into a part of a file name that is valid on any system."""
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:80]
 
 
+@contextmanager
+def _or_write_error(path: Path, then: str) -> Iterator[None]:
+    """Make one line of what the system refuses, with what to do or what became of it."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WriteError(f"{path}: cannot be written: {reason}; {then}") from error
+
+
 def _open_to_others(path: Path) -> None:
-    """Give the file the rights of any new file; mkstemp makes it private."""
+    """Give the file the permissions of any new file; mkstemp makes it private."""
     if os.name != "nt":
         mask = os.umask(0)
         os.umask(mask)

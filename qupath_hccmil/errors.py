@@ -1,27 +1,27 @@
-"""The one tree of errors that a user may see: each message is one line that says what to do.
+"""All errors that a user may see; each message is one line that says what to do.
 
 The command line prints the message and exits with code 1; anything else that escapes is a bug.
 """
 
 
 class HccMilError(Exception):
-    """Bad input or a bad environment. The message names the file, the value and what to do."""
+    """Bad input or a bad environment. The message gives the file, the value and what to do."""
 
 
 def one_line(error: BaseException) -> str:
-    """What to print of an error: its message, or of one that is not ours what it is."""
+    """Return the line to print for an error: its message, or a description of a foreign error."""
     if isinstance(error, HccMilError):
         return str(error)
     if isinstance(error, OSError):
-        # No space, no permission: the system's own words, and of which file.
+        # No space, no permission: the system's own message, with the file.
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}"
     if isinstance(error, MemoryError):
         return "not enough memory; close other programs, or use a computer with more"
-    kind, said = type(error).__name__, " ".join(str(error).split())
-    # errors of Java begin with their own name
-    detail = said if said.startswith(kind) else f"{kind}: {said}"
-    return f"unexpected {detail[:300]} (run again with --debug and report it)"
+    kind, message = type(error).__name__, " ".join(str(error).split())
+    # Messages of Java errors already begin with the name of the error.
+    detail = message if message.startswith(kind) else f"{kind}: {message}"
+    return f"unexpected {detail[:300]} (run again with --debug, and please report it)"
 
 
 class ProjectError(HccMilError):
@@ -29,23 +29,27 @@ class ProjectError(HccMilError):
 
 
 class UnsupportedDataError(ProjectError):
-    """A QuPath file holds something that is not understood, so it is never written."""
+    """A QuPath file contains something that is not understood, so it is never written."""
 
 
 class WriteError(ProjectError):
-    """A project could not be written; it is as it was before."""
+    """A project could not be written and is unchanged."""
 
 
 class ConflictError(WriteError):
-    """The image's data changed between our read and our write; nothing was written."""
+    """The data of an image changed between our read and our write; nothing was written."""
 
 
 class EngineError(HccMilError):
-    """The asked-for engine cannot run here (no QuPath, no Java)."""
+    """The requested engine cannot run here (no QuPath, no Java)."""
+
+
+class PackageError(HccMilError):
+    """A package that only some need is asked for and not installed."""
 
 
 class SlideError(HccMilError):
-    """A slide is not an image, is truncated or cannot be read."""
+    """A slide is not an image, is truncated, or cannot be read."""
 
 
 class SlideMissingError(SlideError):
@@ -53,11 +57,11 @@ class SlideMissingError(SlideError):
 
 
 class ResolutionError(SlideError):
-    """The pixel size is absent or outside the accepted range."""
+    """The pixel size is missing or outside the accepted range."""
 
 
 class AnnotationError(HccMilError):
-    """There is no usable tumour annotation: none of the class, empty, or too small for a tile."""
+    """No tumour annotation is usable: none has the class, or all are empty or too small."""
 
 
 class ModelError(HccMilError):

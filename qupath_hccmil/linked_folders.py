@@ -1,4 +1,4 @@
-"""All files under a folder, in linked folders too: slides often are on another disk than it."""
+"""All files below a folder, linked folders included: slides are often on another disk."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from pathlib import Path
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Give a folder and all under it, links followed, each real folder once.
+    """Yield a folder and all folders below it, following links, each real folder once.
 
     Parameters
     ----------
     folder : Path
-        Where it is no folder, or may not be read, nothing is given.
+        If it is not a folder or may not be read, nothing is yielded.
 
     Yields
     ------
     folder : Path
-        Where a folder can be reached through a link and without, the path without it.
+        If a folder can be reached both with and without a link, the path without it.
     names : list of str
-        Of the files in it, sorted; links to files among them.
+        Names of the files in it, sorted, including links to files.
     """
     seen: set[str] = set()
-    # links wait until all that is reached without them is known
+    # Links wait until everything that can be reached without them is known.
     waiting, linked = deque([folder]), deque[Path]()
     while waiting or linked:
         path = waiting.popleft() if waiting else linked.popleft()

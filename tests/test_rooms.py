@@ -11,18 +11,23 @@ import qupath_hccmil
 
 PACKAGE = Path(qupath_hccmil.__file__).parent
 # A room is a folder of the package, or a module next to them. Errors, files that are written whole
-# or not at all, folders that are searched with their links, and the published method are
-# everybody's, so that no rule forces a copy.
-EVERYBODYS = {"errors", "atomic_files", "linked_folders", "method"}
+# or not at all, folders of results that are written again, folders that are searched with their
+# links, settings read from TOML, and the published method are everybody's, so that no rule forces
+# a copy.
+EVERYBODYS = {
+    "errors", "atomic_files", "linked_folders", "method", "result_folder", "settings_file",
+}  # fmt: skip
 MAY_IMPORT = {
     "api": {
-        "qupath", "scoring", "slides", "stain", "survival", "tables", "tiles",
+        "demo", "qupath", "scoring", "slides", "stain", "survival", "tables", "tiles",
+        "tiles_of_interest",
     },
     "__main__": {"cli"},
     "cli": {
         "demo", "learning", "mil", "model_store", "nuclei", "qupath", "scoring", "survival",
-        "tables", "tiles", "training",
+        "tables", "tiles", "tiles_of_interest", "training",
     },
+    "tiles_of_interest": {"qupath", "scoring", "survival", "tables"},
     "demo": {"qupath", "slides"},
     "training": {
         "learning", "mil", "model_store", "nuclei", "qupath", "scoring", "slides", "stain",
@@ -44,6 +49,8 @@ MAY_IMPORT = {
     "method": set(),
     "atomic_files": set(),
     "linked_folders": set(),
+    "result_folder": set(),
+    "settings_file": set(),
     "errors": set(),
 }  # fmt: skip
 NETWORKS = {"learning", "mil", "model_store", "nuclei", "scoring", "training"}

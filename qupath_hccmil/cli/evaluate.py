@@ -1,4 +1,4 @@
-"""``evaluate``: both models against data that they were not trained on."""
+"""``evaluate``: test either model on data that it was not trained on."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _HERE = "qupath_hccmil.cli.evaluate"
 @click.group(
     cls=LazyGroup,
     lazy={
-        "nuclei": (f"{_HERE}:nuclei", "Dice of a nuclei model on images and masks."),
-        "mil": (f"{_HERE}:mil", "AUC, calibration and C-index of a risk model against outcomes."),
+        "nuclei": (f"{_HERE}:nuclei", "Measure the Dice of a nuclei model on images and masks."),
+        "mil": (f"{_HERE}:mil", "Compare a risk model with outcomes: AUC, calibration, C-index."),
     },
 )
 def evaluate() -> None:
@@ -38,7 +38,7 @@ def evaluate() -> None:
     type=click.Choice(["luminosity-standardised", "stain-normalised"]),
     default="luminosity-standardised",
     show_default=True,
-    help="What the network sees; the stains are each image's own.",
+    help="Colours that the network sees; stains are fitted on each image by itself.",
 )
 @click.option("--model", type=options.Existing, help="Model folder; default: shipped.")
 @options.groups
@@ -52,7 +52,7 @@ def nuclei(
     groups: Path | None,
     as_json: bool,
 ) -> None:
-    """Compare a nuclei model with MASKS, paired with IMAGES by file name."""
+    """Compare a nuclei model with MASKS, which are paired with IMAGES by file name."""
     from qupath_hccmil.training.train_nuclei import evaluate_nuclei
 
     scores, notes = evaluate_nuclei(
@@ -85,11 +85,11 @@ def nuclei(
     type=click.IntRange(min=0),
     default=1000,
     show_default=True,
-    help="Samples of patients for the intervals; 0 for none.",
+    help="Bootstrap samples of patients for the intervals; 0 for no intervals.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of every draw.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random draws.")
 @options.device
-@click.option("--out", type=options.PathType, help="Folder for scores, calibration and its PNG.")
+@click.option("--out", type=options.PathType, help="Folder for the scores and the calibration.")
 @options.as_json
 def mil(
     source: Path,
@@ -100,9 +100,9 @@ def mil(
 ) -> None:
     """Compare a risk model with the outcomes in CLINICAL of patients it was not trained on.
 
-    SOURCE is what `train mil` takes, or a table of scores: an export of this program or any table
-    with a patient and a risk. Of slides and images random tiles are scored; to judge scores over
-    all tiles, score the project and give its export. For research use only.
+    SOURCE is anything that `train mil` accepts, or a table of scores: an export of this program,
+    or any table with patients and risks. For slides and images, random tiles are scored; to
+    evaluate scores over all tiles, score the project and give its export. For research use only.
     """
     from qupath_hccmil.cli.train import clinical_columns, show_prepared, tiling
     from qupath_hccmil.training.evaluate_mil import evaluate_mil, write_evaluation
@@ -147,5 +147,5 @@ def _with_interval(estimate: Estimate) -> str:
     if not math.isnan(estimate.low):
         text += f" (95 % interval {estimate.low:.3f}–{estimate.high:.3f})"
     if estimate.undefined:
-        text += f", {estimate.undefined} bootstrap samples without a value left out"
+        text += f"; {estimate.undefined} bootstrap samples without a value were left out"
     return text

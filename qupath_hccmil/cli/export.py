@@ -1,4 +1,4 @@
-"""``export``: scores of a project as a table or as GeoJSON."""
+"""``export``: write the scores of a project as a table or as GeoJSON."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ if TYPE_CHECKING:
     type=click.Choice(["image", "annotation", "tile", "patient"]),
     default="image",
     show_default=True,
-    help="What a row is.",
+    help="What each row stands for.",
 )
-@click.option("--geojson", is_flag=True, help="OUT is a folder: one GeoJSON file an image.")
-@click.option("--patient-key", help="Metadata key of the patient; default: Patient ID and others.")
+@click.option(
+    "--geojson", is_flag=True, help="Write one GeoJSON file per image into the folder OUT."
+)
+@click.option("--patient-key", help="Metadata key of the patient; default: Patient ID and similar.")
 @click.option(
     "--patients",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Table with the columns image and patient, instead of metadata.",
+    help="Table with the columns image and patient, to use instead of metadata.",
 )
 @options.reading
 @options.patient_rule("pool")
@@ -55,12 +57,12 @@ def export(
 ) -> int:
     """Write the scores of PROJECT to OUT: a .csv or .parquet table, or a folder of GeoJSON.
 
-    GeoJSON opens in QuPath by drag and drop. Exit code 3 when an image cannot be read.
+    GeoJSON files open in QuPath by drag and drop. The exit code is 3 if an image cannot be read.
     """
     from qupath_hccmil.qupath.open_project import open_project
 
     if patients is not None and patient_key is not None:
-        raise click.UsageError("--patients and --patient-key both say who the patient is; give one")
+        raise click.UsageError("--patients and --patient-key both name the patient; give only one")
     failures = _Failures()
     with open_project(project, engine) as opened:
         if geojson:
@@ -75,7 +77,7 @@ def export(
 
 
 class _Failures:
-    """Names each image that cannot be read, and counts them."""
+    """Reports each image that cannot be read, and counts them."""
 
     count = 0
 
@@ -98,7 +100,9 @@ def _patient_lookup(
     unmatched = table.unmatched(entry.name for entry in project.images)
     if unmatched:
         some = ", ".join(unmatched[:5]) + (", …" if len(unmatched) > 5 else "")
-        click.echo(f"{path}: {len(unmatched)} rows match no image: {some}", err=True)
+        click.echo(
+            f"{path}: rows that match no image of the project: {len(unmatched)} ({some})", err=True
+        )
     return table
 
 
@@ -111,10 +115,10 @@ def _write_table(
     classes: tuple[str, ...] | None,
     failures: _Failures,
 ) -> str:
-    from qupath_hccmil.qupath.export import score_tables as tables
+    from qupath_hccmil.qupath.export.score_tables import table
     from qupath_hccmil.tables.table_writer import write_table
 
-    table = tables.table(
+    scores = table(
         project,
         level,
         join=patient_rule,
@@ -122,8 +126,8 @@ def _write_table(
         classes=classes or (),
         failed=failures,
     )
-    rows = write_table(table, out)
-    return f"{out}: {rows} rows, one {level} each"
+    rows = write_table(scores, out)
+    return f"{out}: {rows} rows, one per {level}"
 
 
 def _write_geojson(project: Project, folder: Path, failures: _Failures) -> str:

@@ -1,4 +1,4 @@
-"""``export-model``: a risk model for another program."""
+"""``export-model``: write a risk model for another program."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ from qupath_hccmil.cli import options
 def export_model(out: Path, model: Path | None, quiet: bool) -> None:
     """Write a risk model into the folder OUT for QuPath's WSInfer extension.
 
-    OUT gets TorchScript from RGB to tile risk, and its config. Put it into the extension's
-    directory of user models; its name is the model's there. For research use only.
+    OUT will hold a TorchScript model that turns RGB into tile risk, and its configuration. Put
+    the folder into the extension's directory of user models, which shows the model under the
+    folder's name. For research use only.
     """
     from qupath_hccmil.scoring.scorer import ScorerSource
     from qupath_hccmil.scoring.wsinfer_export import export_wsinfer
 
     export = export_wsinfer(ScorerSource(model), out)
     if not quiet:
-        click.echo(f"{export.folder}: for QuPath's WSInfer extension. Against `score` it loses:")
+        click.echo(
+            f"{export.folder}: written for QuPath's WSInfer extension. What `score` does and it "
+            "does not:"
+        )
         for loss in export.losses:
             click.echo(f"- {loss}")

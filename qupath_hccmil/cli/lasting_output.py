@@ -1,7 +1,7 @@
-"""Standard output and error that end no run: not by a character, a reader that left, a full disk.
+"""Standard output and standard error that never end a run.
 
-A Windows console of code page 1252 or 936 cannot say every name, and ``head`` closes its end of the
-pipe while slides are still being scored.
+A Windows console with code page 1252 or 936 cannot show every character, ``head`` closes its end of
+the pipe while slides are still being scored, and a disk that output is redirected to can fill up.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-# A reader that has left is no failure; Windows has another number for it.
+# A reader that has closed the pipe is not a failure; Windows uses another number for it.
 _READER_LEFT = (errno.EPIPE, errno.EINVAL)
 
 
 class Sink(io.RawIOBase):
-    """Bytes on their way to a stream; from its first failure on they are dropped.
+    """Passes bytes on to a stream, and drops them after the stream's first failure.
 
     Parameters
     ----------
@@ -32,14 +32,14 @@ class Sink(io.RawIOBase):
 
     @property
     def failure(self) -> str:
-        """Why bytes were dropped; empty where none were, or where the reader had left."""
+        """Why bytes were dropped; empty if none were, or if the reader closed the pipe."""
         error = self._failure
         if error is None or error.errno in _READER_LEFT:
             return ""
         return error.strerror or str(error)
 
     def writable(self) -> bool:
-        """Whether bytes are taken: always."""
+        """Whether bytes can be written: always."""
         return True
 
     def isatty(self) -> bool:
@@ -47,7 +47,7 @@ class Sink(io.RawIOBase):
         return bool(self._stream.isatty())
 
     def fileno(self) -> int:
-        """Descriptor of the stream."""
+        """File descriptor of the stream."""
         return int(self._stream.fileno())
 
     def write(self, data: Any) -> int:
@@ -62,7 +62,7 @@ class Sink(io.RawIOBase):
         return memoryview(data).nbytes
 
     def _forget(self) -> None:
-        """Let what the stream still holds go nowhere, so that the interpreter's end is quiet."""
+        """Send what the stream still buffers to the null device, so that Python exits quietly."""
         with suppress(OSError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
@@ -71,12 +71,12 @@ class Sink(io.RawIOBase):
 
 @contextmanager
 def lasting_output() -> Iterator[Sink | None]:
-    """Let nothing that is printed within end the run; what a stream cannot say becomes ``?``.
+    """Keep printing from ending the run; characters that a stream cannot encode become ``?``.
 
     Yields
     ------
     Sink or None
-        Of standard output; None where the process has none of its own.
+        The sink behind standard output; None if the process has no standard output of its own.
     """
     before = sys.stdout, sys.stderr
     (sys.stdout, sink), (sys.stderr, _) = map(_lasting, before)
@@ -90,7 +90,7 @@ def lasting_output() -> Iterator[Sink | None]:
 
 
 def _lasting(stream: Any) -> tuple[Any, Sink | None]:
-    """Wrap a stream of bytes; a notebook's is none, and a service may have none at all."""
+    """Wrap a byte stream; a notebook's is not one, and a service may have no stream at all."""
     if not isinstance(stream, io.TextIOWrapper):
         return stream, None
     with suppress(OSError):

@@ -10,13 +10,13 @@ import click
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are named by ``module:attribute`` and a line of help.
+    """A group of commands, each given as ``module:attribute`` and a line of help.
 
     Parameters
     ----------
     lazy : mapping of str to (str, str)
-        Command name to where it is (``package.module:attribute``) and its one-line help, which
-        stands here so that ``--help`` of the group imports nothing.
+        For each command name, where the command is (``package.module:attribute``) and its one-line
+        help, which is repeated here so that ``--help`` of the group imports nothing.
     """
 
     def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
@@ -24,7 +24,7 @@ class LazyGroup(click.Group):
         self._lazy = dict(lazy)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of use, not of the alphabet."""
+        """Names in the order of use, not in alphabetical order."""
         return list(self._lazy)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

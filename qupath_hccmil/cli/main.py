@@ -1,4 +1,4 @@
-"""The entry point: the list of commands, and the one place where errors become exit codes."""
+"""Entry point: the list of commands, and the one place where errors become exit codes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from qupath_hccmil.errors import one_line
 COMMANDS = {
     "demo": (
         "qupath_hccmil.cli.demo:demo",
-        "Make a QuPath project with an H&E slide, score it, say what to open.",
+        "Make a QuPath project with an H&E slide and score it.",
     ),
     "score": (
         "qupath_hccmil.cli.score:score",
@@ -29,13 +29,17 @@ COMMANDS = {
         "qupath_hccmil.cli.export:export",
         "Write the scores as CSV, Parquet or GeoJSON.",
     ),
+    "tiles": (
+        "qupath_hccmil.cli.tiles:tiles",
+        "Show the highest and lowest tiles of a cohort, and compare their reviews.",
+    ),
     "survival": (
         "qupath_hccmil.cli.survival:survival",
-        "Test the scores against follow-up: statistics, figures, report.",
+        "Test the scores against follow-up and write a report.",
     ),
     "project": (
         "qupath_hccmil.cli.project:project",
-        "Look at a project, check it, clear our results, restore a backup.",
+        "Make, inspect or check a project, clear results, restore a backup.",
     ),
     "qupath": (
         "qupath_hccmil.cli.qupath:qupath",
@@ -47,7 +51,7 @@ COMMANDS = {
         "qupath_hccmil.cli.export_model:export_model",
         "Write a risk model for QuPath's WSInfer extension.",
     ),
-    "doctor": ("qupath_hccmil.cli.doctor:doctor", "Say what is installed, found and usable."),
+    "doctor": ("qupath_hccmil.cli.doctor:doctor", "Show what is installed and usable."),
 }
 
 
@@ -77,13 +81,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line and return its exit code; nothing that is printed ends the run."""
+    """Run a command line and return its exit code; a failure to print never ends the run."""
     with lasting_output() as printed:
         code = _run(arguments)
         if sys.stdout is not None:
             sys.stdout.flush()
         if printed is not None and printed.failure:
-            click.echo(f"Error: standard output: {printed.failure}; some of it is lost", err=True)
+            click.echo(
+                f"Error: standard output: {printed.failure}; part of the output is lost", err=True
+            )
             return code or exit_codes.BAD_INPUT
     return code
 
@@ -91,10 +97,10 @@ def run(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     if debug:
-        # what a batch notes of an image that failed, with its traceback
+        # A batch logs each image that failed, with its traceback.
         logging.basicConfig(format="%(message)s")
         logging.getLogger("qupath_hccmil").setLevel(logging.DEBUG)
-    # --debug is welcome anywhere on the line, not only before the command.
+    # --debug may be anywhere on the line, not only before the command.
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         code = cli.main(arguments, prog_name="qupath-hccmil", standalone_mode=False)
@@ -102,7 +108,7 @@ def _run(arguments: Sequence[str]) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted; what was already written is complete.", err=True)
+        click.echo("Interrupted. Everything written so far is complete.", err=True)
         return exit_codes.INTERRUPTED
     except Exception as error:
         return _report(one_line(error), debug)

@@ -1,8 +1,9 @@
-"""Options that several commands share, so that each is worded once."""
+"""Options that several commands share, each worded once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -22,7 +23,7 @@ engine: Callable[[F], F] = click.option(
     type=click.Choice(["auto", "paquo", "native"]),
     default="auto",
     show_default=True,
-    help="Through paquo and your QuPath, or without Java. auto: paquo where a QuPath is found.",
+    help="paquo uses your QuPath, native needs no Java. auto: paquo if a QuPath is found.",
 )
 quiet: Callable[[F], F] = click.option("--quiet", is_flag=True, help="Print errors only.")
 as_json: Callable[[F], F] = click.option(
@@ -45,28 +46,28 @@ runtime: Callable[[F], F] = click.option(
 slides: Callable[[F], F] = click.option(
     "--slides",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder in which slides that have moved are looked for by file name.",
+    help="Folder in which to look, by file name, for slides that have moved.",
 )
 wait: Callable[[F], F] = click.option(
     "--wait",
     type=click.FloatRange(min=0),
     default=0.0,
     metavar="SECONDS",
-    help="Wait so long for another run that writes the project; default: say who it is and stop.",
+    help="How long to wait for another run on the same project; default: name that run and stop.",
 )
 images: Callable[[F], F] = click.option(
     "--image",
     "images",
     multiple=True,
     metavar="NAME",
-    help="Name, glob, or id: and the entry ID; repeatable.",
+    help="Image to use: its name, a glob pattern, or id: and the entry ID; repeatable.",
 )
 annotation_classes: Callable[[F], F] = click.option(
     "--annotation-class",
     "annotation_classes",
     multiple=True,
     metavar="NAME",
-    help="Class of tumour outlines; repeatable. Default: Tumor, Tumour, HCC.",
+    help="Class of the tumour outlines; repeatable. Default: Tumor, Tumour, HCC.",
 )
 image_mpp: Callable[[F], F] = click.option(
     "--mpp", type=click.FloatRange(min=0, min_open=True), help="µm per pixel of the images."
@@ -74,42 +75,52 @@ image_mpp: Callable[[F], F] = click.option(
 groups: Callable[[F], F] = click.option(
     "--groups",
     type=Existing,
-    help="CSV with the columns image and group: what must stay together (slide, organ, patient).",
+    help="CSV with the columns image and group; a group (slide, organ, patient) is never split.",
 )
 event_values: Callable[[F], F] = click.option(
-    "--event-value", "event_values", multiple=True, help="Status that is an event."
+    "--event-value",
+    "event_values",
+    multiple=True,
+    help="Status that counts as an event; repeatable.",
 )
 censored_values: Callable[[F], F] = click.option(
-    "--censored-value", "censored_values", multiple=True, help="Status that is censored."
+    "--censored-value",
+    "censored_values",
+    multiple=True,
+    help="Status that counts as censored; repeatable.",
 )
 missing: Callable[[F], F] = click.option(
-    "--missing", multiple=True, help="Text that means missing (repeat)."
+    "--missing", multiple=True, help="Text that means a missing value; repeatable."
 )
 _READING = (
-    click.option("--sheet", help="Of an Excel file; else the first that has values."),
-    click.option("--delimiter", help="Of a CSV, one character or tab; else found."),
+    click.option("--sheet", help="Sheet of an Excel file; default: the first that has values."),
     click.option(
-        "--decimal", type=click.Choice([".", ","]), help="Decimal mark of the tables; else found."
+        "--delimiter", help="Delimiter of a CSV file: one character, or tab; default: detected."
+    ),
+    click.option(
+        "--decimal",
+        type=click.Choice([".", ","]),
+        help="Decimal mark of the tables; default: detected.",
     ),
 )
 match: Callable[[F], F] = click.option(
     "--match",
     type=click.Choice(["exact", "case", "zeros", "tcga"]),
-    help="How patients of two tables are matched: as written, whatever their case, without leading "
-    "zeros and .0, or by the patient in a TCGA barcode.  [default: exact]",
+    help="How to match patients of two tables: as written, ignoring case, ignoring leading zeros "
+    "and .0, or by the patient in a TCGA barcode.  [default: exact]",
 )
 _CLINICAL = (
-    click.option("--patient", help="Column of the patient; else patient, case or the like."),
-    click.option("--slides-column", help="Column of slide names; else slides or slide."),
-    click.option("--label", help="Column of good and poor; else label."),
-    click.option("--time", help="Column of the follow-up time; else time."),
-    click.option("--event", help="Column of the event; else event."),
+    click.option("--patient", help="Column of the patient; default: patient, case or similar."),
+    click.option("--slides-column", help="Column of the slides; default: slides or slide."),
+    click.option("--label", help="Column of the outcome, good or poor; default: label."),
+    click.option("--time", help="Column of the follow-up time; default: time."),
+    click.option("--event", help="Column of the event; default: event."),
     click.option(
         "--time-unit",
         "--unit",
         "time_unit",
         type=TimeUnit,
-        help="Of the time; else its column's name says it.",
+        help="Unit of the time column; default: taken from the column's name.",
     ),
     event_values,
     censored_values,
@@ -119,15 +130,53 @@ _CLINICAL = (
 )
 
 
+def settings_file(*earlier: str) -> Callable[[F], F]:
+    """TOML of settings; `earlier` are names that the option had before."""
+    return click.option(
+        "--settings",
+        *earlier,
+        "settings_file",
+        type=PathType,
+        metavar="FILE.toml",
+        help="TOML file with any of the settings; options override it.",
+    )
+
+
+def settings_given(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that the user gave to the running command: by option, else in the file.
+
+    Parameters
+    ----------
+    kind : type
+        A dataclass. Options have the names of its fields; those that were left at their default
+        are not among what was given.
+    arguments : mapping of str to Any
+        Of the command, with ``settings_file``.
+
+    Raises
+    ------
+    DataError
+        The file cannot be used.
+    """
+    from qupath_hccmil.settings_file import read_settings
+
+    path = arguments["settings_file"]
+    given = {} if path is None else read_settings(path, kind)
+    source = click.get_current_context().get_parameter_source
+    by_option = click.core.ParameterSource.COMMANDLINE
+    names = [each.name for each in fields(kind) if source(each.name) is by_option]
+    return given | {name: arguments[name] for name in names}
+
+
 def patient_rule(default: str | None = None) -> Callable[[F], F]:
-    """How the slides of a patient become one score, the same words for every command."""
+    """How the slides of a patient become one score; the same words for every command."""
     return click.option(
         "--patient-rule",
         type=click.Choice(["pool", "max", "mean"]),
         default=default,
         show_default=default is not None,
-        help="Joins the slides of a patient: pool all their tiles as the model does, or take the "
-        "slides' highest (max) or mean risk.",
+        help="How the slides of a patient become one score: pool all their tiles as the model "
+        "does, or take the highest (max) or the mean of the slides' risks.",
     )
 
 
@@ -146,20 +195,20 @@ _TILING = (
     click.option(
         "--mpp",
         type=click.FloatRange(min=0, min_open=True),
-        help="µm per pixel: of images, or over what QuPath and the file say of a slide.",
+        help="µm per pixel of images; for slides, overrides the value of QuPath and of the file.",
     ),
     click.option(
         "--tiles-per-patient",
         type=click.IntRange(min=1),
         default=100,
         show_default=True,
-        help="Random tiles prepared of each patient.",
+        help="Random tiles to prepare for each patient.",
     ),
     engine,
     images,
     annotation_classes,
     slides,
-    click.option("--patient-key", help="Metadata key of a QuPath project that names the patient."),
+    click.option("--patient-key", help="Metadata key that names the patient in a QuPath project."),
 )
 
 
@@ -170,56 +219,53 @@ _METHOD = (
         "--power",
         "p",
         type=click.FloatRange(min=1),
-        help=f"p of the generalised mean; default {POWER:g}.",
+        help=f"Power p of the generalised mean; default: {POWER:g}.",
     ),
     click.option(
         "--threshold",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
-        help=f"t in the loss, above which a risk is high; default {THRESHOLD:g}.",
+        help=f"Threshold t of the loss; a risk above it is high; default: {THRESHOLD:g}.",
     ),
     click.option(
         "--alpha",
         type=click.FloatRange(min=0),
-        help=f"α of the penalty on weights; default {WEIGHT_PENALTY:g}.",
+        help=f"Factor α of the penalty on weights; default: {WEIGHT_PENALTY:g}.",
     ),
     click.option(
         "--penalised",
         type=click.Choice(["output layer", "all weights"]),
-        help="What the penalty sums over; default: output layer.",
+        help="Weights that are penalised; default: output layer.",
     ),
     click.option(
         "--learning-rate",
         type=_POSITIVE,
-        help=f"Learning rate of the first epochs; default {LEARNING_RATE:g}.",
+        help=f"Learning rate of the first epochs; default: {LEARNING_RATE:g}.",
     ),
-    click.option("--halve-every", type=click.IntRange(min=1), help="Epochs; default 10."),
-    click.option("--clip", type=_POSITIVE, help="Largest norm of a gradient; default 1."),
+    click.option(
+        "--halve-every",
+        type=click.IntRange(min=1),
+        help="Halve the learning rate after this many epochs; default: 10.",
+    ),
+    click.option("--clip", type=_POSITIVE, help="Clip the gradient to this norm; default: 1."),
 )
 
 
-def method(command: F) -> F:
-    """Numbers of the published method; each is kept with the model."""
-    for option in reversed(_METHOD):
-        command = option(command)
-    return command
+def _together(*given: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in this order in the help."""
+
+    def add(command: F) -> F:
+        for option in reversed(given):
+            command = option(command)
+        return command
+
+    return add
 
 
-def tiling(command: F) -> F:
-    """How tiles are taken from a project, slides or images."""
-    for option in reversed(_TILING):
-        command = option(command)
-    return command
-
-
-def reading(command: F) -> F:
-    """How a table is written; what isn't said is found."""
-    for option in reversed(_READING):
-        command = option(command)
-    return command
-
-
-def clinical_columns(command: F) -> F:
-    """Which columns of a clinical table hold what; empty ones are recognised."""
-    for option in reversed(_CLINICAL):
-        command = option(command)
-    return command
+# Numbers of the published method; each is stored with the model.
+method: Callable[[F], F] = _together(*_METHOD)
+# How tiles are taken from a project, slides or images.
+tiling: Callable[[F], F] = _together(*_TILING)
+# How a table is written; what is not given is detected.
+reading: Callable[[F], F] = _together(*_READING)
+# Which column of a clinical table holds what; columns that are not named are recognised.
+clinical_columns: Callable[[F], F] = _together(*_CLINICAL)

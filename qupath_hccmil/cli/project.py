@@ -1,4 +1,7 @@
-"""``project``: look at a project, check it, clear our results, bring a backup back."""
+"""``project``: inspect or check a project, clear our results, restore a backup.
+
+Making a project is in :mod:`~qupath_hccmil.cli.project_create`.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,18 @@ _HERE = "qupath_hccmil.cli.project"
 @click.group(
     cls=LazyGroup,
     lazy={
-        "info": (f"{_HERE}:info", "What is in a project, and what of it is scored."),
-        "check": (f"{_HERE}:check", "Whether a project is sound, or how two states differ."),
+        "create": (
+            "qupath_hccmil.cli.project_create:create",
+            "Make a project from slides, or add slides to one.",
+        ),
+        "info": (f"{_HERE}:info", "Show what is in a project, and which images are scored."),
+        "check": (f"{_HERE}:check", "Check that a project is sound, or compare it with a copy."),
         "clear": (f"{_HERE}:clear", "Remove our results, and nothing else."),
-        "restore": (f"{_HERE}:restore", "Bring back the state before one of our runs."),
+        "restore": (f"{_HERE}:restore", "Restore the state before one of our runs."),
     },
 )
 def project() -> None:
-    """Look at a project, check it, clear our results, restore a backup."""
+    """Make, inspect or check a project, clear our results, restore a backup."""
 
 
 @click.command()
@@ -38,6 +45,12 @@ def project() -> None:
 @options.images
 @options.annotation_classes
 @options.slides
+@click.option(
+    "--settings",
+    "settings_of",
+    metavar="IMAGE",
+    help="Print the settings that this image was scored with, for score --settings.",
+)
 @options.as_json
 def info(
     project: Path,
@@ -45,9 +58,13 @@ def info(
     images: tuple[str, ...],
     annotation_classes: tuple[str, ...],
     slides: Path | None,
+    settings_of: str | None,
     as_json: bool,
 ) -> int:
     """Show what is in PROJECT: slides, annotations by class, scores and whether they are stale."""
+    if settings_of is not None:
+        click.echo(_settings(project, engine, settings_of), nl=False)
+        return exit_codes.DONE
     facts, statuses = _look(project, engine, images, annotation_classes, slides)
     if as_json:
         click.echo(json.dumps({**facts, "images": [_plain(s) for s in statuses]}, indent=2))
@@ -68,7 +85,7 @@ def info(
 @click.option(
     "--against",
     type=options.PathType,
-    help="Another state of the same project (a copy): say what differs that is not ours.",
+    help="An earlier copy of the project; lists every difference that is not our results.",
 )
 @options.slides
 @options.as_json
@@ -77,7 +94,7 @@ def check(
 ) -> int:
     """Check that every slide of PROJECT is found and every data file can be read.
 
-    Exit code 3 when there is a problem or a difference. A note is none.
+    The exit code is 3 if there is a problem or a difference; notes do not count.
     """
     notes: list[str] = []
     if against is not None:
@@ -122,7 +139,7 @@ def clear(
                 state = opened.read(entry)
                 if state.results:
                     opened.write(entry, ImageResults(), state.stamp)
-                line = "cleared" if state.results else "had no results of ours"
+                line = "cleared" if state.results else "has no results of ours"
             except HccMilError as error:
                 failed = True
                 click.echo(f"{entry.name}: FAILED: {error}", err=True)
@@ -136,16 +153,18 @@ def clear(
 @options.project
 @click.argument("run", required=False)
 @click.option("--list", "list_only", is_flag=True, help="List the backups and do nothing.")
-@click.option("--force", is_flag=True, help="Even where an image was changed since by others.")
+@click.option(
+    "--force", is_flag=True, help="Also restore images that another program changed since."
+)
 @options.wait
 @options.quiet
 def restore(
     project: Path, run: str | None, list_only: bool, force: bool, wait: float, quiet: bool
 ) -> None:
-    """Bring PROJECT back to its state before RUN (default: before our last run), byte for byte.
+    """Restore PROJECT to its state before RUN (default: our last run), byte for byte.
 
-    Later runs of ours are taken back with it. An image that was changed since by another program
-    is named, and nothing is brought back unless forced.
+    Our later runs are undone with it. If another program has changed an image since, the image is
+    named and nothing is restored, unless --force is given.
     """
     from qupath_hccmil.qupath.writing.restore_backup import backups
     from qupath_hccmil.qupath.writing.restore_backup import restore as bring_back
@@ -153,12 +172,34 @@ def restore(
     folder = project if project.is_dir() else project.parent
     if list_only:
         for backup in backups(folder):
-            state = " (taken back)" if backup.undone else ""
+            state = " (undone)" if backup.undone else ""
             click.echo(f"{backup.run}  {backup.kind}  {len(backup.files)} files{state}")
         return
     files = bring_back(folder, run, force=force, wait=wait)
     if not quiet:
-        click.echo("\n".join(f"brought back {path}" for path in files) or "nothing to bring back")
+        click.echo("\n".join(f"restored {path}" for path in files) or "nothing to restore")
+
+
+def _settings(project: Path, engine: EngineChoice, image: str) -> str:
+    """TOML of the settings of an image's last run.
+
+    Raises
+    ------
+    ProjectError
+        There is no such image, or it has no record of a run.
+    """
+    from qupath_hccmil.errors import ProjectError
+    from qupath_hccmil.qupath.open_project import open_project
+    from qupath_hccmil.qupath.selection import choose_images
+    from qupath_hccmil.qupath.staleness import recorded
+    from qupath_hccmil.scoring.score_settings import ScoreSettings, settings_toml
+
+    with open_project(project, engine) as opened:
+        entry, *_ = choose_images(opened, [image])
+        record = recorded(opened.read(entry))
+    if record is None:
+        raise ProjectError(f"{entry.name}: has no record of a run; score it first")
+    return settings_toml(ScoreSettings.from_record(record.settings))
 
 
 def _look(
@@ -213,17 +254,17 @@ def _lines(status: ImageStatus) -> list[str]:
 
 
 def _stale(status: ImageStatus) -> str:
-    """What became of the outlines since, and what to do."""
-    told = [
+    """How the outlines changed since, and what to do."""
+    changes = [
         f"{len(labels)} {word} ({', '.join(labels)})"
         for word, labels in (("edited", status.edited), ("added", status.added))
         if labels
     ]
-    told += [f"{status.deleted} deleted"] if status.deleted else []
-    if told:
-        since = f"outlines since: {', '.join(told)}"
+    changes += [f"{status.deleted} deleted"] if status.deleted else []
+    if changes:
+        since = f"outlines changed since: {', '.join(changes)}"
     elif status.model is None:
         since = "scored by an earlier version of this program"
     else:
-        since = "not all results are there"
+        since = "some results are missing"
     return f"{since}; score --resume scores it again"

@@ -1,4 +1,4 @@
-"""``score``: the main job."""
+"""``score``: score the tumour annotations of a project."""
 
 from __future__ import annotations
 
@@ -22,31 +22,42 @@ if TYPE_CHECKING:
 @options.engine
 @options.images
 @options.annotation_classes
+@options.settings_file()
 @click.option("--model", type=options.PathType, help="Folder of a risk model; default: shipped.")
-@click.option("--mpp", type=float, help="µm per pixel, over what QuPath and the slide say.")
+@click.option("--mpp", type=float, help="µm per pixel, overriding QuPath and the slide.")
 @click.option(
     "--min-inside",
     type=click.FloatRange(0.0, 1.0, min_open=True),
     default=0.5,
     show_default=True,
-    help="Least share of a tile inside the outline.",
+    help="Smallest share of a tile that must be inside the outline.",
 )
-@click.option("--max-tiles", type=click.IntRange(min=1), help="Score so many random tiles a slide.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of --max-tiles.")
+@click.option(
+    "--max-tiles", type=click.IntRange(min=1), help="Score this many random tiles per slide."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed for --max-tiles.")
+@click.option(
+    "--stain",
+    type=click.Choice(["vahadane", "staintools"]),
+    default="vahadane",
+    show_default=True,
+    help="vahadane: fit the stains once per slide. staintools: use that package's Vahadane, which "
+    "fits every tile (a second each).",
+)
 @options.device
 @options.runtime
 @options.slides
 @click.option(
     "--resume",
     is_flag=True,
-    help="Leave what is up to date: whole images, and outlines that were not edited since.",
+    help="Skip what is up to date: whole images, and outlines that were not edited since.",
 )
 @click.option(
     "--force",
     is_flag=True,
-    help="Score images too that are not held for H&E, or that --resume refuses.",
+    help="Also score images whose type is not H&E, and those that --resume refuses.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be scored; write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be scored; write nothing.")
 @click.option("--out", type=options.PathType, help="Folder for tables, risk maps and run.json.")
 @options.wait
 @options.quiet
@@ -63,29 +74,14 @@ def score(**arguments: Any) -> int:
     """Score the tumour annotations of a QuPath PROJECT and write the risk into it.
 
     PROJECT is a project.qpproj or its folder. Close the project in QuPath first, or reload its
-    data afterwards: an open viewer that saves later overwrites the scores. For research use only.
+    data afterwards: saving in an open viewer would overwrite the scores. For research use only.
     """
     from qupath_hccmil.scoring.score_settings import ScoreSettings
 
     if arguments["as_json"] and arguments["progress"] == "json":
         raise click.UsageError("--json and --progress json both print JSON; choose one")
-    classes = arguments["annotation_classes"]
-    settings = ScoreSettings(
-        mpp=arguments["mpp"],
-        min_inside=arguments["min_inside"],
-        max_tiles=arguments["max_tiles"],
-        seed=arguments["seed"],
-        **({"annotation_classes": classes} if classes else {}),
-    )
-    return _run(settings, asked=_asked(), **arguments)
-
-
-def _asked() -> frozenset[str]:
-    """Names of the settings that the user gave, not those that are left at their default."""
-    context = click.get_current_context()
-    names = ("annotation_classes", "mpp", "min_inside", "max_tiles", "seed")
-    given = click.core.ParameterSource.COMMANDLINE
-    return frozenset(name for name in names if context.get_parameter_source(name) is given)
+    given = options.settings_given(ScoreSettings, arguments)
+    return _run(ScoreSettings(**given), asked=frozenset(given), **arguments)
 
 
 def _run(
@@ -145,7 +141,7 @@ def _run(
             outcomes = list(score_project(opened, models, settings, batch, display))
         record = summary(opened, settings, outcomes, models.facts)
         if out is not None:
-            write_record(out, record, opened)
+            write_record(out, record, settings, opened)
     if as_json:
         click.echo(json.dumps(record, indent=2))
     elif for_programs:

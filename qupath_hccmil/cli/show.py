@@ -1,4 +1,4 @@
-"""What a person sees of a scoring run: a progress bar on a terminal, plain lines elsewhere."""
+"""Shows a scoring run to a person: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def outcome_line(outcome: ImageOutcome) -> str:
-    """One image in one line."""
+    """Describe the outcome of one image in one line."""
     annotations = _count(outcome.annotations, "annotation")
     tiles = _count(outcome.tiles, "tile")
     if outcome.status == "failed":
@@ -39,7 +39,7 @@ def _count(number: int, noun: str) -> str:
 
 
 class ScoringDisplay:
-    """Told by the batch what goes on; shows it.
+    """Shows the progress that the batch reports.
 
     Parameters
     ----------
@@ -71,17 +71,17 @@ class ScoringDisplay:
             self._bar.stop()
 
     def start(self, image: str, n_tiles: int) -> None:
-        """An image's tiles are about to be read."""
+        """Note that the tiles of an image are about to be read."""
         if self._bar is not None:
             self._task = self._bar.add_task(image, total=n_tiles)
 
     def advance(self, n_tiles: int) -> None:
-        """So many more tiles are dealt with."""
+        """Count this many more tiles as done."""
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task, n_tiles)
 
     def finish(self, outcome: ImageOutcome) -> None:
-        """An image is done."""
+        """Note that an image is done."""
         if self._bar is not None and self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None

@@ -1,4 +1,4 @@
-"""``qupath-hccmil survival``: tests scores against follow-up and writes a report."""
+"""``survival``: test scores against follow-up and write a report."""
 
 from __future__ import annotations
 
@@ -26,16 +26,14 @@ if TYPE_CHECKING:
 @click.option(
     "--unit",
     type=options.TimeUnit,
-    help="Unit of the time column; else the end of its name says it.",
+    help="Unit of the time column; default: taken from the column's name.",
 )
 @click.option(
     "--report-unit",
     type=options.TimeUnit,
-    help="Unit of the report and of horizons.  [default: years]",
+    help="Unit of the report and of the horizons.  [default: years]",
 )
-@click.option(
-    "--config", type=options.PathType, help="TOML with any setting; options go before it."
-)
+@options.settings_file("--config")
 @click.option("--patient", help="Patient column of the clinical table.")
 @click.option("--score-patient", help="Patient column of the scores.")
 @click.option("--score", help="Score column; higher means higher risk.")
@@ -43,11 +41,18 @@ if TYPE_CHECKING:
 @options.match
 @options.reading
 @click.option(
-    "--variable", "variables", multiple=True, help="Prognostic column (repeat; 'none' for none)."
+    "--variable", "variables", multiple=True, help="Prognostic column; repeatable; 'none' for none."
 )
-@click.option("--reference", multiple=True, metavar="COLUMN=LEVEL", help="Reference level.")
+@click.option(
+    "--reference",
+    multiple=True,
+    metavar="COLUMN=LEVEL",
+    help="Reference level of a column; repeatable.",
+)
 @options.missing
-@click.option("--exclude", multiple=True, metavar="COLUMN=VALUE", help="Patients to leave out.")
+@click.option(
+    "--exclude", multiple=True, metavar="COLUMN=VALUE", help="Leave these patients out; repeatable."
+)
 @options.event_values
 @options.censored_values
 @click.option(
@@ -56,31 +61,45 @@ if TYPE_CHECKING:
     multiple=True,
     help="Status of a competing event, such as death without recurrence.",
 )
-@click.option("--competing-name", help="What the competing event is.")
+@click.option("--competing-name", help="Name of the competing event, for the report.")
 @click.option(
     "--cut",
-    help="Risk groups: model, median, tertiles, quartiles, quantiles=N or a number.  "
+    help="Cut into risk groups: model, median, tertiles, quartiles, quantiles=N or a number.  "
     "[default: model]",
 )
-@click.option("--threshold", type=float, help="The model's threshold; else the scores table's.")
-@click.option("--horizon", "horizons", type=float, multiple=True, help="In the report's unit.")
+@click.option(
+    "--threshold", type=float, help="Threshold of the model; default: from the scores table."
+)
+@click.option(
+    "--horizon",
+    "horizons",
+    type=float,
+    multiple=True,
+    help="Time at which to report results, in the report's unit; repeatable.",
+)
 @click.option("--endpoint", help="Name of the endpoint, for the report.")
-@click.option("--time-zero", help="What follow-up counts from, for the report.")
+@click.option("--time-zero", help="When follow-up begins, for the report.")
 @click.option("--title", help="Title of the report.")
-@click.option("--bootstrap", type=int, help="Samples for intervals; 0 for none.  [default: 500]")
-@click.option("--seed", type=int, help="Of every random draw.  [default: 2021]")
-@click.option("--confidence", type=float, help="Of intervals.  [default: 0.95]")
+@click.option(
+    "--bootstrap",
+    type=int,
+    help="Bootstrap samples for intervals; 0 for none.  [default: 500]",
+)
+@click.option("--seed", type=int, help="Seed of all random draws.  [default: 2021]")
+@click.option("--confidence", type=float, help="Level of the intervals.  [default: 0.95]")
 @click.option(
     "--penalty",
     type=click.Choice(["auto", "none", "firth"]),
-    help="Of Cox models; auto is Firth's where a group has no events.",
+    help="Penalty of the Cox models; auto: Firth's if a group has no events.",
 )
-@click.option("--imputations", type=int, help="Imputed tables; 0 for complete cases alone.")
-@click.option("--baseline", help="baseline.json of another cohort, to judge its predictions here.")
-@click.option("--tiles", help="Table of features of high- and low-risk tiles.")
+@click.option(
+    "--imputations", type=int, help="Number of imputed tables; 0 for complete cases only."
+)
+@click.option("--baseline", help="baseline.json of another cohort, to test its predictions here.")
+@click.option("--tiles", help="Table of the features of high- and low-risk tiles.")
 @click.option(
     "--format", "report_format", type=click.Choice(["html", "md"]), default="html",
-    show_default=True, help="Of the report.",
+    show_default=True, help="Format of the report.",
 )  # fmt: skip
 @options.quiet
 @options.as_json
@@ -88,7 +107,7 @@ def survival(
     scores: Path,
     clinical: Path,
     out: Path,
-    config: Path | None,
+    settings_file: Path | None,
     report_format: str,
     quiet: bool,
     as_json: bool,
@@ -96,9 +115,9 @@ def survival(
 ) -> None:
     """Test SCORES against the follow-up in CLINICAL and write a report.
 
-    SCORES is an export of this program (any level) or any table with a patient and a score;
-    CLINICAL a table with a row a patient. Both are CSV, Parquet or Excel. Nothing is dropped in
-    silence: the report lists everybody who is left out, and why. For research use only.
+    SCORES is an export of this program (any level) or any table with patients and scores. CLINICAL
+    is a table with one row per patient. Both may be CSV, Parquet or Excel. Nobody is dropped
+    silently: the report lists every patient who is left out, and why. For research use only.
 
     Example: qupath-hccmil survival scores.csv clinical.csv --time rfs_days --event rfs_event
     --out report
@@ -109,7 +128,7 @@ def survival(
     from qupath_hccmil.survival.output_folder import write_analysis
     from qupath_hccmil.survival.report.build import is_reversed
 
-    in_file = read_settings(config) if config else None
+    in_file = read_settings(settings_file) if settings_file else None
     settings = _settings(in_file, given).check()
     silent = quiet or as_json
     cohort = read_cohort(scores, clinical, settings)
@@ -150,18 +169,18 @@ def _tell(step: str) -> None:
 
 
 def _settings(in_file: Settings | None, given: dict[str, Any]) -> Settings:
-    """Lay the options over the file's settings; an option that is not given changes nothing."""
+    """Override the file's settings by options; an option that is not given changes nothing."""
     from qupath_hccmil.survival.analysis_settings import Settings
 
     settings = in_file or Settings()
     pairs = {key: given.pop(key) for key in ("exclude", "reference")}
     variables = given.pop("variables")
-    told = {key: value for key, value in given.items() if value not in (None, ())}
-    if told.get("baseline"):
-        told["baseline"] = str(told["baseline"])
+    chosen = {key: value for key, value in given.items() if value not in (None, ())}
+    if chosen.get("baseline"):
+        chosen["baseline"] = str(chosen["baseline"])
     if pairs["exclude"]:
-        told["exclude"] = tuple(_pair("--exclude", text) for text in pairs["exclude"])
-    settings = replace(settings, **told)
+        chosen["exclude"] = tuple(_pair("--exclude", text) for text in pairs["exclude"])
+    settings = replace(settings, **chosen)
     return _with_variables(
         settings, variables, dict(_pair("--reference", t) for t in pairs["reference"])
     )
@@ -183,7 +202,7 @@ def _with_variables(
         unknown = [name for name in references if name not in have]
         if unknown:
             raise click.UsageError(
-                f"--reference {unknown[0]}: name the variable too (--variable {unknown[0]})"
+                f"--reference {unknown[0]}: name the variable too, with --variable {unknown[0]}"
             )
         requests = tuple(
             replace(request, reference=references.get(request.name, request.reference))
@@ -195,5 +214,5 @@ def _with_variables(
 def _pair(option: str, text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise click.UsageError(f"{option} takes COLUMN=VALUE, not {text!r}")
+        raise click.UsageError(f"{option}: give it as COLUMN=VALUE, not {text!r}")
     return name.strip(), value.strip()

@@ -1,4 +1,4 @@
-"""``train``: both models from what a user has."""
+"""``train``: train either model on a user's own data."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from qupath_hccmil.cli.lazy import LazyGroup
 
 if TYPE_CHECKING:
     from qupath_hccmil.learning.device import DeviceName
-    from qupath_hccmil.mil.risk_training import MilSettings
-    from qupath_hccmil.nuclei.nuclei_training import NucleiSettings
     from qupath_hccmil.training.clinical_table import ClinicalColumns
     from qupath_hccmil.training.prepare_bags import Tiling
     from qupath_hccmil.training.train_mil import Choices, MilModel
@@ -30,27 +28,37 @@ _HERE = "qupath_hccmil.cli.train"
     },
 )
 def train() -> None:
-    """Train the nuclei or the risk model. An interrupted training goes on where it was."""
+    """Train the nuclei or the risk model. An interrupted training can be continued."""
 
 
 @click.command()
 @options.images_and_masks
-@click.option("--out", type=options.PathType, required=True, help="Folder of the training.")
+@options.settings_file()
+@click.option("--out", type=options.PathType, required=True, help="Folder for all results.")
 @options.image_mpp
 @options.groups
-@click.option("--held-out", multiple=True, metavar="GROUP", help="Groups that choose the epoch.")
-@click.option("--start", type=options.Existing, help="Model folder, or ImageNet safetensors.")
+@click.option(
+    "--held-out",
+    multiple=True,
+    metavar="GROUP",
+    help="Group to hold out for choosing the epoch; repeatable.",
+)
+@click.option(
+    "--start",
+    type=options.Existing,
+    help="Weights to start from: a model folder, or ImageNet weights as safetensors.",
+)
 @click.option(
     "--design",
     type=click.Choice(["mobilenet_unet", "unet"]),
-    help="Network to start from random weights, or ImageNet's; default: the model that ships.",
+    help="Start anew with this network; default: continue from the model that ships.",
 )
 @click.option("--base", type=click.IntRange(min=4), help="Channels of the first level of a unet.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Default: 20.")
-@click.option("--steps", type=click.IntRange(min=1), help="Batches an epoch; default: 120.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs; default: 20.")
+@click.option("--steps", type=click.IntRange(min=1), help="Batches per epoch; default: 120.")
+@click.option("--seed", type=int, help="Seed of every random draw; default: 0.")
 @options.device
-@click.option("--name", default="nuclei", show_default=True, help="Of the model.")
+@click.option("--name", default="nuclei", show_default=True, help="Name of the model.")
 @options.quiet
 def nuclei(
     images: Path,
@@ -62,17 +70,17 @@ def nuclei(
     start: Path | None,
     design: str | None,
     base: int | None,
-    epochs: int | None,
-    steps: int | None,
-    seed: int,
     device: DeviceName,
     name: str,
     quiet: bool,
+    **given: Any,
 ) -> None:
     """Train the nuclei U-Net from a folder of IMAGES and one of MASKS, paired by file name.
 
-    OUT gets the checkpoint, log.csv, curve.png and the model folder.
+    The checkpoint, log.csv, curve.png and the model folder are written to the folder given by
+    --out.
     """
+    from qupath_hccmil.nuclei.nuclei_training import NucleiSettings
     from qupath_hccmil.training.train_nuclei import train_nuclei
 
     model = train_nuclei(
@@ -84,7 +92,7 @@ def nuclei(
         held_out=held_out,
         architecture=_architecture(design, base),
         start=start,
-        settings=_nuclei_settings(epochs=epochs, steps=steps, seed=seed),
+        settings=NucleiSettings(**options.settings_given(NucleiSettings, given)),
         name=name,
         progress=None if quiet else _show_epoch,
         device=device,
@@ -97,68 +105,93 @@ def nuclei(
 @click.command()
 @click.argument("source", type=options.Existing)
 @click.argument("clinical", type=options.Existing)
-@click.option("--out", type=options.PathType, required=True, help="Folder of the training.")
+@options.settings_file()
+@click.option("--out", type=options.PathType, required=True, help="Folder for all results.")
 @options.clinical_columns
 @options.tiling
-@click.option("--start", type=options.Existing, help="Model folder, or ImageNet safetensors.")
+@click.option(
+    "--start",
+    type=options.Existing,
+    help="Weights to start from: a model folder, or ImageNet weights as safetensors.",
+)
 @options.nuclei_model
-@click.option("--epochs", type=click.IntRange(min=1), help="At most; default: 30.")
-@click.option("--patience", type=click.IntRange(min=1), help="Epochs without a better; default 10.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Largest number of epochs; default: 30.")
+@click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    help="Stop after this many epochs without improvement; default: 10.",
+)
 @click.option(
     "--chosen-by",
     type=click.Choice(["cross_entropy", "auc"]),
-    help="What makes an epoch better on held-out patients; default: cross_entropy.",
+    help="Measure on held-out patients that chooses the epoch; default: cross_entropy.",
 )
-@click.option("--tiles", type=click.IntRange(min=1), help="Random tiles an epoch; default 100.")
+@click.option(
+    "--tiles",
+    type=click.IntRange(min=1),
+    help="Random tiles per patient in each epoch; default: 100.",
+)
 @options.method
-@click.option("--folds", type=click.IntRange(min=2), help="Cross-validate in so many folds too.")
+@click.option(
+    "--folds", type=click.IntRange(min=2), help="Also cross-validate, with this many folds."
+)
 @click.option(
     "--held-out",
     "share",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.2,
     show_default=True,
-    help="Share of patients that choose the epoch.",
+    help="Share of patients held out for choosing the epoch.",
 )
-@click.option("--derive-threshold", is_flag=True, help="By Youden's J, on held-out patients.")
-@click.option("--fit-temperature", is_flag=True, help="Calibrate r = sigmoid(S/T) on them.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--derive-threshold",
+    is_flag=True,
+    help="Derive the threshold from held-out patients, by Youden's J.",
+)
+@click.option(
+    "--fit-temperature",
+    is_flag=True,
+    help="Fit T in r = sigmoid(S/T) on held-out patients, to calibrate the risk.",
+)
+@click.option("--seed", type=int, help="Seed of every random draw; default: 0.")
 @options.device
-@click.option("--name", default="hcc-risk", show_default=True, help="Of the model.")
+@click.option("--name", default="hcc-risk", show_default=True, help="Name of the model.")
 @options.quiet
 def mil(source: Path, clinical: Path, out: Path, quiet: bool, **given: Any) -> None:
     """Train the risk model from SOURCE and a CLINICAL table.
 
-    SOURCE is a QuPath project with tumour annotations, a folder of slides (with outlines in a
-    GeoJSON of the slide's name next to it, .gz and .zip too, else all tissue), a folder with a
-    subfolder of images for each patient, or bags that were prepared before.
+    SOURCE is a QuPath project with tumour annotations, a folder of slides, a folder with one
+    subfolder of images per patient, or bags that were prepared before. Outlines of a slide in a
+    folder are read from a GeoJSON file of the same name next to it (.gz and .zip too); without
+    one, all the tissue is used.
 
-    CLINICAL (CSV, Parquet or Excel) has patient and label (good, poor), or patient, time and
-    event, from which distinct outcomes are taken: good is 4 years or more without recurrence,
-    poor a recurrence within 1.6 years; and slides, unless the slides' names or the project's
-    metadata say the patient.
+    CLINICAL (CSV, Parquet or Excel) has the columns patient and label (good, poor), or patient,
+    time and event. From time and event, distinct outcomes are derived: good is 4 years or more
+    without recurrence, poor is a recurrence within 1.6 years. It also needs a column slides,
+    unless the names of the slides or the project's metadata give the patient.
 
-    OUT gets the prepared bags, checkpoint, log.csv, curve.png, left_out.csv and the model folder,
-    with --folds also predictions.csv of patients held out. Run the same line
-    again to go on with a training that was interrupted. For research use only.
+    The prepared bags, the checkpoint, log.csv, curve.png, left_out.csv and the model folder are
+    written to the folder given by --out; with --folds also predictions.csv, the scores of
+    held-out patients. Run the same command again to continue a training that was interrupted. For
+    research use only.
     """
+    from qupath_hccmil.mil.risk_training import MilSettings
     from qupath_hccmil.mil.threshold_and_temperature import DecisionRule
     from qupath_hccmil.training.train_mil import train_mil
 
+    settings = MilSettings(**options.settings_given(MilSettings, given))
     model = train_mil(
         source,
         clinical,
         out,
         columns=clinical_columns(given),
-        tiling=tiling(given),
+        tiling=tiling({**given, "seed": settings.seed}),
         start=given["start"],
         nuclei=given["nuclei"],
         share=given["share"],
         folds=given["folds"] or 0,
         rule=DecisionRule(given["derive_threshold"], given["fit_temperature"]),
-        settings=_mil_settings(
-            **{name: given[name] for name in _SETTINGS},
-        ),
+        settings=settings,
         device=given["device"],
         name=given["name"],
         prepared=None if quiet else show_prepared,
@@ -170,15 +203,9 @@ def mil(source: Path, clinical: Path, out: Path, quiet: bool, **given: Any) -> N
     _finish(model.notes, quiet)
 
 
-_SETTINGS = (
-    "p", "threshold", "alpha", "penalised", "learning_rate", "halve_every", "clip", "epochs",
-    "patience", "chosen_by", "tiles", "seed",
-)  # fmt: skip
-
-
 def _show_choices(choices: Choices) -> None:
     for one in choices.left_out:
-        # What needs no explanation is counted below, and all of it is in left_out.csv.
+        # Patients left out for an obvious reason are only counted below; left_out.csv has all.
         if one.detail:
             click.echo(f"note: {one}")
     for line in choices.lines():
@@ -186,12 +213,12 @@ def _show_choices(choices: Choices) -> None:
 
 
 def show_prepared(patient: str, number: int, patients: int) -> None:
-    """Tell that a patient's tiles are there."""
-    click.echo(f"tiles of {patient} ({number} of {patients})", err=True)
+    """Report that a patient's tiles are ready."""
+    click.echo(f"tiles of patient {patient} ready ({number} of {patients})", err=True)
 
 
 def tiling(given: Mapping[str, Any]) -> Tiling:
-    """How tiles are taken, as the options of `options.tiling` say it."""
+    """Turn the options of `options.tiling` into the settings of how tiles are taken."""
     from qupath_hccmil.training.prepare_bags import Tiling
 
     classes = given["annotation_classes"]
@@ -214,14 +241,14 @@ def _show_model(model: MilModel) -> None:
     assert risk is not None
     if model.cross_validation is not None:
         pooled = model.cross_validation.pooled
-        click.echo(f"Out of fold: AUC {pooled.auc.value:.3f}, Brier {pooled.brier.value:.3f}")
+        click.echo(f"Cross-validation: AUC {pooled.auc.value:.3f}, Brier {pooled.brier.value:.3f}")
     click.echo(f"Threshold {risk.threshold:.4f}, temperature {risk.temperature:.4g}")
     click.echo(f"Slides of a patient: {rule_text('pool', risk.p)}")
     click.echo(f"{model.folder.path}: held-out AUC {model.held_out.auc.value:.3f}")
 
 
 def clinical_columns(given: Mapping[str, Any]) -> ClinicalColumns:
-    """Columns as the options of `options.clinical_columns` name them."""
+    """Turn the options of `options.clinical_columns` into the columns of the clinical table."""
     from qupath_hccmil.training.clinical_table import ClinicalColumns
 
     return ClinicalColumns(
@@ -242,24 +269,12 @@ def _architecture(design: str | None, base: int | None) -> dict[str, Any] | None
     if base is None:
         return None if design is None else {"name": design}
     if design == "mobilenet_unet":
-        raise click.UsageError("--base is of a unet; leave it or --design mobilenet_unet out")
+        raise click.UsageError("--base applies to --design unet only; leave one of the two out")
     return {"name": "unet", "base": base}
 
 
-def _nuclei_settings(**given: Any) -> NucleiSettings:
-    from qupath_hccmil.nuclei.nuclei_training import NucleiSettings
-
-    return NucleiSettings(**{key: value for key, value in given.items() if value is not None})
-
-
-def _mil_settings(**given: Any) -> MilSettings:
-    from qupath_hccmil.mil.risk_training import MilSettings
-
-    return MilSettings(**{key: value for key, value in given.items() if value is not None})
-
-
 def _show_epoch(row: Mapping[str, float]) -> None:
-    """Print finished epochs; the steps within them are for progress bars."""
+    """Print completed epochs; the steps within them are for progress bars."""
     if "step" in row or "bag" in row:
         return
     values = [f"{k} {value:.4g}" for k, value in row.items() if k not in ("epoch", "fold")]

@@ -1,1 +1,1 @@
-"""A QuPath project with an H&E slide, real or drawn, to see the main job done."""
+"""A QuPath project with a real or drawn H&E slide, for a demonstration."""

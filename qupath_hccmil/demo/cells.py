@@ -1,4 +1,4 @@
-"""Cells of drawn tissue: where they lie, what they are, and the exact shape of each nucleus."""
+"""Cells of drawn tissue: their positions, their kinds, and the exact shape of each nucleus."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qupath_hccmil.demo.tissue_plan import TissuePlan
 Array = NDArray[np.floating]
 
 KINDS = ("hepatocyte", "tumour", "atypical", "fibroblast", "lymphocyte", "endothelial")
-"""What a nucleus may be; :attr:`Nuclei.kind` indexes it."""
+"""Kinds of nuclei; :attr:`Nuclei.kind` is an index into this."""
 
 HEPATOCYTE, TUMOUR, ATYPICAL, FIBROBLAST, LYMPHOCYTE, ENDOTHELIAL = range(6)
 
@@ -31,15 +31,15 @@ class Nuclei:
     a, b : float32
         Half axes.
     angle : float32
-        Of axis `a`, radians, y down.
+        Angle of axis `a`, radians, y down.
     wave : (n, 4) float32
-        Departure from the ellipse: cosine and sine of the second and third harmonic.
+        Deviation from the ellipse: cosine and sine of the second and third harmonic.
     haematoxylin : float32
         Concentration of the stain in the nucleus.
     coarse : float32
         Contrast of the chromatin.
     nucleolus : float32
-        Strength of the nucleolus, 0 for none.
+        Strength of the nucleolus; 0 for none.
     """
 
     x: Array
@@ -57,17 +57,18 @@ class Nuclei:
         return len(self.x)
 
     def reach(self) -> Array:
-        """Radius of a circle that holds each nucleus."""
+        """Radius of a circle that contains each nucleus."""
         return (self.a * (1 + np.abs(self.wave).sum(axis=1))).astype(np.float32)
 
     def take(self, index: NDArray) -> Nuclei:
-        """Pick nuclei by a mask or by indices."""
+        """Select nuclei by a mask or by indices."""
         return Nuclei(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
     def shape(self, index: int, x: Array, y: Array) -> Array:
-        """Relative radius of pixels ``x[None, :], y[:, None]`` in one nucleus: below 1 is inside.
+        """Relative radius of pixels ``x[None, :], y[:, None]`` in a nucleus; below 1 is inside.
 
-        An ellipse whose radius is multiplied by ``1 + Σ c_k cos kφ + s_k sin kφ``, k = 2, 3.
+        The nucleus is an ellipse with its radius multiplied by ``1 + Σ c_k cos kφ + s_k sin kφ``,
+        k = 2, 3.
         """
         cos, sin = np.cos(self.angle[index]), np.sin(self.angle[index])
         dx, dy = (x - self.x[index])[None, :], (y - self.y[index])[:, None]
@@ -83,7 +84,7 @@ class Nuclei:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Cells:
-    """Everything that is placed one by one; level-0 px.
+    """All structures that are placed one by one, in level-0 px.
 
     Attributes
     ----------
@@ -103,10 +104,10 @@ class Cells:
 
 
 def thin(x: Array, y: Array, radius: Array) -> NDArray[np.bool_]:
-    """Keep discs that do not overlap, earlier ones first.
+    """Keep discs that do not overlap, with preference for earlier ones.
 
-    Greedy choice in the order given, done in rounds: a disc stays once every earlier disc that
-    overlaps it has gone.
+    The choice is greedy in the given order and made in rounds: a disc is kept when every earlier
+    disc that overlaps it has been removed.
 
     Returns
     -------
@@ -140,7 +141,7 @@ def place_cells(plan: TissuePlan, seed: int) -> Cells:
     ----------
     plan : TissuePlan
     seed : int
-        Same plan and seed: same cells.
+        The same plan and seed give the same cells.
     """
     rng = np.random.default_rng([seed, 100])
     bodies, size, atypical, inside = _bodies(plan, rng)
@@ -148,7 +149,7 @@ def place_cells(plan: TissuePlan, seed: int) -> Cells:
     parenchyma = _parenchyma(plan, bodies, atypical, inside, rng)
     others = [_fibroblasts(plan, rng), _lymphocytes(plan, rng), _endothelium(plan, rng)]
     nuclei = _concatenate([parenchyma, *others])
-    # vacuoles push nuclei away; lymphocytes squeeze in between what is there
+    # Vacuoles push nuclei away; lymphocytes are placed between the others.
     first = np.concatenate([vacuoles[:, 0], nuclei.x]), np.concatenate([vacuoles[:, 1], nuclei.y])
     compact = np.sqrt(nuclei.a * nuclei.b) * np.where(nuclei.kind == LYMPHOCYTE, 0.97, 1.06)
     radius = np.concatenate([vacuoles[:, 2], compact]).astype(np.float32)
@@ -157,7 +158,7 @@ def place_cells(plan: TissuePlan, seed: int) -> Cells:
 
 
 def _scatter(plan: TissuePlan, rng: np.random.Generator, spacing_um: float) -> tuple[Array, Array]:
-    """Random points over the slide, one per square of `spacing_um`."""
+    """Draw random points over the slide, one per square of `spacing_um`."""
     n = max(1, int(plan.width * plan.height * (plan.mpp / spacing_um) ** 2))
     x = rng.random(n, dtype=np.float32) * plan.width
     y = rng.random(n, dtype=np.float32) * plan.height
@@ -167,7 +168,7 @@ def _scatter(plan: TissuePlan, rng: np.random.Generator, spacing_um: float) -> t
 def _bodies(
     plan: TissuePlan, rng: np.random.Generator
 ) -> tuple[Array, Array, NDArray[np.bool_], NDArray[np.bool_]]:
-    """Centres of parenchymal cells, their radius (px), atypical or not, in tumour or not."""
+    """Centres of parenchymal cells, their radius (px), and whether they are atypical or tumour."""
     x, y = _scatter(plan, rng, 4.5)
     fits = (
         (plan.sample(plan.sinusoid, x, y) < -3.0)
@@ -190,7 +191,7 @@ def _bodies(
 
 
 def _vacuoles(plan: TissuePlan, bodies: Array, size: Array, rng: np.random.Generator) -> Array:
-    """Fat in some of the cells: large droplets, and now and then a small one beside."""
+    """Fat in some of the cells: large droplets, sometimes with a small one next to them."""
     share = plan.sample(plan.fat, bodies[:, 0], bodies[:, 1])
     holds = rng.random(len(bodies)) < share
     centre = bodies[holds] + rng.normal(0, 1.2 / plan.mpp, (int(holds.sum()), 2))
@@ -217,7 +218,7 @@ def _columns(
     coarse: NDArray | float,
     nucleolus: NDArray | float = 0.0,
 ) -> Nuclei:
-    """Nuclei of one kind; half axis `a_um` in µm, `ratio` of the axes."""
+    """Nuclei of one kind, with half axis `a_um` in µm and `ratio` of the axes."""
     n = len(x)
 
     def column(values: NDArray | float) -> Array:
@@ -285,7 +286,7 @@ def _fibroblasts(plan: TissuePlan, rng: np.random.Generator) -> Nuclei:
 
 
 def _endothelium(plan: TissuePlan, rng: np.random.Generator) -> Nuclei:
-    """Flat nuclei on the walls of sinusoids."""
+    """Flat nuclei along the walls of sinusoids."""
     x, y = _scatter(plan, rng, 8)
     wall = plan.sample(plan.sinusoid, x, y)
     fits = (wall > -1.0) & (wall < 1.2) & (plan.sample(plan.tissue, x, y) > 4)
@@ -353,7 +354,7 @@ def _concatenate(parts: list[Nuclei]) -> Nuclei:
 
 
 def draw_mask(nuclei: Nuclei, box: tuple[int, int, int, int]) -> NDArray[np.bool_]:
-    """Pixels of a box that lie in a nucleus.
+    """Find the pixels of a box that lie in a nucleus.
 
     Parameters
     ----------

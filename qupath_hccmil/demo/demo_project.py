@@ -1,23 +1,22 @@
-"""Makes a QuPath project with one H&E slide and tumour outlines, ready to be scored."""
+"""Makes a QuPath project with one H&E slide and tumour outlines, ready for scoring."""
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
 from shapely.geometry import Polygon
 
 from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.demo.cmu import DownloadError, cmu_slide
 from qupath_hccmil.demo.drawn import DEMO_HEIGHT, DEMO_WIDTH, DrawnSlide, draw_slide
-from qupath_hccmil.demo.tissue_outline import tissue_outline
-from qupath_hccmil.errors import AnnotationError, ProjectError, SlideError, SlideMissingError
-from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
+from qupath_hccmil.errors import AnnotationError, ProjectError, SlideMissingError
+from qupath_hccmil.qupath.create_project import create_project
 from qupath_hccmil.qupath.native.native_project import NativeProject
-from qupath_hccmil.slides.open_slide import Slide, open_slide
-from qupath_hccmil.slides.openslide_file import OpenSlideFile
+from qupath_hccmil.qupath.new_image import NewAnnotation, NewImage, image_of_slide
+from qupath_hccmil.slides.tissue_outline import tissue_outline
 
 PROJECT_FOLDER = "qupath"
 SLIDE_FOLDER = "slides"
@@ -25,7 +24,6 @@ DRAWN_NAME = "drawn-liver-tumour.tif"
 TUMOUR_CLASS = "Tumor"
 
 DRAWN_MAGNIFICATION = 40.0
-THUMBNAIL_PX = 1000
 PATIENT = {"Patient ID": "Demo"}
 
 
@@ -39,9 +37,9 @@ class DemoProject:
         The ``.qpproj``.
     slide : Path
     lines : list of str
-        What was made, and what it is not, for the user.
+        Lines for the user that say what was made.
     drawn : DrawnSlide or None
-        Ground truth where the slide was drawn now.
+        Ground truth, if the slide was drawn now.
     """
 
     project: Path
@@ -57,44 +55,43 @@ def make_demo_project(
     drawn: bool = False,
     drawn_size: tuple[int, int] = (DEMO_WIDTH, DEMO_HEIGHT),
 ) -> DemoProject:
-    """Make ``<folder>/qupath``, and ``<folder>/slides`` where the slide is not the user's own.
+    """Make ``<folder>/qupath``, and ``<folder>/slides`` if the slide is not the user's own.
 
-    A demo of the same slide that is there already is used as it is, so that nothing that was done
-    in it is lost.
+    An existing demo of the same slide is used as it is, so that no work in it is lost.
 
     Parameters
     ----------
     folder : Path
-        Made if absent.
+        Created if it does not exist.
     slide : Path or None
-        The user's slide, left where it is. None takes the real demo slide, and a drawn one where
-        that cannot be had.
+        The user's slide, which stays where it is. None uses the real demo slide, or a drawn one if
+        that cannot be obtained.
     drawn : bool
-        Draw the slide in any case.
+        Always draw the slide.
     drawn_size : (int, int)
         Width and height of a drawn slide, level-0 px.
 
     Raises
     ------
     SlideError
-        The slide is missing, not readable, or of a format that OpenSlide does not know.
+        The slide is missing, or is not a slide or image in a known format.
     AnnotationError
         No tissue was found on the user's slide.
     ProjectError
-        The folder holds something else, or cannot be written.
+        The folder has other content, or cannot be written.
     """
     folder = folder.expanduser().resolve()
     there = folder / PROJECT_FOLDER / "project.qpproj"
     if there.is_file():
         return _earlier(there, slide, drawn)
     if slide is not None:
-        return _real(folder, _own(slide), ["Slide: your own, left where it is."])
+        return _real(folder, _own(slide), ["Slide: your own; it stays where it is."])
     if drawn:
         return _drawn(folder, drawn_size, [])
     try:
         cached = cmu_slide()
     except DownloadError as error:
-        return _drawn(folder, drawn_size, [f"{error}; so the slide is drawn."])
+        return _drawn(folder, drawn_size, [f"{error}; a slide is drawn instead."])
     copy = folder / SLIDE_FOLDER / cached.name
     with atomic_file(copy) as beside:
         shutil.copyfile(cached, beside)
@@ -114,28 +111,20 @@ def _drawn(folder: Path, size: tuple[int, int], lines: list[str]) -> DemoProject
     truth = draw_slide(path, width=size[0], height=size[1])
     said = [
         *lines,
-        "Slide: drawn by this program, with islands of planted atypia. Not a patient's.",
-        f"Tumour outlines: the {len(truth.tumours)} nodules as they were drawn.",
+        "Slide: drawn by this program, with areas of atypia. It is not from a patient.",
+        f"Tumour outlines: the {len(truth.tumours)} drawn nodules.",
     ]
-    with open_slide(path) as opened:
-        project = _create(folder, opened, truth.tumours, "Tumour nodule", DRAWN_MAGNIFICATION)
+    image = image_of_slide(path, path.name, magnification=DRAWN_MAGNIFICATION)
+    project = _create(folder, image, truth.tumours, "Tumour nodule")
     return DemoProject(project, path, said, truth)
 
 
 def _real(folder: Path, slide: Path, lines: list[str]) -> DemoProject:
-    with open_slide(slide) as opened:
-        if not isinstance(opened, OpenSlideFile):
-            raise SlideError(
-                f"{slide}: OpenSlide does not know this format; add it to a project in QuPath,"
-                " outline the tumour there and score that"
-            )
-        outlines, share = tissue_outline(
-            opened.thumbnail(THUMBNAIL_PX), opened.width, opened.height
-        )
-        if not outlines:
-            raise AnnotationError(f"{slide}: no tissue was found on it; choose another slide")
-        called = "Tissue (stand-in for a tumour)"
-        project = _create(folder, opened, outlines, called, opened.magnification)
+    image = image_of_slide(slide, slide.name)
+    outlines, share = tissue_outline(np.asarray(image.thumbnail), image.width, image.height)
+    if not outlines:
+        raise AnnotationError(f"{slide}: no tissue was found on it; choose another slide")
+    project = _create(folder, image, outlines, "Tissue (stand-in for a tumour)")
     said = (
         f"Tumour outline: {len(outlines)} {'piece' if len(outlines) == 1 else 'pieces'} with "
         f"{share:.0%} of the tissue, a stand-in for what a pathologist would outline."
@@ -143,38 +132,26 @@ def _real(folder: Path, slide: Path, lines: list[str]) -> DemoProject:
     return DemoProject(project, slide, [*lines, said])
 
 
-def _create(
-    folder: Path, slide: Slide, outlines: list[Polygon], name: str, magnification: float | None
-) -> Path:
+def _create(folder: Path, image: NewImage, outlines: list[Polygon], name: str) -> Path:
     several = len(outlines) > 1
-    image = NewImage(
-        path=slide.path,
-        name=slide.path.name,
-        width=slide.width,
-        height=slide.height,
-        mpp=None if slide.mpp is None else sum(slide.mpp) / 2,
-        downsamples=slide.levels,
-        magnification=magnification,
-        metadata=PATIENT,
-        annotations=[
-            NewAnnotation(outline, TUMOUR_CLASS, f"{name} {k}" if several else name)
-            for k, outline in enumerate(outlines, 1)
-        ],
-        thumbnail=Image.fromarray(slide.thumbnail(THUMBNAIL_PX)),
-    )
-    return create_project(folder / PROJECT_FOLDER, [image])
+    annotations = [
+        NewAnnotation(outline, TUMOUR_CLASS, f"{name} {k}" if several else name)
+        for k, outline in enumerate(outlines, 1)
+    ]
+    new = replace(image, metadata=PATIENT, annotations=annotations)
+    return create_project(folder / PROJECT_FOLDER, [new])
 
 
 def _earlier(project: Path, slide: Path | None, drawn: bool) -> DemoProject:
-    """Take up the demo that is in a folder, if it is the one that is asked for."""
+    """Use the demo that exists in a folder, if it is the requested one."""
     with NativeProject(project) as opened:
         names = [image.name for image in opened.images]
     wanted = DRAWN_NAME if drawn else slide.name if slide is not None else None
     if len(names) != 1 or wanted not in (None, names[0]):
         raise ProjectError(
-            f"{project.parent}: holds a project of {', '.join(names) or 'no image'}, not of"
+            f"{project.parent}: contains a project with {', '.join(names) or 'no image'}, not with"
             f" {wanted or 'one slide'}; choose another folder"
         )
     path = project.parents[1] / SLIDE_FOLDER / names[0]
-    line = f"{project.parent}: is there from an earlier demo and is used as it is."
+    line = f"{project.parent}: exists from an earlier demo and is used as it is."
     return DemoProject(project, _own(slide) if slide is not None else path, [line])

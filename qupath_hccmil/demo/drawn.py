@@ -1,4 +1,4 @@
-"""Draws an H&E-like slide of a liver tumour whose nuclei, tumour and atypia are known exactly."""
+"""Draws an H&E-like slide of a liver tumour with exactly known nuclei, tumour and atypia."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ DEMO_WIDTH, DEMO_HEIGHT = 10752, 8704
 """Default size, px: about 180 tiles of 128 µm lie inside the tumour outlines."""
 
 SMALLEST_UM = 250
-"""Anything smaller has no room for a tumour."""
+"""Smallest side of a slide, µm; a smaller one has no room for a tumour."""
 
 
 @dataclass(frozen=True, eq=False)
 class DrawnSlide:
-    """A drawn slide and what is known about it.
+    """A drawn slide and its ground truth.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class DrawnSlide:
     tumours : list of Polygon
         Outlines of the tumour nodules, level-0 px, largest first.
     atypia : list of Polygon
-        Outlines of the planted atypia, level-0 px, largest first; none on the smallest slides.
+        Outlines of the areas of atypia, level-0 px, largest first; none on the smallest slides.
     nuclei : Nuclei
         Every nucleus, level-0 px.
     """
@@ -59,12 +59,12 @@ def draw_slide(
     seed: int = 0,
     mpp: float = 0.25,
 ) -> DrawnSlide:
-    """Draw a slide: the same arguments give the same file.
+    """Draw a slide; the same arguments give the same file.
 
     Anatomy: an irregular piece of liver with single-cell plates and fat; an encapsulated tumour of
     trabeculae two to three cells thick, with septa, lymphocyte nests and islands of atypia
-    (larger, crowded, pleomorphic, hyperchromatic nuclei); a satellite nodule. It is a drawing:
-    good for checks and for showing the tool, without any medical meaning.
+    (larger, crowded, pleomorphic, hyperchromatic nuclei); and a satellite nodule. The drawing is
+    meant for checks and for showing the tool; it has no medical meaning.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def draw_slide(
     width, height : int
         Level-0 px, at least 250 µm.
     seed : int
-        Of everything random, not negative.
+        Seed of everything random, not negative.
     mpp : float
         µm per px, 0.1 to 2.
 
@@ -91,7 +91,7 @@ def draw_slide(
 
 
 def nuclei_mask(drawn: DrawnSlide, box: tuple[int, int, int, int]) -> NDArray[np.bool_]:
-    """Pixels of ``box = (x, y, width, height)``, level-0 px, that belong to a nucleus.
+    """Find the pixels of ``box = (x, y, width, height)``, level-0 px, that belong to a nucleus.
 
     Returns
     -------
@@ -102,13 +102,13 @@ def nuclei_mask(drawn: DrawnSlide, box: tuple[int, int, int, int]) -> NDArray[np
 
 def _check(path: Path, width: int, height: int, seed: int, mpp: float) -> None:
     if path.suffix.lower() not in (".tif", ".tiff"):
-        raise DataError(f"{path}: a drawn slide is a TIFF; give a name that ends in .tif")
+        raise DataError(f"{path}: a drawn slide is a TIFF file; give a name that ends in .tif")
     if seed < 0:
-        raise DataError(f"The seed of a drawn slide is not negative: {seed}")
+        raise DataError(f"seed {seed} of a drawn slide is negative; give 0 or more")
     if not 0.1 <= mpp <= 2:
-        raise DataError(f"A drawn slide has 0.1 to 2 µm/px: {mpp}")
+        raise DataError(f"pixel size {mpp} of a drawn slide must be between 0.1 and 2 µm/px")
     if min(width, height) * mpp < SMALLEST_UM:
         raise DataError(
-            f"A drawn slide is at least {SMALLEST_UM} µm wide and high: {width} x {height} px"
-            f" at {mpp} µm/px"
+            f"a drawn slide of {width} x {height} px at {mpp} µm/px is too small; it must be at"
+            f" least {SMALLEST_UM} µm wide and high"
         )

@@ -1,6 +1,6 @@
-"""Paints planned tissue: stain concentrations first, then light through them, as a scanner sees it.
+"""Paints planned tissue: first stain concentrations, then the light through them, as in a scanner.
 
-Colour comes from two stains alone, so that stain separation of a drawn slide has an answer:
+Colour comes only from two stains, so that stain separation of a drawn slide has a known answer:
 ``I = I0 exp(-(c_H V_H + c_E V_E))`` (Beer-Lambert).
 """
 
@@ -26,14 +26,14 @@ GLASS = np.array([243.0, 242.0, 245.0], np.float32)
 """Light through the empty slide, 8-bit RGB."""
 
 BORDER = 8
-"""Pixels painted around a block and cut off, so that blurring knows its surroundings."""
+"""Pixels painted around a block and then cut off, so that blurring includes the surroundings."""
 
 PERIOD = 1024
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Where a block lies, level-0 px, and its two stains while it is painted."""
+    """The position of a block in level-0 px, and its two stains while it is painted."""
 
     x: int
     y: int
@@ -71,7 +71,7 @@ class Painter:
         self._tree = cKDTree(cells.bodies) if len(cells.bodies) > 1 else None
 
     def paint(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
-        """One block.
+        """Paint one block.
 
         Parameters
         ----------
@@ -144,7 +144,7 @@ class Painter:
         block.haematoxylin[:] = haematoxylin * (1 - open_) + 0.25 * wisps * open_ + 0.07 * wall
 
     def _borders(self, block: Block) -> tuple[Array, Array]:
-        """0 to 1 on the border between two cells, and the tone of each cell."""
+        """Return the borders between cells (0 to 1), and the tone of each cell."""
         shape = (block.height, block.width)
         if self._tree is None:
             return np.zeros(shape, np.float32), np.zeros(shape, np.float32)
@@ -232,7 +232,7 @@ class Painter:
         """Relative stain inside nucleus `k`: dark membrane, clumps on a paler ground."""
         nuclei = self.cells.nuclei
         shift = (k * 7919) % PERIOD
-        # a window of the texture that moves with the nucleus, clear of the wrapped edge
+        # A window of the texture that moves with the nucleus and avoids the wrapped edge.
         top = (int(ys[0]) + shift) % (PERIOD // 2)
         left = (int(xs[0]) + 5 * shift) % (PERIOD // 2)
         window = np.s_[top : top + len(ys), left : left + len(xs)]

@@ -1,4 +1,4 @@
-"""Writes a pyramidal tiled TIFF block by block; OpenSlide and QuPath see its resolution."""
+"""Writes a pyramidal tiled TIFF block by block, with a resolution for OpenSlide and QuPath."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_pyramid(
 ) -> None:
     """Write a slide from a function that paints blocks.
 
-    Memory holds one block and the second level (1/16 of the pixels). A failure leaves no file.
+    One block and the second level (1/16 of the pixels) are in memory. A failure leaves no file.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def write_pyramid(
     mpp : float
         µm per px; stored as the TIFF resolution.
     paint : callable
-        ``(x, y, width, height)`` in level-0 px to (height, width, 3) uint8 RGB.
+        Maps ``(x, y, width, height)`` in level-0 px to (height, width, 3) uint8 RGB.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def _write_level(
     mpp: float,
     level: int,
 ) -> None:
-    """One directory of the file; all but the first are marked as reduced images."""
+    """Write one directory of the file; all except the first are marked as reduced images."""
     tiff.write(
         tiles,
         shape=(height, width, 3),
@@ -85,7 +85,7 @@ def _write_level(
 def _blocks(
     width: int, height: int, paint: Callable[[int, int, int, int], Pixels], reduced: Pixels
 ) -> Iterator[Pixels]:
-    """Level-0 tiles in file order; fills `reduced` with their quarter-size copies."""
+    """Yield level-0 tiles in file order, and fill `reduced` with their quarter-size copies."""
     small = TILE // FACTOR
     for y in range(0, height, TILE):
         for x in range(0, width, TILE):
@@ -97,7 +97,7 @@ def _blocks(
 
 
 def _tiles(image: Pixels) -> Iterator[Pixels]:
-    """Tiles of an image in file order, those at the border filled up."""
+    """Yield the tiles of an image in file order, with those at the border filled up."""
     for y in range(0, image.shape[0], TILE):
         for x in range(0, image.shape[1], TILE):
             part = image[y : y + TILE, x : x + TILE]
@@ -105,12 +105,12 @@ def _tiles(image: Pixels) -> Iterator[Pixels]:
 
 
 def _extend(image: Pixels, rows: int, columns: int) -> Pixels:
-    """Repeat the last row and column, so that a tile of the border has no edge to ring at."""
+    """Repeat the last row and column, so that JPEG has no ringing in tiles at the border."""
     return np.pad(image, ((0, rows), (0, columns), (0, 0)), mode="edge")
 
 
 def _reduce(image: Pixels) -> Pixels:
-    """Shrink an image to a quarter by the mean of 4 x 4 pixels, the last ones repeated."""
+    """Reduce an image to a quarter by the mean of 4 x 4 pixels, repeating the last ones."""
     image = _extend(image, -image.shape[0] % FACTOR, -image.shape[1] % FACTOR)
     size = (image.shape[1] // FACTOR, image.shape[0] // FACTOR)
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)

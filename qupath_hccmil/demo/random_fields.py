@@ -1,4 +1,4 @@
-"""Smooth random fields on a coarse grid: the raw material of drawn tissue."""
+"""Smooth random fields on a coarse grid, from which tissue is drawn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Field = NDArray[np.float32]
 def _spectrum_noise(
     rng: np.random.Generator, shape: tuple[int, int], gain: NDArray[np.float64]
 ) -> Field:
-    """White noise of `shape` coloured by `gain` over its half spectrum, mean 0, variance 1."""
+    """White noise of `shape`, coloured by `gain` over its half spectrum; mean 0, variance 1."""
     spectrum = fft.rfft2(rng.standard_normal(shape)) * gain
     spectrum[0, 0] = 0
     noise = fft.irfft2(spectrum, s=shape)
@@ -27,7 +27,7 @@ def _frequencies(shape: tuple[int, int], step: float) -> NDArray[np.float64]:
 
 
 def _padded(shape: tuple[int, int]) -> tuple[int, int]:
-    """Choose a size that transforms fast and keeps opposite edges unlike each other."""
+    """Choose a size that transforms fast and keeps opposite edges different."""
     height, width = (fft.next_fast_len(int(n * 1.1) + 32) for n in shape)
     return height, width
 
@@ -40,7 +40,7 @@ def band_noise(
     *,
     bandwidth: float = 0.22,
 ) -> Field:
-    """Noise of one wavelength: its zero lines wind at half that distance, like sinusoids.
+    """Noise of one wavelength, with winding zero lines at half that distance, like sinusoids.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def band_noise(
     shape : (height, width)
         Samples.
     step, wavelength : float
-        Distance of two samples and wavelength, in the same unit.
+        Distance between samples, and wavelength, in the same unit.
     bandwidth : float
         Relative width of the band.
 

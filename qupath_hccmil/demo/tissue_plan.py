@@ -1,4 +1,4 @@
-"""Where a drawn slide has tissue, tumour, stroma, sinusoids, fat and atypia: a coarse plan.
+"""A coarse plan of a drawn slide: tissue, tumour, stroma, sinusoids, fat and atypia.
 
 Everything is planned in µm, so that a slide drawn at another resolution has the same anatomy.
 """
@@ -22,10 +22,10 @@ from qupath_hccmil.demo.random_fields import (
 )
 
 STEP_UM = 2.0
-"""Distance of two samples of the plan, as near as a whole number of px comes to it."""
+"""Distance between samples of the plan, µm, rounded to a whole number of px."""
 
 MARGIN = 12
-"""Samples around the slide, so that blocks at the border interpolate like all others."""
+"""Samples around the slide, so that blocks at the border are interpolated like all others."""
 
 # Nodules as fractions of the slide: centre x, y, radius x, y. The first is the main tumour.
 NODULES = ((0.405, 0.51, 0.335, 0.41), (0.885, 0.42, 0.078, 0.20))
@@ -33,7 +33,7 @@ NODULES = ((0.405, 0.51, 0.335, 0.41), (0.885, 0.42, 0.078, 0.20))
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TissuePlan:
-    """Fields over the slide; sample (i, j) lies at ``(j - MARGIN + 0.5) * step_px`` and so on.
+    """Fields over the slide; sample (i, j) is at ``(j - MARGIN + 0.5) * step_px`` and so on.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class TissuePlan:
     lumen : Field
         µm inside a vessel; negative outside.
     atypia : Field
-        0 to 1: planted atypia.
+        Degree of atypia, 0 to 1.
     lymphocytes : Field
         0 to 1: density of the infiltrate.
     fat : Field
@@ -91,7 +91,7 @@ class TissuePlan:
         """Value of a field at points (level-0 px), bilinear."""
         u = (np.asarray(x) / self.step_px - 0.5 + MARGIN).astype(np.float32)
         v = (np.asarray(y) / self.step_px - 0.5 + MARGIN).astype(np.float32)
-        # remap holds at most 32767 points a row, so the points are laid out as a rectangle
+        # remap allows at most 32767 points per row, so the points are arranged as a rectangle.
         rows = -(-len(u) // 1024)
         grid_u, grid_v = (np.zeros((rows, 1024), np.float32) for _ in range(2))
         grid_u.ravel()[: len(u)], grid_v.ravel()[: len(v)] = u, v
@@ -111,7 +111,7 @@ class _Canvas:
     seed: int
 
     def rng(self, stream: int) -> np.random.Generator:
-        """One stream a purpose: a change to one field leaves the others as they are."""
+        """Return one random stream per purpose, so that a change to one field keeps the others."""
         return np.random.default_rng([self.seed, stream])
 
     def soft(self, stream: int, wavelength: float, falloff: float = 3.0) -> Field:
@@ -129,7 +129,7 @@ def plan_tissue(width: int, height: int, *, seed: int, mpp: float) -> TissuePlan
     width, height : int
         Slide, level-0 px.
     seed : int
-        Same seed and size: same plan.
+        The same seed and size give the same plan.
     mpp : float
         µm per px.
     """
@@ -242,20 +242,20 @@ def _sinusoids(canvas: _Canvas, tumour: Field, stroma: Field, lumen: Field) -> t
 
 
 def _atypia(canvas: _Canvas, tumour: Field, stroma: Field) -> Field:
-    """0 to 1: islands of planted atypia well inside the tumour, away from stroma."""
+    """Degree of atypia (0 to 1): islands well inside the tumour, away from stroma."""
     size = min(canvas.size_um)
     cloud = canvas.soft(30, max(90.0, size * 0.16), 4)
     depth = min(45.0, 0.1 * size)
     deep = smoothstep(tumour, depth / 3, depth)
     cells = tumour > 0.7 * depth
-    # a share of the tumour, not a level of the noise: a small slide has its island too
+    # A share of the tumour, not a level of the noise, so that a small slide has an island too.
     level = float(np.quantile(cloud[cells], 0.72)) if cells.any() else 1.0
     island = smoothstep(cloud, level - 0.12, level + 0.12) * deep
     return (island * smoothstep(-stroma, -2, 8)).astype(np.float32)
 
 
 def _along(labyrinth: Field, fibre: Field, stroma: Field) -> NDArray[np.float32]:
-    """Turn gradients by a right angle: unit vectors along the zero lines."""
+    """Rotate gradients by 90° to get unit vectors along the zero lines."""
     soft = smoothstep(stroma, -4, 2)
     parts = []
     for field in (labyrinth, fibre):
@@ -268,7 +268,7 @@ def _along(labyrinth: Field, fibre: Field, stroma: Field) -> NDArray[np.float32]
 def _outlines(
     field: Field, step_px: int, size: tuple[int, int], *, minimum_px2: float
 ) -> list[Polygon]:
-    """Polygons where a field is above zero, largest first, holes filled, level-0 px."""
+    """Polygons where a field is above zero, in level-0 px, largest first, with holes filled."""
     contours, _ = cv2.findContours(
         (field > 0).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
     )

@@ -1,1 +1,1 @@
-"""What both trainings share: checkpoint, log, device, splits."""
+"""Code that both trainings share: checkpoint, log, device, splits."""

@@ -1,7 +1,7 @@
-"""State of a training run in one file, so that a killed run goes on where it was.
+"""The state of a training in one file, so that a killed training can be continued.
 
-A checkpoint is a safetensors file whose header carries the JSON state: no pickle, and written
-beside and renamed, so a kill leaves the previous one.
+A checkpoint is a safetensors file with the JSON state in its header; no pickle is used. It is
+written to a new file and then renamed, so that the previous checkpoint survives a kill.
 """
 
 from __future__ import annotations
@@ -18,17 +18,19 @@ from torch import Tensor, nn
 
 from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.errors import DataError, ModelError, WriteError
+from qupath_hccmil.learning.training_log import write_log
 
+CHECKPOINT = "checkpoint.safetensors"
 _STATE_KEY = "state"
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON-able state, atomically.
+    """Write tensors and a state that can be JSON, atomically.
 
     Raises
     ------
     WriteError
-        The system refuses; the checkpoint before is still there.
+        The system refuses; the previous checkpoint is still there.
     """
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
@@ -36,7 +38,8 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[st
             save_file(on_cpu, new, metadata={_STATE_KEY: json.dumps(state)})
     except (WriteError, SafetensorError) as error:
         raise WriteError(
-            f"{path}: cannot be written: {error}; make room and run the same again to go on"
+            f"{path}: cannot be written: {error}; free some disk space, then run the same command "
+            "again to continue"
         ) from error
 
 
@@ -46,7 +49,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises
     ------
     ModelError
-        The file isn't a checkpoint.
+        The file is not a checkpoint.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -54,12 +57,12 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise ModelError(
-            f"{path}: not a checkpoint of a training ({error}); remove it to start anew"
+            f"{path}: not a checkpoint of a training ({error}); remove it to start again"
         ) from error
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Moments and step counts of an optimiser, by parameter index and name."""
+    """Moments and step counts of an optimiser, named by parameter index and name."""
     state = optimizer.state_dict()["state"]
     return {
         f"{index}.{name}": torch.as_tensor(value)
@@ -69,7 +72,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimiser the moments and step counts of :func:`optimizer_tensors`."""
+    """Restore the moments and step counts from :func:`optimizer_tensors` in an optimiser."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         index, name = key.split(".", 1)
@@ -80,12 +83,12 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
 
 
 def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Name tensors ``prefix.name``."""
+    """Rename tensors to ``prefix.name``."""
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
 
 
 def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those tensors that :func:`with_prefix` named, under their own names."""
+    """Return the tensors that :func:`with_prefix` renamed, under their own names."""
     start = len(prefix) + 1
     return {
         name[start:]: tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")
@@ -93,18 +96,20 @@ def without_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tens
 
 
 class TrainingState:
-    """What a training must keep to go on after a kill as if nothing had happened.
+    """Everything that a training needs in order to continue after a kill as if uninterrupted.
 
     Parameters
     ----------
     networks : mapping of str to nn.Module
-        By name; the one that is judged is called `judged`.
+        All networks, by name.
     judged : str
+        Name of the network that is evaluated.
     optimizer : torch.optim.Optimizer
     settings : mapping
-        For people who look into the file.
+        Settings of the training, for people who look into the file.
     fingerprint : str
-        Of settings, data and start: a checkpoint of others is refused.
+        Fingerprint of settings, data and starting weights; a checkpoint with another fingerprint
+        is refused.
     """
 
     def __init__(
@@ -123,11 +128,57 @@ class TrainingState:
         self.epoch, self.best_epoch = 0, 0
         self.best: dict[str, Tensor] = {}
         self.log: list[dict[str, float]] = []
-        # What a training keeps beyond this, JSON-able.
+        # Further state of a training; it must be valid JSON.
         self.extra: dict[str, Any] = {}
 
+    def resume(self, out: Path, curves: Mapping[str, str]) -> None:
+        """Go on from the checkpoint in a folder, if it has one; the folder is made if absent.
+
+        Parameters
+        ----------
+        out : Path
+        curves : mapping of str to str
+            See :func:`~qupath_hccmil.learning.training_log.write_log`.
+
+        Raises
+        ------
+        DataError
+            It is from a training with other settings, data or start.
+        """
+        out.mkdir(parents=True, exist_ok=True)
+        if (out / CHECKPOINT).exists():
+            self.load(out / CHECKPOINT)
+            # A kill may have come between the checkpoint and the log.
+            write_log(out, self.log, curves)
+
+    def end_epoch(
+        self,
+        out: Path,
+        curves: Mapping[str, str],
+        row: dict[str, float],
+        figure: str,
+        *,
+        higher: bool,
+    ) -> None:
+        """Log an epoch, keep its network if it is the best so far, and write both to a folder.
+
+        Parameters
+        ----------
+        out, curves
+            See :meth:`resume`.
+        row : dict of str to float
+            Of the log.
+        figure : str
+            Column that judges an epoch.
+        higher : bool
+            A higher figure is better.
+        """
+        self.keep(row, figure, higher=higher)
+        self.save(out / CHECKPOINT)
+        write_log(out, self.log, curves)
+
     def keep(self, row: dict[str, float], figure: str, *, higher: bool) -> None:
-        """Log an epoch, and keep the judged network where its figure is the best so far."""
+        """Log an epoch, and keep the evaluated network if its figure is the best so far."""
         sign = 1.0 if higher else -1.0
         best = max((sign * before[figure] for before in self.log), default=-float("inf"))
         self.log.append(row)
@@ -155,18 +206,18 @@ class TrainingState:
         save_checkpoint(path, tensors, state)
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint.
+        """Continue from a checkpoint.
 
         Raises
         ------
         DataError
-            It is from a training with other settings, data or start.
+            It belongs to a training with other settings, data or starting weights.
         """
         tensors, state = load_checkpoint(path)
         if state.get("fingerprint") != self.fingerprint:
             raise DataError(
-                f"{path}: from a training with other settings, data or start; "
-                "use the same, another --out, or remove it"
+                f"{path}: belongs to a training with other settings, data or starting weights; "
+                "use the same ones, give another --out, or remove it"
             )
         for name, network in self._networks.items():
             network.load_state_dict(without_prefix(name, tensors))

@@ -1,4 +1,4 @@
-"""Where a training runs, and in which precision."""
+"""The device that a training runs on, and its precision."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 
 def training_device(name: DeviceName = "auto") -> torch.device:
-    """Choose a device; ``auto`` takes a GPU where there is one.
+    """Choose a device; ``auto`` takes a GPU if there is one.
 
     Raises
     ------
     ModelError
-        The one that is asked for isn't there.
+        The requested device is not available.
     """
     usable = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
@@ -28,10 +28,11 @@ def training_device(name: DeviceName = "auto") -> torch.device:
 
 
 class MixedPrecision:
-    """Half precision where it is faster, which is on CUDA; elsewhere nothing changes.
+    """Half precision on CUDA, where it is faster; on other devices nothing changes.
 
-    bfloat16 where the GPU computes with it, else float16 with scaled gradients, which would
-    vanish otherwise (Micikevicius et al. 2018). On a CPU without it bfloat16 is 20 times slower.
+    Uses bfloat16 if the GPU supports it, otherwise float16 with scaled gradients, which would
+    vanish without scaling (Micikevicius et al. 2018). On a CPU without hardware support, bfloat16
+    is 20 times slower.
 
     Parameters
     ----------
@@ -46,15 +47,15 @@ class MixedPrecision:
         self.scaler = torch.amp.GradScaler(device.type, enabled=self._on and not bfloat16)
 
     def autocast(self) -> torch.autocast:
-        """Context of a forward pass."""
+        """Context manager for a forward pass."""
         kind = self._device.type if self._on else "cpu"
         return torch.autocast(kind, dtype=self._dtype if self._on else None, enabled=self._on)
 
     def state(self) -> dict[str, Any]:
-        """What a resumed training needs, JSON-able; empty without scaling."""
+        """State for a checkpoint, valid as JSON; empty without scaling."""
         return dict(self.scaler.state_dict())
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state`."""
+        """Continue from :meth:`state`."""
         if self.scaler.is_enabled() and state:
             self.scaler.load_state_dict(state)

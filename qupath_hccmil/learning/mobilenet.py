@@ -1,9 +1,9 @@
-"""torchvision's MobileNetV2 and its weights, even beside a torch that torchvision doesn't fit.
+"""torchvision's MobileNetV2 and its weights, even if the builds of torch and torchvision differ.
 
-pip on Linux gives a torchvision built for CUDA. Beside a CPU build of torch, a common pair,
-its extension can't be loaded, and ``import torchvision`` then stops at "operator torchvision::nms
-does not exist", since two of its functions describe operators that nobody declared. Declared they
-need not exist: MobileNetV2 uses no compiled operator of torchvision.
+pip on Linux installs a torchvision built for CUDA. Together with a CPU build of torch, which is
+common, its extension cannot be loaded, and ``import torchvision`` fails with "operator
+torchvision::nms does not exist", because two of its functions describe operators that were not
+declared. Declaring them is enough: MobileNetV2 uses no compiled operator of torchvision.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _MISSING = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-# A Library takes its declarations back when it is collected, so it lives as long as the module.
+# A Library withdraws its declarations when it is collected, so it must live as long as the module.
 _declared: list[torch.library.Library] = []
 
 
 def torchvision_models() -> ModuleType:
-    """Return ``torchvision.models``; torchvision's own operators are used where they load."""
+    """Return ``torchvision.models``, with torchvision's own operators if they can be loaded."""
     try:
         import torchvision.models
     except RuntimeError as error:
         if "torchvision::nms does not exist" not in str(error):
             raise
-        # What was imported halfway must be imported again.
+        # Modules that were only partly imported must be imported again.
         for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
             del sys.modules[name]
         library = torch.library.Library("torchvision", "DEF")
@@ -52,9 +52,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises
     ------
     ModelError
-        The file can't be read as safetensors.
+        The file cannot be read as safetensors.
     """
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: can't be read as safetensors ({error})") from error
+        raise ModelError(f"{path}: cannot be read as safetensors ({error})") from error

@@ -1,4 +1,11 @@
-"""Splits of patients: each outcome in the same proportion on every side, none on two."""
+"""Splits of patients, with each outcome in the same proportion on every side.
+
+scikit-learn's ``StratifiedKFold`` and ``train_test_split`` spread the outcomes in the same way, as
+`tests/learning/test_splits.py` checks, but draw other patients for the same seed. With them, the
+folds of trainings in progress would change, and those of the models that ship, whose cards have
+figures for held-out patients. They also only warn if an outcome has fewer patients than there are
+folds, and do not guarantee a patient for choosing the epoch.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +25,7 @@ def split_patients(
     ----------
     labels : mapping of str to int
     share : float
-        Of the patients that validate, in (0, 1); at least one of each outcome.
+        Share of patients for validation, in (0, 1), with at least one patient of each outcome.
     seed : int
     """
     rng = np.random.default_rng(seed)
@@ -31,29 +38,29 @@ def split_patients(
 
 
 def stratified_folds(labels: Mapping[str, int], folds: int, seed: int) -> list[list[str]]:
-    """Cut patients into folds, each outcome spread evenly over them.
+    """Divide patients into folds, with each outcome spread evenly over them.
 
     Parameters
     ----------
     labels : mapping of str to int
-        Patient to 1 (good) or 0 (poor).
+        For each patient 1 (good) or 0 (poor).
     folds : int
-        At least 2.
+        Number of folds, at least 2.
     seed : int
 
     Returns
     -------
     list of list of str
-        Sorted; every patient in exactly one.
+        Patients of each fold, sorted; every patient is in exactly one fold.
 
     Raises
     ------
     DataError
-        An outcome has too few patients: every fold must hold one, and two must be left outside
-        it, one to train on and one to choose the epoch by.
+        An outcome has too few patients: every fold needs one, and at least two must be outside of
+        it, one to train on and one to choose the epoch with.
     """
     if folds < 2:
-        raise DataError(f"cross-validation needs 2 folds or more, not {folds}")
+        raise DataError(f"cross-validation needs at least 2 folds, not {folds}")
     rng = np.random.default_rng(seed)
     parts: list[list[str]] = [[] for _ in range(folds)]
     start = 0
@@ -62,10 +69,10 @@ def stratified_folds(labels: Mapping[str, int], folds: int, seed: int) -> list[l
         largest = -(-len(patients) // folds)
         if len(patients) < folds or len(patients) - largest < 2:
             raise DataError(
-                f"{len(patients)} patients of {name} outcome are too few for {folds} folds; "
+                f"{len(patients)} patients with a {name} outcome are too few for {folds} folds; "
                 "use fewer folds or more patients"
             )
-        # The second outcome goes on where the first ended, so that no fold gets both surpluses.
+        # The second outcome continues where the first ended, so that no fold gets both surpluses.
         for place, patient in enumerate(rng.permutation(patients).tolist(), start):
             parts[place % folds].append(patient)
         start += len(patients)

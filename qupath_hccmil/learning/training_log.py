@@ -1,4 +1,4 @@
-"""The log of a training run: a CSV table, and its curves as a PNG."""
+"""The log of a training, as a CSV table and as curves in a PNG file."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def write_log(out: Path, log: Sequence[Mapping[str, float]], curves: Mapping[str
     ----------
     out : Path
     log : sequence of mapping
-        A row an epoch, each with ``epoch``. Nothing is written of none.
+        One row per epoch, each with the key ``epoch``. Nothing is written if there are none.
     curves : mapping of str to str
-        Column to its label, for the columns to draw.
+        The columns to draw, each with its label.
     """
     if not log:
         return
@@ -31,7 +31,7 @@ def write_log(out: Path, log: Sequence[Mapping[str, float]], curves: Mapping[str
 
 
 def _draw(path: Path, log: Sequence[Mapping[str, float]], curves: Mapping[str, str]) -> None:
-    # Not pyplot: it would choose a window system.
+    # pyplot is not used, because it would choose a window system.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

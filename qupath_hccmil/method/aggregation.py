@@ -1,7 +1,8 @@
-"""From tile logits to a slide's risk, and back to each tile's share of it. numpy, float64.
+"""From tile logits to a slide's risk, and back to the share of each tile, in numpy float64.
 
-The only place of the signed mean, of ``r > t`` and of the published numbers. What training
-differentiates is in `mil.aggregation_torch` and `mil.loss`, and is tested to be equal.
+This is the only place for the signed mean and for ``r > t``. The torch versions, which training
+differentiates, are in `mil.aggregation_torch` and `mil.outcome_loss`, and tests check that they are
+equal.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from qupath_hccmil.method.published_numbers import POWER, THRESHOLD
 
 
 def slide_logit(tile_logits: ArrayLike, p: float = POWER) -> float:
-    """Generalised mean with sign.
+    """Signed generalised mean of tile logits.
 
     ``m = mean(sign(s)·|s|^p)``, ``S = sign(m)·|m|^(1/p)``.
 
     Parameters
     ----------
     tile_logits : (n,) array_like
-        At least one, finite.
+        At least one logit; all must be finite.
     p : float
-        At the published p = 3, ``sign(s)·|s|^p`` is plainly ``s³``.
+        Power; for the published p = 3, ``sign(s)·|s|^p`` is simply ``s³``.
 
     Returns
     -------
@@ -32,7 +33,7 @@ def slide_logit(tile_logits: ArrayLike, p: float = POWER) -> float:
     Raises
     ------
     ValueError
-        There are no tiles, or a logit isn't finite.
+        There are no tiles, or a logit is not finite.
 
     Notes
     -----
@@ -42,13 +43,13 @@ def slide_logit(tile_logits: ArrayLike, p: float = POWER) -> float:
 
 
 def signed_power(s: ArrayLike, p: float = POWER) -> NDArray[np.float64]:
-    """``sign(s)·|s|^p``: what the generalised mean takes the mean of."""
+    """``sign(s)·|s|^p``, the values that the generalised mean averages."""
     x = np.asarray(s, dtype=np.float64)
     return np.asarray(np.sign(x) * np.abs(x) ** p)
 
 
 def signed_root(m: float, p: float = POWER) -> float:
-    """``sign(m)·|m|^(1/p)``: from the mean of signed powers back to a logit."""
+    """``sign(m)·|m|^(1/p)``, from the mean of signed powers back to a logit."""
     return float(np.sign(m) * np.abs(m) ** (1 / p))
 
 
@@ -69,7 +70,7 @@ def contributions(tile_logits: ArrayLike, p: float = POWER) -> NDArray[np.float6
     Raises
     ------
     ValueError
-        There are no tiles, or a logit isn't finite.
+        There are no tiles, or a logit is not finite.
     """
     s = np.asarray(tile_logits, dtype=np.float64)
     if s.ndim != 1 or not s.size:
@@ -80,7 +81,7 @@ def contributions(tile_logits: ArrayLike, p: float = POWER) -> NDArray[np.float6
 
 
 def risk(logit: ArrayLike) -> NDArray[np.float64]:
-    """``sigmoid`` of a slide logit (or of tile logits), in [0, 1], without overflow."""
+    """Sigmoid of a slide logit (or of tile logits), in [0, 1], without overflow."""
     x = np.asarray(logit, dtype=np.float64)
     small = np.exp(-np.abs(x))
     return np.asarray(np.where(x >= 0, 1, small) / (1 + small))
@@ -92,12 +93,12 @@ def is_high_risk(r: ArrayLike, threshold: float = THRESHOLD) -> NDArray[np.bool_
 
 
 def group_name(r: float, threshold: float = THRESHOLD) -> str:
-    """Name the group of a risk, ``high`` or ``low``, as every table of ours does."""
+    """Name of the group of a risk, ``high`` or ``low``, as in all our tables."""
     return "high" if is_high_risk(r, threshold) else "low"
 
 
 def good_outcome_probability(r: ArrayLike, threshold: float = THRESHOLD) -> NDArray[np.float64]:
-    """Probability of a good outcome: 1 at r = 0, 0.5 at r = t, 0 at r = 1, linear between.
+    """Probability of a good outcome: 1 at r = 0, 0.5 at r = t, 0 at r = 1, linear in between.
 
     ``p = ((t − r)/t + 1)·0.5`` if ``r ≤ t``, else ``(1 − (r − t)/(1 − t))·0.5``.
 

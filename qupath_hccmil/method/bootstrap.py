@@ -1,4 +1,4 @@
-"""Bootstrap samples of patients and percentile intervals."""
+"""Bootstrap samples of patients or slides, and percentile intervals."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 
 
 def samples(event: np.ndarray, repeats: int, seed: int) -> Iterator[np.ndarray]:
-    """Row numbers of bootstrap samples, drawn by patient and apart for events and censored.
+    """Yield the row numbers of bootstrap samples of patients, stratified by event.
 
-    Stratified by event so that no sample is without events (Davison and Hinkley 1997, §3.8).
+    Stratification ensures that no sample is without events (Davison and Hinkley 1997, §3.8).
 
     Parameters
     ----------
@@ -25,8 +25,30 @@ def samples(event: np.ndarray, repeats: int, seed: int) -> Iterator[np.ndarray]:
         yield np.concatenate(drawn)
 
 
+def unit_counts(units: int, repeats: int, seed: int) -> np.ndarray:
+    """How often each unit is drawn into each bootstrap sample.
+
+    Whole units (slides, patients) are drawn, so that what is alike within one is not taken for
+    independent (Davison and Hinkley 1997, §3.8).
+
+    Parameters
+    ----------
+    units : int
+        At least one.
+    repeats : int
+    seed : int
+
+    Returns
+    -------
+    (repeats, units) int64
+        Each row sums to `units`.
+    """
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(units, np.full(units, 1 / units), size=repeats)
+
+
 def percentile_interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Take the middle share of bootstrap values; NaN without any."""
+    """Percentile interval of bootstrap values; NaN if there are none."""
     values = values[np.isfinite(values)]
     if not len(values):
         return float("nan"), float("nan")

@@ -1,7 +1,7 @@
 """Concordance of scores with follow-up in O(n log² n), so that bootstraps are affordable.
 
-Training and survival both report it, so it lies below both. scikit-survival's takes one pass over
-the patients for each event.
+Both training and survival report it. scikit-survival's implementation takes one pass over the
+patients for each event.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ def concordance(
     score: np.ndarray,
     weight: np.ndarray | None = None,
 ) -> float:
-    """Harrell's C: of two patients, the one with the earlier event has the higher score.
+    """Harrell's C: the share of pairs in which the patient with the earlier event scores higher.
 
-    A pair is usable when the earlier time is an event; a censoring at the time of an event counts
-    as later. Equal scores count one half (Harrell et al. 1996), as ``survival::concordance``.
+    A pair is usable if the earlier time is an event; a censoring at the time of an event counts as
+    later. Equal scores count one half (Harrell et al. 1996), as in ``survival::concordance``.
 
     Parameters
     ----------
     time, score : (n,) float64
     event : (n,) bool
     weight : (n,) float64, optional
-        Of the pairs in which the patient has the earlier event, 0 for none; else all pairs weigh
-        the same. Uno's C is such a weight.
+        Weight of the pairs in which the patient has the earlier event; 0 excludes them. By default
+        all pairs have the same weight. Uno's C uses such weights.
 
     Returns
     -------
     float
-        In [0, 1]; NaN when no pair is usable.
+        In [0, 1]; NaN if no pair is usable.
     """
     weight = np.ones(len(time)) if weight is None else weight
-    # Latest first; at one time the censored come first, since they outlive the event.
+    # Latest first; at equal times the censored come first, since they outlive the event.
     order = np.lexsort((event, -time))
     time, event, score, weight = time[order], event[order], score[order], weight[order]
     rank = np.unique(score, return_inverse=True)[1]
     used = np.flatnonzero(event & (weight > 0))
-    # For each used event: how many patients of this order outlive it.
+    # For each event: how many patients outlive it.
     keys = -time * 1.0
     later = np.searchsorted(keys, keys[used], side="left")
     same_time_end = np.searchsorted(keys, keys[used], side="right")
@@ -53,8 +53,8 @@ def concordance(
 def _count_in_prefix(
     rank: np.ndarray, prefix: np.ndarray, value: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    # How many of the first `prefix` ranks are below, and equal to, `value`: the prefix is cut into
-    # blocks of a power of two (its binary digits), each of which is sorted once.
+    # Count how many of the first `prefix` ranks are below, and equal to, `value`: the prefix is cut
+    # into blocks with a power of two as size (its binary digits), and each block is sorted once.
     lower = np.zeros(len(value))
     equal = np.zeros(len(value))
     top = int(rank.max(initial=0)) + 2

@@ -1,4 +1,4 @@
-"""From follow-up to the labels of training: distinct outcomes only."""
+"""From follow-up to the labels for training, which are distinct outcomes only."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from qupath_hccmil.method.published_numbers import GOOD_FOLLOW_UP_YEARS, POOR_RE
 
 @dataclass(frozen=True)
 class LabelledCohort:
-    """Labels of the patients that can be trained on, and why the others can't.
+    """Labels of the patients that can be used for training, and why the others cannot.
 
     Attributes
     ----------
     labels : mapping of str to int
-        Patient to 1 (good outcome) or 0 (poor).
+        For each patient, 1 (good outcome) or 0 (poor).
     excluded : mapping of str to str
-        Patient to the reason.
+        For each excluded patient, the reason.
     follow_up : mapping of str to (float, int)
-        Years and event (1 recurrence, 0 none) of every patient where they are known.
+        Years and event (1 recurrence, 0 none) of every patient for whom they are known.
     """
 
     labels: Mapping[str, int]
@@ -28,7 +28,7 @@ class LabelledCohort:
     follow_up: Mapping[str, tuple[float, int]] = field(default_factory=dict)
 
     def summary(self) -> str:
-        """How many are good, poor and excluded, by reason: one line."""
+        """Numbers of good, poor and excluded patients, with the reasons, in one line."""
         good = sum(self.labels.values())
         line = f"{good} good, {len(self.labels) - good} poor, {len(self.excluded)} excluded"
         reasons = Counter(self.excluded.values()).most_common()
@@ -36,7 +36,7 @@ class LabelledCohort:
 
 
 def outcome(time: float | None, event: int | None) -> tuple[int | None, str]:
-    """Label of one patient by the published rule.
+    """Label one patient by the published rule.
 
     Parameters
     ----------
@@ -48,10 +48,10 @@ def outcome(time: float | None, event: int | None) -> tuple[int | None, str]:
     Returns
     -------
     label : int or None
-        1 where followed for at least 4 years without recurrence; 0 where recurrence came within
-        1.6 years (1.6 excluded).
+        1 if followed for at least 4 years without recurrence; 0 if recurrence came within 1.6
+        years (exclusive); None if neither applies.
     reason : str
-        Of None.
+        Why the label is None; otherwise empty.
 
     Notes
     -----

@@ -1,19 +1,19 @@
-"""One score a patient: the rules that join the slides of a patient, for every command.
+"""One score per patient: the rules that join the slides of a patient, for every command.
 
 `export`, `survival`, `train mil` and `evaluate mil` all call `patient_logit` (or `patient_value`,
-where a table holds scores alone), so that a patient has one score and one group everywhere.
+if a table has only scores), so that a patient has the same score and the same group everywhere.
 
 ``pool``
-    The model's own aggregation over the tiles of all slides, as if they were one slide. It is what
-    training does with a patient's bag, and the default.
+    The model's own aggregation over the tiles of all slides, as if they were one slide. This is
+    what training does with the bag of a patient, and the default.
 ``mean``
-    The mean of the slides' risks. Risks and not logits are averaged, for three reasons. A risk is
-    bounded, so that one extreme slide weighs no more than the others: logits 2 and −4 would become
-    −1, a low risk of 0.27, though one of the two slides has a risk of 0.88; their mean risk is
-    0.45. It is what the field does where slides or models are joined ("soft voting" averages
-    probabilities). And every table has risks, not every one has logits.
+    The mean of the slides' risks. Risks are averaged and not logits, for three reasons. A risk is
+    bounded, so that one extreme slide does not outweigh the others: the logits 2 and −4 would
+    become −1, a low risk of 0.27, although one of the two slides has a risk of 0.88; their mean
+    risk is 0.45. Averaging probabilities ("soft voting") is common when slides or models are
+    joined. And every table has risks, but not every table has logits.
 ``max``
-    The slide of the highest risk, which is that of the highest logit.
+    The slide with the highest risk, which is also the one with the highest logit.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ PATIENT_RULES: tuple[PatientRule, ...] = get_args(PatientRule)
 def patient_logit(
     rule: PatientRule, logits: ArrayLike, tiles: ArrayLike, p: float = POWER
 ) -> float:
-    """Logit of a patient; the patient's risk is the sigmoid of it.
+    """Logit of a patient; the patient's risk is its sigmoid.
 
-    A patient of one slide has that slide's logit, to the last digit, by every rule.
+    A patient with one slide has exactly that slide's logit under every rule.
 
     Parameters
     ----------
     rule : {"pool", "max", "mean"}
     logits : (n,) array_like
-        S of each slide; at least one, finite.
+        S of each slide; at least one, and all finite.
     tiles : (n,) array_like
-        Scored tiles of each slide, positive; only ``pool`` uses them.
+        Number of scored tiles of each slide, positive; used by ``pool`` only.
     p : float
-        Of the model's generalised mean; only ``pool`` uses it.
+        Power of the model's generalised mean; used by ``pool`` only.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def patient_logit(
     Raises
     ------
     ValueError
-        An unknown rule, no slide, a logit that isn't finite, or no tiles.
+        The rule is unknown, there is no slide or no tile, or a logit is not finite.
 
     Notes
     -----
@@ -73,7 +73,7 @@ def patient_logit(
         raise ValueError("a patient needs slides, each with a finite logit and a number of tiles")
     if rule == "pool" and not (n > 0).all():
         raise ValueError("pooled slides need tiles")
-    # Sorted, so that the order of the rows of a table never shows in the last digit.
+    # Sorted, so that the order of the rows of a table does not change the last digit.
     order = np.lexsort((n, s))
     s, n = s[order], n[order]
     if rule == "max" or s[0] == s[-1]:
@@ -86,15 +86,15 @@ def patient_logit(
 
 
 def patient_value(rule: PatientRule, scores: ArrayLike) -> float:
-    """Score of a patient where the slides have scores of any scale, and no logits.
+    """Score of a patient if the slides have scores on any scale, and no logits.
 
-    Of risks it is what :func:`patient_logit` gives.
+    For risks, the result agrees with :func:`patient_logit`.
 
     Parameters
     ----------
     rule : {"max", "mean"}
     scores : (n,) array_like
-        At least one, finite.
+        At least one score; all must be finite.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def patient_value(rule: PatientRule, scores: ArrayLike) -> float:
 
 
 def rule_text(rule: PatientRule, p: float = POWER) -> str:
-    """What stands in the column ``rule`` of our tables and in reports; begins with the rule."""
+    """Text for the column ``rule`` of our tables and for reports; it begins with the rule."""
     return {
         "pool": f"pool: generalised mean with sign over the tiles of all slides, p={p:g}",
         "max": "max: highest risk of a slide",
@@ -119,6 +119,6 @@ def rule_text(rule: PatientRule, p: float = POWER) -> str:
 
 
 def rule_of_text(text: str) -> PatientRule | None:
-    """Rule that a column ``rule`` names, or None where it is none of ours."""
+    """Rule named in a column ``rule``, or None if it is not one of ours."""
     word = text.partition(":")[0].strip().lower()
     return next((rule for rule in PATIENT_RULES if rule == word), None)

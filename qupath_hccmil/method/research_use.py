@@ -1,4 +1,4 @@
-"""What every output says of itself, worded once."""
+"""The research-use notices that every output carries, each worded once."""
 
 RESEARCH_USE = "For research use only; not for diagnosis or treatment."
 SURROGATE = "The risk model is a surrogate trained on simulated labels: its numbers mean nothing."

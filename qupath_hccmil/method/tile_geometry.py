@@ -28,5 +28,5 @@ class TileGeometry:
 
     @property
     def mpp(self) -> float:
-        """µm of a pixel that the networks see."""
+        """Size of a pixel as the networks see it, µm."""
         return self.tile_um / self.tile_px

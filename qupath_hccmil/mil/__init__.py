@@ -1,1 +1,1 @@
-"""Multiple-instance risk: tile network, aggregation, loss, cohorts, training, evaluation."""
+"""Multiple-instance learning of risk: tile network, aggregation, loss, training, evaluation."""

@@ -1,4 +1,4 @@
-"""The torch twin of `aggregation.slide_logit`, with a gradient that is finite everywhere."""
+"""The torch version of `aggregation.slide_logit`, with a gradient that is finite everywhere."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch.autograd.function import once_differentiable
 
 from qupath_hccmil.method.published_numbers import POWER
 
-# |m| counts as at least this share of mean(|s|^p) in the gradient: it bounds the gradient where
-# tiles of opposite sign cancel, is exact elsewhere, and doesn't depend on the scale of s.
+# In the gradient, |m| is at least this share of mean(|s|^p). This bounds the gradient where tiles
+# of opposite sign cancel, is exact elsewhere, and does not depend on the scale of s.
 CANCELLATION = 0.01
 
 
 def slide_logit(tile_logits: Tensor, p: float = POWER) -> Tensor:
-    """Generalised mean with sign: ``m = mean(sign(s)·|s|^p)``, ``S = sign(m)·|m|^(1/p)``.
+    """Signed generalised mean: ``m = mean(sign(s)·|s|^p)``, ``S = sign(m)·|m|^(1/p)``.
 
     Parameters
     ----------
@@ -30,9 +30,10 @@ def slide_logit(tile_logits: Tensor, p: float = POWER) -> Tensor:
 
     Notes
     -----
-    The value is the published formula everywhere. Its gradient ``|s_i|^(p−1)/n · |m|^(1/p − 1)``
-    is infinite where m = 0 and some s aren't; there |m| is held at `CANCELLATION` times
-    ``mean(|s|^p)``. Where every s is 0 it is 1/n, the limit along equal s.
+    The value follows the published formula everywhere. Its gradient
+    ``|s_i|^(p−1)/n · |m|^(1/p − 1)`` is infinite if m = 0 and some s are not 0; there |m| is kept
+    at `CANCELLATION` times ``mean(|s|^p)``. If every s is 0, the gradient is 1/n, the limit along
+    equal s.
     """
     result: Tensor = _SignedMean.apply(tile_logits, p)
     return result

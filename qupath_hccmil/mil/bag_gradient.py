@@ -1,4 +1,4 @@
-"""The gradient of a whole bag in the memory of one chunk of its tiles."""
+"""The gradient of a whole bag, with memory for only one chunk of its tiles."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ def backward_by_chunks(
     loss: Callable[[Tensor], Tensor],
     scale: Callable[[Tensor], Tensor] = lambda value: value,
 ) -> Tensor:
-    """Add the gradient of a bag's loss to the parameters', chunk by chunk.
+    """Add the gradient of the loss of a bag to that of the parameters, chunk by chunk.
 
     Parameters
     ----------
     forward : callable
-        A chunk to its tile logits ``(k,)``. It is called twice for a chunk and must give the same
-        both times, dropout included.
+        Maps a chunk to its tile logits ``(k,)``. It is called twice for each chunk and must give
+        the same result both times, including dropout.
     parts : sequence
         The chunks of the bag, at least one.
     loss : callable
-        All tile logits ``(n,)`` to a scalar.
+        Maps all tile logits ``(n,)`` to a scalar.
     scale : callable
-        What the loss is multiplied by before the gradient is taken, as float16 needs.
+        Scales the loss before the gradient is computed, as needed for float16.
 
     Returns
     -------
     Tensor
-        The loss, a scalar without graph, not scaled.
+        The unscaled loss, a scalar without graph.
 
     Notes
     -----
-    The first pass, without a graph, gives every logit, and with them ``dloss/ds`` of each tile,
-    which needs no network. By the chain rule the second pass may then go back from each chunk
-    alone, with its tiles' share: the sum is the gradient of the whole bag, and the activations of
-    one chunk at a time are in memory. A bag of one chunk needs one pass.
+    The first pass, without a graph, gives all logits and from them ``dloss/ds`` for each tile,
+    which does not need the network. By the chain rule, the second pass can then propagate back from
+    each chunk separately, with the values for its tiles. The sum is the gradient of the whole bag,
+    while the activations of only one chunk are in memory. A bag with one chunk needs one pass.
     """
     if len(parts) == 1:
         value = loss(forward(parts[0]))

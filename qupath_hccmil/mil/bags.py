@@ -21,7 +21,7 @@ CHANNELS = 4
 SUFFIX = ".npy"
 
 HeatMap = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""(n, s, s, 3) uint8 RGB to (n, s, s) heat maps in [0, 1]."""
+"""Maps (n, s, s, 3) uint8 RGB to (n, s, s) heat maps in [0, 1]."""
 
 
 class Bag(Protocol):
@@ -29,33 +29,33 @@ class Bag(Protocol):
 
     @property
     def patient(self) -> str:
-        """Whose they are."""
+        """Name of the patient."""
         ...
 
     def __len__(self) -> int: ...
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Tiles ``(n, 4, s, s)`` uint8: RGB and heat map, 255 for 1."""
+        """Read tiles ``(n, 4, s, s)`` uint8: RGB and heat map, with 255 for 1."""
         ...
 
 
 def bag_file(patient: str) -> str:
-    """File name of a patient's bag; what no file name may hold is escaped as in an URL."""
+    """File name for the bag of a patient; special characters are escaped as in a URL."""
     return quote(patient, safe=" !#$&'()+,;=@[]^`{}~") + SUFFIX
 
 
 class StoredBag:
-    """A bag in a file of :func:`write_bag`, read through a memory map.
+    """A bag in a file written by :func:`write_bag`, read through a memory map.
 
     Parameters
     ----------
     path : Path
-        Its name says the patient, see :func:`bag_file`.
+        File of the bag; its name gives the patient, see :func:`bag_file`.
 
     Raises
     ------
     DataError
-        The file isn't such a bag.
+        The file is not such a bag.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,18 +64,18 @@ class StoredBag:
             tiles = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise DataError(
-                f"{path}: not a bag of tiles, or damaged ({error}); remove it to have it made anew"
+                f"{path}: not a bag of tiles, or damaged ({error}); remove it to have it made again"
             ) from error
         if tiles.dtype != np.uint8 or tiles.ndim != 4 or tiles.shape[1] != CHANNELS:
             raise DataError(
-                f"{path}: not a bag of tiles, {tiles.dtype} {tiles.shape} where uint8 "
+                f"{path}: not a bag of tiles: it is {tiles.dtype} {tiles.shape}, but uint8 "
                 f"(n, {CHANNELS}, side, side) is needed"
             )
         self._tiles = tiles
 
     @property
     def patient(self) -> str:
-        """Whose it is, from the file's name."""
+        """Name of the patient, from the file name."""
         return unquote(self.path.name.removesuffix(SUFFIX))
 
     def __len__(self) -> int:
@@ -87,12 +87,12 @@ class StoredBag:
 
 
 def bag_files(folder: Path) -> list[Path]:
-    """Files of prepared bags in a folder, sorted; what a kill left half written is none."""
+    """Files of prepared bags in a folder, sorted, without partly written ones."""
     return sorted(path for path in folder.glob(f"*{SUFFIX}") if not is_temporary(path))
 
 
 def stored_bags(folder: Path) -> dict[str, StoredBag]:
-    """All bags of a folder, by patient.
+    """All bags in a folder, by patient.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def stored_bags(folder: Path) -> dict[str, StoredBag]:
     """
     bags = [StoredBag(path) for path in bag_files(folder)]
     if not bags:
-        raise DataError(f"{folder}: no prepared bags (*{SUFFIX})")
+        raise DataError(f"{folder}: contains no prepared bags (*{SUFFIX})")
     return {bag.patient: bag for bag in bags}
 
 
@@ -116,7 +116,7 @@ def with_heat(rgb: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.u
     Returns
     -------
     (n, 4, s, s) uint8
-        The heat map rounded to 1/255.
+        RGB and heat map, the latter rounded to 1/255.
     """
     tiles = np.empty((len(rgb), CHANNELS, *rgb.shape[1:3]), dtype=np.uint8)
     tiles[:, :3] = rgb.transpose(0, 3, 1, 2)
@@ -131,16 +131,16 @@ def write_bag(
     side: int,
     heat_map: HeatMap,
 ) -> StoredBag:
-    """Prepare a bag in a file, atomically; only one batch is in memory at a time.
+    """Write a bag to a file, atomically, with only one batch in memory at a time.
 
     Parameters
     ----------
     path : Path
         :func:`bag_file` of the patient.
     batches : iterable of (n, side, side, 3) uint8
-        Stain-normalised RGB, `count` tiles in all.
+        Stain-normalised RGB, `count` tiles in total.
     count : int or None
-        None where it isn't known before.
+        Number of tiles; None if it is not known beforehand.
     side : int
     heat_map : callable
 
@@ -151,14 +151,14 @@ def write_bag(
     Raises
     ------
     DataError
-        There are no tiles, or not `count`.
+        There are no tiles, or another number than `count`.
     WriteError
-        The system refuses, for example for want of room.
+        The system refuses, for example because the disk is full.
     """
     with atomic_file(path) as new:
         total = _write_tiles(new, batches, side, heat_map)
         if total != count and count is not None:
-            raise DataError(f"{path.name}: {total} tiles where {count} were announced")
+            raise DataError(f"{path.name}: {total} tiles, but {count} were announced")
         if not total:
             raise DataError(f"{path.name}: no tiles for this patient")
     return StoredBag(path)
@@ -167,7 +167,7 @@ def write_bag(
 def _write_tiles(
     path: Path, batches: Iterable[NDArray[np.uint8]], side: int, heat_map: HeatMap
 ) -> int:
-    """Write tiles as they come, and their number when it is known."""
+    """Write tiles as they arrive, and finally their number."""
     total = 0
     with path.open("wb") as file:
         start = _write_header(file, 0, side)
@@ -183,7 +183,7 @@ def _write_tiles(
 
 
 def _write_header(file: BinaryIO, count: int, side: int) -> int:
-    """Begin a .npy file; returns where the tiles start, which doesn't depend on their number."""
+    """Begin a .npy file; returns the position of the tiles, the same for any number of them."""
     shape = (count, CHANNELS, side, side)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
@@ -191,7 +191,7 @@ def _write_header(file: BinaryIO, count: int, side: int) -> int:
 
 
 def draw(bag: Bag, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw indices of up to `count` random tiles of a bag, without repeats, in order."""
+    """Draw the indices of up to `count` random tiles of a bag, without repeats, in order."""
     if len(bag) <= count:
         return np.arange(len(bag))
     return np.sort(rng.choice(len(bag), size=count, replace=False))

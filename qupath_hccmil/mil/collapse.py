@@ -1,4 +1,4 @@
-"""What is said of a network that gives all patients one score."""
+"""Notes about a network that has collapsed, so that it gives all patients the same score."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _ADVICE = "train with more patients or tiles, with a lower --learning-rate, or f
 
 
 def collapse_note(scores: Sequence[BagScore], whose: str) -> str:
-    """Say that a network has collapsed, on whom, and what to do.
+    """Say that a network has collapsed, for which patients, and what to do.
 
     Parameters
     ----------
     scores : sequence of BagScore
-        Those that are the same, at least one.
+        The scores that are all the same, at least one.
     whose : str
-        Which network it is.
+        Name of the network.
 
     Returns
     -------
@@ -30,21 +30,22 @@ def collapse_note(scores: Sequence[BagScore], whose: str) -> str:
     some = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
     return (
         f"{whose} has collapsed: the {len(names)} patients that chose its epoch all have the same "
-        f"score (slide logit {scores[0].logit:.4f}: {some}), so it tells nobody apart; {_ADVICE}"
+        f"score (slide logit {scores[0].logit:.4f}: {some}), so it cannot distinguish patients; "
+        f"{_ADVICE}"
     )
 
 
 def kept_note(rule: DecisionRule, decision: Decision, source: str) -> str:
-    """Say that what was to be derived wasn't, and what is used instead.
+    """Say which numbers could not be derived, and what is used instead.
 
     Parameters
     ----------
     rule : DecisionRule
-        What was asked for, not nothing.
+        The requested derivations, at least one.
     decision : Decision
-        What is used.
+        The numbers that are used.
     source : str
-        Whose scores it was to come from.
+        The patients from whose scores the numbers should have been derived.
 
     Returns
     -------

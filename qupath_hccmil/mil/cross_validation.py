@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from qupath_hccmil.atomic_files import atomic_file
+from qupath_hccmil.learning.checkpoint import CHECKPOINT
 from qupath_hccmil.learning.splits import split_patients, stratified_folds
 from qupath_hccmil.method.aggregation import group_name, risk
 from qupath_hccmil.method.patient_score import rule_text
@@ -24,7 +25,7 @@ from qupath_hccmil.mil.risk_evaluation import (
     score_bag,
     torch_tile_predictor,
 )
-from qupath_hccmil.mil.risk_training import CHECKPOINT, MilSettings, Progress, train
+from qupath_hccmil.mil.risk_training import MilSettings, Progress, train
 from qupath_hccmil.mil.threshold_and_temperature import Decision, DecisionRule, decide
 from qupath_hccmil.mil.tile_network import TileNetwork
 from qupath_hccmil.model_store.model_folder import file_sha256
@@ -37,16 +38,16 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class FoldScore:
-    """A patient as scored by the network of a fold that they were held out of.
+    """The score of a patient by the network of the fold that held this patient out.
 
     Attributes
     ----------
     fold : int
-        From 1.
+        Number of the fold, from 1.
     score : BagScore
-        Its logit is S, without a temperature; its risk is that of the fold's decision.
+        Its logit is S, without a temperature; its risk follows from the fold's decision.
     decision : Decision
-        Of the fold, from its own training patients.
+        Decision of the fold, from its own training patients.
     """
 
     fold: int
@@ -56,20 +57,20 @@ class FoldScore:
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What the folds gave.
+    """The results of all folds.
 
     Attributes
     ----------
     patients : list of FoldScore
         Every labelled patient once.
     folds : list of RiskScores
-        Figures of each fold, without intervals.
+        Performance figures of each fold, without intervals.
     pooled : RiskScores
-        Over all patients.
+        Performance figures over all patients.
     epochs : list of int
-        The epoch that each fold chose.
+        The epoch that was chosen in each fold.
     notes : list of str
-        Which folds' networks have collapsed.
+        Notes on folds with a collapsed network.
     """
 
     patients: list[FoldScore]
@@ -79,7 +80,7 @@ class CrossValidation:
     notes: list[str]
 
     def figures(self) -> dict[str, object]:
-        """Pooled figures and those of each fold, JSON-able, for the model's config."""
+        """Pooled figures and those of each fold, as JSON values for the model's config."""
         each = [fold.as_dict() for fold in self.folds]
         pooled = self.pooled.as_dict()
         for content in (pooled, *each):
@@ -120,26 +121,27 @@ def cross_validate(
     Parameters
     ----------
     network : callable
-        Makes the network that every fold starts from.
+        Makes the network that each fold starts from.
     bags : mapping of str to Bag
     labels : mapping of str to int
-        Patient to 1 (good) or 0 (poor); each must have a bag.
+        For each patient 1 (good) or 0 (poor); each patient must have a bag.
     out : Path
-        Gets a folder ``folds/<k>`` for each training. What is there is gone on from, a finished
-        fold is not trained again.
+        Folder for the trainings ``folds/<k>``. Existing trainings are continued, and completed
+        folds are not trained again.
     settings : MilSettings
     folds : int
     share : float
-        Of a fold's training patients that choose its epoch, threshold and temperature: the fold
-        itself chooses nothing, so that its figures are of unseen patients.
+        Share of a fold's training patients that are used to choose its epoch, threshold and
+        temperature. The fold itself is not used for any choice, so its figures come from unseen
+        patients.
     rule : DecisionRule, optional
     repeats : int
         Bootstrap samples of the pooled figures.
     progress : callable, optional
-        As of :func:`train`, with ``fold`` in each row.
+        As for :func:`train`, with ``fold`` in each row.
     device : torch.device
     origin : str
-        As of :func:`train`.
+        As for :func:`train`.
 
     Raises
     ------
@@ -193,7 +195,7 @@ def cross_validate(
 
 
 def with_temperature(score: BagScore, decision: Decision) -> BagScore:
-    """Give the risk that a decision makes of a score whose logit has no temperature."""
+    """Apply the temperature of a decision to a score, which gives its risk."""
     return replace(score, risk=float(risk(score.logit / decision.temperature)))
 
 
@@ -204,11 +206,11 @@ def write_predictions(
     follow_up: Mapping[str, tuple[float, int]],
     p: float = POWER,
 ) -> None:
-    """Write out-of-fold predictions as CSV, a row a patient.
+    """Write out-of-fold predictions as CSV, one row per patient.
 
-    Columns: patient, fold, label (good, poor), time (years) and event where known, tiles, logit
-    (S), temperature, r, threshold, group, rule (how the slides of a patient are joined: a bag is
-    all of them, pooled with the exponent p).
+    Columns: patient, fold, label (good, poor), time (years) and event if known, tiles, logit (S),
+    temperature, r, threshold, group, rule (how the slides of a patient are joined: a bag has all of
+    them, pooled with the exponent p).
     """
     columns = (
         "patient", "fold", "label", "time", "event", "tiles", "logit", "temperature", "r",
@@ -237,7 +239,7 @@ def _numbered(progress: Progress | None, fold: int) -> Progress | None:
 def _scores(
     folder: Path, network: TileNetwork, bags: list[Bag], settings: MilSettings
 ) -> dict[str, BagScore]:
-    """Scores of a finished fold, kept beside its checkpoint so that going on costs nothing."""
+    """Scores of a completed fold, stored next to its checkpoint for continued trainings."""
     path = folder / _SCORES
     made_by = file_sha256(folder / CHECKPOINT)
     if path.exists():

@@ -1,4 +1,11 @@
-"""Figures of a classifier, with bootstrap intervals by patient."""
+"""Figures of a classifier, with bootstrap intervals by patient.
+
+They are scikit-learn's ``roc_auc_score``, ``brier_score_loss`` and so on, in a few lines of numpy
+each; `tests/mil/test_metrics.py` checks that. scikit-learn's take 60 to 500 times as long (1.9.1,
+179 patients), which counts in 1,000 bootstrap samples; they warn where a sample has one outcome
+alone, which here is counted; and ``log_loss`` bounds a logarithm at the precision of the
+number's type (−36), where the loss that the network was trained with bounds it at −100.
+"""
 
 from __future__ import annotations
 

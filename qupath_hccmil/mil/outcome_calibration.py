@@ -1,4 +1,4 @@
-"""Whether probabilities of a poor outcome are as often right as they say."""
+"""Calibration: whether poor outcomes are as frequent as predicted."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 _EDGE = 1e-6
 _STEPS = 50
 _LARGEST = 50.0
-_Z = 1.959963984540054  # of a 95 % interval
+_Z = 1.959963984540054  # for a 95 % interval
 
 
 @dataclass(frozen=True)
 class CalibrationGroup:
-    """Patients of neighbouring predictions.
+    """A group of patients with similar predictions.
 
     Attributes
     ----------
@@ -35,19 +35,19 @@ class CalibrationGroup:
 
 
 def calibration_slope(poor: NDArray[np.bool_], probability: NDArray[np.float64]) -> float:
-    """Slope of the outcome's log odds on the prediction's; 1 is right, below 1 too extreme.
+    """Slope of the outcome's log odds on those predicted; below 1, predictions are too extreme.
 
-    Cox 1958; NaN where it has no value: one outcome is absent, the outcomes are told apart
-    without error, or every prediction is the same.
+    1 is ideal (Cox 1958). NaN if it is not defined: one outcome is absent, the outcomes are
+    separated without error, or all predictions are the same.
     """
     x = _log_odds(probability)
     return _logistic(np.column_stack([np.ones_like(x), x]), poor, np.zeros_like(x))[1]
 
 
 def calibration_intercept(poor: NDArray[np.bool_], probability: NDArray[np.float64]) -> float:
-    """Log odds that predictions are too low by, all in all; 0 is right (calibration in the large).
+    """Log odds by which predictions are too low overall; 0 is ideal (calibration in the large).
 
-    The slope is held at 1 (Cox 1958). NaN where one outcome is absent.
+    The slope is fixed at 1 (Cox 1958). NaN if one outcome is absent.
     """
     x = _log_odds(probability)
     return _logistic(np.ones((len(x), 1)), poor, x)[0]
@@ -56,9 +56,9 @@ def calibration_intercept(poor: NDArray[np.bool_], probability: NDArray[np.float
 def calibration_groups(
     poor: NDArray[np.bool_], probability: NDArray[np.float64], groups: int = 5
 ) -> list[CalibrationGroup]:
-    """Compare predictions with outcomes in groups of as many patients, by prediction.
+    """Compare predictions with outcomes in groups of equal size, ordered by prediction.
 
-    Equal predictions stay together, so that there may be fewer groups.
+    Equal predictions stay in one group, so there may be fewer groups.
     """
     edges = np.unique(np.quantile(probability, np.linspace(0, 1, groups + 1)[1:-1]))
     place = np.searchsorted(edges, probability, side="left")
@@ -88,7 +88,7 @@ def _log_odds(probability: NDArray[np.float64]) -> NDArray[np.float64]:
 def _logistic(
     x: NDArray[np.float64], poor: NDArray[np.bool_], offset: NDArray[np.float64]
 ) -> list[float]:
-    """Coefficients of a logistic regression by Newton's method; NaN where there are none."""
+    """Coefficients of a logistic regression by Newton's method; NaN if there is no solution."""
     nothing = [float("nan")] * x.shape[1]
     if poor.all() or not poor.any():
         return nothing

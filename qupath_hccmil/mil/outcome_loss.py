@@ -1,4 +1,4 @@
-"""The loss of the tile network: cross-entropy of a bag's outcome, and a penalty on weights."""
+"""Loss of the tile network: cross-entropy of the outcome of a bag, and a penalty on weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from qupath_hccmil.mil.tile_network import TileNetwork
 def bag_loss(
     tile_logits: Tensor, good: int, p: float = POWER, threshold: float = THRESHOLD
 ) -> Tensor:
-    """Binary cross-entropy of one bag on its probability of a good outcome.
+    """Binary cross-entropy between the outcome of a bag and its probability of a good outcome.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def bag_loss(
     good : int
         1 for a good outcome, 0 for a poor one.
     p, threshold : float
-        Of the aggregation.
+        Exponent of the aggregation and threshold t.
 
     Returns
     -------
@@ -34,10 +34,10 @@ def bag_loss(
 
     Notes
     -----
-    Liu et al. 2021 (arXiv 2106.00090): ``−log p`` or ``−log(1 − p)`` with p the
-    `aggregation.good_outcome_probability` of r. Where the bag is on the wrong side of the
-    threshold, p is proportional to 1 − r (or 1 − p to r), whose logarithm is taken from the logit:
-    in single precision r is 1 beyond a logit of 17, and there would be no gradient to come back.
+    Liu et al. 2021 (arXiv 2106.00090): ``−log p`` or ``−log(1 − p)``, where p is the
+    `aggregation.good_outcome_probability` of r. If the bag is on the wrong side of the threshold,
+    p is proportional to 1 − r (or 1 − p to r), and its logarithm is computed from the logit: in
+    single precision, r is 1 above a logit of 17, and the gradient would vanish.
     """
     logit = slide_logit(tile_logits, p)
     r = torch.sigmoid(logit)
@@ -57,14 +57,14 @@ Penalised = Literal["output layer", "all weights"]
 def weight_penalty(
     network: TileNetwork, alpha: float = WEIGHT_PENALTY, penalised: Penalised = "output layer"
 ) -> Tensor:
-    """``α Σ w²`` over the weights of the output layer, or of every layer; biases never count.
+    """``α Σ w²`` over the weights of the output layer or of every layer, without biases.
 
     Notes
     -----
-    The paper doesn't say which weights count. Over all of MobileNetV2 from ImageNet the sum is
-    2·10⁵, against a cross-entropy near 0.7: the penalty would be the loss. The output layer is
-    what the method adds to MobileNetV2. Of every layer the convolutions and the output layer
-    count; the scales of batch normalisation don't, as they are no weights of a neuron.
+    The paper does not say which weights are penalised. Over all weights of MobileNetV2 from
+    ImageNet the sum is 2·10⁵, compared with a cross-entropy near 0.7, so the penalty would dominate
+    the loss. The output layer is what the method adds to MobileNetV2. "Every layer" means the
+    convolutions and the output layer; the scales of batch normalisation are not included.
     """
     if penalised == "output layer":
         weight: Tensor = network.mobilenet.classifier[1].weight

@@ -1,4 +1,4 @@
-"""How well bags' risks tell their outcomes."""
+"""How well the risks of bags predict their outcomes."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ from qupath_hccmil.mil.outcome_calibration import (
 )
 
 TilePredictor = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
-"""(n, 4, s, s) uint8 to (n,) tile logits."""
+"""Maps (n, 4, s, s) uint8 tiles to (n,) tile logits."""
 
 _CHUNK = 16
 
 
 @dataclass(frozen=True)
 class BagScore:
-    """Risk of one patient."""
+    """The risk of one patient."""
 
     patient: str
     tiles: int
@@ -58,16 +58,16 @@ class BagScore:
 
 @dataclass(frozen=True)
 class RiskScores:
-    """Figures over patients; the positive class is a poor outcome, called by a high risk.
+    """Performance figures; the positive class is a poor outcome, predicted by a high risk.
 
     Attributes
     ----------
     bags : list of BagScore
-        Those that have a label.
+        Scores of the patients with a label.
     good, poor : int
     auc, accuracy, sensitivity, specificity : Estimate
     brier, calibration_slope, calibration_intercept : Estimate
-        Of the probability of a poor outcome, ``1 − p(good outcome)``.
+        Figures for the probability of a poor outcome, ``1 − p(good outcome)``.
     cross_entropy : float
         The published loss without its penalty.
     calibration : list of CalibrationGroup
@@ -87,13 +87,13 @@ class RiskScores:
     calibration: list[CalibrationGroup] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """All figures as JSON-able values; None where there is none."""
+        """All figures as JSON values; None for absent values."""
         content: dict[str, Any] = without_nan(asdict(self))
         return content
 
 
 def torch_tile_predictor(network: nn.Module) -> TilePredictor:
-    """Make a predictor that runs a torch tile network as it is, in evaluation mode."""
+    """Make a predictor that runs a torch tile network in evaluation mode."""
 
     def predict(tiles: NDArray[np.uint8]) -> NDArray[np.float64]:
         network.eval()
@@ -109,7 +109,7 @@ def torch_tile_predictor(network: nn.Module) -> TilePredictor:
 def score_bag(
     bag: Bag, predict: TilePredictor, p: float = POWER, tiles: int | None = None, seed: int = 0
 ) -> BagScore:
-    """Score a bag, in bounded memory.
+    """Score a bag with limited memory.
 
     Parameters
     ----------
@@ -117,9 +117,9 @@ def score_bag(
     predict : callable
     p : float
     tiles : int, optional
-        Score only so many random tiles; default all.
+        Score only this many random tiles; by default all.
     seed : int
-        Of that choice.
+        Seed of the random choice.
 
     Raises
     ------
@@ -130,8 +130,8 @@ def score_bag(
     logits = np.concatenate([predict(bag.read(part)) for part in chunks(indices, _CHUNK)])
     if not np.isfinite(logits).all():
         raise DataError(
-            f"{bag.patient}: the network gives logits that are no numbers; its training diverged, "
-            "lower the learning rate or the bound of the gradient"
+            f"{bag.patient}: the network gives logits that are not numbers, so its training "
+            "diverged; lower --learning-rate or --clip"
         )
     logit = slide_logit(logits, p)
     return BagScore(bag.patient, len(indices), logit, float(risk(logit)))
@@ -153,16 +153,16 @@ def evaluate(
     ----------
     bags : iterable of Bag
     labels : mapping of str to int
-        Patient to 1 (good) or 0 (poor); bags without a label are left out.
+        For each patient 1 (good) or 0 (poor); bags without a label are ignored.
     predict : callable
     p, threshold : float
-        Of the model.
+        Exponent and threshold of the model.
     tiles : int, optional
-        At most so many random tiles a bag; default all.
+        Largest number of random tiles per bag; by default all.
     seed : int
-        Of that choice and of the bootstrap.
+        Seed of the random choice and of the bootstrap.
     repeats : int
-        Bootstrap samples; 0 for no intervals.
+        Number of bootstrap samples; 0 for no intervals.
 
     Raises
     ------
@@ -186,13 +186,13 @@ def judge(
     Parameters
     ----------
     scores : sequence of BagScore
-        Those without a label are left out.
+        Scores of patients; those without a label are ignored.
     labels : mapping of str to int
-        Patient to 1 (good) or 0 (poor).
+        For each patient 1 (good) or 0 (poor).
     threshold : float or (n,) array_like
-        t of the model; one a score where they come from several models.
+        t of the model; one for each score if they come from several models.
     seed, repeats : int
-        Of the bootstrap.
+        Seed and number of samples of the bootstrap.
 
     Raises
     ------
@@ -203,7 +203,7 @@ def judge(
     known = [score.patient in labels for score in scores]
     t, scores = t[np.array(known, dtype=bool)], [s for s, k in zip(scores, known, strict=True) if k]
     if not scores:
-        raise DataError("no bag has a label; the table's patients must be the bags' names")
+        raise DataError("no bag has a label; the table's patients must match the names of the bags")
     r = np.array([score.risk for score in scores])
     poor = np.array([not labels[score.patient] for score in scores])
     good_probability = good_outcome_probability(r, t)
@@ -217,7 +217,8 @@ def judge(
         bags=scores,
         good=int((~poor).sum()),
         poor=int(poor.sum()),
-        # What differs by rounding alone is a tie, or a network that tells nobody apart has an AUC.
+        # Scores that differ only by rounding are ties; otherwise a collapsed network could have an
+        # AUC.
         auc=interval(auc, score_ranks(log_odds(r))),
         accuracy=interval(accuracy, high),
         sensitivity=interval(sensitivity, high),
@@ -231,7 +232,7 @@ def judge(
 
 
 def without_nan(content: Any) -> Any:
-    """Dicts and lists with None for every NaN and infinity, which JSON has not."""
+    """Replace every NaN and infinity in dicts and lists by None, since JSON has neither."""
     if isinstance(content, dict):
         return {key: without_nan(value) for key, value in content.items()}
     if isinstance(content, list):

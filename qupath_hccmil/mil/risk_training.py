@@ -1,4 +1,4 @@
-"""Training of the tile network from bags and their outcomes: seeded, bounded and resumable."""
+"""Training of the tile network on bags and outcomes: seeded, with limited memory, resumable."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.learning.checkpoint import TrainingState
+from qupath_hccmil.learning.checkpoint import CHECKPOINT, TrainingState
 from qupath_hccmil.learning.device import MixedPrecision
-from qupath_hccmil.learning.training_log import write_log
 from qupath_hccmil.method.published_numbers import (
     HALVE_EVERY,
     LEARNING_RATE,
@@ -35,9 +35,9 @@ from qupath_hccmil.mil.risk_evaluation import evaluate, torch_tile_predictor
 from qupath_hccmil.mil.tile_network import TileNetwork
 
 Progress = Callable[[Mapping[str, float]], None]
-CHECKPOINT = "checkpoint.safetensors"
 _CPU = torch.device("cpu")
-# Within an epoch too the state is saved, so that a kill costs no more than this.
+_AtLeast1 = Annotated[int, Field(ge=1)]
+# The state is also saved within an epoch, so that a kill loses no more than this.
 _SAVE_EVERY_SECONDS = 120.0
 _CURVES = {
     "loss": "training: loss",
@@ -48,47 +48,48 @@ _CURVES = {
 
 @dataclass(frozen=True)
 class MilSettings:
-    """Settings of a training of the tile network; the defaults are published where they can be.
+    """Settings for training the tile network; the defaults are the published values, if any.
 
     Attributes
     ----------
     p, threshold, alpha : float
-        Of aggregation and loss.
+        Numbers of the aggregation and the loss.
     penalised : {"output layer", "all weights"}
-        Which weights the penalty sums over; see `weight_penalty`.
+        Weights that are penalised; see `weight_penalty`.
     learning_rate : float
     halve_every : int
         Epochs after which the learning rate is halved.
     clip : float or None
-        Largest norm of a step's gradient; None for no bound.
+        Largest norm of the gradient of a step; None for no limit.
     epochs : int
-        At most so many.
+        Largest number of epochs.
     patience : int or None
-        Stop after so many epochs without a better one; None never stops early.
+        Stop after this many epochs without improvement; None never stops early.
     chosen_by : {"cross_entropy", "auc"}
-        What makes an epoch the better one, on held-out patients.
+        Measure on held-out patients by which epochs are compared.
     tiles : int
-        Random tiles of a bag in each epoch.
+        Number of random tiles per bag in each epoch.
     validation_tiles : int or None
-        Of a bag in validation; None for all.
+        Number of tiles per bag in validation; None for all.
     chunk : int
-        Tiles whose activations are in memory at a time (about 80 MB each).
+        Number of tiles with activations in memory at a time (about 80 MB each).
     seed : int
     """
 
-    p: float = POWER
-    threshold: float = THRESHOLD
-    alpha: float = WEIGHT_PENALTY
+    # Below 1 the gradient of a logit at 0 is infinite.
+    p: Annotated[float, Field(ge=1)] = POWER
+    threshold: Annotated[float, Field(gt=0, lt=1)] = THRESHOLD
+    alpha: Annotated[float, Field(ge=0)] = WEIGHT_PENALTY
     penalised: Penalised = "output layer"
-    learning_rate: float = LEARNING_RATE
-    halve_every: int = HALVE_EVERY
-    clip: float | None = 1.0
-    epochs: int = 30
-    patience: int | None = 10
+    learning_rate: Annotated[float, Field(gt=0)] = LEARNING_RATE
+    halve_every: _AtLeast1 = HALVE_EVERY
+    clip: Annotated[float, Field(gt=0)] | None = 1.0
+    epochs: _AtLeast1 = 30
+    patience: _AtLeast1 | None = 10
     chosen_by: Literal["cross_entropy", "auc"] = "cross_entropy"
-    tiles: int = TILES_PER_PATIENT
-    validation_tiles: int | None = None
-    chunk: int = 16
+    tiles: _AtLeast1 = TILES_PER_PATIENT
+    validation_tiles: _AtLeast1 | None = None
+    chunk: _AtLeast1 = 16
     seed: int = 0
 
 
@@ -99,11 +100,11 @@ class MilTraining:
     Attributes
     ----------
     network : TileNetwork
-        Of the best epoch on the validation patients.
+        Network of the best epoch on the validation patients.
     epoch : int
-        That epoch, from 1.
+        Number of the best epoch, from 1.
     log : list of dict
-        A row an epoch: epoch, loss, cross_entropy, auc, accuracy, learning_rate.
+        One row per epoch: epoch, loss, cross_entropy, auc, accuracy, learning_rate.
     """
 
     network: TileNetwork
@@ -122,26 +123,27 @@ def train(
     device: torch.device = _CPU,
     origin: str = "",
 ) -> MilTraining:
-    """Train a tile network from the outcomes of bags.
+    """Train a tile network on bags with outcomes.
 
     Parameters
     ----------
     network : TileNetwork
-        Where to start from; it is changed.
+        Network to start from; it is changed.
     training, validation : sequence of Bag
-        No patient may be in both.
+        Bags of the two sides; no patient may be in both.
     labels : mapping of str to int
-        Patient to 1 (good) or 0 (poor).
+        For each patient 1 (good) or 0 (poor).
     out : Path
-        Folder for the checkpoint, the log (CSV) and its curves (PNG). A checkpoint that is there
-        is gone on from.
+        Folder for the checkpoint, the log (CSV) and its curves (PNG). Training continues from an
+        existing checkpoint.
     settings : MilSettings
     progress : callable, optional
-        Given each epoch's row of the log, and for each bag ``epoch``, ``bag`` and ``loss``.
+        Called with the log row of each epoch, and for each bag with ``epoch``, ``bag`` and
+        ``loss``.
     device : torch.device
-        The network ends there. On CUDA it trains in mixed precision.
+        Device to train on, on which the network remains. On CUDA mixed precision is used.
     origin : str
-        Says what `network` is and starts from: a checkpoint of another is refused.
+        Describes `network` and its starting weights; a checkpoint with another origin is refused.
 
     Returns
     -------
@@ -150,28 +152,24 @@ def train(
     Raises
     ------
     DataError
-        A patient has no label, or is on both sides; one side lacks an outcome; `out` holds a
-        checkpoint of another training; the training diverges.
+        A patient has no label or is on both sides, one side lacks an outcome, `out` has a
+        checkpoint of another training, or the training diverges.
 
     Notes
     -----
-    Adam: the paper doesn't name its optimiser. One bag a step. The gradient's norm is bounded,
-    since the cubic mean is steep where tiles of opposite sign nearly cancel; without the bound
-    the first training of the shipped model collapsed at its fourth epoch.
+    The optimiser is Adam, since the paper does not name one, with one bag per step. The norm of the
+    gradient is limited, because the cubic mean is steep where tiles of opposite sign nearly cancel;
+    without the limit, the first training of the shipped model collapsed in its fourth epoch.
 
-    Tiles are turned and mirrored at random. A bag's gradient is computed chunk by chunk, so that
-    memory doesn't depend on the size of bags. What a step draws depends on the seed, the epoch
-    and the step's number alone: killed anywhere and gone on with, a training ends as it would
-    have.
+    Tiles are rotated and mirrored at random. The gradient of a bag is computed chunk by chunk, so
+    that memory does not depend on the size of bags. Random choices of a step depend only on the
+    seed, the epoch and the number of the step, so a training that was killed and continued ends
+    with the same result.
     """
     _check(training, validation, labels)
-    out.mkdir(parents=True, exist_ok=True)
     fingerprint = _fingerprint(training, validation, labels, settings, origin)
     run = _Run(network, settings, fingerprint, device)
-    if (out / CHECKPOINT).exists():
-        run.load(out / CHECKPOINT)
-        # A kill may have come between the checkpoint and the log.
-        write_log(out, run.log, _CURVES)
+    run.resume(out, _CURVES)
     while run.goes_on:
         loss = run.train_epoch(training, labels, out / CHECKPOINT, progress)
         row = {
@@ -180,9 +178,8 @@ def train(
             **_validate(network, validation, labels, settings),
             "learning_rate": settings.learning_rate * _halvings(settings, run.epoch - 1),
         }
-        run.keep(row, settings.chosen_by, higher=settings.chosen_by == "auc")
-        run.save(out / CHECKPOINT)
-        write_log(out, run.log, _CURVES)
+        higher = settings.chosen_by == "auc"
+        run.end_epoch(out, _CURVES, row, settings.chosen_by, higher=higher)
         if progress:
             progress(row)
     network.load_state_dict(run.best)
@@ -190,7 +187,7 @@ def train(
 
 
 class _Run(TrainingState):
-    """A training under way."""
+    """A training in progress."""
 
     def __init__(
         self,
@@ -200,9 +197,9 @@ class _Run(TrainingState):
         device: torch.device,
     ) -> None:
         self.network, self.settings, self._device = network, settings, device
-        # A quarter less time a step on a CPU than torch's default layout.
+        # On a CPU, a step takes a quarter less time than with torch's default layout.
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        # A model to start from may be calibrated; its weights are trained without that.
+        # A model to start from may be calibrated; its weights are trained without the temperature.
         network.temperature.fill_(1)
         self._precision = MixedPrecision(device)
         optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
@@ -223,7 +220,7 @@ class _Run(TrainingState):
         checkpoint: Path,
         progress: Progress | None,
     ) -> float:
-        """One epoch, or what is left of it; returns its mean loss."""
+        """Train one epoch, or the rest of it; returns its mean loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * _halvings(self.settings, self.epoch)
         losses: list[float] = list(self.extra.get("losses", []))
@@ -244,7 +241,7 @@ class _Run(TrainingState):
         return float(np.mean(losses))
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a checkpoint."""
         super().load(path)
         self._precision.restore(self.extra.get("precision", {}))
 
@@ -255,7 +252,7 @@ class _Run(TrainingState):
         s = self.settings
         indices = draw(bag, s.tiles, rng)
         turns = rng.integers(8, size=len(indices))
-        # Dropout draws from torch, apart for every chunk, the same in both passes.
+        # Dropout draws from torch: differently for each chunk, but the same in both passes.
         seed = int(rng.integers(2**31))
         scaler = self._precision.scaler
 
@@ -280,8 +277,8 @@ class _Run(TrainingState):
         value = float(loss + penalty.detach())
         if not math.isfinite(value):
             raise DataError(
-                f"{bag.patient}: the loss is {value} in epoch {self.epoch + 1}, the training has "
-                "diverged; lower the learning rate or the bound of the gradient"
+                f"{bag.patient}: the loss is {value} in epoch {self.epoch + 1}, so the training "
+                "has diverged; lower --learning-rate or --clip"
             )
         if s.clip is not None:
             scaler.unscale_(self.optimizer)
@@ -316,7 +313,7 @@ def _halvings(settings: MilSettings, epoch: int) -> float:
 
 
 def _turned(tiles: NDArray[np.uint8], turns: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Turn tiles by quarters, and mirror them, by numbers from 0 to 7."""
+    """Rotate tiles by quarter turns and mirror them, according to numbers from 0 to 7."""
     turned = np.empty_like(tiles)
     for tile, turn, result in zip(tiles, turns.tolist(), turned, strict=True):
         change = np.rot90(tile, turn % 4, axes=(1, 2))
@@ -328,7 +325,7 @@ def _check(training: Sequence[Bag], validation: Sequence[Bag], labels: Mapping[s
     sides = {"training": training, "validation": validation}
     for side, bags in sides.items():
         if unlabelled := [bag.patient for bag in bags if bag.patient not in labels]:
-            raise DataError(f"patient {unlabelled[0]!r} has no label and can't be in {side}")
+            raise DataError(f"patient {unlabelled[0]!r} has no label and cannot be used for {side}")
         if {labels[bag.patient] for bag in bags} != {0, 1}:
             raise DataError(f"{side} needs patients of both outcomes; it has {len(bags)} patients")
     both = {bag.patient for bag in training} & {bag.patient for bag in validation}
@@ -343,7 +340,8 @@ def _fingerprint(
     settings: MilSettings,
     origin: str,
 ) -> str:
-    # More epochs, or more patience, go on from fewer: nothing that came before depends on them.
+    # Epochs and patience may be increased for a continued training: the past does not depend on
+    # them.
     fixed: dict[str, Any] = asdict(settings)
     del fixed["epochs"], fixed["patience"]
     content: dict[str, Any] = {

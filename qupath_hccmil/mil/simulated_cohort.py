@@ -1,8 +1,9 @@
-"""A simulated cohort on real tissue: a stated hazard in place of outcomes that nobody published.
+"""A simulated cohort on real tissue, with a known hazard, because no outcomes were published.
 
-A tile's hazard follows what pathologists found more often in high- than in low-risk tiles (Liu et
-al. 2021): stroma, cytological atypia and nuclear hyperchromasia raise it, immune infiltration
-lowers it. A patient is a bag of tiles, and recurrence is drawn from the mean hazard of the bag.
+The hazard of a tile follows from features that pathologists found more often in high-risk than in
+low-risk tiles (Liu et al. 2021): stroma, cytological atypia and nuclear hyperchromasia raise it,
+immune infiltration lowers it. A patient is a bag of tiles, and recurrence is drawn from the mean
+hazard of the bag.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 
 from qupath_hccmil.mil.bags import Bag
 
-# log odds ratios of the published 2×2 tables of 200 high- against 200 low-risk tiles: stroma 25/4,
-# atypia 36/11, hyperchromasia 28/7, immune infiltration 3/19. Atypia is half size and half its
-# variation.
+# Log odds ratios from the published 2×2 tables of 200 high-risk and 200 low-risk tiles: stroma
+# 25/4, atypia 36/11, hyperchromasia 28/7, immune infiltration 3/19. Atypia is divided equally
+# between nuclear size and its variation.
 EFFECTS: Mapping[str, float] = {
     "stroma": 1.95,
     "nuclear_size": 0.66,
@@ -31,15 +32,15 @@ _SINGLE_SOLIDITY = 0.9
 _IMMUNE_DIAMETER_UM = 6.0
 _IMMUNE_ROUNDNESS = 0.75
 _FEWEST_NUCLEI = 5
-# Eosin-stained tissue that far from any nucleus counts as stroma: fibres, where cells have a
-# nucleus in every 10 to 20 µm.
+# Eosin-stained tissue at least this far from any nucleus counts as stroma: in cellular tissue there
+# is a nucleus every 10 to 20 µm.
 _STROMA_FROM_NUCLEUS_UM = 8.0
 _STROMA_EOSIN = 0.25
 
 
 @dataclass(frozen=True)
 class Nuclei:
-    """Single nuclei of a tile, as columns.
+    """The single nuclei of a tile, as columns.
 
     Attributes
     ----------
@@ -61,7 +62,7 @@ def measure_nuclei(
 ) -> Nuclei:
     """Measure the nuclei of a mask.
 
-    Touching nuclei that a binary mask has merged (not convex) and specks are left out.
+    Specks, and touching nuclei that are merged in a binary mask (not convex), are left out.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ def stroma_fraction(
     eosin: NDArray[np.float64],
     mpp: float,
 ) -> float:
-    """Share of a tile, in [0, 1], that is stained by eosin rather than haematoxylin, nuclei apart.
+    """Share of a tile, in [0, 1], that is stained by eosin and is far from any nucleus.
 
     Parameters
     ----------
@@ -119,12 +120,12 @@ def tile_features(nuclei: Nuclei, stroma: float, dark: float) -> dict[str, float
     stroma : float
         See `stroma_fraction`.
     dark : float
-        Haematoxylin above which a small round nucleus counts as an immune cell's.
+        Haematoxylin above which a small round nucleus counts as that of an immune cell.
 
     Returns
     -------
     dict
-        NaN where fewer than five nuclei leave a feature without a value.
+        NaN for features that need at least five nuclei, if there are fewer.
     """
     diameter = np.sqrt(4 * nuclei.area / np.pi)
     immune = (
@@ -145,7 +146,7 @@ def tile_features(nuclei: Nuclei, stroma: float, dark: float) -> dict[str, float
 
 @dataclass(frozen=True)
 class HazardScale:
-    """Mean and spread of each feature, and of the weighted sum, on the training tiles."""
+    """Mean and standard deviation of each feature and of the weighted sum, on training tiles."""
 
     mean: Mapping[str, float]
     deviation: Mapping[str, float]
@@ -153,7 +154,7 @@ class HazardScale:
 
     @classmethod
     def fit(cls, features: Sequence[Mapping[str, float]]) -> HazardScale:
-        """Measure the scale on tiles, those without a value left out of each feature."""
+        """Measure the scale on tiles, ignoring absent values of each feature."""
         columns = {name: np.array([f[name] for f in features]) for name in EFFECTS}
         mean = {name: float(np.nanmean(values)) for name, values in columns.items()}
         deviation = {name: float(np.nanstd(values)) or 1.0 for name, values in columns.items()}
@@ -161,21 +162,21 @@ class HazardScale:
         return cls(mean, deviation, float(np.std([scale.hazard(f) for f in features])))
 
     def standard(self, features: Mapping[str, float]) -> dict[str, float]:
-        """Features as deviations from the mean; 0 where there is no value."""
+        """Features as deviations from the mean, in standard deviations; 0 for absent values."""
         return {
             name: float(np.nan_to_num((features[name] - self.mean[name]) / self.deviation[name]))
             for name in EFFECTS
         }
 
     def hazard(self, features: Mapping[str, float]) -> float:
-        """Log hazard of a tile: `EFFECTS` times its features, of variance 1 on training tiles."""
+        """Log hazard of a tile: `EFFECTS` times its features, with variance 1 on training tiles."""
         standard = self.standard(features)
         return sum(EFFECTS[name] * standard[name] for name in EFFECTS) / self.spread
 
 
 @dataclass(frozen=True)
 class PooledBag:
-    """A simulated patient: some tiles of a pool that patients share."""
+    """The tiles of a simulated patient, from a pool that all patients share."""
 
     patient: str
     pool: Bag
@@ -191,7 +192,7 @@ class PooledBag:
 
 @dataclass(frozen=True)
 class SimulatedPatient:
-    """A bag, its true hazard, and the follow-up drawn from it."""
+    """A simulated patient: a bag, its true hazard, and the follow-up drawn from it."""
 
     bag: PooledBag
     hazard: float
@@ -216,21 +217,21 @@ def simulate_patients(
     Parameters
     ----------
     pool : Bag
-        Tiles that patients are made of.
+        Tiles from which patients are made.
     features : (n, k) float64
         Standard deviations of each tile from the mean, see `HazardScale.standard`.
     hazards : (n,) float64
         Log hazard of each tile of the pool.
     count, tiles, seed : int
-        Patients, tiles of each.
+        Number of patients, number of tiles of each patient, and seed.
     tilt : float
-        How much a patient keeps to tiles of a kind: tiles are drawn with probability
-        ``∝ exp(tilt·Σ u_f·feature_f)``, each u_f standard normal for each patient, so that
-        patients differ in every feature apart and not in the hazard alone.
+        How similar the tiles of a patient are: tiles are drawn with a probability proportional to
+        ``exp(tilt·Σ u_f·feature_f)``, with standard normal u_f for each patient, so that patients
+        differ in every feature separately and not only in the hazard.
     strength : float
-        Log hazard ratio of a patient for 1 in mean tile hazard.
+        Log hazard ratio of a patient per unit of mean tile hazard.
     rate : float
-        Recurrences a year at hazard 0.
+        Recurrences per year at hazard 0.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Threshold and temperature of a trained model, from patients that no weight was fitted to."""
+"""Threshold and temperature of a trained model, from patients not used to fit its weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EDGE = 0.01
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """What is derived from held-out patients instead of taken as it is.
+    """Which numbers are derived from held-out patients instead of being used as given.
 
     Attributes
     ----------
@@ -38,14 +38,14 @@ class DecisionRule:
 
 @dataclass(frozen=True)
 class Decision:
-    """What turns a slide logit S into a risk and a group: ``r = sigmoid(S/T)``, high if r > t.
+    """The numbers that turn S into a risk and a group: ``r = sigmoid(S/T)``, high if r > t.
 
     Attributes
     ----------
     threshold, temperature : float
     collapsed : bool
-        The patients that it comes from all have one score, so that nothing can be derived from
-        them; t is as it was and T is 1.
+        Whether all patients have the same score, so that nothing can be derived from them; then t
+        is unchanged and T is 1.
     """
 
     threshold: float = THRESHOLD
@@ -59,43 +59,43 @@ def decide(
     rule: DecisionRule,
     threshold: float = THRESHOLD,
 ) -> Decision:
-    """Derive what a rule asks for.
+    """Derive the numbers that a rule asks for.
 
     Parameters
     ----------
     logits : (n,) float64
-        Slide logits S of patients that the network wasn't fitted to, without a temperature; at
+        Slide logits S, without a temperature, of patients that the network was not fitted to; at
         least one.
     good : (n,) bool
     rule : DecisionRule
     threshold : float
-        t where it isn't derived.
+        t if it is not derived.
 
     Returns
     -------
     Decision
-        Where all patients have one score, to within `SAME_LOGIT`, nothing is derived; that ends
-        no training, since its weights took hours.
+        If all scores are equal to within `SAME_LOGIT`, nothing is derived. This does not end the
+        training, because its weights took hours.
 
     Raises
     ------
     DataError
-        Something is to be derived and one outcome is absent.
+        Something should be derived, but one outcome is absent.
 
     Notes
     -----
-    Threshold: the cut of the largest sensitivity + specificity − 1 (Youden 1950), which is that
-    of the largest balanced accuracy, between two neighbouring logits that differ by more than
-    rounding; of equal ones the nearest to t as it was.
+    Threshold: the cut with the largest sensitivity + specificity − 1 (Youden 1950), which is also
+    the one with the largest balanced accuracy, between two neighbouring logits that differ by more
+    than rounding; of several such cuts, the one nearest to the given t.
 
-    Temperature: Guo et al. 2017, one number that leaves the order of patients as it is. It
-    minimises the published cross-entropy on p(good outcome). Where the threshold is derived too
-    it is the risk of the same cut at every T, so that the groups don't change with T.
+    Temperature: one number that does not change the order of patients (Guo et al. 2017). It
+    minimises the published cross-entropy on p(good outcome). If the threshold is derived too, it is
+    the risk at the same cut for every T, so that the groups do not change with T.
     """
     if rule.asks and (good.all() or not good.any()):
         raise DataError(
-            f"threshold and temperature need held-out patients of both outcomes; of {len(good)} "
-            f"patients {int(good.sum())} are good"
+            "threshold and temperature need held-out patients with both outcomes; "
+            f"{int(good.sum())} of {len(good)} patients have a good outcome"
         )
     if not score_ranks(logits).any():
         return Decision(threshold, collapsed=True)
@@ -134,7 +134,7 @@ def _coolest_loss(
         )
         return cross_entropy(good, probability)
 
-    # The loss may have more than one valley, so the deepest of a grid is searched.
+    # The loss may have several minima, so a grid is searched first.
     grid = np.linspace(np.log(COOLEST), np.log(HOTTEST), 61)
     best = int(np.argmin([loss(point) for point in grid]))
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]

@@ -1,4 +1,4 @@
-"""The tile network: torchvision's MobileNetV2 from RGB and nuclei heat map to one logit."""
+"""The tile network: torchvision's MobileNetV2, from RGB and nuclei heat map to one logit."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from qupath_hccmil.model_store.model_folder import ModelFolder
 class TileNetwork(nn.Module):
     """MobileNetV2 with four input channels and one output.
 
-    Input ``(n, 4, h, w)`` float in [0, 1]: RGB and heat map. Output ``(n,)`` logits.
+    The input is ``(n, 4, h, w)`` float in [0, 1], RGB and heat map; the output is ``(n,)`` logits.
 
     Notes
     -----
     RGB is scaled to [-1, 1] within the network, the range of the ImageNet weights. The heat map
-    stays in [0, 1], so that where there is no nucleus the network sees RGB alone.
+    stays in [0, 1], so that the network sees only RGB where there is no nucleus.
 
     Logits are divided by the temperature of the model's calibration (1 while it is trained). The
     generalised mean is homogeneous, ``S(s/T) = S(s)/T``, so that dividing tile logits divides the
     slide's logit too, and tile values still reproduce the slide's score.
 
-    Batch normalisation always uses its running statistics. A training batch is one bag, that is
-    one patient: normalised by its own statistics it would lose what tells it from other patients.
+    Batch normalisation always uses its running statistics. A training batch is one bag, that is one
+    patient; normalised by its own statistics, it would lose what distinguishes it from other
+    patients.
     """
 
     scale: Tensor
@@ -47,12 +48,12 @@ class TileNetwork(nn.Module):
         self.register_buffer("temperature", torch.tensor(1.0), False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``(n,)`` of ``(n, 4, h, w)`` in [0, 1]."""
+        """Compute logits ``(n,)`` from ``(n, 4, h, w)`` in [0, 1]."""
         logits: Tensor = self.mobilenet(x * self.scale + self.shift)
         return logits[:, 0] / self.temperature
 
     def train(self, mode: bool = True) -> TileNetwork:
-        """Set the mode of all but batch normalisation."""
+        """Set the mode of all layers except batch normalisation."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -61,14 +62,14 @@ class TileNetwork(nn.Module):
 
 
 def imagenet_network(weights: Path, seed: int = 0) -> TileNetwork:
-    """Make a tile network that starts from ImageNet.
+    """Make a tile network that starts from ImageNet weights.
 
     Parameters
     ----------
     weights : Path
         Safetensors file: the state dict of torchvision's MobileNetV2, for RGB in [-1, 1].
     seed : int
-        Of the new output layer.
+        Seed of the new output layer.
 
     Returns
     -------
@@ -77,13 +78,13 @@ def imagenet_network(weights: Path, seed: int = 0) -> TileNetwork:
     Raises
     ------
     ModelError
-        The file isn't such a state dict.
+        The file is not such a state dict.
 
     Notes
     -----
-    The RGB filters of the first convolution are kept. The filter of the heat map is minus the
-    mean of the three: a nucleus is dark in RGB and bright in the heat map, so both then answer
-    to its edge with the same sign.
+    The RGB filters of the first convolution are kept. The filter for the heat map is minus the mean
+    of these three: a nucleus is dark in RGB and bright in the heat map, so both respond to its edge
+    with the same sign.
     """
     state = read_weights(weights)
     with torch.random.fork_rng(devices=[]):
@@ -106,12 +107,12 @@ def load_tile_network(folder: ModelFolder) -> TileNetwork:
     Raises
     ------
     ModelError
-        The weights don't fit the architecture.
+        The weights do not fit the architecture.
     """
     if folder.config.architecture["name"] != "mobilenet_v2":
         raise ModelError(
             f"{folder.path}: architecture.name is {folder.config.architecture['name']!r}, "
-            "where a tile network is 'mobilenet_v2'"
+            "but a tile network must be 'mobilenet_v2'"
         )
     network = TileNetwork()
     _load(network, folder.weights(), folder.path)
@@ -129,4 +130,4 @@ def _load(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
         module.load_state_dict(state)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise ModelError(f"{path}: the weights don't fit MobileNetV2 ({reason})") from error
+        raise ModelError(f"{path}: the weights do not fit MobileNetV2 ({reason})") from error

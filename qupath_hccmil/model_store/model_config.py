@@ -1,4 +1,4 @@
-"""What ``config.json`` of a model folder holds: one definition, for reading and for writing."""
+"""The content of ``config.json`` in a model folder, defined once for reading and writing."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 
 from qupath_hccmil.errors import ModelError
 from qupath_hccmil.method.tile_geometry import TileGeometry
+from qupath_hccmil.settings_file import first_fault
 
 ModelKind = Literal["nuclei", "mil"]
 Colour = Literal["stain-normalised", "luminosity-standardised"]
@@ -27,7 +28,7 @@ _Positive = Annotated[float, Field(gt=0)]
 
 @dataclass(frozen=True)
 class ModelReference:
-    """Another model, by name and by the hash of its weights."""
+    """A reference to another model, by its name and the hash of its weights."""
 
     __pydantic_config__ = _STRICT
 
@@ -37,7 +38,7 @@ class ModelReference:
 
 @dataclass(frozen=True)
 class DataUse:
-    """A data set that a model was made from."""
+    """A data set that was used to make a model."""
 
     __pydantic_config__ = _STRICT
 
@@ -49,7 +50,7 @@ class DataUse:
 
 @dataclass(frozen=True)
 class RiskConfig:
-    """What turns tile logits into a risk.
+    """The numbers that turn tile logits into a risk.
 
     Attributes
     ----------
@@ -60,12 +61,12 @@ class RiskConfig:
     label : str
         What the model was trained to predict, and in which direction the risk rises.
     surrogate : bool
-        The label was simulated, not observed in patients.
+        Whether the label was simulated and not observed in patients.
     nuclei_model : ModelReference
-        The heat map that the tile network was trained with.
+        The nuclei model whose heat maps the tile network was trained with.
     temperature : float
-        T of the calibration: ``r = sigmoid(S/T)``. Tile logits are divided by it. Models from
-        before there was calibration have none; it is then 1.
+        T of the calibration ``r = sigmoid(S/T)``; tile logits are divided by it. 1 for models
+        that were made before calibration existed.
     """
 
     __pydantic_config__ = _STRICT
@@ -80,7 +81,7 @@ class RiskConfig:
 
 @dataclass(frozen=True)
 class _StainReference:
-    """The form of `ModelConfig.stain_reference`."""
+    """Schema of `ModelConfig.stain_reference`."""
 
     __pydantic_config__ = _STRICT
 
@@ -115,7 +116,7 @@ def _check_architecture(content: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """All of ``config.json``.
+    """The whole content of ``config.json``.
 
     Attributes
     ----------
@@ -125,18 +126,19 @@ class ModelConfig:
         ``name`` and the arguments of the network's constructor.
     geometry : TileGeometry
     resampler : str
-        How a tile's pixels are brought to the size that the networks see.
+        How the pixels of a tile are resized to the size that the networks see.
     colour : {"stain-normalised", "luminosity-standardised"}
         The RGB that the network sees.
     stain_reference : mapping or None
         Target of the stain normalisation.
     data : tuple of DataUse
+        Data sets that the model was made from.
     training, metrics : mapping
-        Settings and figures, for people.
+        Settings of the training and performance figures, for people to read.
     risk : RiskConfig or None
-        Only for a mil model.
+        Present only for a mil model.
     weights_sha256 : str
-        Filled in when the model folder is saved.
+        Hash of the weights, set when the model folder is saved.
     format : int
         Version of this file's format.
     """
@@ -161,7 +163,7 @@ class ModelConfig:
     format: Literal[1] = 1
 
     def to_json(self) -> dict[str, Any]:
-        """As ``config.json`` holds it."""
+        """Return the content as it is written to ``config.json``."""
         content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return content
 
@@ -172,23 +174,19 @@ class ModelConfig:
         Raises
         ------
         ModelError
-            It is not a model's config; the message names `path` and the field.
+            The content is not valid; the message names `path` and the field.
         """
         if not isinstance(content, dict):
             raise ModelError(f"{path}: top level: not an object")
-        # A field that is absent must not silently get the default of a new model.
+        # A missing field must not silently get the default value of a new model.
         if absent := [each.name for each in fields(cls) if each.name not in content]:
-            raise ModelError(f"{path}: {absent[0]}: is missing")
+            raise ModelError(f"{path}: {absent[0]} is missing")
         try:
             config = _adapter().validate_json(json.dumps(content))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "top level"
-            given = str(first["input"])
-            said = f"{given!r:.60}: {first['msg']}".replace("\n", " ")
-            raise ModelError(f"{path}: {where}: {said}") from error
+            raise ModelError(f"{path}: {first_fault(error)}") from error
         if (config.risk is not None) != (config.kind == "mil"):
-            needs = "needs a risk" if config.kind == "mil" else "has no risk"
+            needs = "needs this section" if config.kind == "mil" else "must not have this section"
             raise ModelError(f"{path}: risk: a {config.kind} model {needs}")
         return config
 

@@ -1,4 +1,4 @@
-"""A model folder: ``weights.safetensors``, ``config.json`` and a model card, checked on loading."""
+"""Model folders: ``weights.safetensors``, ``config.json`` and a model card, checked on loading."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ DEFAULT_MODELS: Mapping[ModelKind, str] = {"nuclei": "nuclei-unet", "mil": "hcc-
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model folder whose config follows the schema and whose weights have its hash."""
+    """A model folder with a valid config and weights that match the hash in it."""
 
     path: Path
     config: ModelConfig
 
     @property
     def reference(self) -> ModelReference:
-        """Name and hash."""
+        """Name and hash of the model."""
         return ModelReference(self.config.name, self.config.weights_sha256)
 
     @property
     def identity(self) -> str:
-        """All that scores follow from: the weights, and what turns logits into a risk."""
+        """Everything that determines scores: the weights, and the numbers that give the risk."""
         risk = self.config.risk
         numbers = "" if risk is None else f" p={risk.p} t={risk.threshold} T={risk.temperature}"
         return self.config.weights_sha256 + numbers
 
     def weights(self) -> dict[str, Tensor]:
-        """Read the state dict."""
+        """Read the weights as a state dict."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         try:
             return dict(load_file(self.path / WEIGHTS))
         except (OSError, SafetensorError) as error:
-            raise ModelError(f"{self.path / WEIGHTS}: can't be read ({error})") from error
+            raise ModelError(f"{self.path / WEIGHTS}: cannot be read ({error})") from error
 
 
 def load_model_folder(path: Path, kind: ModelKind) -> ModelFolder:
-    """Check a model folder.
+    """Load a model folder after checking it.
 
     Parameters
     ----------
     path : Path
     kind : {"nuclei", "mil"}
-        What it must be.
+        The kind that the model must have.
 
     Returns
     -------
@@ -66,22 +66,22 @@ def load_model_folder(path: Path, kind: ModelKind) -> ModelFolder:
     Raises
     ------
     ModelError
-        A file is missing, the config is not valid (the field is named), the kind is another,
-        or the weights don't have the config's hash.
+        A file is missing, the config is not valid (the message names the field), the kind is
+        wrong, or the weights do not match the hash in the config.
     """
     path = Path(path)
     if not path.is_dir():
-        raise ModelError(f"{path}: no such model folder")
+        raise ModelError(f"{path}: there is no such model folder")
     for name in (CONFIG, WEIGHTS):
         if not (path / name).is_file():
             raise ModelError(f"{path}: not a model folder, {name} is missing")
     config = _read_config(path / CONFIG)
     if config.kind != kind:
-        raise ModelError(f"{path}: a {config.kind} model, where a {kind} model is needed")
+        raise ModelError(f"{path}: is a {config.kind} model, but a {kind} model is needed")
     found = file_sha256(path / WEIGHTS)
     if found != config.weights_sha256:
         raise ModelError(
-            f"{path / WEIGHTS}: sha256 {found[:12]}… isn't the {config.weights_sha256[:12]}… of "
+            f"{path / WEIGHTS}: sha256 {found[:12]}… is not the {config.weights_sha256[:12]}… of "
             f"{CONFIG}; copy the model folder again"
         )
     return ModelFolder(path, config)
@@ -90,7 +90,7 @@ def load_model_folder(path: Path, kind: ModelKind) -> ModelFolder:
 def save_model_folder(
     path: Path, config: ModelConfig, weights: Mapping[str, Tensor], card: str
 ) -> ModelFolder:
-    """Write a model folder, all of it or nothing; an earlier one of the same path is replaced.
+    """Write a model folder completely or not at all, replacing an earlier one at the same path.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def save_model_folder(
             save_file(tensors, beside / WEIGHTS)
         except SafetensorError as error:
             raise WriteError(f"{path / WEIGHTS}: cannot be written: {error}") from error
-        # safetensors writes for the owner alone; a model may be everybody's.
+        # safetensors makes the file private to its owner; other users should be able to read it.
         (beside / WEIGHTS).chmod(0o644)
         config = replace(config, weights_sha256=file_sha256(beside / WEIGHTS))
         (beside / CONFIG).write_text(
@@ -135,23 +135,23 @@ def save_model_folder(
 
 
 def check_new_model(path: Path, config: ModelConfig) -> None:
-    """Refuse what :func:`save_model_folder` would, before a long training and not after it.
+    """Refuse, before a long training, whatever :func:`save_model_folder` would refuse after it.
 
     Raises
     ------
     ModelError
-        The config is not valid, or `path` is a file or a folder of something else.
+        The config is not valid, or `path` is a file or a folder with other content.
     """
     if path.exists() and not path.is_dir():
-        raise ModelError(f"{path}: is a file, where a model folder is to be written")
+        raise ModelError(f"{path}: is a file, so no model folder can be written there")
     if path.exists() and any(path.iterdir()) and not (path / CONFIG).is_file():
-        raise ModelError(f"{path}: holds other files and isn't a model folder; choose another")
+        raise ModelError(f"{path}: contains other files and is not a model folder; choose another")
     no_weights_yet = replace(config, weights_sha256="0" * 64)
     ModelConfig.from_json(no_weights_yet.to_json(), path / CONFIG)
 
 
 def default_model_dir(kind_or_name: str) -> Path:
-    """Folder of a model that ships: in the installed package, else in the repository checkout.
+    """Folder of a model that ships, in the installed package or in the repository checkout.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def default_model_dir(kind_or_name: str) -> Path:
     Raises
     ------
     ModelError
-        No model of that name ships.
+        No model with that name ships.
     """
     name = DEFAULT_MODELS.get(kind_or_name, kind_or_name)  # type: ignore[call-overload]
     package = Path(__file__).resolve().parents[1]
@@ -172,21 +172,21 @@ def default_model_dir(kind_or_name: str) -> Path:
 
 
 def weights_identity(start: Path) -> str:
-    """Hash of the weights that a training starts from: a model folder, or a file of weights.
+    """Hash of the weights that a training starts from; `start` is a model folder or a file.
 
     Raises
     ------
     ModelError
-        The file can't be read.
+        The file cannot be read.
     """
     try:
         return file_sha256(start / WEIGHTS if start.is_dir() else start)
     except OSError as error:
-        raise ModelError(f"{start}: can't be read ({error.strerror})") from error
+        raise ModelError(f"{start}: cannot be read ({error.strerror})") from error
 
 
 def file_sha256(path: Path) -> str:
-    """Hash of a file, hexadecimal."""
+    """SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -198,5 +198,5 @@ def _read_config(path: Path) -> ModelConfig:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: not readable as JSON ({error})") from error
+        raise ModelError(f"{path}: cannot be read as JSON ({error})") from error
     return ModelConfig.from_json(content, path)

@@ -1,4 +1,4 @@
-"""The networks that a nuclei model folder may hold, by the name in its config."""
+"""The networks that a nuclei model may use, by the name in its config."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ NETWORKS: Mapping[str, type[nn.Module]] = MappingProxyType(
 
 
 def build_network(architecture: Mapping[str, Any]) -> nn.Module:
-    """Make a network of a model folder's ``architecture``, with random weights.
+    """Make a network from the ``architecture`` of a model folder, with random weights.
 
     Parameters
     ----------
     architecture : mapping
-        ``name``, of `NETWORKS`, and the network's own arguments.
+        ``name``, one of `NETWORKS`, and the arguments of the network.
 
     Raises
     ------
     DataError
-        There is no such network, or it doesn't take the arguments.
+        There is no such network, or it does not accept the arguments.
     """
     arguments = dict(architecture)
     name = arguments.pop("name")
     if name not in NETWORKS:
         raise DataError(
-            f"architecture.name is {name!r}, where a nuclei network is one of "
+            f"architecture.name is {name!r}, but a nuclei network must be one of "
             f"{', '.join(map(repr, NETWORKS))}"
         )
     try:
@@ -46,17 +46,17 @@ def build_network(architecture: Mapping[str, Any]) -> nn.Module:
 
 
 def complete(architecture: Mapping[str, Any]) -> dict[str, Any]:
-    """Add what an architecture leaves to its network's defaults, which a later version may change.
+    """Add the default arguments of a network to an architecture, as later versions may change them.
 
     Parameters
     ----------
     architecture : mapping
-        As of :func:`build_network`, which has accepted it.
+        An architecture that :func:`build_network` accepts.
     """
     parameters = inspect.signature(NETWORKS[architecture["name"]]).parameters
     defaults = {name: parameter.default for name, parameter in parameters.items()}
     content = {**defaults, **architecture}
-    # As JSON gives it back, so that two can be compared.
+    # As it is read back from JSON, so that two architectures can be compared.
     return {k: list(v) if isinstance(v, tuple) else v for k, v in content.items()}
 
 
@@ -66,7 +66,7 @@ def load_nuclei_network(folder: ModelFolder) -> nn.Module:
     Raises
     ------
     ModelError
-        The architecture is unknown, or the weights don't fit it.
+        The architecture is unknown, or the weights do not fit it.
     """
     try:
         network = build_network(folder.config.architecture)
@@ -75,5 +75,5 @@ def load_nuclei_network(folder: ModelFolder) -> nn.Module:
         raise ModelError(f"{folder.path}: {error}") from error
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise ModelError(f"{folder.path}: the weights don't fit the network ({reason})") from error
+        raise ModelError(f"{folder.path}: the weights do not fit the network ({reason})") from error
     return network.eval()

@@ -1,7 +1,7 @@
-"""What a scanner, a stainer and a file format may do to a crop, drawn at random.
+"""Random changes of a crop, as by another scanner, stainer or file format.
 
 The training images are dim, soft and sparse; clinical slides are bright, sharp and dense. Each
-step below widens one of these.
+step below widens the range of one of these properties.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Crop = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 
 
 def augment(crop: Crop, donor: Crop, rng: np.random.Generator) -> Crop:
-    """Change a crop as another slide, scanner or file might show it.
+    """Change a crop to look as if from another slide, scanner or file format.
 
     Parameters
     ----------
     crop : (s, s, 3) uint8, (s, s) bool
     donor : (s, s, 3) uint8, (s, s) bool
-        Another crop of the same size, whose nuclei may be laid over this one's.
+        Another crop of the same size, whose nuclei may be laid over this crop.
     rng : Generator
 
     Returns
@@ -64,7 +64,7 @@ def _turn(crop: Crop, rng: np.random.Generator) -> Crop:
 
 
 def _densify(crop: Crop, donor: Crop, rng: np.random.Generator) -> Crop:
-    """Lay nuclei, turned and shifted, over a crop, dense and touching, in the crop's own light."""
+    """Lay rotated and shifted nuclei over a crop, dense and touching, in its own illumination."""
     rgb, mask = crop
     over, nuclei = _turn(donor, rng)
     shift = tuple(int(v) for v in rng.integers(0, mask.shape[0], 2))
@@ -78,7 +78,7 @@ def _densify(crop: Crop, donor: Crop, rng: np.random.Generator) -> Crop:
 
 
 def _restain(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Another stainer: amounts and colours of the stains changed in optical density."""
+    """Change the amounts and colours of the stains in optical density, as by another stainer."""
     density = -np.log((pixels + 1) / 256)
     stains = _STAINS
     amounts = np.exp(rng.normal(0, (0.30, 0.35, 0.30))) * np.exp(rng.normal(0, 0.15))

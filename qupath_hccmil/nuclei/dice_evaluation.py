@@ -1,4 +1,4 @@
-"""How well a heat map agrees with nuclei masks: Dice over windows that cover each image."""
+"""Agreement of heat maps with nuclei masks: Dice over windows that cover each image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qupath_hccmil.method.tile_geometry import TileGeometry
 from qupath_hccmil.nuclei.training_crops import Sample, at_model_scale
 
 Predictor = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""(n, s, s, 3) uint8 RGB to (n, s, s) heat maps in [0, 1]."""
+"""Maps (n, s, s, 3) uint8 RGB to (n, s, s) heat maps in [0, 1]."""
 
 THRESHOLD = 0.5
 _BATCH = 8
@@ -29,7 +29,7 @@ class ImageScore:
     Attributes
     ----------
     overlap, predicted, actual : int
-        px in both, in the thresholded heat map, and in the mask.
+        Numbers of pixels in both, in the thresholded heat map, and in the mask.
     """
 
     name: str
@@ -40,7 +40,7 @@ class ImageScore:
 
     @property
     def dice(self) -> float:
-        """Dice of this image; 1 where there are no nuclei and none were found."""
+        """Dice of this image; 1 if there are no nuclei and none were found."""
         return dice(self.overlap, self.predicted, self.actual)
 
 
@@ -52,7 +52,8 @@ class NucleiScores:
     ----------
     images : list of ImageScore
     calibration : list of (float, float, int)
-        Of each tenth of the heat map's range: mean prediction, share of nuclei px, px.
+        For each tenth of the range of the heat map: mean prediction, share of pixels that are
+        nuclei, number of pixels.
     """
 
     images: list[ImageScore]
@@ -65,18 +66,18 @@ class NucleiScores:
 
     @property
     def dice_mean(self) -> float:
-        """Mean of the images' Dice."""
+        """Mean Dice of the images."""
         return float(np.mean([image.dice for image in self.images]))
 
     @property
     def precision(self) -> float:
-        """Share of found px that are nuclei, over all images; 1 where none was found."""
+        """Share of found pixels that are nuclei, over all images; 1 if none was found."""
         found = sum(image.predicted for image in self.images)
         return sum(image.overlap for image in self.images) / found if found else 1.0
 
     @property
     def recall(self) -> float:
-        """Share of nuclei px that were found, over all images; 1 where there are none."""
+        """Share of nuclei pixels that were found, over all images; 1 if there are none."""
         actual = sum(image.actual for image in self.images)
         return sum(image.overlap for image in self.images) / actual if actual else 1.0
 
@@ -88,7 +89,7 @@ class NucleiScores:
         return {group: _pooled(images) for group, images in sorted(groups.items())}
 
     def as_dict(self) -> dict[str, Any]:
-        """All figures as JSON-able values."""
+        """All figures as JSON values."""
         return {
             "dice_pooled": self.dice_pooled,
             "dice_mean": self.dice_mean,
@@ -103,13 +104,13 @@ class NucleiScores:
 
 
 def dice(overlap: int, predicted: int, actual: int) -> float:
-    """``2·overlap / (predicted + actual)``; 1 where both are empty."""
+    """``2·overlap / (predicted + actual)``; 1 if both are empty."""
     total = predicted + actual
     return 2 * overlap / total if total else 1.0
 
 
 def torch_predictor(model: nn.Module) -> Predictor:
-    """Make a predictor that runs a torch network as it is, in evaluation mode."""
+    """Make a predictor that runs a torch network in evaluation mode."""
 
     def predict(tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         model.eval()
@@ -130,7 +131,7 @@ def evaluate(
     ----------
     samples : iterable of Sample
     predict : callable
-        See `Predictor`; it is given tiles of the model's size.
+        See `Predictor`; it receives tiles of the model's size.
     geometry : TileGeometry, optional
 
     Returns
@@ -139,9 +140,9 @@ def evaluate(
 
     Notes
     -----
-    Image and mask are resampled once to the model's pixel size, and windows of one tile cover
-    the image, the last of each row and column moved to lie within it, every pixel counted once.
-    An image smaller than a tile is padded by reflection; the padding isn't counted.
+    Image and mask are resampled once to the model's pixel size. Windows of one tile cover the
+    image, with the last window of each row and column moved inside, and every pixel is counted
+    once. An image smaller than a tile is padded by reflection; the padding is not counted.
     """
     geometry = geometry or TileGeometry()
     images, sums = [], np.zeros((3, _BINS))
@@ -166,14 +167,14 @@ def evaluate(
 
 
 def predict_image(rgb: NDArray[np.uint8], predict: Predictor, tile: int) -> NDArray[np.float32]:
-    """Heat map of a whole image that is at the model's pixel size.
+    """Predict the heat map of a whole image that has the model's pixel size.
 
     Parameters
     ----------
     rgb : (h, w, 3) uint8
     predict : callable
     tile : int
-        px of a window.
+        Side of a window, px.
 
     Returns
     -------
@@ -198,7 +199,7 @@ def _batches(height: int, width: int, tile: int) -> Iterator[list[tuple[int, int
 
 
 def window_starts(extent: int, tile: int) -> list[int]:
-    """Where windows of `tile` px start that cover `extent` px, the last moved to lie within."""
+    """Starts of windows of `tile` px that cover `extent` px, with the last one moved inside."""
     starts = list(range(0, extent - tile, tile))
     return [*starts, extent - tile]
 

@@ -1,4 +1,4 @@
-"""The Dice loss of the nuclei network, as published, and with cross-entropy."""
+"""The Dice loss of the nuclei network, as published, and combined with cross-entropy."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def dice_loss(probability: Tensor, target: Tensor, epsilon: float = DICE_EPSILON
 
     Notes
     -----
-    Liu et al. 2021 (arXiv 2106.00090). The paper doesn't say over what the sums run. They run over
-    the batch here: a crop without a single nucleus has no Dice of its own, but its false
-    positives count in the sum.
+    Liu et al. 2021 (arXiv 2106.00090). The paper does not say what the sums run over. Here they run
+    over the batch: a crop without any nucleus has no Dice of its own, but its false positives count
+    in the sum.
     """
     overlap = (probability * target).sum()
     return 1 - 2 * (overlap + epsilon) / (probability.sum() + target.sum() + epsilon)
@@ -42,12 +42,13 @@ def heat_map_loss(logits: Tensor, target: Tensor, cross_entropy: float, focus: f
     Parameters
     ----------
     logits, target : Tensor
-        Of the same shape.
+        Logits and mask of the same shape.
     cross_entropy : float
-        Weight; 0 is the published loss. Dice alone pushes a heat map to 0 and 1.
+        Weight of the cross-entropy; 0 gives the published loss. Dice alone pushes heat maps to 0
+        and 1.
     focus : float
-        Exponent γ of the focal loss (Lin et al. 2017), which weighs a pixel's cross-entropy by
-        ``(1 − p_t)^γ``, p_t the probability of what it is; 0 weighs all pixels alike.
+        Exponent γ of the focal loss (Lin et al. 2017), which weights the cross-entropy of a pixel
+        by ``(1 − p_t)^γ``, where p_t is the probability of its true class; 0 weights all equally.
     """
     loss = dice_loss(torch.sigmoid(logits), target)
     if cross_entropy:

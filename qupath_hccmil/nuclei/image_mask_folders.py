@@ -1,4 +1,4 @@
-"""Folders of H&E images and nuclei masks: which belong together, and reading them."""
+"""Folders of H&E images and nuclei masks: pairing and reading them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from qupath_hccmil.errors import DataError
 
 SUFFIXES = (".png", ".tif", ".tiff", ".webp", ".jpg", ".jpeg", ".bmp")
 _TIFF = (".tif", ".tiff")
-# What Pillow, tifffile and its codecs raise for files that are damaged or something else.
+# Errors that Pillow, tifffile and its codecs raise for files that are damaged or not images.
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -33,12 +33,12 @@ _UNREADABLE = (
     zlib.error,
     Image.DecompressionBombError,
 )
-# What annotation programs put behind an image's name for its mask.
+# Suffix that annotation programs append to the name of an image for its mask.
 _OF_MASK = re.compile(r"[-_. ](mask|label)s?$", re.IGNORECASE)
 _LARGEST_LABEL = np.iinfo(np.int32).max
-# As Pillow refuses others: so large a size is a damaged header.
+# The same limit as in Pillow: a larger size means a damaged header.
 _MOST_PIXELS = 179_000_000
-# What it says of a damaged file is in our line; without a handler it would go to the terminal.
+# Its message about a damaged file is in our line; without a handler it would also be printed.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
@@ -51,12 +51,12 @@ class ImagePair:
 
     @property
     def name(self) -> str:
-        """The image file's name without its suffix."""
+        """File name of the image without suffix."""
         return image_name(self.image)
 
 
 def image_name(path: Path) -> str:
-    """An image file's name without its suffix, the same whatever system composed its accents."""
+    """File name of an image without suffix, independent of how the system encodes accents."""
     name = path.stem if path.suffix.lower() in SUFFIXES else path.name
     return unicodedata.normalize("NFC", name)
 
@@ -64,30 +64,29 @@ def image_name(path: Path) -> str:
 def find_pairs(images: Path, masks: Path) -> tuple[list[ImagePair], list[str]]:
     """Pair the images of one folder with the masks of another by file name without suffix.
 
-    A mask may have ``_mask`` or ``_label`` (or a plural) behind its image's name. Hidden files are
-    passed over.
+    The name of a mask may end in ``_mask`` or ``_label`` (or a plural). Hidden files are ignored.
 
     Parameters
     ----------
     images, masks : Path
-        Folders, not searched deeper.
+        Folders, without their subfolders.
 
     Returns
     -------
     pairs : list of ImagePair
         Sorted by name.
     unused : list of str
-        One line for everything else that is in the folders, with the reason.
+        One line for everything else in the folders, with the reason.
 
     Raises
     ------
     DataError
-        A folder doesn't exist, both are the same, or there is no pair.
+        A folder does not exist, both are the same, or there is no pair.
     """
     found_images, unused = _by_stem(images)
     found_masks, unusable_masks = _by_stem(masks)
     if images.samefile(masks):
-        raise DataError(f"{images}: given for both images and masks; put the masks into their own")
+        raise DataError(f"{images}: given for both images and masks; put masks into another folder")
     for stem in sorted(found_masks.keys() - found_images):
         name = _OF_MASK.sub("", stem)
         if name in found_images and name not in found_masks:
@@ -99,23 +98,24 @@ def find_pairs(images: Path, masks: Path) -> tuple[list[ImagePair], list[str]]:
     if not pairs:
         raise DataError(
             f"{images}: no image has a mask of the same name in {masks}; "
-            f"give two folders of {', '.join(SUFFIXES)} files"
+            f"give two folders with {', '.join(SUFFIXES)} files"
         )
     unused += unusable_masks
     unused += [
-        f"{found_images[stem]}: no mask" for stem in sorted(found_images.keys() - found_masks)
+        f"{found_images[stem]}: has no mask" for stem in sorted(found_images.keys() - found_masks)
     ]
     unused += [
-        f"{found_masks[stem]}: no image" for stem in sorted(found_masks.keys() - found_images)
+        f"{found_masks[stem]}: has no image" for stem in sorted(found_masks.keys() - found_images)
     ]
     return pairs, unused
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image as RGB, turned as its EXIF data say.
+    """Read an image as RGB, rotated according to its EXIF data.
 
-    Palette, CMYK and grey images are converted, transparent pixels laid on white. Deeper ones are
-    scaled from the narrowest range that holds them: 8, 12 or 16 bits; for floats also 1.
+    Palette, CMYK and grey images are converted, and transparent pixels become white. Values of more
+    than 8 bits are scaled from the narrowest range that contains them: 8, 12 or 16 bits, or 1 for
+    floats.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of an image from its header, before EXIF data turn it.
+    """Width and height of an image from its header, before any rotation by EXIF data.
 
     Raises
     ------
@@ -159,10 +159,10 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def read_mask(path: Path) -> NDArray[np.int32]:
-    """Read a mask: 0, black and transparent are background, anything else nuclei.
+    """Read a mask: 0, black and transparent are background, everything else is nuclei.
 
     Instance labels of any type are kept. A palette without black has its background at index 0. In
-    a lossy file, whose edges ring, nuclei are what is brighter than half of white.
+    files with lossy compression, pixels brighter than half of white are nuclei.
 
     Returns
     -------
@@ -171,7 +171,7 @@ def read_mask(path: Path) -> NDArray[np.int32]:
     Raises
     ------
     DataError
-        The file can't be read as an image, or holds fractions or negative numbers.
+        The file cannot be read as an image, or has fractions or negative numbers.
     """
     image = _open(path)
     if isinstance(image, np.ndarray):
@@ -190,12 +190,12 @@ def read_mask(path: Path) -> NDArray[np.int32]:
 
 
 def read_pair(pair: ImagePair) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Read an image and its mask, which must be of one size.
+    """Read an image and its mask, which must have the same size.
 
     Raises
     ------
     DataError
-        One can't be read, or the sizes differ.
+        One of them cannot be read, or the sizes differ.
     """
     image, mask = read_image(pair.image), read_mask(pair.mask)
     if image.shape[:2] != mask.shape:
@@ -207,7 +207,7 @@ def read_pair(pair: ImagePair) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
 
 
 def _by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """Image files by name, and a line for everything else."""
+    """Return image files by name, and a line for everything else."""
     if not folder.is_dir():
         raise DataError(f"{folder}: not a folder")
     files: dict[str, list[Path]] = {}
@@ -216,11 +216,11 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            unused.append(f"{path}: a folder, which is not searched")
+            unused.append(f"{path}: is a folder; subfolders are not searched")
         elif path.suffix.lower() in SUFFIXES:
             files.setdefault(image_name(path), []).append(path)
         else:
-            unused.append(f"{path}: not one of {', '.join(SUFFIXES)}")
+            unused.append(f"{path}: is not one of {', '.join(SUFFIXES)}")
     for same in files.values():
         if len(same) > 1:
             names = " and ".join(path.name for path in same)
@@ -229,14 +229,14 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
 
 
 def _open(path: Path) -> Image.Image | NDArray[np.generic]:
-    """Decode a file: an image of 8 bits or less, or the values ``(h, w, channels)`` of a deeper."""
+    """Decode a file: an image with up to 8 bits, or values ``(h, w, channels)`` with more bits."""
     try:
         deep = _deep_tiff(path) if path.suffix.lower() in _TIFF else None
         if deep is not None:
             return deep
         with Image.open(path) as opened:
             image = ImageOps.exif_transpose(opened)
-            # They aren't copied along, and say whether the file is lossy.
+            # These are not copied with the image, and say whether the compression is lossy.
             image.format, image.info = opened.format, opened.info
         if image.mode.startswith(("I", "F")):
             return np.asarray(image)[..., None]
@@ -251,7 +251,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 
 def _deep_tiff(path: Path) -> NDArray[np.generic] | None:
-    """First page of a TIFF of more than 8 bits, which Pillow reads in part or wrongly."""
+    """First page of a TIFF with more than 8 bits, which Pillow reads only partly or wrongly."""
     with tifffile.TiffFile(path) as file:
         page = file.pages.first
         if page.bitspersample <= 8:
@@ -274,7 +274,7 @@ def _to_bytes(values: NDArray[np.generic], path: Path) -> NDArray[np.uint8]:
     full = next((full for full in ranges if low >= 0 and high <= full), None)
     if full is None:
         raise DataError(
-            f"{path}: holds values from {low:g} to {high:g}; save it with 8 or 16 bits a colour"
+            f"{path}: has values from {low:g} to {high:g}; save it with 8 or 16 bits per channel"
         )
     return np.rint(values.astype(np.float32) * np.float32(255 / full)).astype(np.uint8)
 
@@ -284,11 +284,11 @@ def _labels(values: NDArray[np.generic], path: Path) -> NDArray[np.int32]:
     # Not the other way round: NaN fails both comparisons.
     if not (low >= 0 and high < np.inf) or (values.dtype.kind == "f" and (values % 1).any()):
         raise DataError(
-            f"{path}: a mask of values from {low:g} to {high:g}; it must hold whole numbers, "
-            "0 for background"
+            f"{path}: the mask has values from {low:g} to {high:g}; it must have whole numbers, "
+            "with 0 for background"
         )
     if high > _LARGEST_LABEL:
-        # Numbers too large to keep are numbered anew, background first.
+        # Labels that are too large are renumbered, background first.
         return np.searchsorted(np.union1d([0], values), values).astype(np.int32)
     return values.astype(np.int32)
 

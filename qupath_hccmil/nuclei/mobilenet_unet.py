@@ -1,7 +1,7 @@
-"""The nuclei network that ships: a U-Net whose way down is MobileNetV2, started from ImageNet.
+"""The nuclei network that ships: a U-Net with a MobileNetV2 encoder from ImageNet.
 
-A nucleus measures about ten pixels at the model's resolution, so the way down stops at 1/16. The
-way up ends at half resolution, where four logits become 2×2 pixels (Shi et al. 2016), since layers
+A nucleus measures about ten pixels at the model's resolution, so the encoder stops at 1/16. The
+decoder ends at half resolution, where four logits become 2×2 pixels (Shi et al. 2016), since layers
 at full resolution cost the most and add the least.
 """
 
@@ -18,8 +18,8 @@ from qupath_hccmil.errors import ModelError
 from qupath_hccmil.learning.mobilenet import read_weights, torchvision_models
 from qupath_hccmil.nuclei.unet import double_convolution
 
-# Where the layers of torchvision's MobileNetV2 are cut, and the channels there: at 1/2, 1/4, 1/8
-# and 1/16 of the input's resolution.
+# Layers at which torchvision's MobileNetV2 is cut, and the channels there, at 1/2, 1/4, 1/8 and
+# 1/16 of the input's resolution.
 _CUTS = (2, 4, 7, 14)
 _CHANNELS = (16, 24, 32, 96)
 
@@ -30,16 +30,17 @@ class MobileNetUNet(nn.Module):
     Parameters
     ----------
     widths : sequence of int
-        Channels of the way up at 1/2, 1/4 and 1/8 of the resolution that the network works at.
+        Channels of the decoder at 1/2, 1/4 and 1/8 of the internal resolution.
     zoom : float
-        That resolution over the input's, 1 or more. A nucleus of ten pixels is small for layers
-        that learned from photographs; enlarged, it is told better, at ``zoom²`` times the cost.
+        Internal resolution divided by that of the input, 1 or more. A nucleus of ten pixels is
+        small for layers that were trained on photographs; enlarged, it is recognised better, at
+        ``zoom²`` times the cost.
 
     Notes
     -----
-    Input ``(n, 3, h, w)`` float, RGB in [0, 1], `zoom` times height and width multiples of 16;
-    output ``(n, 1, h, w)`` logits, whose sigmoid is the heat map. RGB is scaled to [-1, 1] within
-    the network, the range of the ImageNet weights.
+    The input is ``(n, 3, h, w)`` float RGB in [0, 1], where `zoom` times height and width must be
+    multiples of 16; the output is ``(n, 1, h, w)`` logits, whose sigmoid is the heat map. RGB is
+    scaled to [-1, 1] within the network, the range of the ImageNet weights.
     """
 
     def __init__(self, widths: Sequence[int] = (24, 40, 64), zoom: float = 1.5) -> None:
@@ -66,7 +67,7 @@ class MobileNetUNet(nn.Module):
         self.head = nn.Conv2d(widths[0], 4, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``(n, 1, h, w)`` of ``(n, 3, h, w)`` RGB in [0, 1]."""
+        """Compute logits ``(n, 1, h, w)`` from ``(n, 3, h, w)`` RGB in [0, 1]."""
         levels: list[Tensor] = []
         size = x.shape[-2:]
         if self.zoom != 1:
@@ -83,7 +84,7 @@ class MobileNetUNet(nn.Module):
 
 
 def start_from_imagenet(network: MobileNetUNet, weights: Path, rgb: Tensor) -> None:
-    """Give the encoder ImageNet weights.
+    """Load ImageNet weights into the encoder.
 
     Parameters
     ----------
@@ -97,14 +98,14 @@ def start_from_imagenet(network: MobileNetUNet, weights: Path, rgb: Tensor) -> N
     Raises
     ------
     ModelError
-        The file isn't such a state dict.
+        The file is not such a state dict.
 
     Notes
     -----
-    Weights whose batch normalisation was folded into the convolutions compute the right values
-    with fixed statistics, but not in training, which normalises by the batch's. So every batch
-    normalisation takes the statistics of `rgb`, and the scale and shift that undo them: the
-    function stays as it was, and training goes on from it.
+    If batch normalisation was folded into the convolutions, the weights are right for fixed
+    statistics, but not for training, which normalises by the statistics of the batch. So every
+    batch normalisation gets the statistics of `rgb`, and the scale and shift that undo them: the
+    function stays the same, and training can continue from it.
     """
     state = read_weights(weights)
     own = network.encoder.state_dict()

@@ -1,4 +1,4 @@
-"""Training of the nuclei network: seeded, and resumable after a kill with the same result."""
+"""Training of the nuclei network: seeded, and continued after a kill with the same result."""
 
 from __future__ import annotations
 
@@ -9,56 +9,57 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import nn
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.learning.checkpoint import TrainingState
 from qupath_hccmil.learning.device import MixedPrecision
-from qupath_hccmil.learning.training_log import write_log
 from qupath_hccmil.method.tile_geometry import TileGeometry
 from qupath_hccmil.nuclei.dice_evaluation import evaluate, torch_predictor
 from qupath_hccmil.nuclei.dice_loss import heat_map_loss
 from qupath_hccmil.nuclei.training_crops import Sample, draw_batch
 
 Progress = Callable[[Mapping[str, float]], None]
-CHECKPOINT = "checkpoint.safetensors"
 _CPU = torch.device("cpu")
+_AtLeast1 = Annotated[int, Field(ge=1)]
+_AtLeast0 = Annotated[float, Field(ge=0)]
 _CURVES = {"loss": "training: loss", "dice_pooled": "held out: pooled Dice"}
 
 
 @dataclass(frozen=True)
 class NucleiSettings:
-    """Settings of a training of the nuclei network.
+    """Settings for training the nuclei network.
 
     Attributes
     ----------
     epochs, steps, batch : int
-        Epochs, optimiser steps an epoch, crops a step.
+        Epochs, optimiser steps per epoch, crops per step.
     crop : int
-        px of a crop, at the model's pixel size.
+        Side of a crop, px at the model's pixel size.
     learning_rate : float
-        Peak of the one-cycle rule.
+        Peak of the one-cycle schedule.
     weight_decay : float
     cross_entropy, focus : float
-        Of `loss.heat_map_loss`.
+        Arguments of `dice_loss.heat_map_loss`.
     average : float
-        Decay of the moving average of weights, which is what is evaluated and kept.
+        Decay of the moving average of the weights, which is evaluated and kept.
     seed : int
     """
 
-    epochs: int = 20
-    steps: int = 120
-    batch: int = 16
-    crop: int = 160
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-2
-    cross_entropy: float = 1.0
-    focus: float = 0.0
-    average: float = 0.997
+    epochs: _AtLeast1 = 20
+    steps: _AtLeast1 = 120
+    batch: _AtLeast1 = 16
+    crop: Annotated[int, Field(ge=32)] = 160
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    weight_decay: _AtLeast0 = 1e-2
+    cross_entropy: _AtLeast0 = 1.0
+    focus: _AtLeast0 = 0.0
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.997
     seed: int = 0
 
 
@@ -71,9 +72,9 @@ class NucleiTraining:
     model : nn.Module
         Averaged weights of the best epoch by pooled Dice on the validation images.
     epoch : int
-        That epoch, from 1.
+        Number of the best epoch, from 1.
     log : list of dict
-        A row an epoch: epoch, loss, dice_pooled, dice_mean, precision, recall.
+        One row per epoch: epoch, loss, dice_pooled, dice_mean, precision, recall.
     """
 
     model: nn.Module
@@ -96,19 +97,20 @@ def train(
     Parameters
     ----------
     network : nn.Module
-        Where to start from, of `model.NETWORKS`; it is changed.
+        Network to start from, one of `architectures.NETWORKS`; it is changed.
     training, validation : sequence of Sample
-        No group should be in both.
+        Images of the two sides; no group should be in both.
     out : Path
-        Folder for the checkpoint, the log (CSV) and its curve (PNG). A checkpoint that is there
-        is gone on from.
+        Folder for the checkpoint, the log (CSV) and its curve (PNG). Training continues from an
+        existing checkpoint.
     settings : NucleiSettings
     progress : callable, optional
-        Given each epoch's row of the log, and every 10 steps ``epoch``, ``step`` and ``loss``.
+        Called with the log row of each epoch, and every 10 steps with ``epoch``, ``step`` and
+        ``loss``.
     device : torch.device
-        The networks end there. On CUDA they train in mixed precision.
+        Device to train on, on which the networks remain. On CUDA mixed precision is used.
     origin : str
-        Says what `network` is and starts from: a checkpoint of another is refused.
+        Describes `network` and its starting weights; a checkpoint with another origin is refused.
 
     Returns
     -------
@@ -117,20 +119,17 @@ def train(
     Raises
     ------
     DataError
-        `out` holds a checkpoint of other settings, images or start; the training diverges.
+        `out` has a checkpoint with other settings, images or starting weights, or the training
+        diverges.
 
     Notes
     -----
-    Adam with decoupled weight decay and a one-cycle learning rate; the paper names neither for
-    its U-Net. Every epoch draws from a generator of its own, so a resumed run equals an
-    uninterrupted one.
+    The optimiser is Adam with decoupled weight decay and a one-cycle learning rate; the paper names
+    neither for its U-Net. Every epoch has its own random generator, so a continued training equals
+    an uninterrupted one.
     """
-    out.mkdir(parents=True, exist_ok=True)
     run = _Run(network, settings, _fingerprint(training, validation, settings, origin), device)
-    if (out / CHECKPOINT).exists():
-        run.load(out / CHECKPOINT)
-        # A kill may have come between the checkpoint and the log.
-        write_log(out, run.log, _CURVES)
+    run.resume(out, _CURVES)
     while run.epoch < settings.epochs:
         loss = run.train_epoch(training, progress)
         scores = evaluate(validation, torch_predictor(run.average))
@@ -142,9 +141,7 @@ def train(
             "precision": scores.precision,
             "recall": scores.recall,
         }
-        run.keep(row, "dice_pooled", higher=True)
-        run.save(out / CHECKPOINT)
-        write_log(out, run.log, _CURVES)
+        run.end_epoch(out, _CURVES, row, "dice_pooled", higher=True)
         if progress:
             progress(row)
     run.average.load_state_dict(run.best)
@@ -161,7 +158,7 @@ def one_cycle(step: int, steps: int, peak: float, warm_up: float = 0.15) -> floa
 
 
 class _Run(TrainingState):
-    """A training under way."""
+    """A training in progress."""
 
     def __init__(
         self,
@@ -182,7 +179,7 @@ class _Run(TrainingState):
         super().__init__(networks, "average", optimizer, asdict(settings), fingerprint)
 
     def train_epoch(self, samples: Sequence[Sample], progress: Progress | None) -> float:
-        """One epoch; returns its mean loss."""
+        """Train one epoch; returns its mean loss."""
         s = self.settings
         rng = np.random.default_rng([s.seed, self.epoch])
         mpp = TileGeometry().mpp
@@ -193,7 +190,7 @@ class _Run(TrainingState):
             losses.append(self._step(rgb, mask, self.epoch * s.steps + step))
             if not math.isfinite(losses[-1]):
                 raise DataError(
-                    f"the loss is {losses[-1]} in epoch {self.epoch + 1}: the training has "
+                    f"the loss is {losses[-1]} in epoch {self.epoch + 1}, so the training has "
                     "diverged; lower the learning rate or start from another model"
                 )
             if progress and (step + 1) % 10 == 0:
@@ -203,7 +200,7 @@ class _Run(TrainingState):
         return float(np.mean(losses))
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint."""
+        """Continue from a checkpoint."""
         super().load(path)
         self._precision.restore(self.extra.get("precision", {}))
 
@@ -225,7 +222,7 @@ class _Run(TrainingState):
         return float(loss.detach())
 
     def _update_average(self, step: int) -> None:
-        # A short memory at first, so that the random initial weights are soon forgotten.
+        # A short average at first, so that the random initial weights are soon forgotten.
         decay = min(self.settings.average, (1 + step) / (10 + step))
         now = self.model.state_dict()
         for name, tensor in self.average.state_dict().items():

@@ -20,27 +20,27 @@ from qupath_hccmil.stain.colour import luminosity_percentile, standardise_lumino
 
 # Median equivalent diameter of nuclei in mixed tissue: 23.5 px at 0.25 µm/px in 40× slides.
 NUCLEUS_UM = 6.0
-# An image is kept at this resolution at the finest, which bounds memory; the model's is 0.571.
+# Finest resolution at which images are kept, which limits memory; the model's is 0.571.
 FINEST_MPP = 0.18
 SCALE_JITTER = (0.7, 1.5)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A folder of images and one of masks, of one pixel size.
+    """A folder of images and a folder of masks with the same pixel size.
 
     Attributes
     ----------
     images, masks : Path
         Paired by file name.
     mpp : float or None
-        µm/px. None where it is unknown or mixed: each image is then scaled so that its median
-        nucleus measures `NUCLEUS_UM`.
+        µm/px. None if it is unknown or mixed: each image is then scaled so that its median nucleus
+        measures `NUCLEUS_UM`.
     groups : mapping of str to str
-        Image name to its group (organ, slide, patient). Images of one group are never split
-        between training and validation. Without groups every image is its own.
+        For each image name its group (organ, slide, patient). The images of a group are never split
+        between training and validation. Without groups, every image is its own group.
     weight : float
-        How often it is drawn from, relative to the other sources.
+        How often crops are drawn from this source, relative to the other sources.
     """
 
     images: Path
@@ -79,56 +79,57 @@ def read_groups(path: Path, image_column: str, group_column: str) -> dict[str, s
     Returns
     -------
     dict of str to str
-        Image name without suffix, as `ImagePair.name`, to its group.
+        For each image name without suffix, as in `ImagePair.name`, its group.
 
     Raises
     ------
     DataError
-        The file or one of the columns is absent, or a row has no value in one.
+        The file or one of the columns is missing, or a row lacks a value.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such table of groups")
+        raise DataError(f"{path}: there is no such table of groups")
     groups = {}
     try:
-        # Spreadsheets put a byte order mark before the first column's name.
+        # Spreadsheets write a byte order mark before the name of the first column.
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             columns = reader.fieldnames or []
             for column in (image_column, group_column):
                 if column not in columns:
-                    raise DataError(f"{path}: no column {column!r}; it has {', '.join(columns)}")
+                    raise DataError(
+                        f"{path}: has no column {column!r}; its columns: {', '.join(columns)}"
+                    )
             for row in reader:
                 image, group = row[image_column], row[group_column]
                 if not image or not group:
                     raise DataError(f"{path}: line {reader.line_num} lacks an image or a group")
                 groups[image_name(Path(image))] = group
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a CSV file in UTF-8 ({error})") from error
+        raise DataError(f"{path}: is not a CSV file in UTF-8 ({error})") from error
     return groups
 
 
 def load_source(
     source: Source, prepare: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None
 ) -> tuple[list[Sample], list[str]]:
-    """Read all images of a source, at `FINEST_MPP` where they are finer.
+    """Read all images of a source, reduced to `FINEST_MPP` if they are finer.
 
     Parameters
     ----------
     source : Source
     prepare : callable, optional
-        Colour standardisation of an image at its own resolution; default
-        `white_background`.
+        Colour standardisation of an image at its own resolution; by default `white_background`.
 
     Returns
     -------
     samples : list of Sample
     unused : list of str
-        One line for each file that couldn't be used, with the reason.
+        One line for each file that could not be used, with the reason.
 
     Raises
     ------
     DataError
-        Nothing could be used.
+        No image could be used.
     """
     unused: list[str] = []
     samples = [_bounded(sample) for sample in iterate_source(source, unused, prepare)]
@@ -147,13 +148,13 @@ def iterate_source(
     ----------
     source : Source
     unused : list of str
-        Gets a line for each file that couldn't be used.
+        A line is added for each file that could not be used.
     prepare : callable, optional
 
     Raises
     ------
     DataError
-        At the end, where nothing could be used.
+        Raised at the end if no image could be used.
     """
     prepare = prepare or white_background
     pairs, alone = find_pairs(source.images, source.masks)
@@ -170,31 +171,33 @@ def iterate_source(
         yield Sample(pair.name, group, prepare(rgb), labels > 0, mpp, source.weight)
         count += 1
     if not count:
-        raise DataError(f"{source.images}: none of {len(pairs)} images can be used ({unused[-1]})")
+        raise DataError(
+            f"{source.images}: none of the {len(pairs)} images can be used ({unused[-1]})"
+        )
 
 
 def white_background(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Standardise the luminosity of an image ``(h, w, 3)`` by itself."""
+    """Standardise the luminosity of an image ``(h, w, 3)`` on its own."""
     pixels = rgb.reshape(-1, 3)
     full = max(luminosity_percentile(pixels), 1.0)
     return standardise_luminosity(pixels, full).reshape(rgb.shape)
 
 
 def mpp_from_nuclei(labels: NDArray[np.int32]) -> float:
-    """Guess an image's pixel size from its nuclei.
+    """Estimate the pixel size of an image from its nuclei.
 
     Parameters
     ----------
     labels : (h, w) int32
-        Instance labels, or a binary mask, whose connected parts are then the nuclei.
+        Instance labels, or a binary mask with connected parts as nuclei.
 
     Returns
     -------
     float
         µm/px, within 0.1–0.6: the value at which the median equivalent diameter is `NUCLEUS_UM`.
-        0.25 where there is no nucleus to measure.
+        0.25 if there is no nucleus to measure.
     """
-    # Labels may be numbers of any size, so they aren't counted by bincount.
+    # Labels may be numbers of any size, so bincount is not used.
     areas = np.unique(labels[labels > 0], return_counts=True)[1]
     if len(areas) == 1:
         parts = cv2.connectedComponents((labels > 0).astype(np.uint8))[1]
@@ -209,13 +212,13 @@ def mpp_from_nuclei(labels: NDArray[np.int32]) -> float:
 def split_groups(
     samples: Sequence[Sample], held_out: Iterable[str] | float, seed: int
 ) -> tuple[list[Sample], list[Sample]]:
-    """Split into training and validation by group.
+    """Split samples into training and validation by group.
 
     Parameters
     ----------
     samples : sequence of Sample
     held_out : iterable of str, or float
-        Names of the groups to hold out, or the share of groups, drawn by `seed`.
+        Names of the groups to hold out, or the share of groups to hold out at random.
     seed : int
 
     Returns
@@ -225,7 +228,7 @@ def split_groups(
     Raises
     ------
     DataError
-        A named group doesn't exist, or one side would be empty.
+        A named group does not exist, or one side would be empty.
     """
     groups = sorted({sample.group for sample in samples})
     if isinstance(held_out, float):
@@ -234,12 +237,14 @@ def split_groups(
     else:
         chosen = set(held_out)
         if unknown := sorted(chosen - set(groups)):
-            raise DataError(f"no images of group {unknown[0]!r}; there are {', '.join(groups)}")
+            raise DataError(
+                f"no image is of group {unknown[0]!r}; the groups are {', '.join(groups)}"
+            )
     training = [s for s in samples if s.group not in chosen]
     validation = [s for s in samples if s.group in chosen]
     if not training or not validation:
         raise DataError(
-            f"{len(groups)} group(s) can't be split into training and validation; "
+            f"{len(groups)} group(s) cannot be split into training and validation; "
             "add images or groups"
         )
     return training, validation
@@ -253,13 +258,13 @@ def draw_batch(
     Parameters
     ----------
     samples : sequence of Sample
-        Drawn from by weight.
+        Samples to draw from, by weight.
     size : int
-        Crops.
+        Number of crops.
     side : int
-        px of a crop.
+        Side of a crop, px.
     mpp : float
-        µm/px of a crop before scale jitter.
+        µm/px of a crop before random scaling.
     rng : Generator
 
     Returns
@@ -281,18 +286,18 @@ def random_crop(
     rng: np.random.Generator,
     scales: tuple[float, float] = SCALE_JITTER,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Read a random window of an image, enlarged at random, in one resampling.
+    """Read a random window of an image, randomly enlarged, in a single resampling.
 
     Parameters
     ----------
     sample : Sample
     side : int
-        px of the window.
+        Side of the window, px.
     mpp : float
-        µm/px of the window where it is not enlarged.
+        µm/px of the window without enlargement.
     rng : Generator
     scales : (float, float)
-        Least and largest enlargement.
+        Smallest and largest enlargement.
 
     Returns
     -------
@@ -318,20 +323,20 @@ def random_crop(
 
 
 def at_model_scale(sample: Sample, mpp: float) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Resample a whole image to the model's pixel size; a mask pixel counts above half its area."""
+    """Resample an image to the model's pixel size; mask pixels need more than half their area."""
     height, width = sample.mask.shape
     ratio = sample.mpp / mpp
     size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
     rgb = np.asarray(Image.fromarray(sample.rgb).resize(size, Image.Resampling.BILINEAR))
-    # Exactly half is not above it, whatever the last bit says.
+    # Exactly half must not count, whatever the rounding.
     return rgb, area_share(sample.mask, size) > 0.5 + 1e-9
 
 
 def area_share(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.float64]:
-    """Share of each resampled pixel's area that is in a mask.
+    """Share of the area of each resampled pixel that is in a mask.
 
-    Pillow's box filter takes whole pixels by their centres: at 0.25 µm/px thresholded masks came
-    out 3 % too large.
+    Pillow's box filter includes whole pixels by their centres, which made thresholded masks at
+    0.25 µm/px 3 % too large.
 
     Parameters
     ----------
@@ -348,7 +353,7 @@ def area_share(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.flo
 
 
 def _mean_of_rows(values: NDArray[Any], count: int) -> NDArray[np.float64]:
-    """Mean over each of `count` equal bands of rows, rows on an edge by their share."""
+    """Mean over each of `count` equal bands of rows, with rows on an edge weighted by share."""
     sums = np.zeros((len(values) + 1, values.shape[1]), np.int64 if values.dtype == bool else float)
     np.cumsum(values, axis=0, out=sums[1:])
     edges = np.linspace(0, len(values), count + 1)

@@ -1,8 +1,8 @@
 """The classic nuclei network: a U-Net from RGB to a heat map of nuclei.
 
-Every convolution is followed by batch normalisation, which an inference runtime folds away. The
-decoder goes up by transposed convolutions, which OpenVINO runs faster on a CPU than bilinear
-upsampling.
+Every convolution is followed by batch normalisation, which inference runtimes fold into the
+convolution. The decoder uses transposed convolutions, which OpenVINO runs faster on a CPU than
+bilinear upsampling.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ class UNet(nn.Module):
     base : int
         Channels of the first level; each level down doubles them.
     depth : int
-        Steps down. Height and width of the input must be multiples of ``2 ** depth``, of twice
-        that with `half`.
+        Number of levels below the first. Height and width of the input must be multiples of
+        ``2 ** depth``, or of twice that with `half`.
     half : bool
-        Work at half resolution: 2×2 pixels are the channels of one on the way in, and four logits
-        are 2×2 pixels on the way out (Shi et al. 2016).
+        Work at half resolution: 2×2 pixels become the channels of one pixel at the input, and four
+        logits become 2×2 pixels at the output (Shi et al. 2016).
 
     Notes
     -----
-    Input ``(n, 3, h, w)`` float, RGB in [0, 1]; output ``(n, 1, h, w)`` logits, whose sigmoid is
-    the heat map.
+    The input is ``(n, 3, h, w)`` float RGB in [0, 1]; the output is ``(n, 1, h, w)`` logits, whose
+    sigmoid is the heat map.
     """
 
     def __init__(self, base: int = 16, depth: int = 4, half: bool = False) -> None:
@@ -51,7 +51,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(base, self.step**2, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``(n, 1, h, w)`` of ``(n, 3, h, w)`` RGB in [0, 1]."""
+        """Compute logits ``(n, 1, h, w)`` from ``(n, 3, h, w)`` RGB in [0, 1]."""
         levels: list[Tensor] = []
         if self.step > 1:
             x = pixel_unshuffle(x, self.step)

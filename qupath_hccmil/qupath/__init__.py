@@ -1,1 +1,1 @@
-"""QuPath projects: the only room that knows QuPath."""
+"""QuPath projects; the only package that knows about QuPath."""

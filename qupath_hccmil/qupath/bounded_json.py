@@ -1,21 +1,22 @@
-"""JSON from outside: whatever is in it, it is a value or one kind of error."""
+"""JSON from outside, parsed to a value or refused with one kind of error."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-# slides and counts are far below; more would not fit QuPath's own fields
+# Slides and counts are far smaller; larger numbers would not fit into QuPath's own fields.
 _LARGEST = (1 << 31) - 1
 
 
 def parse_json(content: bytes | str) -> Any:
-    """Return what JSON says.
+    """Parse JSON.
 
     Raises
     ------
     ValueError
-        It is no JSON, no UTF-8, nested too deep, or has a number of too many digits.
+        The content is not JSON or not UTF-8, is nested too deep, or has a number with too many
+        digits.
     """
     try:
         return json.loads(content.decode("utf-8-sig") if isinstance(content, bytes) else content)
@@ -26,25 +27,25 @@ def parse_json(content: bytes | str) -> Any:
 def sound_text(value: Any) -> str:
     """Return the text of a value; half a surrogate pair becomes a replacement character.
 
-    JSON can hold one, as an escape, and no file or screen can.
+    JSON can have half a surrogate pair as an escape, but no file or screen can show it.
     """
     return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def bounded_int(value: Any) -> int:
-    """Return a whole number of 32 bits.
+    """Return a value as a 32-bit integer.
 
     Raises
     ------
     ValueError
-        It is none.
+        The value does not fit into 32 bits.
     TypeError
-        It is no number at all.
+        The value is not a number.
     """
     try:
         number = int(value)
     except OverflowError:
         raise ValueError("a number is infinite") from None
     if abs(number) > _LARGEST:
-        raise ValueError("a number is beyond 32 bits")
+        raise ValueError("a number does not fit into 32 bits")
     return number

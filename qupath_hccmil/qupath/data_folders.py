@@ -1,4 +1,4 @@
-"""Whether the folders of a project's data and its list of images fit together."""
+"""Checks whether a project's data folders agree with its list of images."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ DATA = "data"
 
 
 def without_image(project: Path, images: Sequence[ImageEntry]) -> list[str]:
-    """One line for each folder of data that no image of the project has.
+    """List data folders that belong to no image of the project, one line each.
 
-    That is no fault: QuPath leaves the data of an image that was removed from the project, unless
-    it is told to delete them.
+    This is not a fault: QuPath leaves the data of an image that was removed from the project,
+    unless the user asks it to delete them.
 
     Parameters
     ----------
     project : Path
         The ``.qpproj``.
     images : sequence of ImageEntry
-        All of the project.
+        All images of the project.
 
     Raises
     ------
     ProjectError
-        The disk does not tell.
+        The disk cannot be read.
     """
     folder = project.parent / DATA
     known = {entry.id for entry in images}
@@ -37,7 +37,8 @@ def without_image(project: Path, images: Sequence[ImageEntry]) -> list[str]:
             return []
         left = sorted(each for each in folder.iterdir() if each.name not in known and each.is_dir())
     return [
-        f"{each}: no image of the project has these data ({objects_listed(each) or 'no objects'} "
-        "by its summary); QuPath leaves them when an image is removed from the project"
+        f"{each}: these data belong to no image of the project (its summary lists "
+        f"{objects_listed(each) or 'no objects'}); QuPath leaves them when an image is removed "
+        "from the project"
         for each in left
     ]

@@ -1,6 +1,6 @@
-"""The data that both engines speak: plain dataclasses, no QuPath, no Java.
+"""Data types that both engines share: plain dataclasses without QuPath or Java.
 
-Coordinates are level-0 pixels of QuPath's server, y down, as QuPath shows them.
+Coordinates are level-0 pixels of QuPath's server with y down, as QuPath shows them.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ EngineName = Literal["paquo", "native"]
 
 @dataclass(frozen=True)
 class ServerView:
-    """One server around another.
+    """A server that wraps another one.
 
     Attributes
     ----------
     kind : str
-        QuPath's ``builderType``: ``cropped``, ``rotated``, ``flipped``, ``pyramidize`` and others;
-        with what it does, where that is not understood.
+        QuPath's ``builderType``: ``cropped``, ``rotated``, ``flipped``, ``pyramidize`` and others,
+        together with its arguments if they are not understood.
     region : (x, y, width, height) of int or None
-        Of a crop, level-0 px of what it is cut from.
+        For a crop: the region in level-0 px of the inner server.
     degrees : int
-        Clockwise, of a rotation.
+        For a rotation: clockwise angle.
     flip : str
-        ``HORIZONTAL``, ``VERTICAL`` or ``BOTH``, of a flip.
+        For a flip: ``HORIZONTAL``, ``VERTICAL`` or ``BOTH``.
     """
 
     kind: str
@@ -56,11 +56,11 @@ class Server:
     width, height : int
         Level-0 px of the server.
     pixel_width, pixel_height : float or None
-        µm; None where the image is not calibrated.
+        µm; None if the image is not calibrated.
     size_z, size_t : int
         Number of planes.
     views : tuple of ServerView
-        Servers around it, the innermost first; `width` to `pixel_height` are of the outermost.
+        Servers that wrap it, innermost first; `width` to `pixel_height` belong to the outermost.
     """
 
     builder: str
@@ -84,14 +84,14 @@ class ImageEntry:
     Attributes
     ----------
     id : str
-        A number, which names the folder of its data. That of an image whose `problem` is its ID
-        is ``?`` and its place in the list.
+        A number, which is also the name of its data folder. If the ID itself is the `problem`, it
+        is ``?`` and the position in the list.
     name : str
     server : Server
     metadata : mapping of str to str
     problem : str
-        Why the image cannot be used, where the project's list says of it what it should not;
-        empty for others.
+        Why the image cannot be used, if its entry in the project's list is damaged; otherwise
+        empty.
     """
 
     id: str
@@ -112,20 +112,20 @@ class Annotation:
     class_name : str or None
         Full name; a derived class reads ``Tumor: Positive``.
     geometry : shapely geometry or None
-        Level-0 px; None where the object has no ROI, or an odd one. A polygon is as it was drawn
-        and may cross itself: :func:`~qupath_hccmil.slides.inside_outline.outline_area` knows what
-        is inside.
+        In level-0 px; None if the object has no ROI, or an odd one. A polygon is as it was drawn
+        and may cross itself; :func:`~qupath_hccmil.slides.inside_outline.outline_area` handles
+        this.
     roi : str
         QuPath's ROI type, lower case: polygon, geometry, rectangle, ellipse, line, polyline,
         points.
     parent : str or None
         UUID of the parent object; None directly under the root.
     index : int
-        Place among the image's annotations, depth first in QuPath's order. It is what tells
-        outlines apart: copies and repeated imports of an outline have its UUID.
+        Number among the image's annotations, depth first in QuPath's order. It identifies an
+        outline, since copies and repeated imports of an outline share its UUID.
     odd : str
-        What of its region cannot be used, such as a corner that is no number; such an annotation
-        has no geometry and is left alone. Empty for others.
+        Why its region cannot be used, such as a corner that is not a number; such an annotation has
+        no geometry and is never changed. Otherwise empty.
     """
 
     id: str
@@ -154,7 +154,7 @@ class TileObjects:
     class_names : sequence of str, length n
         QuPath class of each tile.
     measurements : mapping of str to (n,) float64
-        NaN where a tile has no value: the measurement is then absent from that tile.
+        NaN if a tile has no value; the tile then lacks the measurement.
     """
 
     bounds: NDArray[np.float64]
@@ -164,8 +164,13 @@ class TileObjects:
     def __len__(self) -> int:
         return len(self.bounds)
 
+    def measured(self, name: str) -> NDArray[np.float64]:
+        """(n,) values of a measurement, NaN where a tile has none."""
+        values = self.measurements.get(name)
+        return np.full(len(self), np.nan) if values is None else np.asarray(values, np.float64)
+
     def rows(self, chosen: NDArray[np.bool_]) -> TileObjects:
-        """Those of the tiles that are chosen."""
+        """Return the chosen tiles."""
         return TileObjects(
             self.bounds[chosen],
             [name for name, one in zip(self.class_names, chosen, strict=True) if one],
@@ -175,7 +180,7 @@ class TileObjects:
 
 @dataclass(frozen=True)
 class WorkflowStep:
-    """A step of the image's history that reproduces the run."""
+    """A step in the image's history that reproduces the run."""
 
     name: str
     script: str
@@ -184,16 +189,16 @@ class WorkflowStep:
 
 @dataclass(frozen=True)
 class ImageResults:
-    """All that one run writes into one image, or all that is found of it there.
+    """All results that one run writes into an image, or that are found in it.
 
-    Writing replaces every earlier result of ours in the image, and nothing else.
+    Writing replaces all our earlier results in the image, and nothing else.
 
     Attributes
     ----------
     annotations : mapping of int to mapping of str to float
-        :attr:`Annotation.index` to the annotation's measurements.
+        For each :attr:`Annotation.index`, the measurements of the annotation.
     tiles : mapping of int to TileObjects
-        :attr:`Annotation.index` to the annotation's tiles.
+        For each :attr:`Annotation.index`, the tiles of the annotation.
     root : mapping of str to float
         Measurements of the root object.
     metadata : mapping of str to str
@@ -213,7 +218,7 @@ class ImageResults:
 
 @dataclass(frozen=True)
 class ImageState:
-    """What an image holds now.
+    """The present content of an image.
 
     Attributes
     ----------
@@ -222,16 +227,16 @@ class ImageState:
     annotations : list of Annotation
         Depth first, in QuPath's order.
     object_count : int
-        All objects that are not ours, annotations and root excluded.
+        Number of objects that are not ours, without annotations and root.
     results : ImageResults
-        Ours; empty where the image was never scored.
+        Our results; empty if the image was never scored.
     stamp : str
-        Fingerprint of the data file at reading; :meth:`Project.write` refuses when it changed.
-        The empty string stands for no data file.
+        Fingerprint of the data file when it was read; :meth:`Project.write` refuses to write if it
+        has changed. Empty if there is no data file.
     read_only : str
-        Why the data file is never written; empty where it may be.
+        Why the data file is never written; empty if it may be written.
     notes : tuple of str
-        What a careful user wants to know of it: one line each.
+        Notes for the user, one line each.
     """
 
     entry: ImageEntry

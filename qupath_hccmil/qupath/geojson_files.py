@@ -41,7 +41,7 @@ def read_annotations(path: Path) -> list[Annotation]:
             found += annotations_of(parse_json(content))
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise AnnotationError(f"{path}: not GeoJSON as QuPath exports it ({reason})") from error
+        raise AnnotationError(f"{path}: is not GeoJSON as QuPath exports it ({reason})") from error
     return found
 
 
@@ -85,7 +85,7 @@ def _contents(path: Path) -> Iterator[bytes]:
         with zipfile.ZipFile(path) as archive:
             entries = [e for e in archive.infolist() if e.filename.lower().endswith(_IN_ZIP)]
             if not entries:
-                raise ValueError("the archive holds no .geojson")
+                raise ValueError("the archive contains no .geojson")
             for entry in entries:
                 with archive.open(entry) as file:
                     yield _bounded(file.read(_MOST_BYTES + 1))
@@ -96,5 +96,5 @@ def _contents(path: Path) -> Iterator[bytes]:
 
 def _bounded(content: bytes) -> bytes:
     if len(content) > _MOST_BYTES:
-        raise ValueError("more than 2 GB; export the annotations alone, without cells")
+        raise ValueError("more than 2 GB; export only the annotations, without cells")
     return content

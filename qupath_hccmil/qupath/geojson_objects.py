@@ -1,10 +1,10 @@
 """Annotations in GeoJSON as QuPath 0.2 to 0.8 and others write it.
 
-What QuPath's ``GsonTools``, ``QuPathTypeAdapters`` and ``ROITypeAdapters`` (0.3:
-``PathObjectTypeAdapters``) read: a FeatureCollection, a Feature, a geometry, or a list of these.
-The kind of an object stands in ``properties.objectType`` (0.3: ``object_type``, 0.2: ``id``), its
-children in ``properties.childObjects``. Coordinates are level-0 px with y down,
-rounded as QuPath does when it reads them.
+This follows QuPath's ``GsonTools``, ``QuPathTypeAdapters`` and ``ROITypeAdapters`` (0.3:
+``PathObjectTypeAdapters``), which read a FeatureCollection, a Feature, a geometry, or a list of
+these. The kind of an object is in ``properties.objectType`` (0.3: ``object_type``, 0.2: ``id``),
+its children are in ``properties.childObjects``. Coordinates are level-0 px with y down, rounded as
+QuPath rounds them on reading.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _GEOMETRIES = frozenset(
     }
 )  # fmt: skip
 _OTHER_KINDS = frozenset({"tile", "cell", "detection", "tmaCore", "tma_core", "root"})
-# QuPath 0.2 named the kind by its Java class, as the object's id.
+# QuPath 0.2 wrote the Java class of the object as its id.
 _OLD_KINDS = {
     "PathAnnotationObject": "annotation",
     "PathTileObject": "tile",
@@ -38,14 +38,14 @@ _OLD_KINDS = {
     "PathRootObject": "root",
 }
 _KIND_KEYS = ("objectType", "object_type", "type")
-# Of a collection QuPath keeps the parts that enclose most: areas, else lines, else points.
+# Of a collection, QuPath keeps the parts of the highest dimension: areas, lines or points.
 _BY_DIMENSION = {2: "geometry", 1: "polyline", 0: "points"}
 
 
 def annotations_of(content: Any) -> list[Annotation]:
     """Annotations of parsed GeoJSON, parents before their children, in the order of the file.
 
-    Tiles, cells, detections and TMA cores are no annotations, whatever their class.
+    Tiles, cells, detections and TMA cores are not annotations, whatever their class.
 
     Parameters
     ----------
@@ -54,16 +54,16 @@ def annotations_of(content: Any) -> list[Annotation]:
     Returns
     -------
     list of Annotation
-        An object without geometry has None. An id is that of the file, and where there is none
-        the object's number in it.
+        The geometry of an object without one is None. The id is that in the file, or else the
+        number of the object in it.
 
     Raises
     ------
     ValueError
-        It is not GeoJSON; the message names the object by its number, from 1.
+        The content is not GeoJSON; the message gives the number of the object, from 1.
     """
     found: list[Annotation] = []
-    keys: dict[int, str | None] = {}  # of each feature by its place in memory; None of the root
+    keys: dict[int, str | None] = {}  # for each feature, by its id() in Python; None for the root
     for number, (feature, parent) in enumerate(_objects(content), start=1):
         try:
             properties = feature.get("properties") or {}
@@ -82,18 +82,18 @@ def annotations_of(content: Any) -> list[Annotation]:
 def _objects(
     content: Any, parent: Mapping[str, Any] | None = None
 ) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any] | None]]:
-    """Yield features as mappings, each with the feature that it is a child of."""
+    """Yield features as mappings, each with its parent feature."""
     if isinstance(content, list):
         for part in content:
             yield from _objects(part, parent)
         return
     if not isinstance(content, dict):
-        raise ValueError(f"{content!r:.40} is no GeoJSON object")
+        raise ValueError(f"{content!r:.40} is not a GeoJSON object")
     kind = content.get("type")
     if kind == "FeatureCollection" or (kind is None and "features" in content):
         features = content.get("features")
         if not isinstance(features, list):
-            raise ValueError("a FeatureCollection without a list of features")
+            raise ValueError("a FeatureCollection has no list of features")
         yield from _objects(features, parent)
     elif kind in _GEOMETRIES:
         yield {"geometry": content}, parent
@@ -104,11 +104,11 @@ def _objects(
             children = properties.get("childObjects", properties.get("children"))
             yield from _objects(children if isinstance(children, list) else [], content)
     else:
-        raise ValueError(f"an object of type {kind!r} is no GeoJSON")
+        raise ValueError(f"an object of type {kind!r} is not GeoJSON")
 
 
 def _kind(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
-    """Name what an object is; what is not said is an annotation, as for QuPath."""
+    """Kind of an object; without a kind it is an annotation, as in QuPath."""
     named = next((properties[key] for key in _KIND_KEYS if properties.get(key)), None)
     kind = str(feature.get("id") if named is None else named)
     return _OLD_KINDS.get(kind, kind)
@@ -141,7 +141,7 @@ def _annotation(
 
 
 def class_name(given: Any) -> str | None:
-    """Full name of a class in any of the forms that QuPath has given it.
+    """Full name of a class, from any of the forms that QuPath has used.
 
     Parameters
     ----------
@@ -152,12 +152,12 @@ def class_name(given: Any) -> str | None:
     Returns
     -------
     str or None
-        A derived class reads ``Tumor: Positive``; None where there is no class.
+        For a derived class, text such as ``Tumor: Positive``; None if there is no class.
 
     Raises
     ------
     ValueError
-        It is of another form.
+        The class has another form.
 
     Examples
     --------
@@ -176,26 +176,26 @@ def class_name(given: Any) -> str | None:
     elif isinstance(given, dict) and given.get("name", given.get("names", "")) is None:
         return None
     else:
-        raise ValueError(f"classification {given!r:.60} is no class")
+        raise ValueError(f"classification {given!r:.60} is not a class")
     if not all(isinstance(part, str) for part in parts):
-        raise ValueError(f"classification {given!r:.60} is no class")
+        raise ValueError(f"classification {given!r:.60} is not a class")
     return ": ".join(part.strip() for part in parts if part.strip()) or None
 
 
 def _geometry(given: Mapping[str, Any]) -> BaseGeometry | None:
-    """Make a shapely geometry, None of an empty one.
+    """Make a shapely geometry, or None if it is empty.
 
-    QuPath writes an ellipse as a polygon and reads it by its bounds.
+    QuPath writes an ellipse as a polygon and reads it from its bounds.
     """
     kind = given.get("type")
     if kind not in _GEOMETRIES:
-        raise ValueError(f"a geometry of type {kind!r}")
+        raise ValueError(f"a geometry has the unknown type {kind!r}")
     inner = "geometries" if kind == "GeometryCollection" else "coordinates"
     if inner not in given:
-        raise ValueError(f"a {kind} without {inner}")
+        raise ValueError(f"a {kind} has no {inner}")
     if not given[inner]:
         return None
-    # The package checks that coordinates are numbers; shapely would take what it can.
+    # The geojson package checks that coordinates are numbers; shapely would not.
     checked = shape(geojson.GeoJSON.to_instance(dict(given), strict=True))
     geometry = _alike(shapely.transform(checked, precise))
     if given.get("isEllipse") is True:
@@ -204,7 +204,7 @@ def _geometry(given: Mapping[str, Any]) -> BaseGeometry | None:
 
 
 def _alike(geometry: BaseGeometry) -> BaseGeometry:
-    """Of a collection, the parts of the highest dimension as one geometry."""
+    """Join the parts of the highest dimension in a collection to one geometry."""
     if geometry.geom_type != "GeometryCollection":
         return geometry
     parts = shapely.get_parts(geometry)
@@ -219,7 +219,7 @@ def _alike(geometry: BaseGeometry) -> BaseGeometry:
 
 
 def _roi_kind(geometry: BaseGeometry | None, given: Mapping[str, Any]) -> str:
-    """Name the region that QuPath makes of a geometry."""
+    """Kind of region that QuPath makes from a geometry."""
     if given.get("isEllipse") is True:
         return "ellipse"
     if geometry is None:
@@ -230,6 +230,6 @@ def _roi_kind(geometry: BaseGeometry | None, given: Mapping[str, Any]) -> str:
 
 
 def _is_rectangle(polygon: Polygon) -> bool:
-    # Compared by its corners: an outline that crosses itself has no other way to compare.
+    # Compared by corners, because outlines that cross themselves cannot be compared otherwise.
     around = shapely.box(*polygon.bounds)
     return bool(shapely.equals_exact(shapely.normalize(polygon), shapely.normalize(around)))

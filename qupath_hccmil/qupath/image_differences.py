@@ -1,4 +1,4 @@
-"""What differs, beside our results, between two states of an image's data, in plain words."""
+"""Differences between two states of an image's data other than our results, in plain words."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from qupath_hccmil.qupath.native.rois import read_roi
 from qupath_hccmil.qupath.part_values import plain
 
 STAINS = "ColorDeconvolutionStains"
-# QuPath normalises stain vectors again each time it saves
+# QuPath normalises stain vectors again each time it saves.
 _STAIN_TOLERANCE = 1e-6
 
 
 def data_difference(before: QpData, after: QpData) -> Iterator[str]:
-    """Differences in all that is not ours; takes our results out of both."""
+    """Yield differences in everything that is not ours, after removing our results from both."""
     for data in (before, after):
         remove_results(data)
     if before.digest() == after.digest():
-        # no need to look at each of a million cells
+        # The same digest: there is no need to compare a million cells one by one.
         return
     yield from changed(_image(before), _image(after))
     if not _same_stains(stains_of(before), stains_of(after)):
@@ -53,7 +53,7 @@ def data_difference(before: QpData, after: QpData) -> Iterator[str]:
 
 
 def _image(data: QpData) -> dict[str, Any]:
-    """What holds for the image as a whole."""
+    """Values that concern the image as a whole."""
     try:
         server = parse_json(data.server_json)
     except ValueError:  # QuPath 0.2 has a path there
@@ -72,7 +72,7 @@ def _image(data: QpData) -> dict[str, Any]:
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """One line for each key whose value was changed, lost or added."""
+    """Yield one line for each key with a value that was changed, lost or added."""
     for key in dict.fromkeys([*before, *after]):
         if key not in after:
             yield f"{prefix}{key}: lost (was {before[key]})"
@@ -83,7 +83,7 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "
 
 
 def _objects(data: QpData) -> dict[str, dict[str, Any]]:
-    """Traits of each object by its UUID, or by its place where it has none."""
+    """Properties of each object by its UUID, or by its position if it has none."""
     found: dict[str, dict[str, Any]] = {}
     for number, (view, parent) in enumerate(walk(data.root)):
         found[view.id or f"number {number}"] = _traits(view, parent)
@@ -96,9 +96,9 @@ def _traits(view: PathObject, parent: PathObject | None) -> dict[str, Any]:
         "name": view.name,
         "colour": view.colour,
         "parent": parent.id if parent else None,
-        "children": [PathObject(child).id for child in view.unpack_children()],
+        "children": [PathObject(child).id for child in view.parse_children()],
         "metadata": {key: value for key, value in view.metadata.items() if key != OBJECT_ID},
-        # as bits: a NaN is equal to itself then, and nothing else is
+        # as bits, so that a NaN equals itself and nothing else
         "measurements": [
             (name, _Bits(value)) for name, value in measurements.read(view.measurements).items()
         ],
@@ -116,7 +116,7 @@ def _traits(view: PathObject, parent: PathObject | None) -> dict[str, Any]:
 
 
 def _colours(path_class: Part) -> Iterator[int | None]:
-    """Colours of a class and of those that it is derived from."""
+    """Yield the colours of a class and of its parent classes."""
     while isinstance(path_class, JavaObject) and class_name(path_class) == "PathClass":
         yield class_colour(path_class)
         path_class = field(path_class, "parentClass")
@@ -137,7 +137,7 @@ def _object_differences(
 
 
 class _Bits(float):
-    """A number that equals another one only to the bit."""
+    """A number that equals another one only if all bits are the same."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, float) and struct.pack(">d", self) == struct.pack(">d", other)
@@ -146,9 +146,9 @@ class _Bits(float):
 
 
 class _Region:
-    """A region, or another part of an object, that equals what is stored the same way.
+    """A region, or another part of an object, compared by how it is stored.
 
-    QuPath stores regions of old files in a new way: those are compared as QuPath shows them.
+    QuPath stores regions of old files in a new way; these are compared as QuPath shows them.
     """
 
     def __init__(self, part: Part) -> None:
@@ -180,7 +180,7 @@ class _Region:
 
 
 def stains_of(data: QpData) -> str:
-    """Return the stain vectors as QuPath's text; empty where there are none."""
+    """Return the stain vectors as QuPath's text; empty if there are none."""
     for part in data.stream.contents:
         if class_name(part) == STAINS and isinstance(part, JavaObject):
             return next((str(each) for each in part.parts if isinstance(each, JavaString)), "")
@@ -212,7 +212,7 @@ def _close_numbers(before: str, after: str) -> bool:
 
 
 def _properties(data: QpData) -> dict[str, Any]:
-    """Properties of the image, connections of objects among them: the map behind the hierarchy."""
+    """Properties of the image and connections of objects, from the map after the hierarchy."""
     maps = [part for part in data.stream.contents if class_name(part) == "HashMap"]
     return {str(text(key)): plain(value) for part in maps for key, value in map_items(part)}
 

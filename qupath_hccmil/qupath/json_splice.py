@@ -1,4 +1,4 @@
-"""Change one value inside a JSON text and leave every other character as it is."""
+"""Changes one value inside a JSON text and leaves every other character unchanged."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ Span = tuple[int, int]
 
 
 def members(text: str, start: int) -> dict[str, Span]:
-    """Where the values of an object are.
+    """Find the positions of the values of an object.
 
     Parameters
     ----------
     text : str
         Valid JSON.
     start : int
-        Of the object's ``{``, after spaces or not.
+        Position of the object's ``{``, or of spaces before it.
 
     Returns
     -------
     dict of str to (int, int)
-        Key to the first and the behind-last character of its value, in order.
+        For each key, in order, the start and end (exclusive) of its value.
     """
     return dict(_walk(text, start, "{"))
 
 
 def items(text: str, start: int) -> Iterator[Span]:
-    """Where the items of an array are, one after the other; `start` is that of its ``[``."""
+    """Yield the positions of the items of an array; `start` is the position of its ``[``."""
     return (span for _, span in _walk(text, start, "["))
 
 
@@ -43,7 +43,7 @@ def _walk(text: str, start: int, opening: str) -> Iterator[tuple[str, Span]]:
         key = ""
         if opening == "{":
             key, at = _DECODER.raw_decode(text, at)
-            at = _skip(text, _skip(text, at) + 1)  # behind the colon
+            at = _skip(text, _skip(text, at) + 1)  # after the colon
         _, end = _DECODER.raw_decode(text, at)
         yield key, (at, end)
         at = _skip(text, end)

@@ -1,4 +1,4 @@
-"""Data of an image that are not there: whether any were lost, what was in them, where a copy is."""
+"""Missing data of an image: whether any were lost, what they were, and where a copy is."""
 
 from __future__ import annotations
 
@@ -15,64 +15,64 @@ _ROOT = "Root objects"
 
 
 def require_nothing_lost(path: Path, project: Path, metadata: Mapping[str, str]) -> None:
-    """Tell an image that was never saved from one whose data are just not there.
+    """Distinguish an image that was never saved from one with missing data.
 
     Parameters
     ----------
     path : Path
-        The image's ``data.qpdata``, which is not there.
+        The image's ``data.qpdata``, which does not exist.
     project : Path
         The ``.qpproj``.
     metadata : mapping of str to str
-        Ours in the project's list: an image that has them was scored.
+        Our metadata in the project's list; an image with such metadata was scored.
 
     Raises
     ------
     ProjectError
-        The data are lost; or the whole project has gone, such as with a network drive.
+        The data are lost, or the whole project is missing, for example with a network drive.
     ConflictError
-        QuPath has put the data aside to save new ones, or the disk is in two minds.
+        QuPath has renamed the data while it saves new ones, or the file is back again.
     """
     if not there(project):
-        raise ProjectError(f"{project}: is no longer there; is its drive still connected?")
+        raise ProjectError(f"{project}: no longer exists; is its drive still connected?")
     if there(path):
-        raise ConflictError(f"{path}: was not there a moment ago, and is again; run again")
+        raise ConflictError(f"{path}: was missing a moment ago and is back now; run again")
     aside = _aside(path)
     if there(aside):
         raise ConflictError(
-            f"{path}: is being saved by QuPath, or QuPath was stopped while it saved (then open "
-            f"the image in QuPath: it takes {aside.name}); run again"
+            f"{path}: QuPath is saving it, or was stopped while it saved (then open the image in "
+            f"QuPath, which recovers it from {aside.name}); run again"
         )
     lost = _what_is_lost(path, metadata)
     if lost:
-        raise ProjectError(f"{path}: is gone, and {lost}; {_what_to_do(path)}")
+        raise ProjectError(f"{path}: is missing, and {lost}; {_what_to_do(path)}")
 
 
 def require_not_empty(path: Path, metadata: Mapping[str, str]) -> None:
-    """Refuse a data file without a byte in it; parameters as :func:`require_nothing_lost`.
+    """Refuse an empty data file; parameters as for :func:`require_nothing_lost`.
 
     Raises
     ------
     ProjectError
-        It is one.
+        The file is empty.
     """
     if not path.stat().st_size:
-        lost = _what_is_lost(path, metadata) or "nothing tells what was in it"
+        lost = _what_is_lost(path, metadata) or "what was in it is not known"
         raise ProjectError(f"{path}: is empty, and {lost}; {_what_to_do(path)}")
 
 
 def note_of_no_folder(folder: Path) -> tuple[str, ...]:
-    """What to say of an image without data where there is no folder for them either."""
+    """Note for an image without data if its data folder does not exist either."""
     if there(folder):
         return ()
     return (
-        f"{folder}: is not there; that is well where the image was never opened in QuPath, else "
-        "what was in it is lost",
+        f"{folder}: does not exist; that is fine if the image was never opened in QuPath, "
+        "otherwise its data are lost",
     )
 
 
 def objects_listed(folder: Path) -> str:
-    """What ``summary.json`` in an image's folder counts, such as ``3 annotations, 40 cells``."""
+    """Object counts in the ``summary.json`` of an image, such as ``3 annotations, 40 cells``."""
     try:
         content = parse_json((folder / SUMMARY).read_bytes())
         counts = content["hierarchy"]["objectTypeCounts"]
@@ -86,42 +86,42 @@ def objects_listed(folder: Path) -> str:
 
 
 def also_a_copy(path: Path) -> str:
-    """Where a copy of an image's damaged data is, to put behind a message; empty without one."""
-    kept = _kept(path)
+    """Text with the copy of an image's damaged data, to append to a message; empty if none."""
+    kept = _backed_up(path)
     copies = [str(_aside(path))] if there(_aside(path)) else []
     copies += [str(kept[1])] if kept else []
     return f" (a copy: {', '.join(copies)})" if copies else ""
 
 
 def _what_is_lost(path: Path, metadata: Mapping[str, str]) -> str:
-    """What an image had, in words; empty where nothing tells of anything."""
+    """Describe the data that an image had; empty if nothing is known."""
     listed = objects_listed(path.parent)
     if listed:
-        return f"{SUMMARY} lists {listed} in it"
+        return f"{SUMMARY} says that it had {listed}"
     if metadata:
         return "the project's list says that it was scored"
-    if _kept(path) is not None:
-        return "a run of this program has written it"
+    if _backed_up(path) is not None:
+        return "this program wrote it in an earlier run"
     return ""
 
 
 def _what_to_do(path: Path) -> str:
     if there(_aside(path)):
-        return f"QuPath's own copy {_aside(path)} is there: open the image in QuPath, it takes that"
-    kept = _kept(path)
+        return f"open the image in QuPath, which recovers it from its own copy {_aside(path)}"
+    kept = _backed_up(path)
     if kept is not None:
         run, copy = kept
-        return f"put back {copy} (as it was before our run {run}) and score the image again"
-    return "restore it from a backup of yours"
+        return f"restore {copy} (the file before our run {run}) and score the image again"
+    return "restore it from your own backup"
 
 
 def _aside(path: Path) -> Path:
-    """Where QuPath puts the data while it saves new ones."""
+    """Path to which QuPath renames the data while it saves new ones."""
     return path.with_name(f"{path.name}.bkp")
 
 
-def _kept(path: Path) -> tuple[str, Path] | None:
-    """The newest run of ours that keeps a copy of the data, and that copy."""
+def _backed_up(path: Path) -> tuple[str, Path] | None:
+    """Return our newest run that has a copy of the data, and the path of the copy."""
     project = path.parents[2]
     inside = path.relative_to(project)
     for manifest in reversed(runs(project)):

@@ -1,7 +1,7 @@
-"""Every name that is written into QuPath, in one place.
+"""All names that are written into QuPath.
 
-A measurement map in QuPath spans every object that has the name, so tile names and annotation
-names differ. A class name with a colon would make a derived class, so ours have none.
+A measurement map in QuPath shows every object with the measurement, so tiles and annotations have
+different names. A class name with a colon would make a derived class, so ours have none.
 """
 
 from collections.abc import Mapping
@@ -35,9 +35,9 @@ SLIDE_TILES = f"{PREFIX}: Slide tiles"
 TILE_VALUES = frozenset({TILE_RISK, TILE_LOGIT, TILE_CONTRIBUTION, TILE_NUCLEI_FRACTION})
 SLIDE_VALUES = frozenset({SLIDE_RISK, SLIDE_LOGIT, SLIDE_TILES})
 MEASUREMENTS = ANNOTATION_VALUES | TILE_VALUES | SLIDE_VALUES
-"""All that a run of ours may write; what else begins with the prefix is the user's."""
+"""All measurements that our runs may write; others with the same prefix belong to the user."""
 
-# What QuPath shows in a project that has no list of classes of its own, with its colours.
+# Classes that QuPath shows in a project without its own list of classes, with their colours.
 DEFAULT_CLASSES = {
     "Tumor": 0xC80000,
     "Stroma": 0x96C896,
@@ -64,9 +64,9 @@ META_GROUP = f"{PREFIX} risk group"
 META_TILES = f"{PREFIX} tiles"
 META_MODEL = f"{PREFIX} model"
 LISTED = frozenset({META_RISK, META_GROUP, META_TILES, META_MODEL})
-"""Metadata of an entry in the project's list: few and short, for QuPath shows them as a tooltip."""
+"""Metadata of an entry in the project's list, few and short for QuPath's tooltip."""
 
-# What earlier versions wrote there too; a run of ours removes it.
+# Metadata that earlier versions also wrote there; our runs remove them.
 _LISTED_BEFORE = frozenset(
     f"{PREFIX} {name}"
     for name in (
@@ -86,14 +86,14 @@ METADATA = LISTED | _LISTED_BEFORE
 STEP_NAME = f"{PREFIX} risk scoring"
 
 STEP_RECORD = "record"
-"""Parameter of that step which holds the run's record as JSON."""
+"""Parameter of this step with the record of the run as JSON."""
 
-# Parameters by which the step of an earlier version is known.
+# Parameters by which the step of an earlier version is recognised.
 _STEP_KEYS = (STEP_RECORD, "outlines", "stain")
 
 
 def is_our_measurement(name: str) -> bool:
-    """Whether runs of ours write a measurement of exactly this name.
+    """Whether our runs write a measurement with exactly this name.
 
     Examples
     --------
@@ -104,7 +104,7 @@ def is_our_measurement(name: str) -> bool:
 
 
 def is_our_class(name: str | None) -> bool:
-    """Whether runs of ours give tiles a class of exactly this name."""
+    """Whether our runs give tiles a class with exactly this name."""
     return name in CLASS_COLOURS
 
 
@@ -130,10 +130,10 @@ def has_former_colour(name: str | None, colour: object) -> bool:
 
 
 def is_our_metadata(key: str) -> bool:
-    """Whether runs of ours write metadata of exactly this key into the project's list."""
+    """Whether our runs write metadata with exactly this key into the project's list."""
     return key in METADATA
 
 
 def is_our_step(name: str | None, parameters: Mapping[str, str]) -> bool:
-    """Whether a step of an image's history is one of ours: by its name and what it holds."""
+    """Whether a step of an image's history is ours, by its name and parameters."""
     return name == STEP_NAME and any(key in parameters for key in _STEP_KEYS)

@@ -1,4 +1,4 @@
-"""Which engine opens a project: the user's QuPath through paquo, or our own without Java."""
+"""Opens a project with the user's QuPath through paquo, or with our own engine without Java."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def open_project(path: Path, engine: EngineChoice = "auto") -> Project:
     Parameters
     ----------
     path : Path
-        Its folder or its ``.qpproj``.
+        Folder of the project, or its ``.qpproj``.
     engine : {"auto", "paquo", "native"}
-        ``auto`` takes paquo where a QuPath is found and starts, else native;
-        :attr:`Project.engine` tells which it was.
+        ``auto`` uses paquo if a QuPath is found and starts, otherwise native;
+        :attr:`Project.engine` gives the engine that was used.
 
     Raises
     ------
     ProjectError
-        It is no project.
+        The path is not a project.
     EngineError
-        paquo was asked for and no QuPath starts.
+        paquo was requested, but no QuPath starts.
     """
     if engine == "paquo" or (engine == "auto" and _qupath_is_there()):
         from qupath_hccmil.qupath.paquo.paquo_project import PaquoProject

@@ -1,4 +1,4 @@
-"""Which outline of now is which of then, though several may share a UUID."""
+"""Matches present outlines with recorded ones, even if several share a UUID."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Outline(NamedTuple):
-    """What an outline is recognised by: its UUID, and the fingerprint of its class and shape."""
+    """The identity of an outline: its UUID, and the fingerprint of its class and shape."""
 
     id: str
     fingerprint: str
@@ -17,45 +17,48 @@ class Outline(NamedTuple):
 
 @dataclass(frozen=True)
 class OutlineMatch:
-    """Places of outlines in the two lists.
+    """Indices of outlines in the two lists.
 
     Attributes
     ----------
-    kept : dict of int to int
+    unchanged : dict of int to int
         Place now to place then, of those with the same shape and class.
     edited : dict of int to int
-        The same of those that have the UUID but another shape or class.
+        The same for outlines with the same UUID but another shape or class.
     added : tuple of int
-        Places now.
+        Present indices of new outlines.
     deleted : tuple of int
-        Places then.
+        Recorded indices of outlines that no longer exist.
     """
 
-    kept: Mapping[int, int]
+    unchanged: Mapping[int, int]
     edited: Mapping[int, int]
     added: tuple[int, ...]
     deleted: tuple[int, ...]
 
 
 def match_outlines(then: Sequence[Outline], now: Sequence[Outline]) -> OutlineMatch:
-    """Match outlines one to one: by UUID and shape, then by UUID.
+    """Match outlines one to one, first by UUID and shape, then by UUID.
 
-    Of several that are alike the first goes with the first: so an outline that was copied once is
-    kept once and added once. An outline whose UUID is new was added, though it may have the shape
-    of one that is gone: what was written is not in it.
+    Identical outlines are matched in order, so an outline that was copied once is found unchanged
+    once and added once. An outline with a new UUID was added, even if it has the shape of a deleted
+    one, because it does not contain the results.
     """
     free_then, free_now = dict(enumerate(then)), dict(enumerate(now))
-    kept = _paired(free_then, free_now, lambda outline: outline)
+    unchanged = _paired(free_then, free_now, lambda outline: outline)
     edited = _paired(free_then, free_now, lambda outline: outline.id)
     return OutlineMatch(
-        dict(sorted(kept.items())), dict(sorted(edited.items())), tuple(free_now), tuple(free_then)
+        dict(sorted(unchanged.items())),
+        dict(sorted(edited.items())),
+        tuple(free_now),
+        tuple(free_then),
     )
 
 
 def _paired(
     then: dict[int, Outline], now: dict[int, Outline], key: Callable[[Outline], object]
 ) -> dict[int, int]:
-    """Take pairs of the same key out of both, in order."""
+    """Remove pairs with the same key from both, in order."""
     places: defaultdict[object, list[int]] = defaultdict(list)
     for place, outline in reversed(then.items()):
         places[key(outline)].append(place)

@@ -1,10 +1,10 @@
-"""Which outline a tile of ours belongs to wherever it is, and which tile is the user's by now.
+"""The outline that a tile of ours belongs to, and tiles that belong to the user by now.
 
-QuPath's *Resolve hierarchy* moves tiles whose centre lies outside their outline to the root or into
-another object. They are still tiles of their outline, which their UUID tells.
+QuPath's *Resolve hierarchy* moves tiles with a centre outside their outline to the root or into
+another object. They still belong to their outline, which is known from their UUID.
 
-A tile whose class somebody changed is the user's: it stays as it is, and no run writes a second
-object with its UUID.
+A tile whose class was changed by somebody belongs to the user: it stays as it is, and no run writes
+a second object with its UUID.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def outline_of_tiles(
     bounds: NDArray[np.float64],
     annotations: Sequence[str],
 ) -> NDArray[np.int64]:
-    """Find the outline of each tile that isn't a child of its outline.
+    """Find the outline of each tile that is not a child of its outline.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def outline_of_tiles(
     Returns
     -------
     (n,) int64
-        Place of the annotation; -1 where it is gone.
+        Index of the annotation; -1 if it no longer exists.
     """
     found = np.full(len(ids), -1, np.int64)
     for index, (annotation, copy) in enumerate(zip(annotations, copies(annotations), strict=True)):
@@ -52,7 +52,7 @@ def outline_of_tiles(
 def leave_to_user(
     results: ImageResults, annotations: Sequence[str], taken: Collection[str]
 ) -> ImageResults:
-    """Results without the tiles that are the user's by now; the run's record counts them.
+    """Return results without tiles that belong to the user by now; the record counts them.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def leave_to_user(
     annotations : sequence of str
         UUIDs of all annotations of the image, in QuPath's order.
     taken : collection of str
-        UUIDs of tile objects of the user.
+        UUIDs of the user's tile objects.
     """
     if not taken:
         return results
@@ -76,7 +76,7 @@ def leave_to_user(
 
 
 def together(parts: Sequence[TileObjects]) -> TileObjects:
-    """Tiles one after the other; what some of them have no value for is NaN there."""
+    """Concatenate tiles, with NaN for measurements that some of them lack."""
     if len(parts) == 1:
         return parts[0]
     names = dict.fromkeys(name for each in parts for name in each.measurements)
@@ -84,10 +84,7 @@ def together(parts: Sequence[TileObjects]) -> TileObjects:
         bounds=np.concatenate([np.empty((0, 4)), *(each.bounds for each in parts)]),
         class_names=[name for each in parts for name in each.class_names],
         measurements={
-            name: np.concatenate(
-                [each.measurements.get(name, np.full(len(each), np.nan)) for each in parts]
-            )
-            for name in names
+            name: np.concatenate([each.measured(name) for each in parts]) for name in names
         },
     )
 
@@ -95,7 +92,7 @@ def together(parts: Sequence[TileObjects]) -> TileObjects:
 def with_strays(
     tiles: Mapping[int, TileObjects], strays: TileObjects, outline: NDArray[np.int64]
 ) -> dict[int, TileObjects]:
-    """Tiles by outline, those that were moved behind the others of their outline."""
+    """Return tiles by outline, with moved tiles after the other tiles of their outline."""
     joined = dict(tiles)
     for index in np.unique(outline[outline >= 0]).tolist():
         moved = strays.rows(outline == index)

@@ -1,7 +1,7 @@
-"""Any part of an image's data as plain values that compare: what it means, not how it is stored.
+"""Any part of an image's data as plain values that can be compared by meaning.
 
-QuPath stores the same map in another way each time it saves: its capacity, and with it the order,
-may differ. Such is no difference to a user.
+QuPath may store the same map differently each time it saves: its capacity, and with it the order,
+may differ. This is not a difference for a user.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from qupath_hccmil.qupath.native.pathobjects import PLURALS, PathObject
 
 _LISTS = frozenset({"ArrayList", "Arrays$ArrayList", "Collections$EmptyList"})
 _UNORDERED = frozenset({"HashMap", "Collections$SingletonMap", "Collections$EmptyMap"})
-# QuPath nests a few steps deep; a file that goes on is no work of its
+# QuPath nests only a few levels deep; a file with more was not written by QuPath.
 _DEEPEST = 40
 
 
 def plain(part: Part, depth: int = 0) -> Any:
     """Return a part as texts, bytes, tuples and frozen sets.
 
-    An object of the hierarchy becomes its UUID: it is compared where it is in the tree.
+    An object of the hierarchy becomes its UUID, because objects are compared elsewhere.
 
     Raises
     ------
     UnsupportedDataError
-        It is nested deeper than QuPath nests.
+        The part is nested deeper than in QuPath.
     """
     if depth > _DEEPEST:
-        raise UnsupportedDataError("holds parts that are nested too deep")
+        raise UnsupportedDataError("contains parts that are nested too deep")
     if isinstance(part, JavaString):
         return str(part)
     if isinstance(part, JavaEnum):

@@ -1,4 +1,4 @@
-"""Files of a project are in its folder: a link in it leads us nowhere else."""
+"""Ensures that files of a project are in its folder, even if it contains links."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from qupath_hccmil.errors import ProjectError
 
 
 def require_inside(path: Path, folder: Path) -> Path:
-    """Return `path` where it is in `folder` also when all links are followed.
+    """Return `path` if it is in `folder` after following all links.
 
-    A folder of the project that is a link to another disk would be written to there, beyond what
-    a backup or a copy of the project holds.
+    If a folder of the project were a link to another disk, we would write there, outside of backups
+    and copies of the project.
 
     Raises
     ------
     ProjectError
-        It leads out.
+        The path leads out of the folder.
     """
     real = Path(os.path.realpath(path))
     if not real.is_relative_to(os.path.realpath(folder)):

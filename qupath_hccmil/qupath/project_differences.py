@@ -1,4 +1,4 @@
-"""What differs, beside our results, between two states of a project, in plain words."""
+"""Differences between two states of a project other than our results, in plain words."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from qupath_hccmil.qupath.writing.replace_files import BACKUPS
 
 
 def difference(before: Path, after: Path) -> list[str]:
-    """Compare two states of a project in all that is not ours.
+    """Compare two states of a project in everything that is not ours.
 
-    Objects (kind, name, UUID, class, colours, lock, parent, order, region, metadata, measurements
-    to the bit, NaN included), TMA grid, history, image type, stains, properties, connections, the
-    project's settings, entries and classes with their order, and every other file in the folder.
+    This covers objects (kind, name, UUID, class, colours, lock, parent, order, region, metadata,
+    measurements to the bit, including NaN), TMA grid, history, image type, stains, properties,
+    connections, the project's settings, entries and classes with their order, and every other file
+    in the folder.
 
     Parameters
     ----------
@@ -31,12 +32,12 @@ def difference(before: Path, after: Path) -> list[str]:
     Returns
     -------
     list of str
-        One line a difference; empty where there is none.
+        One line per difference; empty if there is none.
 
     Raises
     ------
     ProjectError
-        One is no project, or a data file in it is damaged or not understood.
+        One of them is not a project, or a data file in it is damaged or not understood.
     """
     return list(_differences(project_file(before), project_file(after)))
 
@@ -67,7 +68,7 @@ def _differences(before: Path, after: Path) -> Iterator[str]:
 
 
 def _project(path: Path) -> dict[str, Any]:
-    """Return what the ``.qpproj`` says, flat, without our metadata."""
+    """Return the content of the ``.qpproj`` as a flat mapping, without our metadata."""
     content = json.loads(path.read_bytes().decode("utf-8-sig"))
     flat = {key: value for key, value in content.items() if key != "images"}
     for place, raw in enumerate(content.get("images", []), 1):
@@ -75,7 +76,7 @@ def _project(path: Path) -> dict[str, Any]:
             flat[f"image {place} of the list"] = raw
             continue
         label = f"image {raw.get('entryID')} {raw.get('imageName')}"
-        # what is no text by name is compared as it is
+        # metadata that are not a mapping of texts are compared as they are
         listed = isinstance(raw.get("metadata"), dict)
         metadata = raw.pop("metadata") if listed else {}
         flat |= {f"{label}: {key}": value for key, value in raw.items()}
@@ -86,7 +87,7 @@ def _project(path: Path) -> dict[str, Any]:
 
 
 def _summary(data_file: Path) -> dict[str, Any]:
-    """Return what ``summary.json`` says, without what follows from the objects."""
+    """Return the content of ``summary.json``, without values that depend on the objects."""
     path = data_file.with_name("summary.json")
     try:
         content = json.loads(path.read_bytes().decode("utf-8-sig"))
@@ -97,7 +98,7 @@ def _summary(data_file: Path) -> dict[str, Any]:
 
 
 def _classes(folder: Path) -> dict[str, Any]:
-    """Classes that QuPath shows, but ours: its default ones where the project lists none."""
+    """Classes that QuPath shows, without ours; its default classes if the project has no list."""
     path = folder / CLASSES
     if not path.exists():
         return {
@@ -109,7 +110,7 @@ def _classes(folder: Path) -> dict[str, Any]:
 
 
 def _files(project: Path) -> dict[str, str]:
-    """Return the fingerprints of all files that are compared as a whole."""
+    """Return the fingerprints of all files that are compared as whole files."""
     folder = project.parent
     found = {}
     for path in sorted(folder.rglob("*")):

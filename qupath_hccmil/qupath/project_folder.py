@@ -1,4 +1,4 @@
-"""What both engines do with a project's files; how an image's data are understood is theirs."""
+"""Handling of a project's files, which both engines share; each engine parses image data."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from qupath_hccmil.qupath.writing.replace_files import ListChange, Replacement, 
 
 @dataclass(frozen=True)
 class ImageContent:
-    """What an engine finds in a data file.
+    """The content that an engine finds in a data file.
 
     Attributes
     ----------
@@ -57,13 +57,13 @@ class ImageContent:
     annotations : list of Annotation
         Depth first.
     other_objects : int
-        Objects of the user that are no annotations.
+        Number of the user's objects that are not annotations.
     results : ImageResults
-        Ours, without the metadata.
+        Our results, without the metadata.
     read_only : str
-        Why the file is never written; empty where it may be.
+        Why the file is never written; empty if it may be written.
     note : str
-        What a user wants to know of the file; empty of most.
+        Note for the user on the file; usually empty.
     """
 
     image_type: str
@@ -82,8 +82,8 @@ class DataChange:
     ----------
     write : callable
         Writes the new file to the path that it is given.
-    verify : callable
-        Reads it again; raises WriteError where it is not what was meant.
+    reads_back : callable
+        Reads it again, and says whether it is what was meant.
     image_type : str
         QuPath's constant.
     counts : mapping
@@ -91,13 +91,28 @@ class DataChange:
     """
 
     write: Callable[[Path], None]
-    verify: Callable[[Path], None]
+    reads_back: Callable[[Path], bool]
     image_type: str
     counts: Mapping[str, Any]
 
+    def replacement(self, path: Path, expected: str) -> Replacement:
+        """Of the data file at `path`, whose stamp is the expected one; see :class:`Replacement`."""
+
+        def verify(beside: Path) -> None:
+            try:
+                meant = self.reads_back(beside)
+            except HccMilError as error:
+                raise WriteError(f"{path}: was not written and is unchanged ({error})") from error
+            if not meant:
+                raise WriteError(
+                    f"{path}: could not be read back as it was written; the old file is unchanged"
+                )
+
+        return Replacement(path, self.write, expected, verify)
+
 
 class Project(ABC):
-    """An open QuPath project. Both engines give the same objects and values.
+    """An open QuPath project; both engines give the same objects and values.
 
     Parameters
     ----------
@@ -109,16 +124,16 @@ class Project(ABC):
     path : Path
         The ``.qpproj``.
     qupath_version : str
-        Of the QuPath that wrote the project.
+        Version of the QuPath that wrote the project.
     qupath_in_use : str
-        Version of the QuPath that reads and writes it; empty where none does.
+        Version of the QuPath that reads and writes it; empty if none is used.
     previous_uri : str or None
-        Where the project was when QuPath saved it.
+        Location of the project when QuPath saved it.
 
     Raises
     ------
     ProjectError
-        It is no project.
+        The path is not a project.
     """
 
     engine: EngineName
@@ -139,36 +154,36 @@ class Project(ABC):
 
     @abstractmethod
     def _change(self, path: Path, results: ImageResults) -> DataChange | None:
-        """Prepare a data file with other results; None where it holds none and gets none."""
+        """Prepare a data file with other results; None if it has none and gets none."""
 
     @property
     def heading(self) -> str:
-        """Where the project is, what opened it and what made it, in one line."""
+        """One line with the project's path, the engine, and the QuPath that wrote it."""
         by = f"QuPath {self.qupath_in_use}" if self.qupath_in_use else "without QuPath"
         made = f"written by QuPath {self.qupath_version}"
         return f"{self.path}: engine {self.engine} ({by}); {made}"
 
     @property
     def images(self) -> list[ImageEntry]:
-        """All images, in the project's order."""
+        """All images, in the order of the project."""
         return list(self._file.images)
 
     def read(self, entry: ImageEntry) -> ImageState:
-        """Objects of an image; its slide is not needed.
+        """Read the objects of an image; its slide is not needed.
 
         Raises
         ------
         UnsupportedDataError
-            The data file is damaged, or holds what is not understood.
+            The data file is damaged, or contains something that is not understood.
         ProjectError
-            The data are lost, or the project's list says of the image what it should not.
+            The data are lost, or the image's entry in the project's list is damaged.
         """
         path = self._data_path(entry)
         with in_plain_words(path), _in_one_line(path):
             return self._read(entry, path)
 
     def _read(self, entry: ImageEntry, path: Path) -> ImageState:
-        # before the content: who changes the file in between is noticed when we write
+        # Taken before reading, so that a change in between is noticed when we write.
         fingerprint = _stamp(path)
         metadata = {key: value for key, value in entry.metadata.items() if is_our_metadata(key)}
         if not fingerprint:
@@ -195,24 +210,24 @@ class Project(ABC):
         )
 
     def begin(self, wait: float = 0.0) -> None:
-        """Become the project's one writer until :meth:`close`; :meth:`write` does so too.
+        """Become the only writer of the project until :meth:`close`; :meth:`write` does this too.
 
         Parameters
         ----------
         wait : float
-            Seconds to wait for another run of ours that is at work on it.
+            Seconds to wait for another of our runs that is active on the project.
 
         Raises
         ------
         WriteError
-            Another run is at work, or the project cannot be written.
+            Another run is active, or the project cannot be written.
         """
         if self._run.begin(wait):
-            # what was waited for, or left half done, may have changed it
+            # The run that we waited for, or an interrupted one, may have changed it.
             self._file = read_project(self.path)
 
     def write(self, entry: ImageEntry, results: ImageResults, stamp: str) -> None:
-        """Replace our results in an image: verified, atomic, with a backup of what was there.
+        """Replace our results in an image: verified, atomic, and with a backup.
 
         The data, the summary and the project's entry are replaced together or not at all. The
         slide is not needed.
@@ -220,18 +235,18 @@ class Project(ABC):
         Parameters
         ----------
         entry : ImageEntry
-            Of :attr:`images`.
+            One of :attr:`images`.
         results : ImageResults
-            Empty ones remove ours.
+            New results; empty ones remove ours.
         stamp : str
-            :attr:`ImageState.stamp` of the state that the results were made from.
+            :attr:`ImageState.stamp` of the state from which the results were made.
 
         Raises
         ------
         ConflictError
             The data file is no longer the one that was read.
         UnsupportedDataError
-            The data file is one that is read only, see :attr:`ImageState.read_only`.
+            The data file is read only, see :attr:`ImageState.read_only`.
         WriteError
             Nothing was changed.
         """
@@ -242,7 +257,7 @@ class Project(ABC):
         self._note_listed(entry, results.metadata)
 
     def write_list(self, entry: ImageEntry, metadata: Mapping[str, str]) -> None:
-        """Put our metadata of an image into the project's list; the image stays as it is.
+        """Write our metadata of an image into the project's list; the image is not changed.
 
         Raises
         ------
@@ -255,17 +270,17 @@ class Project(ABC):
         self._note_listed(entry, metadata)
 
     def _note_listed(self, entry: ImageEntry, metadata: Mapping[str, str]) -> None:
-        # not read again: what is written is written, even if the drive goes now
+        # Not read again: the list has been written, even if the drive vanishes now.
         images = tuple(_with_ours(each, entry.id, metadata) for each in self._file.images)
         self._file = replace(self._file, images=images)
 
     def add_classes(self, colours: Mapping[str, int]) -> bool:
-        """Add classes to the project's class list, by union; `colours` are packed RGB.
+        """Add missing classes to the project's class list; `colours` are packed RGB.
 
         Returns
         -------
         bool
-            Whether one was missing, or had the colour that earlier versions of us gave it.
+            Whether a class was missing, or had the colour that earlier versions of us gave it.
         """
         path = require_inside(self.path.parent / CLASSES, self.path.parent)
         expected = _stamp(path)
@@ -273,14 +288,14 @@ class Project(ABC):
             changed = with_classes(_bytes(path) if expected else b"", colours)
         except (ValueError, AttributeError, TypeError) as error:
             raise ProjectError(
-                f"{path}: is damaged ({error}); save the class list in QuPath again"
+                f"{path}: is damaged ({error}); save the project's classes in QuPath again"
             ) from error
         if changed is not None:
             self._run.replace([Replacement.of_bytes(path, changed, expected)])
         return changed is not None
 
     def close(self) -> None:
-        """Let go of the project. Saves nothing."""
+        """Close the project without saving anything."""
         self._run.close()
 
     def __enter__(self) -> Project:
@@ -303,7 +318,7 @@ class Project(ABC):
     def _data_files(
         self, entry: ImageEntry, results: ImageResults, expected: str
     ) -> list[Replacement]:
-        """Return the new data file and summary; none where nothing changes in them."""
+        """Return the new data file and summary; nothing if they do not change."""
         path = self._data_path(entry)
         if _stamp(path) != expected:
             raise ConflictError(
@@ -327,18 +342,18 @@ class Project(ABC):
             time.time_ns() // 1_000_000,
         )
         return [
-            Replacement(path, change.write, expected, change.verify),
+            change.replacement(path, expected),
             Replacement.of_bytes(beside, new_summary, summary_stamp),
         ]
 
 
 def for_data(results: ImageResults) -> bool:
-    """Whether results have something for the data file, beside the project's entry."""
+    """Whether results have values for the data file, and not only for the project's entry."""
     return bool(results.annotations or results.tiles or results.root or results.step)
 
 
 def _with_ours(image: ImageEntry, wanted: str, metadata: Mapping[str, str]) -> ImageEntry:
-    """Return an entry, the wanted one with these metadata of ours."""
+    """Return an entry; the wanted one gets these metadata of ours."""
     if image.id != wanted:
         return image
     theirs = {key: value for key, value in image.metadata.items() if not is_our_metadata(key)}
@@ -349,7 +364,7 @@ def _refuse_without_data(entry: ImageEntry, results: ImageResults) -> None:
     if for_data(results):
         raise WriteError(
             f"{entry.name}: was never saved in QuPath, so it has no annotation to write to; "
-            "outline the tumour and save"
+            "outline the tumour in QuPath and save the image"
         )
 
 
@@ -369,12 +384,12 @@ def _bytes(path: Path) -> bytes:
 
 @contextlib.contextmanager
 def _in_one_line(path: Path) -> Iterator[None]:
-    """Whatever an engine raises, Java's errors too, as an error of ours that names the file.
+    """Turn any error of an engine, also of Java, into an error of ours that names the file.
 
     Raises
     ------
     ProjectError
-        In place of an error that nobody foresaw.
+        Instead of an unexpected error.
     """
     try:
         yield
@@ -385,7 +400,7 @@ def _in_one_line(path: Path) -> Iterator[None]:
 
 
 def _notes(content: ImageContent) -> Iterator[str]:
-    """What a careful user wants to know of an image's data."""
+    """Yield notes for the user on an image's data."""
     if content.note:
         yield content.note
     for annotation in content.annotations:

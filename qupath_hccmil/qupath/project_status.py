@@ -1,4 +1,4 @@
-"""What a project holds and what state it is in: the facts behind ``project info`` and ``check``."""
+"""Content and state of a project, for ``project info`` and ``project check``."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from qupath_hccmil.qupath.staleness import (
 
 @dataclass(frozen=True)
 class ImageStatus:
-    """One image.
+    """The status of one image.
 
     Attributes
     ----------
     id : str
         The entry ID in the project.
     slide : Path or None
-        Where its slide is now.
+        Current path of its slide.
     classes : dict of str to int
         Number of annotations by class.
     objects : int
-        Objects that are neither annotations nor ours.
+        Number of objects that are neither annotations nor ours.
     scored : bool
     stale : bool
         Whether a tumour outline was edited, added or deleted since it was scored.
     edited, added : list of str
-        Names of those outlines, or their UUIDs; empty where nothing was noted of each outline.
+        Names of these outlines, or their UUIDs; empty if the record has no outlines.
     deleted : int
-        Outlines that were scored and are gone.
+        Number of scored outlines that no longer exist.
     problems : list of str
         One line each; empty for a sound image.
     notes : list of str
-        What is no fault and a careful user wants to know, one line each.
+        Notes for the user that are not problems, one line each.
     """
 
     id: str
@@ -72,7 +72,7 @@ class ImageStatus:
 
 
 def project_notes(project: Project) -> list[str]:
-    """What is no fault of a project as a whole and a careful user wants to know."""
+    """Notes for the user on the project as a whole that are not problems."""
     return without_image(project.path, project.images)
 
 
@@ -83,7 +83,7 @@ def image_statuses(
     classes: Sequence[str] = (),
     slides: Path | None = None,
 ) -> Iterator[ImageStatus]:
-    """State of each of some images of a project; a bad one is told, not raised."""
+    """Yield the status of some images of a project, in order; problems are reported, not raised."""
     for entry in entries:
         yield _status(project, entry, classes, slides)
 
@@ -108,14 +108,14 @@ def _status(
     record = recorded(state)
     if list_differs(state):
         problems.append(
-            f"{entry.name}: the project's list says something else than the image, as when QuPath "
-            "was open while it was scored; the image is right, and any run of ours that writes "
-            "repairs the list"
+            f"{entry.name}: the project's list differs from the image, as happens when QuPath was "
+            "open while it was scored; the image is right, and the next `score --resume` repairs "
+            "the list"
         )
     problems += [
-        f"{entry.name}: {each.label}: {each.found} of {each.recorded} tiles of the last run are "
-        "there (cell detection removes them, and a tile of another class is yours); score "
-        "--resume scores it again"
+        f"{entry.name}: {each.label}: only {each.found} of {each.recorded} tiles of the last run "
+        "are left (cell detection removes tiles, and a tile with another class is yours); score "
+        "--resume scores the outline again"
         for each in incomplete(state)
     ]
     labels = {each.index: each.name or each.id for each in state.annotations}

@@ -1,13 +1,14 @@
-"""A project's own files, ``project.qpproj`` and ``classes.json``: read, and changed in place.
+"""Reads a project's own files, ``project.qpproj`` and ``classes.json``, and changes single values.
 
-They are plain JSON. They are not loaded through QuPath, which makes folders as it loads, needs
-them writable, and writes all of a project to change one entry.
+They are plain JSON. They are not loaded through QuPath, which creates folders when it loads, needs
+write access, and writes the whole project to change one entry.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -27,7 +28,7 @@ from qupath_hccmil.qupath.names import (
 CLASSES = Path("classifiers", "classes.json")
 
 _DEGREES = {"ROTATE_NONE": 0, "ROTATE_90": 90, "ROTATE_180": 180, "ROTATE_270": 270}
-# some editors put it in front of a text, and QuPath reads on
+# some editors write it at the start of a text, and QuPath accepts it
 _MARK = "\ufeff"
 # a project of a thousand images has 3 MB
 _MOST_BYTES = 1 << 28
@@ -36,7 +37,7 @@ _FLIPS = {"NONE": "", **{name: name for name in ("HORIZONTAL", "VERTICAL", "BOTH
 
 @dataclass(frozen=True)
 class ProjectFile:
-    """What ``project.qpproj`` says.
+    """The content of ``project.qpproj``.
 
     Attributes
     ----------
@@ -45,9 +46,9 @@ class ProjectFile:
     version : str
         QuPath that wrote it.
     previous_uri : str or None
-        Where the project was when it was written.
+        Location of the project when it was written.
     images : tuple of ImageEntry
-        In the project's order.
+        In the order of the project.
     """
 
     path: Path
@@ -60,24 +61,24 @@ _DAMAGES = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
 def project_file(path: Path) -> Path:
-    """``.qpproj`` of a path that the user gave: the file, or its folder.
+    """Find the ``.qpproj`` for a path that the user gave: the file or its folder.
 
     Raises
     ------
     ProjectError
-        There is none, or the folder has several and none is called ``project.qpproj``.
+        There is no ``.qpproj``, or there are several and none is called ``project.qpproj``.
     """
     if path.is_file() and path.suffix == ".qpproj":
         return path.absolute()
     if not path.is_dir():
-        reason = "is no QuPath project (.qpproj)" if path.exists() else "does not exist"
-        raise ProjectError(f"{path}: {reason}; give a project's folder or its .qpproj")
+        reason = "is not a QuPath project (.qpproj)" if path.exists() else "does not exist"
+        raise ProjectError(f"{path}: {reason}; give the folder of a project or its .qpproj")
     found = sorted(path.glob("*.qpproj"))
     named = path / "project.qpproj"
     if named in found:
         return named.absolute()
     if len(found) != 1:
-        reason = f"has {len(found)} .qpproj files" if found else "has no .qpproj in it"
+        reason = f"contains {len(found)} .qpproj files" if found else "contains no .qpproj file"
         raise ProjectError(f"{path}: {reason}; give the .qpproj of a QuPath project")
     return found[0].absolute()
 
@@ -85,36 +86,37 @@ def project_file(path: Path) -> Path:
 def read_project(path: Path) -> ProjectFile:
     """Read a ``.qpproj``.
 
-    An image of which the list says what it should not is one with a problem; the others are as
-    they are.
+    An image with a damaged entry in the list gets a problem; the others are not affected.
 
     Raises
     ------
     ProjectError
-        It cannot be read, or is not one of QuPath 0.2 or newer.
+        The file cannot be read, or was not written by QuPath 0.2 or newer.
     """
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise ProjectError(f"{path}: is too large for a project; restore it from a backup")
+            raise ProjectError(
+                f"{path}: is too large to be a project file; restore it from a backup"
+            )
         version, previous_uri, images = _understood(path.read_bytes())
     except OSError as error:
         raise ProjectError(f"{path}: cannot be read ({error.strerror})") from error
     except _DAMAGES as error:
         raise ProjectError(
-            f"{path}: is not a project that QuPath 0.2 or newer wrote, or is damaged ({error}); "
+            f"{path}: was not written by QuPath 0.2 or newer, or is damaged ({error}); "
             "open and save it in QuPath"
         ) from error
     return ProjectFile(path, version, previous_uri, images)
 
 
-# what is written is read again twice: to verify it, and by who goes on with it
+# A file that was written is read twice: for verification, and for further use.
 @lru_cache(maxsize=2)
 def _understood(content: bytes) -> tuple[str, str | None, tuple[ImageEntry, ...]]:
-    """Version, previous URI and images of the bytes of a ``.qpproj``."""
+    """Parse version, previous URI and images from the bytes of a ``.qpproj``."""
     found = parse_json(content)
     listed = found.get("images", [])
     if listed and not any("entryID" in each for each in listed if isinstance(each, dict)):
-        raise ValueError("no image has an entryID")
+        raise ValueError("no image has an entry ID")
     images = _told_apart([_entry(each, place) for place, each in enumerate(listed, 1)])
     uri = found.get("uri")
     return str(found.get("version") or ""), uri if isinstance(uri, str) else None, images
@@ -126,7 +128,7 @@ def with_our_metadata(content: bytes, entry_id: str, ours: Mapping[str, str]) ->
     Raises
     ------
     ProjectError
-        The entry is not in it.
+        The entry does not exist.
     """
     text = content.decode("utf-8")
     top = members(text, len(_MARK) if text.startswith(_MARK) else 0)
@@ -146,17 +148,75 @@ def with_our_metadata(content: bytes, entry_id: str, ours: Mapping[str, str]) ->
     return (text[:first] + _rendered(theirs, ours) + text[end:]).encode("utf-8")
 
 
-def with_classes(content: bytes, colours: Mapping[str, int]) -> bytes | None:
-    """Add classes to the bytes of ``classes.json``; None where nothing is to be changed.
+def with_new_entries(content: bytes, entries: Sequence[Mapping[str, Any]]) -> bytes:
+    """Put entries behind the others in the bytes of a ``.qpproj``, and change nothing else.
 
-    A project without that file shows QuPath's default classes, and with one only what is in it: so
-    a new file has the default classes too. A class that is there keeps its colour, which may be the
+    Parameters
+    ----------
+    content : bytes
+        A project that can be read.
+    entries : sequence of mapping
+        As JSON values, each with an ``entryID`` that no other has.
+    """
+    if not entries:
+        return content
+    text = content.decode("utf-8")
+    top = members(text, len(_MARK) if text.startswith(_MARK) else 0)
+    rendered = ",\n".join(
+        textwrap.indent(json.dumps(entry, indent=2, ensure_ascii=False), "    ")
+        for entry in entries
+    )
+    changes: list[tuple[tuple[int, int], str]] = []
+    if "lastID" in top:
+        changes.append((top["lastID"], str(max(_ids(text, top, entries)))))
+    if "images" not in top:
+        start = max((end for _, end in top.values()), default=text.index("{") + 1)
+        comma = "," if top else ""
+        changes.append(((start, start), f'{comma}\n  "images": [\n{rendered}\n  ]'))
+    else:
+        listed = list(items(text, top["images"][0]))
+        at = listed[-1][1] if listed else text.index("[", top["images"][0]) + 1
+        end = at if listed else top["images"][1] - 1
+        changes.append(((at, end), f",\n{rendered}" if listed else f"\n{rendered}\n  "))
+    for (first, last), new in sorted(changes, reverse=True):
+        text = text[:first] + new + text[last:]
+    return text.encode("utf-8")
+
+
+def _ids(
+    text: str, top: Mapping[str, tuple[int, int]], entries: Sequence[Mapping[str, Any]]
+) -> list[int]:
+    last = parse_json(text[slice(*top["lastID"])])
+    return [*(entry["entryID"] for entry in entries), last if isinstance(last, int) else 0]
+
+
+def next_entry_id(path: Path) -> int:
+    """First entry ID of a project that neither its list nor a folder of data has used.
+
+    Parameters
+    ----------
+    path : Path
+        The ``.qpproj``, which can be read.
+    """
+    content = parse_json(path.read_bytes())
+    used = [content.get("lastID"), *(each.get("entryID") for each in content.get("images", []))]
+    folders = path.parent / "data"
+    names = [each.name for each in folders.iterdir()] if folders.is_dir() else []
+    known = [bounded_int(value) for value in used if isinstance(value, int | float)]
+    return max([0, *known, *(int(name) for name in names if name.isascii() and name.isdigit())]) + 1
+
+
+def with_classes(content: bytes, colours: Mapping[str, int]) -> bytes | None:
+    """Add classes to the bytes of ``classes.json``; None if nothing needs to be changed.
+
+    A project without this file shows QuPath's default classes, and with it only the classes in it,
+    so a new file gets the default classes too. An existing class keeps its colour, which may be the
     user's choice, unless it is one of ours with the colour of an earlier version.
 
     Parameters
     ----------
     content : bytes
-        Empty where the project has no such file.
+        Empty if the project has no such file.
     colours : mapping of str to int
         Packed RGB.
     """
@@ -187,17 +247,17 @@ def opaque(colour: int) -> int:
 def summary(
     content: bytes, entry: ImageEntry, image_type: str, counts: Mapping[str, Any], time_ms: int
 ) -> bytes:
-    """``summary.json`` of an image, which QuPath shows beside it, with new object counts.
+    """Return the ``summary.json`` of an image with new object counts.
 
     Parameters
     ----------
     content : bytes
-        The file as it is; empty where there is none.
+        The present file; empty if there is none.
     counts : mapping
         ``nObjects``, ``objectTypeCounts``, ``annotationClassificationCounts``,
         ``detectionClassificationCounts``.
     time_ms : int
-        When the data were written, milliseconds since 1970.
+        Time at which the data were written, milliseconds since 1970.
     """
     try:
         before = parse_json(content) if content else {}
@@ -223,7 +283,7 @@ def summary(
 
 
 def _entry_id(raw: Any) -> str:
-    """Return what names the folder of an image: nothing but a number may come in."""
+    """Return the entry ID, which names the folder of an image and must be a number."""
     return str(bounded_int(raw))
 
 
@@ -235,12 +295,12 @@ def _is_id(raw: str, wanted: str) -> bool:
 
 
 def _entry(raw: Any, place: int) -> ImageEntry:
-    """Return an image, `place` from 1 in the list; one that cannot be used with its problem."""
+    """Return image number `place` (from 1) in the list, with its problem if it has one."""
     entry_id, name = _no_id(place), f"image {place} of the list"
     try:
         name = sound_text(raw.get("imageName") or name)
         if "entryID" not in raw:
-            raise ValueError("it has no entryID")
+            raise ValueError("it has no entry ID")
         entry_id = _entry_id(raw["entryID"])
         name = sound_text(raw.get("imageName") or f"Image {entry_id}")
         if not isinstance(raw.get("serverBuilder"), dict):
@@ -257,13 +317,13 @@ def _entry(raw: Any, place: int) -> ImageEntry:
     except _DAMAGES as error:
         return _unusable(
             ImageEntry(entry_id, name, Server("", "", "")),
-            f"the project's list is damaged where it tells of this image ({error}); remove the "
+            f"the entry of this image in the project's list is damaged ({error}); remove the "
             "image in QuPath and add its slide again",
         )
 
 
 def _no_id(place: int) -> str:
-    """What an image without an ID of its own is called; it names no folder."""
+    """Replacement for a missing ID, which never names a folder."""
     return f"?{place}"
 
 
@@ -272,7 +332,7 @@ def _unusable(entry: ImageEntry, problem: str) -> ImageEntry:
 
 
 def _told_apart(images: Sequence[ImageEntry]) -> tuple[ImageEntry, ...]:
-    """Return images of which no two have one ID: those that share one cannot be used."""
+    """Give a problem to images that share an entry ID, since they cannot be used."""
     places: dict[str, list[int]] = {}
     for place, entry in enumerate(images):
         places.setdefault(entry.id, []).append(place)
@@ -281,8 +341,8 @@ def _told_apart(images: Sequence[ImageEntry]) -> tuple[ImageEntry, ...]:
         for place in same if len(same) > 1 else ():
             entry = _unusable(
                 images[place],
-                f"{len(same)} images have its entry ID {entry_id}, so they would share their data; "
-                "remove all but one in QuPath",
+                f"{len(same)} images have the same entry ID {entry_id}, so they would share their "
+                "data; remove all but one in QuPath",
             )
             found[place] = entry if place == same[0] else replace(entry, id=_no_id(place + 1))
     return tuple(found)
@@ -318,7 +378,7 @@ def _server(raw: Mapping[str, Any]) -> Server:
 
 def _args(raw: Any) -> tuple[str, ...]:
     if raw is not None and not isinstance(raw, list):
-        raise ValueError("the args of its server are no list")
+        raise ValueError("the arguments of its server are not a list")
     return tuple(str(each) for each in raw or ())
 
 
@@ -345,7 +405,7 @@ def _box(region: Mapping[str, Any]) -> tuple[int, int, int, int]:
 def _seen_through(
     views: Sequence[ServerView], size: list[int], pixel: list[float | None]
 ) -> tuple[list[int], list[float | None]]:
-    """Size and pixel size of the outermost server from those of the innermost."""
+    """Compute size and pixel size of the outermost server from those of the innermost."""
     for view in views:
         if view.region:
             size = list(view.region[2:])
@@ -355,7 +415,7 @@ def _seen_through(
 
 
 def _micrometres(length: Mapping[str, Any] | None) -> float | None:
-    """Length in µm; None where it is in pixels or not positive."""
+    """Length in µm; None if it is in pixels or not positive."""
     if not length or length.get("unit") not in ("µm", "μm", "um"):
         return None
     value = float(length["value"])
@@ -375,5 +435,5 @@ def _rendered(theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Text as JSON; half a surrogate pair stays the escape that it must have been."""
+    """Text as JSON; half a surrogate pair stays an escape."""
     return json.dumps(text, ensure_ascii=any("\ud800" <= each <= "\udfff" for each in text))

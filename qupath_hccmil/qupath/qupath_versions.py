@@ -1,4 +1,4 @@
-"""Data files of which QuPaths are written: those that a fixture proves, and newer ones that fit."""
+"""QuPath versions with data files that we write: tested versions, and newer ones that fit."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import re
 
 DATA_VERSION = "3"
 OLDEST, NEWEST = (0, 4), (0, 7)
-"""QuPaths whose files are written without further proof, as major and minor version."""
+"""Oldest and newest tested QuPath (major, minor), whose files are written without more checks."""
 
 HEAD = 1 << 16
-"""Bytes at the beginning of a data file in which it says what wrote it."""
+"""Number of bytes at the start of a data file that contain its version."""
 
 _TESTED = ".".join(map(str, NEWEST))
 
 
 def version_number(version: str) -> tuple[int, int]:
-    """Major and minor of a version such as ``0.6.0`` or ``v0.5.0-rc1``; (0, 0) where it is none.
+    """Major and minor of a version such as ``0.6.0`` or ``v0.5.0-rc1``; (0, 0) if it is not one.
 
     Examples
     --------
@@ -27,14 +27,14 @@ def version_number(version: str) -> tuple[int, int]:
 
 
 def is_newer(data_version: str, qupath_version: str) -> bool:
-    """Whether a data file is of a newer QuPath than was tested, or of a newer format.
+    """Whether a data file is newer than the newest tested QuPath, or has a newer format.
 
     Parameters
     ----------
     data_version : str
-        Of the file's format, such as ``3``.
+        Version of the file's format, such as ``3``.
     qupath_version : str
-        QuPath that wrote it; empty where the file doesn't say.
+        Version of the QuPath that wrote it; empty if the file does not state it.
 
     Examples
     --------
@@ -46,16 +46,15 @@ def is_newer(data_version: str, qupath_version: str) -> bool:
 
 
 def why_read_only(data_version: str, qupath_version: str, *, gives_back: bool = False) -> str:
-    """Why a data file is read and never written; empty where it may be written.
+    """Why a data file is read only; empty if it may be written.
 
     Parameters
     ----------
     data_version, qupath_version : str
-        As in :func:`is_newer`. QuPath 0.2 wrote format 2. Before 0.4, QuPath stored no identity of
-        an object, so results would have nothing to hold on to.
+        As in :func:`is_newer`. QuPath 0.2 wrote format 2. Before 0.4, QuPath stored no IDs of
+        objects, so results could not be assigned to them.
     gives_back : bool
-        Whether the native codec, which reads the file, writes it byte for byte as it is. Asked of
-        newer files only.
+        Whether the native codec can write the file back byte for byte; used for newer files only.
 
     Examples
     --------
@@ -66,44 +65,45 @@ def why_read_only(data_version: str, qupath_version: str, *, gives_back: bool = 
         if gives_back and _format(data_version) >= int(DATA_VERSION):
             return ""
         return (
-            f"{_of(data_version, qupath_version)}, newer than was tested ({_TESTED}), and this "
-            "program would not write it as it is, so it is read and never changed: save the image "
-            f"with QuPath {_TESTED}, or look for a newer version of this program"
+            f"{_of(data_version, qupath_version)}, which is newer than the newest tested version "
+            f"({_TESTED}), and this program could not write it back unchanged, so it is read only: "
+            f"save the image with QuPath {_TESTED}, or look for a newer version of this program"
         )
     if data_version == DATA_VERSION and version_number(qupath_version) >= OLDEST:
         return ""
     return (
-        f"{_of(data_version, qupath_version)}, so it is read and never changed: only files of "
-        f"QuPath {OLDEST[0]}.{OLDEST[1]} to {_TESTED} are; open and save the image in one of them"
+        f"{_of(data_version, qupath_version)}, so it is read only: results are written into files "
+        f"of QuPath {OLDEST[0]}.{OLDEST[1]} to {_TESTED}; open and save the image in one of these"
     )
 
 
 def newer_note(data_version: str, qupath_version: str) -> str:
-    """What to say of a file of a newer QuPath; empty for others."""
+    """Note on a file of a newer QuPath; empty for others."""
     if not is_newer(data_version, qupath_version):
         return ""
     return (
-        f"{_of(data_version, qupath_version)}, newer than was tested ({_TESTED}): this program "
-        "writes it byte for byte as it is, and adds results as to other files"
+        f"{_of(data_version, qupath_version)}, which is newer than the newest tested version "
+        f"({_TESTED}); this program can write it back byte for byte, so results are added as to "
+        "other files"
     )
 
 
 def what_to_do(head: bytes) -> str:
-    """What to do about a data file that cannot be read, in words.
+    """Say what to do about a data file that cannot be read.
 
     Parameters
     ----------
     head : bytes
-        Its beginning, which says what wrote it if anything does.
+        Start of the file, which may contain its version.
     """
     data_version, qupath_version = (match[1] if match else b"" for match in _said(head))
     said = data_version.decode("latin-1"), qupath_version.decode("latin-1")
     if is_newer(*said):
         return (
-            f"it {_of(*said)}, newer than was tested ({_TESTED}): save the image with QuPath "
-            f"{_TESTED}, or look for a newer version of this program"
+            f"it {_of(*said)}, which is newer than the newest tested version ({_TESTED}): save the "
+            f"image with QuPath {_TESTED}, or look for a newer version of this program"
         )
-    return "use a backup of it; where QuPath still shows all its objects, save the image there"
+    return "use a backup; if QuPath still shows all objects of the image, save it in QuPath"
 
 
 def _said(head: bytes) -> tuple[re.Match[bytes] | None, ...]:
@@ -118,9 +118,9 @@ def _format(data_version: str) -> int:
 
 
 def _of(data_version: str, qupath_version: str) -> str:
-    # what a damaged file says of itself may be long
+    # in a damaged file, the text of the version may be long
     said = " ".join(qupath_version.split())[:30]
     return (
-        f"was written by QuPath {said or 'of an unknown version'} "
+        f"was written by {f'QuPath {said}' if said else 'an unknown version of QuPath'} "
         f"(data file version {data_version[:30]})"
     )

@@ -1,4 +1,4 @@
-"""Whether results are the same: what was written, and what is read back."""
+"""Compares results that were written with those that are read back."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 from qupath_hccmil.errors import WriteError
 from qupath_hccmil.qupath.data_types import ImageResults, TileObjects
 
-# QuPath keeps the measurements of tiles as 32-bit floats
+# QuPath stores the measurements of tiles as 32-bit floats.
 RELATIVE = 2.0**-23
 ABSOLUTE = 2.0**-126
 
 
 def same_results(found: ImageResults, wanted: ImageResults) -> bool:
-    """Whether results in an image's data are those that were meant.
+    """Whether the results in an image's data are those that should be there.
 
     Parameters
     ----------
     found : ImageResults
-        As read.
+        Results as read.
     wanted : ImageResults
-        As given for writing: what is not finite is absent. Their metadata, which are not in the
-        data file, don't count.
+        Results as given for writing; values that are not finite are absent. Metadata, which are not
+        in the data file, are ignored.
     """
     measured = {key: some for key, each in wanted.annotations.items() if (some := _finite(each))}
     tiles = {key: each for key, each in wanted.tiles.items() if len(each)}
@@ -38,16 +38,16 @@ def same_results(found: ImageResults, wanted: ImageResults) -> bool:
 
 
 def require_annotations(results: ImageResults, count: int) -> None:
-    """Refuse results for annotations that an image doesn't have.
+    """Refuse results for annotations that an image does not have.
 
     Raises
     ------
     WriteError
-        The message says what is amiss; the caller names the file.
+        The message says what is wrong; the caller adds the file.
     """
     missing = [key for key in (*results.annotations, *results.tiles) if not 0 <= key < count]
     if missing:
-        raise WriteError(f"has no annotation number {min(missing)}; read the image again")
+        raise WriteError(f"contains no annotation number {min(missing)}; read the image again")
 
 
 def _finite(measurements: Mapping[str, float]) -> dict[str, float]:

@@ -1,8 +1,8 @@
-"""The geometry of QuPath's regions of interest, one form for both engines.
+"""The geometry of QuPath's regions of interest, the same for both engines.
 
-Both read the corners that QuPath keeps and make the geometry here. QuPath's own ``getGeometry()``
-gives the same to the hundredth of a px, but not to the last digit in every version, and there are
-Javas in which it halves the area of polygons with 5,000 corners or more.
+Both engines read the corners that QuPath stores and make the geometry here. QuPath's own
+``getGeometry()`` gives the same to a hundredth of a px, but not to the last digit in every version,
+and under some versions of Java it halves the area of polygons with 5,000 corners or more.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 
 class OddRegionError(ValueError):
-    """A region that QuPath keeps and that has no geometry; the message says of it what it has."""
+    """A region in QuPath without a usable geometry; the message completes "the region …"."""
 
 
 # org.locationtech.jts.util.GeometricShapeFactory: points of an ellipse
@@ -28,24 +28,24 @@ _GRID = 0.01
 def precise(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Round as QuPath's geometry factory does: to 0.01 px, then to float32.
 
-    Dividing by the grid, as JTS does, and multiplying by 100 differ at halves of a hundredth:
-    QuPath 0.6 and later round a geometry so as they read it, 0.5 leaves it to us.
+    Dividing by the grid, as JTS does, and multiplying by 100 differ at halves of a hundredth.
+    QuPath 0.6 and later round a geometry in this way when they read it; 0.5 does not.
 
     Raises
     ------
     OddRegionError
-        A coordinate is no number, or is too large to be a place on a slide.
+        A coordinate is not a number, or is too large for a position on a slide.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         rounded = np.floor(np.asarray(values, np.float64) / _GRID + 0.5) * _GRID
         coordinates = rounded.astype(np.float32).astype(np.float64)
     if not np.isfinite(coordinates).all():
-        raise OddRegionError("has a corner whose position is no number")
+        raise OddRegionError("has a corner whose position is not a number")
     return coordinates
 
 
 def ellipse(x: float, y: float, x2: float, y2: float) -> BaseGeometry:
-    """Return the polygon that QuPath takes for an ellipse, from its bounds in px."""
+    """Return the polygon that QuPath uses for an ellipse, from its bounds in px."""
     angle = np.arange(ELLIPSE_POINTS) * (2 * np.pi / ELLIPSE_POINTS)
     radius = np.array([(x2 - x) / 2, (y2 - y) / 2])
     circle = np.column_stack([np.cos(angle), np.sin(angle)])
@@ -55,24 +55,24 @@ def ellipse(x: float, y: float, x2: float, y2: float) -> BaseGeometry:
 def polygon(points: NDArray[np.float64]) -> BaseGeometry:
     """Return a polygon as it was drawn, which may cross itself.
 
-    QuPath's ``getGeometry()`` works out every crossing, which takes minutes and gigabytes where an
-    outline has many; :mod:`qupath_hccmil.slides.inside_outline` tells what is inside without.
+    QuPath's ``getGeometry()`` computes every crossing, which takes minutes and gigabytes if an
+    outline has many; :mod:`qupath_hccmil.slides.inside_outline` finds what is inside without this.
 
     Parameters
     ----------
     points : (n, 2) float64
-        Level-0 px, rounded as by :func:`precise`. Empty below three.
+        In level-0 px, rounded as by :func:`precise`. Fewer than three give an empty polygon.
     """
     return shapely.Polygon(points if len(points) >= 3 else None)
 
 
 def nonzero_area(rings: list[NDArray[np.float64]]) -> BaseGeometry:
-    """Return the area inside closed rings by the non-zero winding rule, as java.awt.geom.Area.
+    """Return the area inside closed rings by the non-zero winding rule, like java.awt.geom.Area.
 
     Parameters
     ----------
     rings : list of (n, 2) float64
-        Level-0 px; need not be closed.
+        In level-0 px; they need not be closed.
     """
     rings = [ring for ring in rings if len(ring) >= 3]
     if len(rings) == 1 and (simple := shapely.Polygon(rings[0])).is_valid:
@@ -102,7 +102,7 @@ def line(corners: NDArray[np.float64]) -> BaseGeometry:
     Raises
     ------
     OddRegionError
-        It has fewer than two.
+        There are fewer than two corners.
     """
     if len(corners) < 2:
         raise OddRegionError(f"is a line of {len(corners)} corners")
@@ -110,12 +110,12 @@ def line(corners: NDArray[np.float64]) -> BaseGeometry:
 
 
 def require_area_or_line(kind: str, geometry: BaseGeometry) -> BaseGeometry:
-    """Return a geometry that has something in it; points may be none, as QuPath lets them be.
+    """Return a geometry that is not empty; a set of points may be empty, as in QuPath.
 
     Raises
     ------
     OddRegionError
-        It is empty.
+        The geometry is empty.
     """
     if geometry.is_empty and kind == "polygon":
         raise OddRegionError("is a polygon of fewer than three corners")
@@ -130,11 +130,11 @@ def from_wkb(wkb: bytes) -> BaseGeometry:
     Raises
     ------
     OddRegionError
-        A corner's position is no number.
+        The position of a corner is not a number.
     shapely.errors.GEOSException
-        It is no geometry.
+        The bytes are not a geometry.
     """
-    # GEOS warns of positions that are no numbers, which are told here
+    # GEOS warns about positions that are not numbers, which are reported here
     with np.errstate(invalid="ignore"):
         return shapely.transform(shapely.from_wkb(wkb), precise)
 

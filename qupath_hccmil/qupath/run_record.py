@@ -1,8 +1,8 @@
-"""What one run says of itself, kept in the image's data with the results.
+"""The record of a run, stored in the image's data with the results.
 
-The record is the truth about the results in an image: which outlines were looked at, with which
-settings, by which model, and what came out. The project's list holds a few short copies of it for
-QuPath's window; where the list says something else, the record is right.
+The record is authoritative for the results in an image: which outlines were scored, with which
+settings and which model, and the result. The project's list has a few short copies of it for
+QuPath's window; if they differ, the record is right.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class OutlineRecord:
-    """One outline as it was scored.
+    """The record of one outline.
 
     Attributes
     ----------
     index : int
-        Place among the image's annotations, depth first in QuPath's order, when it was scored.
+        Number among the image's annotations, depth first in QuPath's order, when it was scored.
     id : str
         UUID in QuPath; several outlines may share one.
     fingerprint : str
-        Of class and geometry, 16 hexadecimal digits.
+        Fingerprint of class and geometry, 16 hexadecimal digits.
     tiles : int
-        Tiles that were written for it; 0 where none shows tissue in focus.
+        Number of tiles that were written for it; 0 if none shows tissue in focus.
     background, blurred : int
-        Tiles that were left out for that reason.
+        Number of tiles that were left out for that reason.
     left : int
-        Tiles that were scored and not written, since the user has made them theirs.
+        Number of tiles that were scored but not written, because they belong to the user by now.
     """
 
     index: int
@@ -49,7 +49,7 @@ class OutlineRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run on one image.
+    """The record of one run on one image.
 
     Attributes
     ----------
@@ -60,12 +60,12 @@ class RunRecord:
     group : str
         ``high`` or ``low``.
     tiles : int
-        Scored tiles of the slide, each once.
+        Number of scored tiles of the slide, each counted once.
     p, threshold : float
-        Numbers of the model's rule.
+        Exponent and threshold of the model.
     model : str
     surrogate : bool
-        The model was trained on simulated labels.
+        Whether the model was trained on simulated labels.
     weights_sha256, settings_sha256 : str
     version : str
         Version of this program.
@@ -74,19 +74,19 @@ class RunRecord:
     mpp : float
         µm per level-0 px.
     mpp_source : str
-        Where that is from.
+        Source of the pixel size.
     fingerprint : str
-        Of all outlines that were looked at.
+        Fingerprint of all outlines that were considered.
     settings : mapping of str to Any
         The run's selection: ``annotation_classes``, ``mpp``, ``min_inside``, ``max_tiles``,
-        ``seed``.
+        ``seed``, ``stain``.
     outlines : tuple of OutlineRecord
     stain : mapping of str to Any
-        The slide's stain fit.
+        The slide's stain fit; or versions of the packages that fitted each tile.
     background, blurred : int
-        Tiles of the slide that were left out.
+        Number of tiles of the slide that were left out for that reason.
     measurements : tuple of str
-        Names of all measurements that the run wrote: what is ours among those of an object.
+        Names of all measurements that the run wrote, which identify ours in an object.
     """
 
     risk: float
@@ -117,19 +117,19 @@ class RunRecord:
         return tuple(self.settings["annotation_classes"])
 
     def to_parameter(self) -> str:
-        """JSON for the workflow step."""
+        """Return JSON for the workflow step."""
         return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False)
 
     @classmethod
     def of_step(cls, step: WorkflowStep | None) -> RunRecord | None:
-        """The record in a step of ours; None where there is none that can be read."""
+        """Return the record in a step of ours; None if there is none that can be read."""
         return (
             None if step is None else cls.from_parameter(step.parameters.get(names.STEP_RECORD, ""))
         )
 
     @classmethod
     def from_parameter(cls, text: str) -> RunRecord | None:
-        """Read the record; None where it is damaged or of a newer format."""
+        """Read the record; None if it is damaged or has a newer format."""
         try:
             content = json.loads(text)
             if content.pop("format") != FORMAT:
@@ -142,7 +142,7 @@ class RunRecord:
 
 
 def listed_metadata(record: RunRecord) -> dict[str, str]:
-    """Metadata for the project's list: short copies of what the record holds."""
+    """Metadata for the project's list: short copies of values in the record."""
     return {
         names.META_RISK: f"{record.risk:.4f}",
         names.META_GROUP: record.group,
@@ -152,13 +152,13 @@ def listed_metadata(record: RunRecord) -> dict[str, str]:
 
 
 def with_tiles_left(step: WorkflowStep | None, left: Mapping[int, int]) -> WorkflowStep | None:
-    """The step with a record that says how many tiles of each outline were left to the user.
+    """Return the step with the numbers of tiles left to the user added to its record.
 
     Parameters
     ----------
     step : WorkflowStep or None
     left : mapping of int to int
-        Place of the annotation to a number of tiles.
+        For each index of an annotation, the number of tiles.
     """
     record = RunRecord.of_step(step)
     if step is None or record is None or not any(left.values()):

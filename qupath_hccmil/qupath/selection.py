@@ -1,4 +1,4 @@
-"""Which images of a project are meant, and which of their annotations are tumour outlines."""
+"""Selects images of a project, and tumour outlines among their annotations."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from qupath_hccmil.slides.inside_outline import outline_area
 from qupath_hccmil.tiles.tile_plan import TumourOutline
 
 TUMOUR_CLASSES = ("Tumor", "Tumour", "HCC")
+TISSUE_CLASS = "Region*"
+"""QuPath's class for regions without structures; tissue that a program found is not a tumour."""
 BY_ID = "id:"
 
 
 def choose_images(project: Project, patterns: Sequence[str]) -> list[ImageEntry]:
-    """Images whose name is one of `patterns` or matches it as a glob; all when there are none.
+    """Choose images with a name in `patterns` or matching one as a glob; all if there are none.
 
-    A pattern such as ``id:7`` is the image of that entry ID: several images may have one name.
-    Accents count the same, composed or not, as a file's name and what is typed may differ in that.
+    A pattern such as ``id:7`` means the image with that entry ID, because several images may have
+    the same name. Composed and decomposed accents are equal, since file names and typed names may
+    differ in this.
 
     Raises
     ------
@@ -32,19 +35,19 @@ def choose_images(project: Project, patterns: Sequence[str]) -> list[ImageEntry]
     """
     entries = project.images
     if not entries:
-        raise ProjectError(f"{project.path}: the project has no images; add slides in QuPath")
+        raise ProjectError(f"{project.path}: the project has no images; add slides to it in QuPath")
     chosen: set[str] = set()
     for pattern in patterns:
         found = _matching(entries, pattern)
         if not found:
             have = ", ".join(list(labels(entries).values())[:5])
-            raise ProjectError(f"{project.path}: no image named {pattern}; there are: {have}")
+            raise ProjectError(f"{project.path}: no image is named {pattern}; its images: {have}")
         chosen |= found
     return [entry for entry in entries if not patterns or entry.id in chosen]
 
 
 def _matching(entries: Sequence[ImageEntry], pattern: str) -> set[str]:
-    """Entry IDs of the images that a pattern means, the nearest meaning first."""
+    """Entry IDs of the images that match a pattern, trying the most literal meaning first."""
     same = _composed(pattern)
     names = {entry.id: _composed(entry.name) for entry in entries}
     return (
@@ -56,7 +59,7 @@ def _matching(entries: Sequence[ImageEntry], pattern: str) -> set[str]:
 
 
 def labels(entries: Sequence[ImageEntry]) -> Mapping[str, str]:
-    """What to call each image, by its entry ID: its name, and the ID where others look the same."""
+    """Label of each image by entry ID: its name, with the ID if several have the same name."""
     known = Counter(_composed(entry.name) for entry in entries)
     return {
         entry.id: f"{entry.name} ({BY_ID}{entry.id})"
@@ -92,14 +95,14 @@ def _normalised(name: str) -> str:
 def tumour_annotations(
     state: ImageState, wanted: Sequence[str] = TUMOUR_CLASSES
 ) -> list[Annotation]:
-    """Area annotations of the wanted classes, in the first plane, in QuPath's order.
+    """Area annotations of the wanted classes in the first plane, in QuPath's order.
 
-    Lines, points and empty outlines are left alone, and so are other z-slices and time points.
+    Lines, points, empty outlines, and other z-slices and time points are ignored.
 
     Raises
     ------
     AnnotationError
-        There is none; the message names the classes that the image does have.
+        There is none; the message names the classes that the image has.
     """
     chosen = [
         annotation
@@ -112,7 +115,7 @@ def tumour_annotations(
 
 
 def tumour_outlines(annotations: Sequence[Annotation]) -> list[TumourOutline]:
-    """Annotations as outlines to lay tiles over."""
+    """Convert annotations to outlines for planning tiles."""
     return [
         TumourOutline(each.index, each.name or each.id, each.geometry)
         for each in annotations
@@ -121,7 +124,7 @@ def tumour_outlines(annotations: Sequence[Annotation]) -> list[TumourOutline]:
 
 
 def on_other_planes(state: ImageState, wanted: Sequence[str] = TUMOUR_CLASSES) -> list[Annotation]:
-    """Area annotations of the wanted classes that are left: on another z-slice or time point."""
+    """Area annotations of the wanted classes that are on another z-slice or time point."""
     return [
         annotation
         for annotation in state.annotations
@@ -132,7 +135,7 @@ def on_other_planes(state: ImageState, wanted: Sequence[str] = TUMOUR_CLASSES) -
 
 
 def without_area(state: ImageState, wanted: Sequence[str] = TUMOUR_CLASSES) -> list[Annotation]:
-    """Annotations of the wanted classes that are left: drawn as areas, and enclosing nothing."""
+    """Annotations of the wanted classes that were drawn as areas but enclose no area."""
     return [
         annotation
         for annotation in state.annotations
@@ -160,13 +163,17 @@ def _nothing_found(state: ImageState, wanted: Sequence[str]) -> str:
     name = state.entry.name
     classes = ", ".join(wanted)
     if not state.annotations:
-        return (
-            f"{name}: no annotations; outline the tumour in QuPath and give it a class ({classes})"
-        )
+        return f"{name}: has no annotations; outline the tumour in QuPath with the class {classes}"
     if any(is_of_class(annotation.class_name, wanted) for annotation in state.annotations):
         return f"{name}: the annotations of class {classes} enclose no area in the first plane"
     present = sorted({annotation.class_name or "unclassified" for annotation in state.annotations})
+    if present == [TISSUE_CLASS]:
+        return (
+            f"{name}: no tumour was outlined, only tissue (class {TISSUE_CLASS}); outline the "
+            "tumour in QuPath and give it a class "
+            f"({classes}), or score all tissue with --annotation-class '{TISSUE_CLASS}'"
+        )
     return (
-        f"{name}: no annotation of class {classes}; there are: {', '.join(present)} "
-        "(choose with --annotation-class)"
+        f"{name}: has no annotation of class {classes}; its classes: {', '.join(present)} "
+        "(choose one with --annotation-class)"
     )

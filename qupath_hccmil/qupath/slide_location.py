@@ -1,4 +1,4 @@
-"""Where a slide is now: as stored, as the project moved, or by name in a folder of slides."""
+"""Finds a slide: as stored, relative to a moved project, or by name in a folder of slides."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from qupath_hccmil.errors import SlideError, SlideMissingError
 from qupath_hccmil.linked_folders import walk
 from qupath_hccmil.qupath.data_types import ImageEntry
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # two letters at least: C: is a drive
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # at least two letters, because C: is a drive
 _OMERO_IMAGE = re.compile(
     r"(?:[?&]show=image-|[?&]images=|/img_detail/|/webgateway/\w+/|^omero:iid=|Image:)(\d+)"
 )
@@ -36,13 +36,13 @@ def locate_slide(
     entry : ImageEntry
         The image; its stored URI is tried first. A relative one starts at the project's folder.
     project_path : Path
-        The project's ``.qpproj``, where it is now.
+        Current path of the project's ``.qpproj``.
     previous_uri : str, optional
-        Where the project was when QuPath saved it (``uri`` in the ``.qpproj``). A slide that
+        Location of the project when QuPath saved it (``uri`` in the ``.qpproj``). A slide that was
         moved together with its project is found relative to it.
     slides_dir : Path, optional
-        A folder that is searched for a file of the slide's name, with its subfolders and those
-        that are linked in it.
+        Folder in which to look for a file with the slide's name, including subfolders and linked
+        folders.
 
     Returns
     -------
@@ -52,15 +52,15 @@ def locate_slide(
     Raises
     ------
     SlideMissingError
-        The slide is in none of these places, or is not a file on any disk.
+        The slide is in none of these places, or is not a file on a disk.
     SlideError
-        `slides_dir` is no folder, or holds several files of the name; or the image has no file
-        of its own.
+        `slides_dir` is not a folder or has several files with the name, or the image has no file of
+        its own.
     """
     if not entry.server.uri:
         raise SlideError(
-            f"{entry.name}: QuPath makes this image of several files ({entry.server.builder}); "
-            "score the original slides"
+            f"{entry.name}: QuPath composes this image from several files "
+            f"({entry.server.builder}); score the original slides"
         )
     stored = path_of_uri(entry.server.uri)
     if stored is None:
@@ -72,12 +72,12 @@ def locate_slide(
         return _named_in_folder(entry.name, stored.name, slides_dir)
     raise SlideMissingError(
         f"{entry.name}: the slide is not at {stored}; "
-        "put it back, or name the folder it is in with --slides DIR"
+        "put it back, or give the folder that it is in with --slides DIR"
     )
 
 
 def path_of_uri(uri: str) -> PurePath | None:
-    """Path that a URI of QuPath stands for; None where it is not a file (``https:`` and others).
+    """Path for a URI of QuPath; None if it is not a file (``https:`` and others).
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def path_of_uri(uri: str) -> PurePath | None:
     Returns
     -------
     PurePosixPath or PureWindowsPath or None
-        Of the system the slide was on, whichever this one is.
+        For the system that the slide was on, whatever the present system is.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def path_of_uri(uri: str) -> PurePath | None:
 
 
 def _copy_of_remote(entry: ImageEntry, folder: Path | None) -> Path:
-    """Find the file that was downloaded of an image on a server."""
+    """Find the downloaded file of an image on a server."""
     names = _remote_names(entry)
     if folder is not None:
         files = _files_in(folder)
@@ -122,14 +122,14 @@ def _copy_of_remote(entry: ImageEntry, folder: Path | None) -> Path:
     command = f" (omero download Image:{number[1]} DIR)" if number else ""
     where = "OMERO" if number or "omero" in entry.server.provider.lower() else "there"
     raise SlideMissingError(
-        f"{entry.name}: the slide is on a server ({uri}), and scoring needs its pixels on a disk; "
-        f"download its original file from {where}{command}, leave it the name {names[0]}, and name "
-        "the folder it is in with --slides DIR"
+        f"{entry.name}: the slide is on a server ({uri}), but scoring needs a local file; "
+        f"download the original file from {where}{command}, keep its name {names[0]}, and give "
+        "the folder that it is in with --slides DIR"
     )
 
 
 def _remote_names(entry: ImageEntry) -> list[str]:
-    """Names that a copy of an image on a server may have, the likeliest first."""
+    """Names that a copy of an image on a server may have, most likely first."""
     in_uri = PurePosixPath(unquote(re.split("[?#]", entry.server.uri)[0])).name
     # OMERO numbers the images of one file: a.svs [0].
     names = [re.sub(r" \[[^\]]*\]$", "", entry.name), entry.name]
@@ -137,13 +137,13 @@ def _remote_names(entry: ImageEntry) -> list[str]:
 
 
 def _places(stored: PurePath, project: Path, previous_uri: str | None) -> Iterator[Path]:
-    """Where the slide may be without anybody's help."""
+    """Yield the paths where the slide may be without help from the user."""
     if not (stored.drive or stored.root):
         # an escape such as %20 is part of a path, but not of a URI
         for parts in (stored.parts, type(stored)(unquote(str(stored))).parts):
             yield Path(os.path.normpath(project.absolute().parent.joinpath(*parts)))
         return
-    # elsewhere a path of Windows is a relative one: it must not lead into the working folder
+    # On other systems a Windows path is relative and must not lead into the working folder.
     if Path(stored).root:
         yield Path(stored)
     moved = _moved_with_project(stored, project, previous_uri)
@@ -152,7 +152,7 @@ def _places(stored: PurePath, project: Path, previous_uri: str | None) -> Iterat
 
 
 def _moved_with_project(stored: PurePath, now: Path, previous_uri: str | None) -> Path | None:
-    """Where the slide is if it kept its place relative to the project."""
+    """Path of the slide if it kept its position relative to the project."""
     previous = path_of_uri(previous_uri) if previous_uri else None
     if previous is None or type(previous) is not type(stored):
         return None
@@ -167,31 +167,33 @@ def _moved_with_project(stored: PurePath, now: Path, previous_uri: str | None) -
 
 def _named_in_folder(image: str, name: str, folder: Path) -> Path:
     named = _files_in(folder).get(_same(name), ())
-    # a file and links to it are one
+    # a file and links to it count once
     found = list({os.path.realpath(path): path for path in reversed(named)}.values())[::-1]
     if not found:
         raise SlideMissingError(
-            f"{image}: no file {name} in {folder} or its subfolders; "
-            "put it there, or name another folder with --slides DIR"
+            f"{image}: there is no file {name} in {folder} or its subfolders; "
+            "put it there, or give another folder with --slides DIR"
         )
     if len(found) > 1:
         raise SlideError(
-            f"{image}: {len(found)} files {name} in {folder}: {found[0]} and {found[1]}; "
-            "name the folder of the right one with --slides DIR"
+            f"{image}: there are {len(found)} files named {name} in {folder}, such as {found[0]} "
+            f"and {found[1]}; give the folder of the right one with --slides DIR"
         )
     return found[0]
 
 
 def _files_in(folder: Path) -> Mapping[str, tuple[Path, ...]]:
     if not folder.is_dir():
-        raise SlideError(f"{folder}: is not a folder; give --slides the folder of the slides")
+        raise SlideError(
+            f"{folder}: is not a folder; give the folder of the slides with --slides DIR"
+        )
     return _files_by_name(folder.resolve())
 
 
-# a batch looks for hundreds of slides in one folder, which may be on a slow network drive
+# A batch looks for hundreds of slides in one folder, which may be on a slow network drive.
 @lru_cache(maxsize=4)
 def _files_by_name(folder: Path) -> Mapping[str, tuple[Path, ...]]:
-    """Files under a folder by name, in a stable order."""
+    """Files in a folder and its subfolders by name, in a stable order."""
     files: dict[str, tuple[Path, ...]] = {}
     for parent, names in walk(folder):
         for name in names:
@@ -200,5 +202,5 @@ def _files_by_name(folder: Path) -> Mapping[str, tuple[Path, ...]]:
 
 
 def _same(name: str) -> str:
-    """One spelling of a name: macOS decomposes accents where other systems compose them."""
+    """Normalise a name, because macOS decomposes accents and other systems compose them."""
     return unicodedata.normalize("NFC", name)

@@ -1,4 +1,4 @@
-"""Whether results are those of the outlines as they are now, and whether they are all there."""
+"""Whether results belong to the present outlines, and whether they are complete."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qupath_hccmil.qupath.selection import TUMOUR_CLASSES, tumour_annotations
 
 @dataclass(frozen=True)
 class OutlineChanges:
-    """What became of the outlines since they were scored.
+    """How the outlines changed since they were scored.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class OutlineChanges:
         :attr:`Annotation.index`; edited ones have another shape or class.
     deleted : tuple of OutlineRecord
         Or no longer of a tumour class.
-    kept : dict of int to OutlineRecord
+    unchanged : dict of int to OutlineRecord
         :attr:`Annotation.index` to what was recorded of the outline, for those that are as they
         were.
     """
@@ -31,21 +31,21 @@ class OutlineChanges:
     edited: tuple[int, ...]
     added: tuple[int, ...]
     deleted: tuple[OutlineRecord, ...]
-    kept: dict[int, OutlineRecord]
+    unchanged: dict[int, OutlineRecord]
 
 
 def recorded(state: ImageState) -> RunRecord | None:
-    """The record of the run whose results an image holds; None where it has none."""
+    """Record of the run that made the results in an image; None if there is none."""
     return RunRecord.of_step(state.results.step)
 
 
 def is_scored(state: ImageState) -> bool:
-    """Whether the image's data hold results of ours."""
+    """Whether the image's data have results of ours."""
     return bool(state.results.root or state.results.step)
 
 
 def is_stale(state: ImageState, classes: Sequence[str] = ()) -> bool:
-    """Whether an image must be scored again; False if it never was scored.
+    """Whether an image must be scored again; False if it was never scored.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def is_stale(state: ImageState, classes: Sequence[str] = ()) -> bool:
     Returns
     -------
     bool
-        True where the tumour outlines are no longer those that were scored, results are not all
-        there, or a version of this program scored the image that kept no record.
+        True if the tumour outlines are no longer those that were scored, if results are missing, or
+        if the image was scored by a version of this program without records.
     """
     record = recorded(state)
     if record is None:
@@ -78,7 +78,7 @@ def outline_changes(state: ImageState, classes: Sequence[str] = ()) -> OutlineCh
     Returns
     -------
     OutlineChanges or None
-        None where there is no record of a run.
+        None if there is no record of a run.
     """
     record = recorded(state)
     if record is None:
@@ -92,22 +92,24 @@ def outline_changes(state: ImageState, classes: Sequence[str] = ()) -> OutlineCh
         edited=tuple(present[now].index for now in match.edited),
         added=tuple(present[now].index for now in match.added),
         deleted=tuple(record.outlines[then] for then in match.deleted),
-        kept={present[now].index: record.outlines[then] for now, then in match.kept.items()},
+        unchanged={
+            present[now].index: record.outlines[then] for now, then in match.unchanged.items()
+        },
     )
 
 
 @dataclass(frozen=True)
 class Incomplete:
-    """Results of an outline that are not all there, or not as they were written.
+    """Results of an outline that are incomplete, or not as they were written.
 
     Attributes
     ----------
     label : str
         Name of the outline, or its UUID.
     recorded : int
-        Tiles that the run wrote.
+        Number of tiles that the run wrote.
     found : int
-        Tiles of those that are in the image.
+        Number of these tiles that are still in the image.
     """
 
     label: str
@@ -116,17 +118,17 @@ class Incomplete:
 
 
 def incomplete(state: ImageState) -> list[Incomplete]:
-    """Outlines, unchanged since they were scored, whose results are not all there.
+    """Find outlines that are unchanged since they were scored but have incomplete results.
 
-    QuPath's *Cell detection* removes what is in an outline, and a tile whose class somebody
-    changes is no longer ours.
+    QuPath's *Cell detection* removes the objects in an outline, and a tile whose class somebody
+    changed is no longer ours.
     """
     changes = outline_changes(state)
     if changes is None:
         return []
     labels = {each.index: each.name or each.id for each in state.annotations}
     found = []
-    for index, outline in changes.kept.items():
+    for index, outline in changes.unchanged.items():
         tiles = len(state.results.tiles.get(index, ()))
         measured = index in state.results.annotations
         if tiles != outline.tiles or measured != (outline.tiles + outline.left > 0):
@@ -135,16 +137,16 @@ def incomplete(state: ImageState) -> list[Incomplete]:
 
 
 def list_differs(state: ImageState) -> bool:
-    """Whether the project's list says something else than the image's data, which are right.
+    """Whether the project's list differs from the image's data, which are right.
 
-    It comes about where a QuPath that was open saved its own list after a run of ours.
+    This happens if a QuPath that was open saved its own list after a run of ours.
     """
     record = recorded(state)
     return dict(state.results.metadata) != ({} if record is None else listed_metadata(record))
 
 
 def outlines_of(state: ImageState, classes: Sequence[str] = TUMOUR_CLASSES) -> list[Annotation]:
-    """Tumour outlines; an empty list where there is none."""
+    """Tumour outlines; an empty list if there are none."""
     try:
         return tumour_annotations(state, classes)
     except AnnotationError:

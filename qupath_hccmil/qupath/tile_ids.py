@@ -1,4 +1,4 @@
-"""Identity of our tiles: the same tile of the same outline has the same UUID in every run."""
+"""UUIDs of our tiles, which are the same in every run for the same tile of the same outline."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from numpy.typing import NDArray
 
 
 def tile_id_bytes(annotation: str, bounds: NDArray[np.float64], copy: int = 0) -> NDArray[np.uint8]:
-    """UUIDs of tiles as bytes.
+    """Compute UUIDs of tiles as bytes.
 
     Parameters
     ----------
     annotation : str
-        UUID of the annotation that they are in.
+        UUID of their annotation.
     bounds : (n, 4) float64
-        x, y, width, height in level-0 px. Thousandths of a px count: QuPath keeps a rectangle's
-        corners, from which its sides come back rounded.
+        x, y, width, height in level-0 px, used to a thousandth of a px: QuPath stores the corners
+        of a rectangle, from which its sides are read back with rounding.
     copy : int
         See :func:`copies`.
 
     Returns
     -------
     (n, 16) uint8
-        Version 5 (RFC 4122), in the annotation's namespace: what :func:`uuid.uuid5` gives, in a
-        fifth of its time.
+        Version 5 (RFC 4122) in the annotation's namespace, as :func:`uuid.uuid5` gives it, but five
+        times faster.
     """
     seed = hashlib.sha1(uuid.UUID(annotation).bytes, usedforsecurity=False)
     kind = "HCC-MIL tile" if not copy else f"HCC-MIL tile of copy {copy}"
     digests = bytearray()
-    # adding 0 makes a negative zero a plain one
+    # adding 0 turns a negative zero into a positive one
     for x, y, width, height in (np.round(bounds, 3) + 0.0).tolist():
         digest = seed.copy()
         digest.update(f"{kind} {x!r} {y!r} {width!r} {height!r}".encode("ascii"))
@@ -45,14 +45,14 @@ def tile_id_bytes(annotation: str, bounds: NDArray[np.float64], copy: int = 0) -
 
 
 def tile_ids(annotation: str, bounds: NDArray[np.float64], copy: int = 0) -> list[str]:
-    """UUIDs of tiles as text; parameters as :func:`tile_id_bytes`."""
+    """UUIDs of tiles as text; parameters as for :func:`tile_id_bytes`."""
     digits = tile_id_bytes(annotation, bounds, copy).tobytes().hex()
     each = (digits[at : at + 32] for at in range(0, len(digits), 32))
     return [f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}" for h in each]
 
 
 def copies(ids: Iterable[str]) -> list[int]:
-    """For each annotation, how many before it have its UUID: 0 for all but copies.
+    """For each annotation, the number of earlier ones with the same UUID; 0 except for copies.
 
     Parameters
     ----------

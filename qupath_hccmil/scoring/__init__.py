@@ -1,1 +1,1 @@
-"""Joins the rooms: one slide, one project, a batch."""
+"""Scoring of one slide, one project or a batch; joins the other packages."""

@@ -17,18 +17,18 @@ from qupath_hccmil.scoring.openvino_import import import_openvino
 
 @dataclass(frozen=True)
 class Finding:
-    """One fact.
+    """One fact about the environment.
 
     Attributes
     ----------
     what : str
-        What was looked for.
+        The part that was checked.
     found : str
-        What it is, or why it is not usable.
+        Description of the part, or why it is not usable.
     ok : bool
         Whether it is usable.
     needed : bool
-        Whether nothing can be scored without it.
+        Whether scoring is impossible without it.
     """
 
     what: str
@@ -38,7 +38,7 @@ class Finding:
 
 
 def findings() -> Iterator[Finding]:
-    """Look at everything that scoring uses; a part that fails is told, not raised."""
+    """Check everything that scoring uses; a part that fails is reported, not raised."""
     yield Finding("qupath-hccmil", f"{__version__}, Python {sys.version.split()[0]}", True)
     yield Finding("machine", f"{platform.platform()}, {os.cpu_count()} cores", True)
     for what, look, needed in _CHECKS:
@@ -55,7 +55,7 @@ def _qupath() -> str:
     found = find_qupath()
     if found is None:
         raise EngineError(
-            "none found; the native engine is used (PAQUO_QUPATH_DIR names a QuPath folder)"
+            "none found; the native engine is used (set PAQUO_QUPATH_DIR to use a QuPath)"
         )
     return f"{found.version} at {found.path}"
 

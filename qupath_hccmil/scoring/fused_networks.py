@@ -1,20 +1,20 @@
-"""U-Net and tile network as one graph, so that heat maps never leave the device."""
+"""U-Net and tile network as one graph, so that heat maps stay on the device."""
 
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
-class ScoringNetwork(nn.Module):
-    """Stain-normalised tiles in; tile logits and nuclei fractions out.
+class FusedNetworks(nn.Module):
+    """The two networks, with the heat map of the first as input of the second.
 
     Parameters
     ----------
     unet : nn.Module
-        (n, 3, h, w) RGB in [0, 1] to (n, 1, h, w) logits of nuclei.
+        Maps (n, 3, h, w) RGB in [0, 1] to (n, 1, h, w) logits of nuclei.
     tile_network : nn.Module
-        (n, 4, h, w) RGB and heat map in [0, 1] to (n,) logits.
+        Maps (n, 4, h, w) RGB and heat map in [0, 1] to (n,) logits.
     """
 
     def __init__(self, unet: nn.Module, tile_network: nn.Module) -> None:
@@ -22,7 +22,17 @@ class ScoringNetwork(nn.Module):
         self.unet = unet
         self.tile_network = tile_network
 
-    def forward(self, rgb: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def logits_and_heat_map(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, 3, h, w) float RGB in [0, 1] to (n,) tile logits and (n, 1, h, w) in [0, 1]."""
+        heat_map = torch.sigmoid(self.unet(image))
+        logits = self.tile_network(torch.cat([image, heat_map], dim=1)).reshape(-1)
+        return logits, heat_map
+
+
+class ScoringNetwork(FusedNetworks):
+    """Turns stain-normalised tiles into tile logits and nuclei fractions."""
+
+    def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
         """Score a batch.
 
         Parameters
@@ -37,7 +47,6 @@ class ScoringNetwork(nn.Module):
             Share of pixels with a nuclei probability over 0.5, in [0, 1].
         """
         image = rgb.permute(0, 3, 1, 2).to(torch.float32) / 255.0
-        heat_map = torch.sigmoid(self.unet(image))
-        logits = self.tile_network(torch.cat([image, heat_map], dim=1)).reshape(-1)
+        logits, heat_map = self.logits_and_heat_map(image)
         nuclei_fraction = (heat_map > 0.5).to(torch.float32).mean(dim=(1, 2, 3))
         return logits, nuclei_fraction

@@ -1,4 +1,4 @@
-"""Tiles as they are read, fed to the networks in full batches."""
+"""Feeds the tiles that are read to the networks in full batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scored:
-    """Outputs for every tile asked for; NaN where a tile was not kept.
+    """Outputs for every requested tile; NaN if a tile was not kept.
 
     Attributes
     ----------
@@ -44,14 +44,14 @@ def run(
     Parameters
     ----------
     chunks : iterator of Chunk
-        In order.
+        Chunks in order.
     runtime : Runtime
     n_tiles : int
-        Number of tiles that `chunks` will bring.
+        Number of tiles in all `chunks`.
     wanted : int, optional
-        Stop after so many kept tiles.
+        Stop after this many kept tiles.
     progress : callable
-        Told the number of tiles dealt with since the last call.
+        Called with the number of tiles that are done since the last call.
     """
     logits = np.full(n_tiles, np.nan)
     nuclei = np.full(n_tiles, np.nan)
@@ -61,7 +61,7 @@ def run(
     try:
         for chunk in chunks:
             verdicts[chunk.rows] = chunk.verdicts
-            rows = chunk.rows[chunk.verdicts == TileVerdict.KEPT]
+            rows = chunk.rows[chunk.verdicts == TileVerdict.TISSUE]
             if wanted is not None and kept + len(rows) > wanted:
                 surplus = rows[wanted - kept :]
                 verdicts[chunk.rows[chunk.rows >= surplus[0]]] = TileVerdict.NOT_READ

@@ -1,4 +1,4 @@
-"""From a project's image to its pixels, in the coordinates of QuPath's server."""
+"""Open the slide of a project's image in the coordinates of QuPath's server."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def open_image(entry: ImageEntry, path: Path) -> Slide:
     Parameters
     ----------
     entry : ImageEntry
-        Its server says which series, crop and rotation.
+        Image of the project; its server gives the series, crop and rotation.
     path : Path
-        Where the slide is now.
+        Current path of the slide.
 
     Raises
     ------
     SlideError
-        The file cannot be opened, its size is not what QuPath knows, it has focal planes or time
-        points whose first one is not certain, or QuPath shows it in a way that is not understood.
+        The file cannot be opened, its size differs from QuPath's, it has several focal planes or
+        time points and it is not certain which is the first, or QuPath shows it in an unknown way.
     """
     server = entry.server
     strange = [view.kind for view in server.views if view.kind not in _VIEWS]
@@ -39,10 +39,10 @@ def open_image(entry: ImageEntry, path: Path) -> Slide:
     if strange:
         raise SlideError(
             f"{entry.name}: QuPath shows this slide through {', '.join(strange)}, which cannot be "
-            "scored; add the slide itself to the project"
+            "scored; add the original slide to the project"
         )
     if not server.is_rgb:
-        raise SlideError(f"{entry.name}: is not an RGB image, so not an H&E slide")
+        raise SlideError(f"{entry.name}: is not an RGB image, so it cannot be an H&E slide")
     slide = _as_the_provider_shows(entry, path)
     try:
         _check_planes(entry, slide)
@@ -62,43 +62,45 @@ _VIEWS = {"cropped", "rotated", "flipped", "pyramidize"}
 
 
 def _as_the_provider_shows(entry: ImageEntry, path: Path) -> Slide:
-    """Open a file as the class does by which QuPath opens it."""
+    """Open a file in the same way as the server class that QuPath uses."""
     provider, args = entry.server.provider.rpartition(".")[2], entry.server.args
     if provider in ("", "OpenslideServerBuilder"):
-        # QuPath's OpenSlide knows one argument and passes over all others.
+        # QuPath's OpenSlide server knows one argument and ignores all others.
         return open_slide(path, crop_to_bounds="--no-crop" not in args)
     if provider == "ImageJServerBuilder":
         return open_as_imagej(path)
     if provider == "BioFormatsServerBuilder":
         return open_as_bioformats(path, _series(entry))
     if "omero" in entry.server.provider.lower():
-        # OMERO has its pixels through Bio-Formats; `path` is a copy on disk.
+        # OMERO reads its pixels with Bio-Formats; `path` is a copy on disk.
         return open_as_bioformats(path, None)
     raise SlideError(
-        f"{entry.name}: QuPath opens it by {entry.server.provider}, whose pixels are not known "
-        "here; add the slide itself to the project"
+        f"{entry.name}: QuPath opens it with {entry.server.provider}, which this program does not "
+        "know; add the original slide to the project"
     )
 
 
 def _series(entry: ImageEntry) -> int | None:
-    """Which image of a file Bio-Formats opens; None where nothing says."""
+    """Number of the image that Bio-Formats opens in a file; None if it is not given."""
     args = list(entry.server.args) or _in_uri(entry.server.uri)
     try:
         known, _ = _bioformats_arguments().parse_known_args(args)
     except ArgumentError as error:
-        raise SlideError(f"{entry.name}: {' '.join(args)} is not understood ({error})") from error
+        raise SlideError(
+            f"{entry.name}: the option {' '.join(args)} is not understood ({error})"
+        ) from error
     for name, value in (("--name", known.name), ("--dims", known.dims), ("--bfOptions", known.bf)):
         if value:
             raise SlideError(
-                f"{entry.name}: QuPath opens it with {name} {value}, and what that shows is not "
-                "certain here; add the slide to the project without"
+                f"{entry.name}: QuPath opens it with {name} {value}, and this program cannot be "
+                "sure which pixels that shows; add the slide to the project without this option"
             )
     series: int | None = known.series
     return None if series is None or series < 0 else series
 
 
 def _in_uri(uri: str) -> list[str]:
-    """Give the arguments that the first versions of QuPath 0.2 put into a URI."""
+    """Return the arguments that the first versions of QuPath 0.2 put into a URI."""
     split = urlsplit(uri)
     name, _, value = split.query.partition("=")
     if split.fragment:
@@ -117,34 +119,34 @@ def _bioformats_arguments() -> ArgumentParser:
 
 
 def _check_crop(entry: ImageEntry, slide: Slide, view: ServerView) -> None:
-    """Refuse a crop that leaves the image: what QuPath shows there differs by server."""
+    """Refuse a crop that extends beyond the image, where servers of QuPath differ."""
     x, y, width, height = view.region or (0, 0, slide.width, slide.height)
     if x < 0 or y < 0 or x + width > slide.width or y + height > slide.height:
         raise SlideError(
-            f"{entry.name}: is cropped to {width} × {height} px at ({x}, {y}), beyond the "
-            f"{slide.width} × {slide.height} px of {slide.path}; find the right slide "
-            "(--slides DIR)"
+            f"{entry.name}: is cropped to {width} × {height} px at ({x}, {y}), which is beyond "
+            f"the {slide.width} × {slide.height} px of {slide.path}; give the folder of the right "
+            "slide with --slides DIR"
         )
 
 
 def _check_size(entry: ImageEntry, slide: Slide) -> None:
-    """Refuse another slide of the same name: outlines would lie on the wrong tissue."""
+    """Refuse a different slide with the same name: outlines would lie on the wrong tissue."""
     server = entry.server
     if server.width and (slide.width, slide.height) != (server.width, server.height):
         raise SlideError(
             f"{slide.path}: is {slide.width} × {slide.height} px, but QuPath knows {entry.name} as "
-            f"{server.width} × {server.height} px; find the right slide (--slides DIR)"
+            f"{server.width} × {server.height} px; give the right slide's folder with --slides DIR"
         )
 
 
 def _check_planes(entry: ImageEntry, slide: Slide) -> None:
-    """Refuse a stack of which OpenSlide reads one plane: it need not be the first of QuPath's.
+    """Refuse a stack of planes of which OpenSlide reads only one, maybe not QuPath's first.
 
-    The first page of an ordinary TIFF is the first plane to all.
+    The first page of an ordinary TIFF is the first plane for every reader.
     """
     planes = entry.server.size_z * entry.server.size_t
     if planes > 1 and not isinstance(slide, ImageFile | TiffSlide):
         raise SlideError(
-            f"{entry.name}: has {planes} focal planes or time points, and which of them OpenSlide "
-            "reads is not certain; export one plane from QuPath and score that"
+            f"{entry.name}: has {planes} focal planes or time points, and it is not certain which "
+            "of them OpenSlide reads; export one plane from QuPath and score that"
         )

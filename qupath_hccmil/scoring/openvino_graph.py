@@ -1,8 +1,8 @@
-"""Networks as OpenVINO runs them: converted once by ``torch.export``, then kept for later runs.
+"""Networks as OpenVINO graphs: converted once by ``torch.export`` and cached for later runs.
 
-Conversion takes several seconds, which is what ``torch.export`` costs, and reading what was kept
-takes none. What is kept is known by everything that it follows from, so that another weight,
-program, torch or OpenVINO is another graph.
+Conversion with ``torch.export`` takes several seconds; reading a cached graph takes almost no time.
+The key of a cached graph covers everything that determines it, so that other weights, or another
+version of this program, torch or OpenVINO, give another graph.
 """
 
 from __future__ import annotations
@@ -27,46 +27,46 @@ from qupath_hccmil.scoring.openvino_import import import_openvino
 
 _GRAPH, _WEIGHTS, _DIGEST = "graph.xml", "graph.bin", "sha256"
 _MOST_KEPT = 8
-# What the networks are set up by, such as a stride.
+# Types of plain settings of a network, such as a stride.
 _PLAIN = (bool, int, float, str, tuple, list)
 CACHE_VARIABLE = "HCCMIL_CACHE"
-"""Environment variable: folder to keep converted networks in, instead of the user's own cache."""
+"""Environment variable with a folder for converted networks, instead of the user's cache folder."""
 
 
 def openvino_graph(network: nn.Module, shape: tuple[int, ...]) -> Any:
-    """Graph of a network for inputs of one shape.
+    """Return the OpenVINO graph of a network for inputs of one shape.
 
     Parameters
     ----------
     network : nn.Module
-        In evaluation mode; takes one uint8 tensor.
+        In evaluation mode, with one uint8 tensor as input.
     shape : tuple of int
-        Of the input.
+        Shape of the input.
 
     Returns
     -------
     openvino.Model
-        The same bits whether it is converted now or was kept.
+        Identical whether it was converted now or read from the cache.
     """
     place = _cache() / _key(network, shape)
-    files = _kept(place)
+    files = _stored(place)
     if files is None:
         files = _files(converted(network, torch.zeros(shape, dtype=torch.uint8)))
         _keep(files, place)
-    # Always from the files' bytes: OpenVINO arranges a graph that it has just made otherwise, which
-    # moves the last bits of scores.
+    # Always read from the bytes of the files: OpenVINO arranges a newly converted graph
+    # differently, which changes the last bits of scores.
     return import_openvino().Core().read_model(*files)
 
 
 def converted(network: nn.Module, example: torch.Tensor) -> Any:
-    """Convert a network for inputs of the example's shape and type, in silence.
+    """Convert a network for inputs with the example's shape and type, without warnings.
 
     Returns
     -------
     openvino.Model
     """
     with torch.no_grad(), warnings.catch_warnings():
-        # What torch and OpenVINO say of their own parts, by deprecations, is not for users.
+        # Deprecation warnings of torch and OpenVINO about their own code are not for users.
         warnings.simplefilter("ignore")
         program = torch.export.export(network, (example,), strict=False)
         return import_openvino().convert_model(program)
@@ -79,7 +79,7 @@ def _cache() -> Path:
 
 
 def _key(network: nn.Module, shape: tuple[int, ...]) -> str:
-    """SHA-256 over all that a graph follows from: weights, this program, and the libraries."""
+    """SHA-256 of everything that determines a graph: weights, this program, and the libraries."""
     import torchvision
 
     versions = (torch.__version__, torchvision.__version__, import_openvino().__version__)
@@ -100,15 +100,15 @@ def _key(network: nn.Module, shape: tuple[int, ...]) -> str:
 
 
 def _files(graph: Any) -> tuple[bytes, bytes]:
-    """Content of a graph's two files: its nodes and its weights."""
+    """Content of the two files of a graph: its nodes and its weights."""
     with tempfile.TemporaryDirectory() as folder:
         paths = (Path(folder, _GRAPH), Path(folder, _WEIGHTS))
         import_openvino().serialize(graph, *paths)
         return paths[0].read_bytes(), paths[1].read_bytes()
 
 
-def _kept(place: Path) -> tuple[bytes, bytes] | None:
-    """Read the files of a graph; None where there are none, or damaged ones."""
+def _stored(place: Path) -> tuple[bytes, bytes] | None:
+    """Read the files of a cached graph; None if they are missing or damaged."""
     try:
         files = (place / _GRAPH).read_bytes(), (place / _WEIGHTS).read_bytes()
         whole = (place / _DIGEST).read_bytes() == _digest(files)
@@ -118,7 +118,7 @@ def _kept(place: Path) -> tuple[bytes, bytes] | None:
 
 
 def _keep(files: tuple[bytes, bytes], place: Path) -> None:
-    """Keep a graph where the system allows it; the oldest of many go."""
+    """Cache a graph if the system allows it, and remove the oldest ones."""
     with suppress(WriteError, OSError):
         with atomic_folder(place) as beside:
             for name, content in zip((_GRAPH, _WEIGHTS), files, strict=True):

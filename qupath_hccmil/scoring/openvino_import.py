@@ -1,4 +1,4 @@
-"""OpenVINO without the part of it that reports what it is used for."""
+"""OpenVINO without its usage reporting."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _REPORTER = "openvino_telemetry"
 
 
 def import_openvino() -> ModuleType:
-    """Import OpenVINO so that it sends nothing.
+    """Import OpenVINO so that it does not send anything.
 
-    Its model conversion tells Google Analytics of each use unless the user opted out. Where the
-    package that does so cannot be imported, OpenVINO puts a stand-in in its place.
+    Its model conversion reports each use to Google Analytics unless the user has opted out. If the
+    package for this cannot be imported, OpenVINO uses a dummy instead.
     """
     sys.modules.setdefault(_REPORTER, None)  # type: ignore[arg-type]
     import openvino

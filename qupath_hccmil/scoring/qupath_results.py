@@ -1,4 +1,4 @@
-"""A slide's score as what is written into QuPath (DESIGN §5)."""
+"""Turns the score of a slide into the results that are written into QuPath (DESIGN §5)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from qupath_hccmil.scoring.score_settings import ScoreSettings
 from qupath_hccmil.scoring.score_slide import AnnotationScore, SlideScore
 from qupath_hccmil.scoring.scorer import Scorer
 from qupath_hccmil.scoring.workflow_step import scoring_step
+from qupath_hccmil.stain.staintools_normalizer import identity
 
 
 def image_results(
@@ -28,18 +29,18 @@ def image_results(
     settings: ScoreSettings,
     reproduce: Sequence[str] = (),
 ) -> ImageResults:
-    """Measurements, tiles, metadata and workflow step of a score.
+    """Make the measurements, tiles, metadata and workflow step for a score.
 
     Parameters
     ----------
     entry : ImageEntry
     annotations : sequence of Annotation
-        All tumour outlines that were looked at, scored or not.
+        All tumour outlines that were considered, scored or not.
     score : SlideScore
     scorer : Scorer
     settings : ScoreSettings
     reproduce : sequence of str
-        Command-line options for the workflow step.
+        Command-line options for the script in the workflow step.
     """
     record = _record(entry, annotations, score, scorer, settings)
     return ImageResults(
@@ -80,7 +81,7 @@ def _record(
         fingerprint=annotation_fingerprint(annotations),
         settings=asdict(settings),
         outlines=tuple(_outline(each, score) for each in annotations),
-        stain=score.stain.to_dict(),
+        stain=identity() if score.stain is None else score.stain.to_dict(),
         background=score.background,
         blurred=score.blurred,
         measurements=tuple(sorted(names.MEASUREMENTS)),
@@ -101,7 +102,7 @@ def _outline(annotation: Annotation, score: SlideScore) -> OutlineRecord:
 
 
 def _step_parameters(record: RunRecord, scorer: Scorer) -> dict[str, str]:
-    """What QuPath shows next to the step, and the record that is read again."""
+    """Parameters that QuPath shows next to the step, and the record that we read again."""
     shown = {key: str(value) for key, value in scorer.facts.items()}
     return {**shown, "mpp": repr(record.mpp), names.STEP_RECORD: record.to_parameter()}
 

@@ -1,10 +1,10 @@
-"""What an earlier run found in outlines that are as they were: taken over, not scored again.
+"""Scores of an earlier run for unchanged outlines, which are reused and not computed again.
 
-The tiles of an outline follow from its shape, the slide's pixels, the settings and the slide's
-stain. Where all of these are as they were, so are its values, and a run that resumes reads only the
-tiles of the outlines that were edited or added. They are normalised with the stain that the slide
-was scored with, so that all its tiles are comparable; a stain is fitted anew when no outline of the
-slide is kept, or the slide is scored without ``--resume``.
+The tiles of an outline and their values depend on its shape, the slide's pixels, the settings and
+the slide's stain. If none of these has changed, the values have not changed either, and a run with
+``--resume`` reads only the tiles of outlines that were edited or added. They are normalised with
+the stain that the slide was scored with, so that all tiles of the slide are comparable. The stain
+is fitted again if no outline of the slide is kept, or if the slide is scored without ``--resume``.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qupath_hccmil.qupath import names
-from qupath_hccmil.qupath.data_types import ImageState, TileObjects
+from qupath_hccmil.qupath.data_types import ImageState
 from qupath_hccmil.qupath.run_record import OutlineRecord
 from qupath_hccmil.qupath.staleness import OutlineChanges, recorded
 from qupath_hccmil.scoring.network_batches import Scored
 from qupath_hccmil.stain.vahadane import StainFit
 from qupath_hccmil.tiles.read_ahead import TileVerdict
 
-# QuPath keeps the corners of a rectangle, from which its sides come back rounded.
+# QuPath stores the corners of a rectangle, so its sides are read back with rounding.
 _PER_PX = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class ReusedOutline:
-    """One outline as it was scored.
+    """One outline as it was scored before.
 
     Attributes
     ----------
     values : mapping of str to float
-        Its measurements; empty where it had no tile with tissue.
+        Its measurements; empty if it had no tile with tissue.
     bounds : (k, 4) float64
         x, y, width, height of its tiles, level-0 px.
     logit, nuclei_fraction : (k,) float64
     noted : OutlineRecord
-        Its tiles that were left out.
+        Record of the outline, with the numbers of tiles that were left out.
     """
 
     values: Mapping[str, float]
@@ -51,58 +51,62 @@ class ReusedOutline:
 
 @dataclass(frozen=True, eq=False)
 class ReusedScores:
-    """What is kept of a slide.
+    """The scores of a slide that are reused.
 
     Attributes
     ----------
-    stain : StainFit
-        That the slide was scored with.
-    outlines : dict of str to ReusedOutline
-        By :attr:`Annotation.index`.
+    stain : StainFit or None
+        Stain that the slide was scored with; None if each tile has its own fit.
+    outlines : dict of int to ReusedOutline
+        For each :attr:`Annotation.index`, the outline as it was scored.
     """
 
-    stain: StainFit
+    stain: StainFit | None
     outlines: dict[int, ReusedOutline]
 
 
 def reused_scores(state: ImageState, changes: OutlineChanges) -> ReusedScores | None:
-    """Scores of the outlines that did not change.
+    """Collect the scores of outlines that did not change.
 
-    An outline whose tiles were changed by hand is not among them.
+    An outline with tiles that were changed by hand is not included.
 
     Returns
     -------
     ReusedScores or None
-        None where nothing can be kept: the slide is to be scored as a whole.
+        None if nothing can be reused, so that the whole slide must be scored.
     """
     record = recorded(state)
-    try:
-        stain = None if record is None else StainFit.from_dict(record.stain)
-    except (KeyError, TypeError, ValueError):
-        stain = None
+    if record is None:
+        return None
+    stain = None
+    if record.settings.get("stain") != "staintools":
+        try:
+            stain = StainFit.from_dict(record.stain)
+        except ValueError:
+            return None
     outlines = {
         index: outline
-        for index, noted in changes.kept.items()
-        if (outline := _kept_outline(state, index, noted)) is not None
+        for index, noted in changes.unchanged.items()
+        if (outline := _reused_outline(state, index, noted)) is not None
     }
-    if stain is None or not any(len(each.bounds) for each in outlines.values()):
+    if not any(len(each.bounds) for each in outlines.values()):
         return None
     return ReusedScores(stain, outlines)
 
 
 def tile_keys(bounds: NDArray[np.float64]) -> list[tuple[int, ...]]:
-    """What tells tiles apart: their bounds to a thousandth of a px."""
+    """Keys that identify tiles: their bounds to a thousandth of a pixel."""
     return [tuple(row) for row in np.rint(bounds * _PER_PX).astype(np.int64).tolist()]
 
 
-def _kept_outline(state: ImageState, key: int, noted: OutlineRecord) -> ReusedOutline | None:
+def _reused_outline(state: ImageState, key: int, noted: OutlineRecord) -> ReusedOutline | None:
     tiles = state.results.tiles.get(key)
     values = state.results.annotations.get(key, {})
     if tiles is None:
         nothing = np.empty(0)
         return None if values else ReusedOutline({}, np.empty((0, 4)), nothing, nothing, noted)
     logit, nuclei = (
-        _column(tiles, name) for name in (names.TILE_LOGIT, names.TILE_NUCLEI_FRACTION)
+        tiles.measured(name) for name in (names.TILE_LOGIT, names.TILE_NUCLEI_FRACTION)
     )
     whole = (
         values.keys() >= names.ANNOTATION_VALUES
@@ -113,25 +117,20 @@ def _kept_outline(state: ImageState, key: int, noted: OutlineRecord) -> ReusedOu
     return ReusedOutline(values, tiles.bounds, logit, nuclei, noted) if whole else None
 
 
-def _column(tiles: TileObjects, name: str) -> NDArray[np.float64]:
-    found = tiles.measurements.get(name)
-    return np.full(len(tiles), np.nan) if found is None else found
-
-
 @dataclass(frozen=True, eq=False)
 class KnownTiles:
-    """A slide's planned tiles, with the values that are known before any is read.
+    """The planned tiles of a slide, with the values that are known before any tile is read.
 
     Attributes
     ----------
     scored : Scored
-        Of all planned tiles.
+        Values of all planned tiles.
     to_read : (m,) int64
-        Rows of those that are not known and that an outline needs.
+        Rows of the tiles that are not known and that an outline needs.
     members : dict of int to (k,) int64
-        Place of each outline that is kept to the rows of its tiles.
+        For each outline that is kept, the rows of its tiles.
     reused : int
-        Tiles whose values are known.
+        Number of tiles with known values.
     """
 
     scored: Scored
@@ -143,18 +142,18 @@ class KnownTiles:
 def known_tiles(
     bounds: NDArray[np.float64],
     members: Mapping[int, NDArray[np.int64]],
-    kept: ReusedScores | None,
+    reused: ReusedScores | None,
 ) -> KnownTiles:
-    """Find the tiles of kept outlines among those that are planned.
+    """Find the tiles of kept outlines among the planned tiles.
 
     Parameters
     ----------
     bounds : (n, 4) float64
         x, y, width, height of every planned tile, level-0 px.
     members : mapping of int to (k,) int64
-        :attr:`Annotation.index` to the rows of its tiles.
-    kept : ReusedScores or None
-        An outline whose tiles are not planned any more is not kept after all.
+        For each :attr:`Annotation.index`, the rows of its tiles.
+    reused : ReusedScores or None
+        Scores to reuse. An outline with tiles that are no longer planned is scored again.
     """
     scored = Scored(
         np.full(len(bounds), np.nan),
@@ -162,7 +161,7 @@ def known_tiles(
         np.full(len(bounds), TileVerdict.NOT_READ, np.int8),
     )
     found: dict[int, NDArray[np.int64]] = {}
-    for key, outline in kept.outlines.items() if kept is not None else ():
+    for key, outline in reused.outlines.items() if reused is not None else ():
         rows = members.get(key, np.empty(0, np.int64))
         row_of = dict(zip(tile_keys(bounds[rows]), rows.tolist(), strict=True))
         wanted = tile_keys(outline.bounds)
@@ -171,8 +170,8 @@ def known_tiles(
         found[key] = mine = np.array([row_of[each] for each in wanted], np.int64)
         scored.logits[mine] = outline.logit
         scored.nuclei_fraction[mine] = outline.nuclei_fraction
-        scored.verdicts[mine] = TileVerdict.KEPT
-    known = scored.verdicts == TileVerdict.KEPT
+        scored.verdicts[mine] = TileVerdict.TISSUE
+    known = scored.verdicts == TileVerdict.TISSUE
     needed = np.zeros(len(bounds), bool)
     for key, rows in members.items():
         needed[rows] |= key not in found

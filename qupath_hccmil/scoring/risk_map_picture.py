@@ -1,4 +1,4 @@
-"""A picture of a scored slide: tile risks over the pixels, with outlines and a scale."""
+"""Draws a scored slide: tile risks over the pixels, with outlines and a scale bar."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def draw_risk_map(
     title: str,
     note: str,
 ) -> None:
-    """Write a PNG of the slide beside the same view under its tile risks.
+    """Write a PNG that shows the slide next to the same view with its tile risks.
 
     Parameters
     ----------
     path : Path
         PNG to write.
     thumbnail : (h, w, 3) uint8
-        The whole slide, small, RGB.
+        The whole slide at low resolution, RGB.
     width : int
-        Level-0 px of the slide.
+        Width of the slide, level-0 px.
     mpp : float
         µm per level-0 px.
     bounds : (n, 4) float64
@@ -56,10 +56,10 @@ def draw_risk_map(
     outlines : sequence of shapely geometries
         Tumour outlines, level-0 px.
     threshold : float
-        Risk above which a slide is of the high-risk group: the middle of the colour scale.
+        Risk above which a slide is in the high-risk group; the middle of the colour scale.
     title : str
     note : str
-        Below the pictures: what a reader must not forget.
+        Notice below the pictures, such as the research-use notice.
     """
     scale = thumbnail.shape[1] / width
     aspect = thumbnail.shape[0] / thumbnail.shape[1]
@@ -84,11 +84,11 @@ def draw_risk_map(
     bar = figure.colorbar(tiles, ax=mapped, fraction=0.035, pad=0.02)
     bar.set_label(f"tile risk (white: threshold {threshold:.4f})")
     _draw_scale_bar(plain, thumbnail, mpp / scale)
-    # A name with dollars is not mathematics.
+    # A name with dollar signs is not a formula.
     figure.suptitle(title, fontsize=11, parse_math=False)
     figure.supxlabel(note, fontsize=8, color="0.4")
     with warnings.catch_warnings():
-        # A letter that the font lacks is drawn as a box; the file's name says it too.
+        # A letter that the font lacks is drawn as a box; the name is also in the file name.
         warnings.filterwarnings("ignore", "Glyph ")
         figure.savefig(path, format="png")
 

@@ -1,4 +1,4 @@
-"""What is kept of a run outside the project: ``run.json`` and the tables of ``--out``."""
+"""The files of a run outside the project: ``run.json`` and the tables of ``--out``."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from typing import Any
 from qupath_hccmil import __version__
 from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.method.research_use import RESEARCH_USE, SURROGATE
-from qupath_hccmil.qupath.export.score_tables import annotation_table, image_table, tile_table
+from qupath_hccmil.qupath.export.score_tables import table
 from qupath_hccmil.qupath.project_folder import Project
 from qupath_hccmil.scoring.score_project import ImageOutcome
-from qupath_hccmil.scoring.score_settings import ScoreSettings
+from qupath_hccmil.scoring.score_settings import ScoreSettings, settings_toml
+from qupath_hccmil.tables.export_columns import Level
 from qupath_hccmil.tables.table_writer import write_table
 
-_VERSIONS = ("numpy", "opencv-python", "openslide-bin", "openvino", "pillow", "shapely", "torch")
+_VERSIONS = (
+    "numpy", "opencv-python", "openslide-bin", "openvino", "pillow", "shapely", "spams-bin",
+    "staintools", "torch",
+)  # fmt: skip
 
 
 def summary(
@@ -29,7 +33,7 @@ def summary(
     outcomes: Sequence[ImageOutcome],
     model: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """A run as plain data, for JSON.
+    """Describe a run as plain data, for JSON.
 
     Parameters
     ----------
@@ -37,7 +41,7 @@ def summary(
     settings : ScoreSettings
     outcomes : sequence of ImageOutcome
     model : dict or None
-        What scored; None where nothing had to be scored.
+        Facts about the model; None if nothing had to be scored.
     """
     return {
         "note": RESEARCH_USE,
@@ -54,7 +58,7 @@ def summary(
 
 
 def summary_line(outcomes: Sequence[ImageOutcome], model: dict[str, Any] | None) -> str:
-    """How many images came to what, and what the numbers are not, in one line."""
+    """Summarise the outcomes of a run in one line, with the research-use notice."""
     counts = {
         status: sum(outcome.status == status for outcome in outcomes)
         for status in ("scored", "planned", "up to date", "failed")
@@ -66,19 +70,22 @@ def summary_line(outcomes: Sequence[ImageOutcome], model: dict[str, Any] | None)
     return " ".join(said)
 
 
-def write_record(folder: Path, record: dict[str, Any], project: Project) -> None:
-    """Write ``run.json`` and the tables of every level that needs no patient."""
+def write_record(
+    folder: Path, record: dict[str, Any], settings: ScoreSettings, project: Project
+) -> None:
+    """Write ``run.json``, ``settings.toml`` and the tables of all levels except patients."""
     with atomic_file(folder / "run.json") as path:
         content = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-        # Half a surrogate pair in a name becomes its JSON escape.
+        # Half a surrogate pair in a name becomes a JSON escape.
         path.write_text(content, encoding="utf-8", errors="backslashreplace")
-    for name, table in (
-        ("images", image_table),
-        ("annotations", annotation_table),
-        ("tiles", tile_table),
-    ):
-        # An image that cannot be read was named while scoring.
-        write_table(table(project, failed=lambda entry, error: None), folder / f"{name}.csv")
+    with atomic_file(folder / "settings.toml") as path:
+        path.write_text(settings_toml(settings), encoding="utf-8", errors="backslashreplace")
+    levels: tuple[Level, ...] = ("image", "annotation", "tile")
+    for level in levels:
+        # An image that cannot be read was reported while scoring.
+        write_table(
+            table(project, level, failed=lambda entry, error: None), folder / f"{level}s.csv"
+        )
 
 
 def _versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Where the networks run: OpenVINO in fp32 on a CPU, torch elsewhere."""
+"""Runs the networks: with OpenVINO in fp32 on a CPU, with torch on other devices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from qupath_hccmil.scoring.openvino_import import import_openvino
 RuntimeName = Literal["auto", "openvino", "torch"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
-# Larger batches gain nothing on a CPU and cost memory (DESIGN §6: keep to 8-16).
+# Larger batches are not faster on a CPU and need more memory (DESIGN §6: 8 to 16).
 BATCH = 8
 
 
@@ -40,10 +40,10 @@ Done = Callable[[TileOutputs], None]
 
 
 class Runtime(Protocol):
-    """Networks ready to run.
+    """Networks that are ready to run.
 
-    Every call runs a full batch, the last one padded, so that a tile's bits do not depend on
-    how many others there are.
+    Every call runs a full batch, and the last one is padded, so that the result for a tile does
+    not depend on the number of tiles.
     """
 
     name: str
@@ -51,15 +51,15 @@ class Runtime(Protocol):
     batch: int
 
     def submit(self, rgb: NDArray[np.uint8], done: Done) -> None:
-        """Score up to `batch` tiles, (n, h, w, 3) uint8 stain-normalised RGB.
+        """Score up to `batch` tiles given as (n, h, w, 3) uint8 stain-normalised RGB.
 
-        May return before they are scored, then `done` is called from another thread; `rgb` is
-        the caller's again at once.
+        May return before the tiles are scored; `done` is then called from another thread. The
+        caller may change `rgb` as soon as this returns.
         """
         ...
 
     def wait(self) -> None:
-        """Wait until all that was submitted is done."""
+        """Wait until everything that was submitted is done."""
         ...
 
 
@@ -71,18 +71,18 @@ def load_runtime(
     device: DeviceName = "auto",
     batch: int = BATCH,
 ) -> Runtime:
-    """Prepare networks for the best runtime of this machine, or the one that is asked for.
+    """Prepare networks for the best runtime on this machine, or for the requested one.
 
     Parameters
     ----------
     network : nn.Module
-        (n, tile_px, tile_px, 3) uint8 to (logits, nuclei fraction), each (n,).
+        Maps (n, tile_px, tile_px, 3) uint8 to (logits, nuclei fraction), each (n,).
     tile_px : int
         Side of a tile, px.
     runtime, device : str
-        ``auto`` takes a GPU with torch where there is one, else OpenVINO on the CPU.
+        ``auto`` uses torch on a GPU if there is one, otherwise OpenVINO on the CPU.
     batch : int
-        Tiles in a batch.
+        Number of tiles in a batch.
 
     Raises
     ------
@@ -91,7 +91,9 @@ def load_runtime(
     """
     where = _resolve_device(device, runtime)
     if runtime == "openvino" and where != "cpu":
-        raise ModelError(f"runtime openvino runs on the cpu, not on {where}; use --runtime torch")
+        raise ModelError(
+            f"runtime openvino runs on the CPU only, not on {where}; use --runtime torch"
+        )
     network = network.eval()
     if runtime == "openvino" or (runtime == "auto" and where == "cpu"):
         return _OpenVino(network, tile_px, batch)
@@ -124,7 +126,7 @@ def _padded(rgb: NDArray[np.uint8], batch: int) -> NDArray[np.uint8]:
 
 
 class _OpenVino:
-    """fp32 on the CPU: about twice torch's speed there (DESIGN §6)."""
+    """OpenVINO in fp32 on the CPU, about twice as fast as torch there (DESIGN §6)."""
 
     name = "openvino"
     device = "cpu"
@@ -133,8 +135,8 @@ class _OpenVino:
         openvino = import_openvino()
         self.batch = batch
         graph = openvino_graph(network, (batch, tile_px, tile_px, 3))
-        # The default may drop to bf16 where the CPU has it; scores must not depend on that.
-        # Streams share nothing, so a reader that takes a core holds up one of them only.
+        # The default may use bf16 if the CPU supports it; scores must not depend on that.
+        # Streams share nothing, so a reader that occupies a core delays only one of them.
         compiled = openvino.Core().compile_model(
             graph,
             "CPU",
@@ -157,7 +159,7 @@ def _finish(request: Any, about: tuple[int, Done]) -> None:
 
 
 class _Torch:
-    """Eager torch; autocast on devices that gain by it."""
+    """Eager torch, with autocast on devices that are faster with it."""
 
     name = "torch"
 
@@ -165,7 +167,7 @@ class _Torch:
         self.batch = batch
         self.device = device
         self._network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        # bf16 is 20 times slower on a CPU without it (DESIGN §6).
+        # bf16 is 20 times slower on a CPU without hardware support (DESIGN §6).
         self._autocast = device != "cpu"
 
     def submit(self, rgb: NDArray[np.uint8], done: Done) -> None:
@@ -184,4 +186,4 @@ class _Torch:
         )
 
     def wait(self) -> None:
-        """Nothing is under way: :meth:`submit` returns when it is done."""
+        """Return at once, because :meth:`submit` returns only when it is done."""

@@ -1,4 +1,4 @@
-"""Score the images of a project, one after the other; one that fails does not stop the rest."""
+"""Score the images of a project one by one; an image that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -41,50 +41,52 @@ from qupath_hccmil.scoring.score_slide import SlideScore, score_slide
 from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.scoring.workflow_step import reproduce
 from qupath_hccmil.slides.open_slide import Slide
+from qupath_hccmil.stain.staintools_normalizer import check_installed
 from qupath_hccmil.tiles.tile_plan import holds_no_tile, plan_tiles
 
 _log = logging.getLogger(__name__)
 
 Status = Literal["scored", "planned", "up to date", "failed"]
 
-# Image types that are H&E or may be: QuPath leaves many H&E slides unset.
+# Image types that are or may be H&E: QuPath leaves the type of many H&E slides unset.
 _ACCEPTED_TYPES = {"BRIGHTFIELD_H_E", "UNSET"}
 
 
 class Progress(Protocol):
-    """Told what goes on."""
+    """Receives the progress of a batch."""
 
     def start(self, image: str, n_tiles: int) -> None:
-        """An image's tiles are about to be read."""
+        """Note that the tiles of an image are about to be read."""
         ...
 
     def advance(self, n_tiles: int) -> None:
-        """So many more tiles are dealt with."""
+        """Count this many more tiles as done."""
         ...
 
     def finish(self, outcome: ImageOutcome) -> None:
-        """An image is done."""
+        """Note that an image is done."""
         ...
 
 
 @dataclass(frozen=True)
 class ImageOutcome:
-    """What became of one image.
+    """The outcome for one image.
 
     Attributes
     ----------
     tiles : int
-        Scored, or planned in a dry run.
+        Number of tiles that were scored, or planned in a dry run.
     background, blurred : int
-        Tiles left out for that reason.
+        Number of tiles left out for that reason.
     seconds : float
-        Wall clock from the first tile to written, without loading the networks.
+        Wall-clock time from the first tile until the results were written, without loading the
+        networks.
     reused : int
-        Scored tiles whose values are those of an earlier run.
+        Number of scored tiles with values from an earlier run.
     reason : str
-        Why it failed.
+        Why the image failed.
     notes : list of str
-        What a careful user wants to know: an annotation without tiles, an edited outline.
+        Notes for the user, such as an annotation without tiles or an edited outline.
     image_id : str
         ID of the image's entry in the project.
     """
@@ -109,29 +111,29 @@ class ImageOutcome:
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """How a batch goes about its images; none of this changes a score.
+    """How a batch processes its images; none of these options changes a score.
 
     Attributes
     ----------
     images : tuple of str
-        Names or glob patterns; empty takes all.
+        Names or glob patterns of images; empty for all images.
     resume : bool
-        Leave images whose results are of the same model, settings and outlines; where some
-        outlines were edited, added or deleted, score just those. An image is scored with the
-        settings that it was scored with before.
+        Skip images with results for the same model, settings and outlines; if some outlines were
+        edited, added or deleted, score only those. An image is scored with the settings that it
+        was scored with before.
     asked : frozenset of str
-        Names of settings that the user gave. A resume refuses an image that was scored with
-        another value of one of them.
+        Names of the settings that the user gave. With `resume`, an image that was scored with
+        another value of one of them is refused.
     force : bool
-        Score images that QuPath does not hold for H&E too, and those that a resume refuses.
+        Also score images whose type in QuPath is not H&E, and those that `resume` refuses.
     dry_run : bool
         Count tiles and write nothing.
     slides : Path or None
-        Folder in which slides that have moved are looked for by file name.
+        Folder in which to look, by file name, for slides that have moved.
     maps : Path or None
         Folder for a PNG of each risk map.
     wait : float
-        Seconds to wait for another run that writes the project.
+        Seconds to wait for another run that writes to the project.
     model : Path or None
         Folder of the risk model that the user gave, for the workflow step.
     """
@@ -161,7 +163,7 @@ def score_project(
     project : Project
         Open.
     models : ScorerSource
-        Loaded only where an image needs them.
+        Models, which are loaded only if an image needs them.
     settings : ScoreSettings
     options : BatchOptions
     progress : Progress
@@ -169,19 +171,23 @@ def score_project(
     Yields
     ------
     ImageOutcome
-        One an image, in the project's order. A failed image is as it was, whatever its error.
+        One per image, in the order of the project. A failed image is unchanged.
 
     Raises
     ------
     ModelError
         The networks cannot be loaded: no image could be scored.
+    PackageError
+        staintools is asked for and not installed.
     WriteError
-        Another run is at work on the project, or it cannot be written.
+        Another run is active on the project, or the project cannot be written.
     """
     job = _Job(project, models, settings, options, progress)
     entries = choose_images(project, options.images)
+    if settings.stain == "staintools":
+        check_installed()
     if not options.dry_run:
-        # before hours of work, not at the first result
+        # Take the lock before hours of work, not at the first result.
         project.begin(options.wait)
     called = labels(project.images)
     for entry in entries:
@@ -191,7 +197,7 @@ def score_project(
         except ModelError:
             raise
         except Exception as error:
-            # whatever it is, Java's errors and a want of memory too: the other images are done
+            # Whatever the error is (Java errors and lack of memory too), the other images are done.
             _log.debug("%s", entry.name, exc_info=True)
             outcome = ImageOutcome(
                 entry.name,
@@ -207,7 +213,7 @@ def score_project(
 
 @dataclass
 class _Job:
-    """One image at a time; `notes` are of the data of the image that was read last."""
+    """Scores one image at a time; `notes` are about the data of the last image that was read."""
 
     project: Project
     models: ScorerSource
@@ -234,8 +240,8 @@ class _Job:
                 annotations=len(annotations),
                 notes=[*state.notes, *self._repair_list(state)],
             )
-        # a random choice of tiles is one over all outlines, so another where they are others
-        kept = None if settings.max_tiles is not None else self._kept(state, changes)
+        # A random choice of tiles is made over all outlines, so it changes if they change.
+        reused = None if settings.max_tiles is not None else self._reused(state, changes)
         path = locate_slide(
             entry, self.project.path, self.project.previous_uri, self.options.slides
         )
@@ -251,12 +257,12 @@ class _Job:
             self.progress.start(entry.name, plan.expected)
             why = holds_no_tile(settings, self.models.geometry)
             notes = [*state.notes, *_without_area(state, settings)]
-            notes += [f"{label}: {why}, so no score" for label in plan.without_tiles]
-            if kept is not None and changes is not None:
-                notes.append(_told(changes, kept))
+            notes += [f"{label}: {why}, so it has no score" for label in plan.without_tiles]
+            if reused is not None and changes is not None:
+                notes.append(_told(changes, reused))
             notes += [
                 f"{' '.join((each.name or each.id).split())}: is on plane z {each.z}, t {each.t}, "
-                "and only the first plane is scored"
+                "but only the first plane is scored"
                 for each in on_other_planes(state, settings.annotation_classes)
             ]
             if self.options.dry_run:
@@ -269,10 +275,12 @@ class _Job:
                     mpp_source=plan.resolution.source,
                     notes=notes,
                 )
-            # Loading the networks is the run's time, not this image's.
+            # The time for loading the networks is not counted for this image.
             scorer = self.models.scorer()
             start = time.perf_counter()
-            score = score_slide(slide, plan, scorer, self.progress.advance, kept)
+            score = score_slide(
+                slide, plan, scorer, self.progress.advance, reused, stain=settings.stain
+            )
             self._write(state, annotations, score, settings)
             if self.options.maps is not None:
                 self._draw(entry, slide, annotations, score)
@@ -296,17 +304,17 @@ class _Job:
     def _check_type(self, state: ImageState) -> None:
         if state.image_type not in _ACCEPTED_TYPES and not self.options.force:
             raise AnnotationError(
-                f"{state.entry.name}: QuPath holds it for {state.image_type}, not H&E; "
+                f"{state.entry.name}: its image type in QuPath is {state.image_type}, not H&E; "
                 "set the image type in QuPath or use --force"
             )
 
     def _settings(self, state: ImageState) -> ScoreSettings:
-        """Settings for one image: a resume goes on with those that it was scored with.
+        """Settings for one image; with `resume`, those that it was scored with before.
 
         Raises
         ------
         AnnotationError
-            The user asks a resume for others than those.
+            The user gave other settings together with `resume`.
         """
         record = recorded(state) if self.options.resume else None
         if record is None:
@@ -321,15 +329,15 @@ class _Job:
             return before
         if not self.options.force:
             raise AnnotationError(
-                f"{state.entry.name}: was scored with {'; '.join(other)}: left as it is; resume "
-                "without that option, or add --force to score it again"
+                f"{state.entry.name}: was scored with {'; '.join(other)}, so it is left as it is; "
+                "use --resume without that option, or add --force to score it again"
             )
         return self.settings
 
     def _repair_list(self, state: ImageState) -> list[str]:
-        """Bring the project's lists to what the image says; returns notes where they were not so.
+        """Make the project's lists agree with the image; returns a note for each repair.
 
-        A QuPath that was open writes both back as they were when it quits.
+        A QuPath that was open during scoring restores both old lists when it quits.
         """
         record = recorded(state)
         if record is None or self.options.dry_run:
@@ -338,23 +346,23 @@ class _Job:
         if not self._classes_added and self.project.add_classes(names.CLASS_COLOURS):
             notes.append(
                 "the project's class list lacked the classes of our tiles or had their former"
-                " colours; it is repaired"
+                " colours; it was repaired"
             )
         self._classes_added = True
         if list_differs(state):
             self.project.write_list(state.entry, listed_metadata(record))
-            notes.append("the project's list said something else than the image; it is repaired")
+            notes.append("the project's list differed from the image; it was repaired")
         return notes
 
     def _changes(self, state: ImageState, settings: ScoreSettings) -> OutlineChanges | None:
-        """What became of the outlines since; None where the image is to be scored as a whole."""
+        """How the outlines changed since; None if the whole image must be scored."""
         record = recorded(state)
         now = settings.fingerprint(self.models.identity, state.entry.server)
         if record is None or record.settings_sha256 != now:
             return None
         return outline_changes(state, settings.annotation_classes)
 
-    def _kept(self, state: ImageState, changes: OutlineChanges | None) -> ReusedScores | None:
+    def _reused(self, state: ImageState, changes: OutlineChanges | None) -> ReusedScores | None:
         return None if changes is None else reused_scores(state, changes)
 
     def _write(
@@ -404,15 +412,15 @@ class _Job:
 
 
 def _without_area(state: ImageState, settings: ScoreSettings) -> list[str]:
-    """Which outlines of the wanted classes enclose nothing, one line each."""
+    """List the outlines of the wanted classes that enclose no area, one line each."""
     return [
-        f"{' '.join((each.name or each.id).split())}: encloses no area, so no score"
+        f"{' '.join((each.name or each.id).split())}: encloses no area, so it has no score"
         for each in without_area(state, settings.annotation_classes)
     ]
 
 
-def _told(changes: OutlineChanges, kept: ReusedScores) -> str:
-    """Which outlines are scored and which are kept, in one line."""
+def _told(changes: OutlineChanges, reused: ReusedScores) -> str:
+    """Say in one line which outlines are scored and which are kept."""
     counts = [
         f"{len(each)} {word}"
         for word, each in (
@@ -422,7 +430,8 @@ def _told(changes: OutlineChanges, kept: ReusedScores) -> str:
         )
         if each
     ]
+    stain = "" if reused.stain is None else ", as is the stain of the slide"
     return (
-        f"outlines since the last run: {', '.join(counts) or 'tiles changed'}; the scores of "
-        f"{len(kept.outlines)} are kept, with the slide's stain"
+        f"outlines changed since the last run: {', '.join(counts) or 'tiles changed'}; the scores "
+        f"of {len(reused.outlines)} outlines are kept{stain}"
     )

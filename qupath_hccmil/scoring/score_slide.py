@@ -13,26 +13,32 @@ from qupath_hccmil.method.aggregation import contributions, is_high_risk, risk, 
 from qupath_hccmil.qupath import names
 from qupath_hccmil.scoring.network_batches import run
 from qupath_hccmil.scoring.reused_scores import KnownTiles, ReusedOutline, ReusedScores, known_tiles
+from qupath_hccmil.scoring.score_settings import Stain
 from qupath_hccmil.scoring.scorer import Scorer
 from qupath_hccmil.slides.open_slide import Slide
 from qupath_hccmil.slides.resolution import Resolution
+from qupath_hccmil.stain.colour import Pixels
+from qupath_hccmil.stain.staintools_normalizer import StaintoolsNormalizer
 from qupath_hccmil.stain.vahadane import Normalizer, StainFit
 from qupath_hccmil.tiles.read_ahead import Chunk, TileVerdict, chunks_of, read_ahead
 from qupath_hccmil.tiles.tile_plan import TilePlan
 from qupath_hccmil.tiles.tile_reader import TileReader
 
+Normalise = Callable[[Pixels], tuple[Pixels, NDArray[np.bool_]]]
+"""(n, h, w, 3) RGB to (k, h, w, 3) of those that can be normalised, and (n,): which they are."""
+
 
 @dataclass(frozen=True)
 class TileScores:
-    """Scored tiles, each once, as columns of length n.
+    """Scored tiles, each tile once, as columns of length n.
 
     Attributes
     ----------
     bounds : (n, 4) float64
         x, y, width, height, level-0 px.
     logit, risk, contribution, nuclei_fraction : (n,) float64
-        `contribution` is the tile's signed share of the slide's m: the sum over the slide's tiles
-        is m, and S = sign(m) |m|^(1/p).
+        `contribution` is the signed share of the tile in the slide's m: its sum over the slide's
+        tiles is m, and S = sign(m) |m|^(1/p).
     """
 
     bounds: NDArray[np.float64]
@@ -47,12 +53,12 @@ class TileScores:
 
 @dataclass(frozen=True)
 class AnnotationScore:
-    """One tumour outline: its own aggregate over its own tiles.
+    """The score of one tumour outline, aggregated over its own tiles.
 
     Attributes
     ----------
     rows : (k,) int64
-        Its tiles among the slide's.
+        Rows of its tiles among the tiles of the slide.
     """
 
     risk: float
@@ -64,17 +70,19 @@ class AnnotationScore:
 
 @dataclass(frozen=True)
 class SlideScore:
-    """One slide: every tile counts once, however many annotations hold it.
+    """The score of one slide; every tile counts once, however many annotations contain it.
 
     Attributes
     ----------
     background, blurred : int
         Tiles left out for that reason. Of outlines whose scores are kept from an earlier run those
         that it noted for each outline are added up.
+    stain : StainFit or None
+        None where each tile has its own fit.
     left_out : dict of int to (int, int)
-        The same by :attr:`Annotation.index`.
+        The same two numbers for each :attr:`Annotation.index`.
     reused : int
-        Tiles whose values are those of an earlier run.
+        Number of tiles with values from an earlier run.
     """
 
     risk: float
@@ -85,7 +93,7 @@ class SlideScore:
     annotations: dict[int, AnnotationScore]
     background: int
     blurred: int
-    stain: StainFit
+    stain: StainFit | None
     left_out: dict[int, tuple[int, int]] = field(default_factory=dict)
     reused: int = 0
     notes: list[str] = field(default_factory=list)
@@ -96,7 +104,8 @@ def score_slide(
     plan: TilePlan,
     scorer: Scorer,
     progress: Callable[[int], None] = lambda n: None,
-    kept: ReusedScores | None = None,
+    reused: ReusedScores | None = None,
+    stain: Stain = "vahadane",
 ) -> SlideScore:
     """Score the planned tiles of a slide.
 
@@ -105,30 +114,43 @@ def score_slide(
     slide : Slide
     plan : TilePlan
     scorer : Scorer
-        Networks and their numbers.
+        Networks and the numbers that belong to them.
     progress : callable
         Told how many more tiles are dealt with.
-    kept : ReusedScores or None
+    reused : ReusedScores or None
         Outlines whose scores are taken over; the others' tiles alone are read.
+    stain : {"vahadane", "staintools"}
+        See :class:`ScoreSettings`. Tiles that staintools cannot normalise count as background.
 
     Raises
     ------
+    PackageError
+        staintools is asked for and not installed.
     SlideError
         A tile cannot be read.
     AnnotationError
         No tile shows tissue in focus.
     """
-    known = known_tiles(plan.bounds, plan.members, kept)
+    known = known_tiles(plan.bounds, plan.members, reused)
     rows = known.to_read
-    if kept is not None:
+    if reused is not None:
         progress(len(plan.bounds) - len(rows))
     reader = TileReader(slide, plan.bounds[rows], scorer, plan.resolution.mpp)
-    stain = reader.fit_stain() if kept is None else kept.stain
-    normalizer = Normalizer(stain, scorer.stain_target)
+    fit: StainFit | None = None
+    if stain == "staintools":
+        normalise: Normalise = StaintoolsNormalizer(scorer.stain_target).transform
+    else:
+        fit = (
+            reused.stain if reused is not None and reused.stain is not None else reader.fit_stain()
+        )
+        normalise = _all_of(Normalizer(fit, scorer.stain_target))
 
     def load(places: NDArray[np.int64]) -> Chunk:
         rgb, verdicts = reader.read(places)
-        return Chunk(places, verdicts, normalizer.transform(rgb[verdicts == TileVerdict.KEPT]))
+        to_normalise = np.flatnonzero(verdicts == TileVerdict.TISSUE)
+        normalised, possible = normalise(rgb[to_normalise])
+        verdicts[to_normalise[~possible]] = TileVerdict.BACKGROUND
+        return Chunk(places, verdicts, normalised)
 
     if len(rows):
         found = run(
@@ -141,30 +163,35 @@ def score_slide(
         known.scored.logits[rows] = found.logits
         known.scored.nuclei_fraction[rows] = found.nuclei_fraction
         known.scored.verdicts[rows] = found.verdicts
-    return _aggregate(plan, scorer, known, kept, stain)
+    return _aggregate(plan, scorer, known, reused, fit)
+
+
+def _all_of(normalizer: Normalizer) -> Normalise:
+    """Normalise a batch, of which every tile can be."""
+    return lambda batch: (normalizer.transform(batch), np.ones(len(batch), np.bool_))
 
 
 def _aggregate(
     plan: TilePlan,
     scorer: Scorer,
     known: KnownTiles,
-    kept: ReusedScores | None,
-    stain: StainFit,
+    reused: ReusedScores | None,
+    stain: StainFit | None,
 ) -> SlideScore:
     logits, verdicts = known.scored.logits, known.scored.verdicts
-    rows_kept = np.flatnonzero(verdicts == TileVerdict.KEPT)
-    if not len(rows_kept):
+    rows_scored = np.flatnonzero(verdicts == TileVerdict.TISSUE)
+    if not len(rows_scored):
         raise AnnotationError("all tiles in the tumour annotations are background or out of focus")
     place = np.full(len(plan.bounds), -1)
-    place[rows_kept] = np.arange(len(rows_kept))
+    place[rows_scored] = np.arange(len(rows_scored))
     tiles = TileScores(
-        bounds=plan.bounds[rows_kept],
-        logit=logits[rows_kept],
-        risk=risk(logits[rows_kept]),
-        contribution=contributions(logits[rows_kept], scorer.p),
-        nuclei_fraction=known.scored.nuclei_fraction[rows_kept],
+        bounds=plan.bounds[rows_scored],
+        logit=logits[rows_scored],
+        risk=risk(logits[rows_scored]),
+        contribution=contributions(logits[rows_scored], scorer.p),
+        nuclei_fraction=known.scored.nuclei_fraction[rows_scored],
     )
-    outlines = {} if kept is None else {key: kept.outlines[key] for key in known.members}
+    outlines = {} if reused is None else {key: reused.outlines[key] for key in known.members}
     annotations: dict[int, AnnotationScore] = {}
     left_out: dict[int, tuple[int, int]] = {}
     notes = []
@@ -182,7 +209,9 @@ def _aggregate(
         if len(mine):
             annotations[annotation] = _annotation_score(tiles, mine, scorer)
         elif len(rows):
-            notes.append(f"{plan.labels[annotation]}: no tile with tissue in focus, so no score")
+            notes.append(
+                f"{plan.labels[annotation]}: no tile shows tissue in focus, so it has no score"
+            )
     background, blurred = np.sum(
         [_left_out(verdicts), *(left_out[key] for key in outlines)], axis=0
     ).tolist()
@@ -205,7 +234,7 @@ def _aggregate(
 
 
 def _left_out(verdicts: NDArray[np.int8]) -> tuple[int, int]:
-    """Numbers of background and of blurred tiles."""
+    """Count background tiles and blurred tiles."""
     return (
         int(np.sum(verdicts == TileVerdict.BACKGROUND)),
         int(np.sum(verdicts == TileVerdict.BLURRED)),

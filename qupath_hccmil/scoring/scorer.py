@@ -22,25 +22,25 @@ from qupath_hccmil.stain.vahadane import StainFit
 
 @dataclass(frozen=True)
 class Scorer:
-    """Networks and the numbers that belong to them.
+    """The networks and the numbers that belong to them.
 
     Attributes
     ----------
     name, weights_sha256 : str
-        Of the risk model.
+        Name and weights of the risk model.
     identity : str
-        Weights, p, t and T: scores of another one are stale.
+        Identity of weights, p, t and T; scores with another identity are stale.
     surrogate : bool
-        The model was trained on simulated labels.
+        Whether the model was trained on simulated labels.
     nuclei_name, nuclei_sha256 : str
     geometry : TileGeometry
     tissue_rule : TissueRule
     stain_target : StainFit
-        What slides are normalised to.
+        Stains that slides are normalised to.
     p : float
         Exponent of the generalised mean.
     threshold : float
-        High risk above it.
+        A risk above it is high.
     temperature : float
         T of the calibration; the networks divide tile logits by it.
     runtime : Runtime
@@ -62,7 +62,7 @@ class Scorer:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What is recorded of a scorer with its scores."""
+        """Facts about the scorer that are recorded with its scores."""
         return {
             "name": self.name,
             "weights_sha256": self.weights_sha256,
@@ -76,17 +76,17 @@ class Scorer:
         }
 
     def group(self, risk: float) -> str:
-        """``high`` or ``low``."""
+        """Name of the risk group: ``high`` or ``low``."""
         return group_name(risk, self.threshold)
 
 
 class ScorerSource:
-    """A risk model and the nuclei model that it was trained with: checked now, loaded when needed.
+    """A risk model and its nuclei model, checked at once but loaded only when needed.
 
     Parameters
     ----------
     model : Path, optional
-        Folder of a risk model; the shipped one by default.
+        Folder of a risk model; by default the model that ships.
     runtime, device : str
         See :func:`load_runtime`.
 
@@ -111,26 +111,26 @@ class ScorerSource:
 
     @property
     def folders(self) -> tuple[ModelFolder, ModelFolder]:
-        """Of the risk model and its nuclei model."""
+        """Folders of the risk model and of its nuclei model."""
         return self._risk, self._nuclei
 
     @property
     def geometry(self) -> TileGeometry:
-        """Of the tiles that both models see."""
+        """Geometry of the tiles that both models see."""
         return self._risk.config.geometry
 
     @property
     def identity(self) -> str:
-        """Of the risk model; it names its nuclei model in turn."""
+        """Identity of the risk model, which names its nuclei model."""
         return self._risk.identity
 
     @property
     def facts(self) -> dict[str, Any] | None:
-        """What scored, as plain data; None where nothing had to be."""
+        """Facts about the scorer as plain data; None if nothing had to be scored."""
         return None if self._scorer is None else self._scorer.facts
 
     def scorer(self) -> Scorer:
-        """Load the networks the first time, and give the same ones afterwards.
+        """Load the networks on the first call, and return the same ones afterwards.
 
         Raises
         ------
@@ -150,11 +150,11 @@ class ScorerSource:
 def _load(
     risk: Path,
     nuclei: Path,
-    identities: tuple[str, str],  # noqa: ARG001 - a folder whose model changed is another one
+    identities: tuple[str, str],  # noqa: ARG001 - a changed model is loaded again
     runtime: RuntimeName,
     device: DeviceName,
 ) -> Scorer:
-    """Load networks; who scores several projects in one process loads them once."""
+    """Load networks, only once for several projects in one process."""
     risk_folder = load_model_folder(risk, "mil")
     nuclei_folder = load_model_folder(nuclei, "nuclei")
     config = risk_folder.config
@@ -178,7 +178,7 @@ def _load(
 
 
 def _nuclei_folder(risk_folder: ModelFolder) -> ModelFolder:
-    """The nuclei model that a risk model names: beside it, else among those that ship."""
+    """Find the nuclei model that a risk model names: next to it, or among those that ship."""
     assert risk_folder.config.risk is not None
     wanted = risk_folder.config.risk.nuclei_model
     beside = risk_folder.path.resolve().parent / wanted.name
@@ -188,7 +188,7 @@ def _nuclei_folder(risk_folder: ModelFolder) -> ModelFolder:
         raise ModelError(
             f"{risk_folder.path}: was trained with nuclei model {wanted.name} "
             f"{wanted.sha256[:12]}…, but {path} is {folder.config.weights_sha256[:12]}…; "
-            "put the right one beside it"
+            "put the right one next to it"
         )
     return folder
 
@@ -201,14 +201,15 @@ def _stain_target(folder: ModelFolder) -> StainFit:
 
 
 def _check_pixels(*folders: ModelFolder) -> None:
-    """Refuse models that see other pixels than the pipeline makes."""
+    """Refuse models that expect other pixels than the pipeline produces."""
     for folder in folders:
         config = folder.config
         if config.resampler != RESAMPLER:
             raise ModelError(
-                f"{folder.path}: resampler {config.resampler!r} is not {RESAMPLER!r}, the only one"
+                f"{folder.path}: resampler {config.resampler!r} is unknown; only {RESAMPLER!r} "
+                "is supported"
             )
         if config.colour != "stain-normalised":
             raise ModelError(f"{folder.path}: colour {config.colour!r} cannot be scored")
         if config.geometry != folders[0].config.geometry:
-            raise ModelError(f"{folder.path}: its tiles are not those of {folders[0].path}")
+            raise ModelError(f"{folder.path}: its tiles differ from those of {folders[0].path}")

@@ -24,7 +24,7 @@ _SCRIPT = Path(__file__).with_suffix(".groovy")
 
 
 def reproduce(settings: ScoreSettings, model: Path | None, engine: str) -> tuple[str, ...]:
-    """Command-line options of ``score`` that give the same scores; defaults are left out."""
+    """Options of ``score`` that give the same scores, without those that are at their default."""
     default = ScoreSettings()
     words: list[str] = ["--engine", engine]
     if settings.annotation_classes != default.annotation_classes:
@@ -35,6 +35,7 @@ def reproduce(settings: ScoreSettings, model: Path | None, engine: str) -> tuple
         ("--min-inside", settings.min_inside, default.min_inside),
         ("--max-tiles", settings.max_tiles, default.max_tiles),
         ("--seed", settings.seed, default.seed),
+        ("--stain", settings.stain, default.stain),
         ("--model", str(model.resolve()) if model else None, None),
     ):
         if value != usual:
@@ -45,7 +46,7 @@ def reproduce(settings: ScoreSettings, model: Path | None, engine: str) -> tuple
 def scoring_step(
     record: RunRecord, options: Sequence[str], parameters: Mapping[str, str]
 ) -> WorkflowStep:
-    """A scriptable step: run in QuPath's script editor it scores the image at hand again.
+    """Make a scriptable step, which scores the open image again in QuPath's script editor.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ def scoring_step(
     options : sequence of str
         Command-line options after ``score PROJECT`` that give the same scores.
     parameters : mapping of str to str
-        Shown by QuPath next to the step.
+        Parameters that QuPath shows next to the step.
     """
     engine = options[options.index("--engine") + 1] if "--engine" in options else "auto"
     script = Template(_SCRIPT.read_text(encoding="utf-8")).substitute(
@@ -78,6 +79,6 @@ def _command() -> str:
 
 
 def _groovy(value: Any) -> str:
-    # JSON is Groovy, but for the dollar sign, which would interpolate in a string
+    # JSON is Groovy, except for the dollar sign, which would interpolate in a string.
     content = list(value) if isinstance(value, tuple) else value
     return json.dumps(content, ensure_ascii=True).replace("$", "\\$")

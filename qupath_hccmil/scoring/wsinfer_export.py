@@ -1,9 +1,9 @@
-"""A risk model for QuPath's WSInfer extension: TorchScript from RGB to tile risk, and its config.
+"""Export of a risk model for QuPath's WSInfer extension, as TorchScript and a config.
 
-The extension cuts tiles, resizes them, scales RGB to [0, 1], runs the network, takes the softmax
-of its outputs as probabilities and gives each tile the class of the highest
-(``qupath-extension-wsinfer``, ``WSInfer.java``; its config follows wsinfer-zoo's
-``model-config.schema.json``).
+The network maps RGB to tile risk. The extension cuts tiles, resizes them, scales RGB to [0, 1],
+runs the network, takes the softmax of its outputs as probabilities and gives each tile the class
+with the highest one (``qupath-extension-wsinfer``, ``WSInfer.java``; its config follows
+wsinfer-zoo's ``model-config.schema.json``).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from qupath_hccmil.mil.tile_network import load_tile_network
 from qupath_hccmil.model_store.model_config import ModelConfig, RiskConfig
 from qupath_hccmil.model_store.model_folder import CARD, CONFIG
 from qupath_hccmil.nuclei.architectures import load_nuclei_network
+from qupath_hccmil.scoring.fused_networks import FusedNetworks
 from qupath_hccmil.scoring.scorer import ScorerSource
 
 TORCHSCRIPT = "torchscript_model.pt"
@@ -37,38 +38,24 @@ _CARD = """# {name} for WSInfer
 Tile risk of the risk model {name} (weights {sha256}), for QuPath's WSInfer extension: put this
 folder into the extension's directory of user models. {research}{surrogate}
 
-What it loses against `qupath-hccmil score`:
+What `qupath-hccmil score` does and this export does not:
 
 {losses}
 """
 
 
-class TileRiskNetwork(nn.Module):
-    """RGB tiles in; two outputs whose softmax is (1 − r, r), r the tile's risk.
-
-    Parameters
-    ----------
-    unet : nn.Module
-        (n, 3, h, w) RGB in [0, 1] to (n, 1, h, w) logits of nuclei.
-    tile_network : nn.Module
-        (n, 4, h, w) RGB and heat map in [0, 1] to (n,) logits.
-    """
-
-    def __init__(self, unet: nn.Module, tile_network: nn.Module) -> None:
-        super().__init__()
-        self.unet = unet
-        self.tile_network = tile_network
+class TileRiskNetwork(FusedNetworks):
+    """Maps RGB tiles to two outputs with softmax (1 − r, r), where r is the risk of the tile."""
 
     def forward(self, image: Tensor) -> Tensor:
-        """(n, 3, h, w) float RGB in [0, 1] to (n, 2) float."""
-        heat_map = torch.sigmoid(self.unet(image))
-        logits: Tensor = self.tile_network(torch.cat([image, heat_map], dim=1)).reshape(-1)
+        """Map (n, 3, h, w) float RGB in [0, 1] to (n, 2) float."""
+        logits, _ = self.logits_and_heat_map(image)
         return torch.stack([-0.5 * logits, 0.5 * logits], dim=1)
 
 
 @dataclass(frozen=True)
 class WsinferExport:
-    """What was written, and what it loses.
+    """The written export, and what is lost compared with scoring.
 
     Attributes
     ----------
@@ -89,19 +76,21 @@ def export_wsinfer(models: ScorerSource, out: Path) -> WsinferExport:
     models : ScorerSource
         The risk model and its nuclei model.
     out : Path
-        Folder for ``torchscript_model.pt``, ``config.json`` and ``README.md``: all or nothing; an
-        earlier export is replaced. Its name is the model's in QuPath.
+        Folder for ``torchscript_model.pt``, ``config.json`` and ``README.md``, written completely
+        or not at all; an earlier export is replaced. QuPath shows the model under its name.
 
     Raises
     ------
     ModelError
-        `out` holds something else, or the weights don't fit.
+        `out` has other content, or the weights do not fit.
     WriteError
         The system refuses.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not _is_export(out))):
-        raise ModelError(f"{out}: holds other files and no earlier export; choose another folder")
+        raise ModelError(
+            f"{out}: contains other files and no earlier export; choose another folder"
+        )
     risk_folder, nuclei_folder = models.folders
     config = risk_folder.config
     assert config.risk is not None, "the schema asks for it in a mil model"
@@ -124,9 +113,9 @@ def export_wsinfer(models: ScorerSource, out: Path) -> WsinferExport:
 
 
 def wsinfer_config(config: ModelConfig) -> dict[str, Any]:
-    """``config.json`` as the extension reads it.
+    """Make the content of ``config.json`` for the extension.
 
-    A tile is stated at `TILE_MPP`, from which the extension resizes it once, as scoring does.
+    The size of a tile is given at `TILE_MPP`; the extension resizes it once, as scoring does.
     """
     geometry = config.geometry
     patch = round(geometry.tile_um / TILE_MPP)
@@ -150,32 +139,32 @@ def _is_export(folder: Path) -> bool:
 
 def _losses(risk: RiskConfig) -> list[str]:
     return [
-        "Stain normalisation: scoring brings each slide to the model's reference; here the "
+        "Stain normalisation: `score` brings each slide to the model's reference; here the "
         "network sees the pixels as they are, so risks shift with staining and scanner.",
-        f"The slide's score: scoring aggregates all tiles (generalised mean with sign, "
-        f"p = {risk.p:g}); here every tile stands alone.",
-        f"The threshold: the model's is {risk.threshold:.4f}; WSInfer calls a tile "
+        f"The slide's score: `score` aggregates all tiles (signed generalised mean, "
+        f"p = {risk.p:g}); here every tile is judged by itself.",
+        f"The threshold: the model's is {risk.threshold:.4f}, but WSInfer calls a tile "
         f"“{CLASS_NAMES[1]}” above 0.5.",
-        "Tiles without tissue in focus, which scoring leaves out, are scored too; the grid is "
-        "laid over each annotation by QuPath, and QuPath resamples the pixels.",
-        "Provenance: nothing records the model's weights with the measurements.",
+        "The choice of tiles: tiles without tissue in focus, which `score` leaves out, are scored "
+        "too; QuPath lays the grid over each annotation and resamples the pixels.",
+        "Provenance: the weights of the model are not recorded with the measurements.",
     ]
 
 
 def torchscript(network: nn.Module, tile_px: int) -> torch.jit.ScriptModule:
-    """Trace a network from RGB tiles, in silence.
+    """Trace a network with RGB tiles, without warnings.
 
     Parameters
     ----------
     network : nn.Module
-        (n, 3, tile_px, tile_px) float RGB in [0, 1] to anything.
+        Maps (n, 3, tile_px, tile_px) float RGB in [0, 1] to any output.
     tile_px : int
     """
-    # Two tiles, so that the number of tiles is not taken for a constant.
+    # Two tiles, so that the number of tiles is not traced as a constant.
     example = torch.zeros((2, 3, tile_px, tile_px))
     with torch.inference_mode(), warnings.catch_warnings():
-        # What torch says of TorchScript's future is not for users; the extension needs it. torch
-        # 2.14 made a FutureWarning of what was a DeprecationWarning.
+        # Warnings about the future of TorchScript are not for users; the extension needs it. Since
+        # torch 2.14 they are FutureWarnings, before that they were DeprecationWarnings.
         for category in (DeprecationWarning, FutureWarning):
             warnings.filterwarnings("ignore", "`torch.jit", category)
         return torch.jit.trace(network, example, check_trace=False)

@@ -1,1 +1,1 @@
-"""Pixels: reader, resolution, tile grid, tissue filter. Knows no QuPath."""
+"""Pixels: slide readers, pixel size, tissue, outlines. Knows nothing about QuPath."""

@@ -18,7 +18,7 @@ _ORIENTATION = 274
 # none, CCITT (2 to 4), LZW, JPEG (6 and 7), deflate (8 and 32946) and PackBits
 _TIFF_6 = {*range(1, 9), 32773, 32946}
 _FLIP_X, _FLIP_Y = Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM
-# undoes what Pillow does to a TIFF of that orientation
+# Undoes what Pillow does to a TIFF with that orientation.
 _TURNED_BACK = {
     2: _FLIP_X,
     3: Image.Transpose.ROTATE_180,
@@ -28,7 +28,7 @@ _TURNED_BACK = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-# grey levels that two descriptions of sRGB may differ by
+# Grey levels by which two descriptions of sRGB may differ.
 _ROUNDING = 2
 _FORMATS = ("PNG", "JPEG", "BMP")
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -38,16 +38,16 @@ _EIGHT_BIT = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "C
 class ImageFile(PyramidSlide):
     """An ordinary image, decoded once and kept in memory as RGB.
 
-    It has no pixel size: QuPath takes none from such files either, but keeps the one that the user
-    sets. Orientation, of EXIF or of a TIFF, is ignored, as QuPath ignores it. Of a TIFF with
-    several pages it is the first.
+    It has no pixel size: QuPath does not read one from such files either, but keeps the one that
+    the user sets. Orientation tags of EXIF or TIFF are ignored, as in QuPath. Only the first page
+    of a TIFF is used.
 
     Parameters
     ----------
     path : Path
     like : {"", "bioformats", "imagej"}
-        Accept only what that reader shows in RGB, and show it so. Otherwise 16 bits become 8, grey
-        and palettes become RGB, and what is transparent becomes white.
+        Accept only images that this reader shows as RGB, and show the same pixels. Without it,
+        16 bits become 8, grey and palettes become RGB, and transparent pixels become white.
     """
 
     levels = (1.0,)
@@ -59,7 +59,7 @@ class ImageFile(PyramidSlide):
         self.width, self.height = self._image.size
 
     def close(self) -> None:
-        """Let go of the pixels."""
+        """Release the pixels."""
         self._image.close()
 
     def _block(
@@ -83,11 +83,11 @@ class ImageFile(PyramidSlide):
 def _decode(path: Path, like: str) -> Image.Image:
     try:
         with warnings.catch_warnings():
-            # Pillow warns of images over 89 megapixels, which are ordinary here, and refuses
+            # Pillow warns about images over 89 megapixels, which are ordinary here, and refuses
             # those over 179, which belong into a pyramid.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            # Of a TIFF that is cut short, a slide's too, it shows what is left: counting the pages
-            # tells, by this warning.
+            # For a truncated TIFF (a slide too) Pillow shows what is left, but counting the pages
+            # gives this warning.
             warnings.filterwarnings("error", "Corrupt EXIF data|Truncated File Read", UserWarning)
             with Image.open(path) as image:
                 getattr(image, "n_frames", 1)
@@ -98,31 +98,31 @@ def _decode(path: Path, like: str) -> Image.Image:
                 return rgb if turned is None else rgb.transpose(turned)
     except Image.DecompressionBombError as error:
         raise SlideError(
-            f"{path}: too large for an image without tiles: convert it to a pyramidal TIFF "
-            f"(QuPath: Export images > OME TIFF); {error}"
+            f"{path}: is too large for an image without tiles; convert it to a pyramidal TIFF "
+            f"(QuPath: Export images > OME TIFF): {error}"
         ) from error
     except UnidentifiedImageError as error:
         raise SlideError(
-            f"{path}: not an image that OpenSlide or Pillow can read, or truncated"
+            f"{path}: is not an image that OpenSlide or Pillow can read, or is truncated"
         ) from error
     except (OSError, ValueError, SyntaxError, UserWarning) as error:
         raise SlideError(f"{path}: damaged or truncated image: {error}") from error
 
 
 def pillow_decodes(page: tifffile.TiffPage) -> bool:
-    """Whether Pillow knows the compression of a TIFF's page, however it was built."""
+    """Whether Pillow decodes the compression of a TIFF page, whichever build of it is used."""
     return int(page.compression) in _TIFF_6
 
 
 def _orientation(image: Image.Image) -> int:
-    """What Pillow turns a TIFF by as it decodes it; it turns no other file."""
+    """Orientation by which Pillow turns a TIFF when it decodes it; it turns no other file."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return 1
     return int(image.tag_v2.get(_ORIENTATION, 1))
 
 
 def _require_rgb(image: Image.Image, path: Path, like: str) -> None:
-    """Refuse what Bio-Formats or ImageJ show otherwise than in RGB, or not certainly how."""
+    """Refuse images that Bio-Formats or ImageJ do not show as RGB, or may not."""
     kind = f"{image.format}, {image.mode}"
     sixteen = any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
     shown = image.mode in ("RGB", "RGBA") and "transparency" not in image.info
@@ -130,8 +130,8 @@ def _require_rgb(image: Image.Image, path: Path, like: str) -> None:
         shown |= image.mode == "P" and "transparency" in image.info
     if image.format not in _FORMATS or sixteen or not shown:
         raise SlideError(
-            f"{path}: QuPath does not show it as an RGB image, or not certainly so ({kind}"
-            f"{', 16 bits' if sixteen else ''}): convert it to a PNG in 8-bit RGB and add that"
+            f"{path}: QuPath may not show it as an RGB image ({kind}"
+            f"{', 16 bits' if sixteen else ''}); convert it to an 8-bit RGB PNG and add that"
         )
     if (
         like == "bioformats"
@@ -139,14 +139,14 @@ def _require_rgb(image: Image.Image, path: Path, like: str) -> None:
         and image.getchannel("A").getextrema() != (255, 255)
     ):
         raise SlideError(
-            f"{path}: is partly transparent, and what QuPath shows there is not certain: remove "
+            f"{path}: is partly transparent, and it is not certain what QuPath shows there; remove "
             "its alpha channel and add the image again"
         )
     profile = image.info.get("icc_profile")
     if like == "bioformats" and image.format == "JPEG" and profile and _recolours(profile):
         raise SlideError(
-            f"{path}: has a colour profile that Bio-Formats applies: convert it to sRGB and add "
-            "that to the project"
+            f"{path}: has a colour profile that Bio-Formats applies; convert the image to sRGB and "
+            "add that to the project"
         )
 
 
@@ -155,7 +155,7 @@ def _is_opaque(image: Image.Image) -> bool:
 
 
 def _recolours(profile: bytes) -> bool:
-    """Whether a colour profile makes other colours of those of sRGB."""
+    """Whether a colour profile changes colours compared with sRGB."""
     levels = np.arange(0, 256, 51, dtype=np.uint8)
     colours = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
     try:
@@ -174,7 +174,7 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
         return Image.fromarray(high_bytes).convert("RGB")
     if image.mode not in _EIGHT_BIT:
         raise SlideError(
-            f"{path}: pixels of type {image.mode} are not colours: convert the image to 8-bit RGB"
+            f"{path}: pixels of type {image.mode} are not colours; convert the image to 8-bit RGB"
         )
     if image.has_transparency_data:
         rgba = image.convert("RGBA")

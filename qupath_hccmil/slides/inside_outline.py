@@ -1,8 +1,8 @@
-"""What lies inside an outline, by the rules of QuPath, whether the outline crosses itself or not.
+"""What lies inside an outline according to QuPath, even if the outline crosses itself.
 
-An outline drawn with a brush can cross itself millions of times, and to work out every crossing
-takes minutes and gigabytes. Here it is cut into thin horizontal strips instead, at each corner
-where that can be afforded: what is inside is exact along the middle of each strip.
+An outline drawn with a brush can cross itself millions of times, and computing every crossing
+takes minutes and gigabytes. Here the outline is cut into thin horizontal strips instead, at each
+corner if that is affordable; the result is exact along the middle of each strip.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-# Tiles of 0.5 µm/px are cut at each half px, and an outline of which each strip has thousands of
-# edges is cut less.
+# Tiles of 0.5 µm/px are cut at each half px; an outline with thousands of edges in each strip is
+# cut into fewer strips.
 _STRIPS_A_CELL = 512
 _STRIPS_FOR_AN_AREA = 8192
 _MOST_CROSSINGS = 5_000_000
-# of strips and edges that are held at a time: 100 MB
+# Crossings of strips and edges that are held in memory at a time: 100 MB.
 _CROSSINGS_AT_A_TIME = 1_000_000
 
 _Floats = NDArray[np.float64]
@@ -33,14 +33,14 @@ def outline_area(geometry: BaseGeometry) -> float:
     Parameters
     ----------
     geometry : shapely geometry
-        Px. Of an invalid one, that is inside which QuPath's ``contains`` says is: for a polygon
-        without holes, what the outline winds around (non-zero rule); for others, what is in an
-        outer ring and in none of its holes (even-odd rule for each ring).
+        In px. For an invalid geometry, inside means what QuPath's ``contains`` says: for a polygon
+        without holes, everything that the outline winds around (non-zero rule); for others,
+        everything in an outer ring and in none of its holes (even-odd rule for each ring).
 
     Returns
     -------
     float
-        Px². 0 for lines and points.
+        Area in px²; 0 for lines and points.
     """
     if geometry.is_valid:
         return float(geometry.area)
@@ -56,21 +56,21 @@ def outline_area(geometry: BaseGeometry) -> float:
 def cell_shares(
     geometry: BaseGeometry, side_x: float, side_y: float, columns: range, rows: range
 ) -> _Floats:
-    """Share of each cell of a grid that lies inside an outline, however often it crosses itself.
+    """Share of each cell of a grid that lies inside an outline, which may cross itself.
 
     Parameters
     ----------
     geometry : shapely geometry
-        Px; inside is what :func:`outline_area` says.
+        In px; inside means the same as for :func:`outline_area`.
     side_x, side_y : float
-        Of a cell, px. The cell of column and row 0 has its corner at (0, 0).
+        Sides of a cell, px. The cell with column and row 0 has its corner at (0, 0).
     columns, rows : range
-        Steps of 1.
+        Columns and rows of the cells, in steps of 1.
 
     Returns
     -------
     (rows, columns) float64
-        In [0, 1].
+        Shares in [0, 1].
     """
     areas = np.zeros((len(rows), len(columns)))
     if not areas.size:
@@ -92,7 +92,7 @@ def cell_shares(
 
 
 class _Outline:
-    """Edges of the rings of a geometry's polygons."""
+    """The edges of all rings of the polygons of a geometry."""
 
     def __init__(self, geometry: BaseGeometry) -> None:
         parts = shapely.get_parts(geometry)
@@ -132,9 +132,9 @@ class _Outline:
         return fine if crossings <= _MOST_CROSSINGS else coarse
 
     def spans(self, strips: _Floats) -> Iterator[tuple[_Ints, _Floats, _Floats]]:
-        """Strip, left and right end of all that is inside along the middle of each strip."""
+        """Yield the strip, left end and right end of each inside span along the strips' middles."""
         middle = (strips[:-1] + strips[1:]) / 2
-        # A line meets a ring between the corners before it and those behind it: always in pairs.
+        # A line meets a ring between corners above it and corners below it, so always in pairs.
         first, last = (np.searchsorted(middle, end[:, 1]) for end in (self._from, self._to))
         up = np.sign(last - first)
         first, last = np.minimum(first, last), np.maximum(first, last)
@@ -170,7 +170,7 @@ class _Outline:
 
 
 def _overlaid(spans: _Spans, group: _Ints, weight: _Ints) -> _Spans:
-    """Where spans of a group, with their weights, add up to more than nothing."""
+    """Spans where the weights of a group add up to more than zero."""
     strip, _, left, right = spans
     return _runs(
         np.tile(strip, 2),
@@ -188,7 +188,7 @@ def _runs(
     weight: _Ints,
     inside: Callable[[_Ints], NDArray[np.bool_]],
 ) -> _Spans:
-    """Walk along each strip, and group by group, adding up weights; return where `inside` holds."""
+    """Walk along each strip, group by group, summing weights; return where `inside` is true."""
     place = strip * (int(group.max(initial=0)) + 1) + group
     order = np.lexsort((x, place))
     now = inside(np.cumsum(weight[order]))
@@ -200,7 +200,7 @@ def _runs(
 def _add_lengths(
     areas: _Floats, row: _Ints, height: _Floats, left: _Floats, right: _Floats
 ) -> None:
-    """Add to each cell how much of it spans cover; all lengths count in cells."""
+    """Add to each cell how much of it the spans cover; all lengths are in cells."""
     rows, columns = areas.shape
     wide = columns + 1
 
@@ -209,8 +209,8 @@ def _add_lengths(
         return lengths.astype(np.float64).reshape(rows, wide)
 
     first, last = np.floor(left).astype(np.int64), np.floor(right).astype(np.int64)
-    # From its first cell to that before its last a span covers whole cells, but for a piece before
-    # its beginning; and of the last a piece before its end.
+    # A span covers whole cells from its first cell to the one before its last, except for the part
+    # of the first cell before the span begins; of the last cell it covers the part up to its end.
     whole = np.cumsum(add(first, height) - add(last, height), axis=1)
     before = add(last, height * (right - last)) - add(first, height * (left - first))
     areas += (whole + before)[:, :columns]

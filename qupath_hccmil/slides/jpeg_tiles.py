@@ -1,7 +1,7 @@
-"""JPEG tiles of a TIFF slide, decoded directly: OpenSlide's bits, several times as fast.
+"""JPEG tiles of a TIFF slide, decoded directly: the same bits as OpenSlide, several times faster.
 
-Most scanners' slides are TIFF with JPEG tiles, and decoding them is most of the time that reading
-takes. OpenSlide stays the judge: what is not plainly such a file, or does not decode, is its.
+Most scanners write TIFF with JPEG tiles, and most of the time for reading is spent on decoding
+them. OpenSlide reads everything that is not clearly such a file, or that does not decode.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _FORMATS = {"aperio", "generic-tiff"}
 
 
 def jpeg_tiles(path: Path, vendor: str, sizes: Sequence[tuple[int, int]]) -> TiffTiles | None:
-    """Direct access to a slide's tiles, or None where OpenSlide must read it.
+    """Direct access to the tiles of a slide, or None if OpenSlide must read it.
 
     Parameters
     ----------
     path : Path
     vendor : str
-        OpenSlide's name of the format.
+        OpenSlide's name for the format.
     sizes : sequence of (int, int)
-        Width and height of its levels, px.
+        Width and height of each level, px.
     """
     if vendor not in _FORMATS:
         return None
@@ -44,7 +44,7 @@ def _page(tiff: tifffile.TiffFile, size: tuple[int, int]) -> tifffile.TiffPage:
     for page in tiff.pages:
         if isinstance(page, tifffile.TiffPage) and _is_plain(page, size):
             return page
-    raise ValueError(f"no level of {size[0]} × {size[1]} px in JPEG tiles")
+    raise ValueError(f"there is no level of {size[0]} × {size[1]} px in JPEG tiles")
 
 
 def _is_plain(page: tifffile.TiffPage, size: tuple[int, int]) -> bool:

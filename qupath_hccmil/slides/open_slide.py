@@ -17,7 +17,7 @@ __all__ = ["RESAMPLER", "Slide", "open_slide"]
 
 
 def open_slide(path: str | os.PathLike[str], *, crop_to_bounds: bool = True) -> Slide:
-    """Open a file with OpenSlide where it knows the format, and otherwise with Pillow or tifffile.
+    """Open a file with OpenSlide if it knows the format, otherwise with Pillow or tifffile.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def open_slide(path: str | os.PathLike[str], *, crop_to_bounds: bool = True) -> 
     SlideMissingError
         There is no such file.
     SlideError
-        It is not an image, damaged, truncated, or compressed in a way that is not known here.
+        The file is not an image, is damaged or truncated, or its compression is not known here.
     """
     path = existing(path)
     vendor = openslide_vendor(path)
@@ -50,21 +50,23 @@ def open_slide(path: str | os.PathLike[str], *, crop_to_bounds: bool = True) -> 
 
 
 def existing(path: str | os.PathLike[str]) -> Path:
-    """Path of a file that exists.
+    """Return the path of a file, after checking that the file exists.
 
     Raises
     ------
     SlideMissingError
-        There is none.
+        There is no such file.
     """
     path = Path(path)
     if not path.is_file():
-        raise SlideMissingError(f"{path}: no such file: move the slide there or give --slides DIR")
+        raise SlideMissingError(
+            f"{path}: there is no such file; move the slide there or give --slides DIR"
+        )
     return path
 
 
 def openslide_vendor(path: Path) -> str | None:
-    """OpenSlide's name of a file's format; None where it knows none.
+    """OpenSlide's name for the format of a file; None if OpenSlide does not know it.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A slide that OpenSlide reads: scanner formats and tiled TIFF."""
+"""Slides that OpenSlide reads: scanner formats and tiled TIFF."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _MPP = (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
 
 
 class OpenSlideFile(PyramidSlide):
-    """A slide through OpenSlide, placed as QuPath's OpenSlide server places it.
+    """A slide read with OpenSlide, in the coordinates of QuPath's OpenSlide server.
 
-    One handle serves all threads: OpenSlide locks only its tile cache, and a shared cache decodes
-    each of the file's tiles once. The pixel size is what OpenSlide states, which for a plain tiled
-    TIFF is that of its resolution tags.
+    All threads share one handle: OpenSlide locks only its tile cache, and a shared cache decodes
+    each tile of the file once. The pixel size is the one that OpenSlide states, which for a plain
+    tiled TIFF comes from its resolution tags.
 
     Parameters
     ----------
     path : Path
     crop_to_bounds : bool
-        Start at the scanned area where the format states one (MIRAX), as QuPath does unless its
+        Start at the scanned area if the format states one (MIRAX), as QuPath does unless its
         server has the argument ``--no-crop``.
     """
 
@@ -40,7 +40,7 @@ class OpenSlideFile(PyramidSlide):
         try:
             self._file = openslide.OpenSlide(path)
         except openslide.OpenSlideUnsupportedFormatError as error:
-            raise SlideError(f"{path}: not a slide that OpenSlide reads") from error
+            raise SlideError(f"{path}: is not a slide that OpenSlide can read") from error
         except openslide.OpenSlideError as error:
             raise SlideError(_reason(path, str(error))) from error
         properties = self._file.properties
@@ -56,14 +56,14 @@ class OpenSlideFile(PyramidSlide):
         self._direct = jpeg_tiles(path, vendor, self._file.level_dimensions)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._direct is not None:
             self._direct.close()
         self._file.close()
 
     def _block(self, level: int, left: int, top: int, width: int, height: int) -> Image.Image:
         downsample = self.levels[level]
-        # Between whole downsamples OpenSlide moves pixels by fractions.
+        # For fractional downsamples, OpenSlide shifts pixels by fractions of a pixel.
         if self._direct is not None and downsample == round(downsample):
             pixels = self._direct.read(level, left, top, width, height)
             if pixels is not None:
@@ -86,17 +86,17 @@ class OpenSlideFile(PyramidSlide):
         return block
 
     def _require_known_alpha(self) -> None:
-        """Refuse a TIFF that does not say whether its colours are multiplied with its alpha."""
+        """Refuse a TIFF that does not say whether its colours are premultiplied by alpha."""
         if self._unknown_alpha:
             raise SlideError(
-                f"{self.path}: is partly transparent and does not say by which rule: remove its "
-                "alpha channel, and add the slide to the project again"
+                f"{self.path}: is partly transparent, and its kind of transparency is not stated; "
+                "remove its alpha channel and add the slide to the project again"
             )
 
     def _on_slide(
         self, level: int, left: int, top: int, width: int, height: int
     ) -> tuple[int, int, int, int]:
-        """Part of a block that lies on the slide: left, top, right, bottom."""
+        """Part of a block that lies on the slide, as left, top, right, bottom."""
         right, bottom = (math.ceil(s / self.levels[level]) for s in (self.width, self.height))
         x, y = (min(max(-corner, 0), side) for corner, side in ((left, width), (top, height)))
         x1, y1 = min(max(right - left, x), width), min(max(bottom - top, y), height)
@@ -104,12 +104,12 @@ class OpenSlideFile(PyramidSlide):
 
 
 def _reason(path: Path, error: str) -> str:
-    """Why OpenSlide does not open a file: what it can't decode is not damaged."""
+    """Say why OpenSlide cannot open a file; one with an unknown compression is not damaged."""
     page = first_page(path) if "ompression" in error else None
     if page is None:
         return f"{path}: damaged or truncated slide: {error}"
     return (
-        f"{path}: OpenSlide can't decode {compression(page)}: convert it to a pyramidal TIFF "
+        f"{path}: OpenSlide cannot decode {compression(page)}; convert it to a pyramidal TIFF "
         "(QuPath: Export images > OME TIFF)"
     )
 
@@ -120,7 +120,7 @@ def _has_unknown_alpha(path: Path) -> bool:
 
 
 def _background(properties: Mapping[str, str]) -> str:
-    """Colour of what is transparent: QuPath paints it black where the file states none."""
+    """Colour of transparent pixels: black if the file states none, as in QuPath."""
     stated = properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR, "")
     return f"#{stated.lstrip('#')}" if _COLOUR.fullmatch(stated) else "black"
 

@@ -1,4 +1,4 @@
-"""Files as Bio-Formats and ImageJ show them, where these two and OpenSlide differ."""
+"""Files as Bio-Formats and ImageJ show them, where they differ from OpenSlide."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qupath_hccmil.slides.openslide_file import OpenSlideFile
 from qupath_hccmil.slides.slide import Slide
 from qupath_hccmil.slides.tiff_file import TiffSlide, first_page
 
-# One image a file, without bounds, whose first series is what OpenSlide reads.
+# Formats with one image per file and no bounds, whose first series is what OpenSlide reads.
 _SAME_IN_OPENSLIDE = ("aperio", "hamamatsu")
 _IMAGEJ_DECODES = {1, 5, 8, 32773, 32946}
 
@@ -25,12 +25,12 @@ def open_as_bioformats(path: Path, series: int | None) -> Slide:
     ----------
     path : Path
     series : int or None
-        As Bio-Formats counts images, from 0; None for a file's only one.
+        Number of the image as Bio-Formats counts, from 0; None for the only image of a file.
 
     Raises
     ------
     SlideError
-        The file is damaged, has no such image, or it is not certain what Bio-Formats shows.
+        The file is damaged or has no such image, or it is not certain what Bio-Formats shows.
     """
     path = existing(path)
     vendor = openslide_vendor(path)
@@ -39,8 +39,8 @@ def open_as_bioformats(path: Path, series: int | None) -> Slide:
         return OpenSlideFile(path)
     if vendor not in (None, "generic-tiff"):
         raise SlideError(
-            f"{path}: QuPath opens it with Bio-Formats, and whether OpenSlide shows a slide of "
-            f"{vendor} at the same place is not certain: add it to a project with OpenSlide "
+            f"{path}: QuPath opens it with Bio-Formats, and it is not certain that OpenSlide shows "
+            f"a slide by {vendor} at the same position; add it to the project with OpenSlide "
             "(QuPath: Add images > Image provider)"
         )
     if first_page(path) is not None:
@@ -55,7 +55,7 @@ def open_as_imagej(path: Path) -> Slide:
     Raises
     ------
     SlideError
-        The file is damaged, or is none that ImageJ shows in RGB.
+        The file is damaged, or ImageJ does not show it as RGB.
     """
     path = existing(path)
     page = first_page(path)
@@ -64,8 +64,8 @@ def open_as_imagej(path: Path) -> Slide:
     plain = not (page.is_tiled or page.parent.is_bigtiff)
     if not plain or page.compression not in _IMAGEJ_DECODES or page.photometric not in _PLAIN:
         raise SlideError(
-            f"{path}: QuPath opens it with ImageJ, which does not read this kind of TIFF: add it "
-            "to the project again"
+            f"{path}: QuPath opens it with ImageJ, which cannot read this kind of TIFF; add it to "
+            "the project again"
         )
     return TiffSlide(path, ignore_alpha=True)
 
@@ -75,4 +75,4 @@ _PLAIN = {tifffile.PHOTOMETRIC.RGB}
 
 def _require_first(path: Path, series: int | None) -> None:
     if series:
-        raise SlideError(f"{path}: no series {series} that can be read: only the first one is")
+        raise SlideError(f"{path}: series {series} cannot be read; only the first one can")

@@ -1,4 +1,4 @@
-"""Which pixel size counts: the user's, then QuPath's, then the file's."""
+"""The pixel size to use: the user's, then QuPath's, then the file's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 from qupath_hccmil.errors import ResolutionError
 
 MIN_MPP, MAX_MPP = 0.1, 2.0
-"""µm/px that a slide scanner may have; beyond them a calibration is a mistake."""
+"""Range of µm/px of slide scanners; a calibration outside it is a mistake."""
 
 Source = Literal["override", "qupath", "file"]
 
@@ -22,9 +22,9 @@ _NAMES: dict[Source, str] = {
 
 @dataclass(frozen=True)
 class Resolution:
-    """µm of a level-0 px in x and y, and who says so.
+    """Size of a level-0 pixel in x and y, µm, and where it comes from.
 
-    The two may differ: tiles are then as many µm wide as high, and so not square in px.
+    The two sizes may differ; tiles are then square in µm, but not in px.
     """
 
     mpp_x: float
@@ -33,7 +33,7 @@ class Resolution:
 
     @property
     def mpp(self) -> float:
-        """Geometric mean of both axes, µm/px: the side of a square px of the same area."""
+        """Geometric mean of both axes, µm/px: the side of a square pixel of the same area."""
         return math.sqrt(self.mpp_x * self.mpp_y)
 
 
@@ -46,24 +46,24 @@ def resolve_mpp(
 ) -> Resolution:
     """Choose the pixel size.
 
-    The first that is present counts, and is an error when it is out of range: a wrong calibration
-    in QuPath is to be set right, not to be passed over.
+    The first one that is present is used, and it is an error if it is out of range: a wrong
+    calibration in QuPath should be corrected, not ignored.
 
     Parameters
     ----------
     override : float or None
-        µm/px from the command line, for both axes.
+        µm/px given on the command line, for both axes.
     project : (float or None, float or None) or None
-        QuPath's pixel width and height, µm; None or NaN where not calibrated.
+        QuPath's pixel width and height, µm; None or NaN if not calibrated.
     slide : (float, float) or None
-        What the file states.
+        Pixel width and height as the file states them, µm.
     name : str
-        The image's name in QuPath, for the message.
+        Name of the image in QuPath, for the message.
 
     Raises
     ------
     ResolutionError
-        None is present, or the first is outside 0.1–2.0 µm/px.
+        No pixel size is present, or the first one is outside 0.1–2.0 µm/px.
     """
     candidates: dict[Source, tuple[float | None, float | None] | None] = {
         "override": None if override is None else (override, override),
@@ -75,30 +75,31 @@ def resolve_mpp(
         if x is not None and y is not None and not (math.isnan(x) or math.isnan(y)):
             return _checked(Resolution(x, y, source), name)
     raise ResolutionError(
-        f"{name}: no pixel size, neither in QuPath nor in the slide file: give --mpp 0.25 (µm/px) "
-        "or set the pixel size in QuPath's Image tab"
+        f"{name}: neither QuPath nor the slide file gives a pixel size; give it with --mpp, such "
+        "as --mpp 0.25 (µm/px), or set it in QuPath's Image tab"
     )
 
 
 def check_mpp(mpp: float, name: str) -> None:
-    """Refuse a pixel size that a user gave for images which are no slides of QuPath.
+    """Refuse an impossible pixel size that a user gave for images outside a QuPath project.
 
     Parameters
     ----------
     mpp : float
         µm/px.
     name : str
-        What it was given for, for the message.
+        What the pixel size was given for, for the message.
 
     Raises
     ------
     ResolutionError
-        It is outside 0.1–2.0 µm/px, or no number.
+        It is outside 0.1–2.0 µm/px, or not a number.
     """
     if not MIN_MPP <= mpp <= MAX_MPP:
         raise ResolutionError(
-            f"{name}: --mpp says {mpp:g} µm/px, outside {MIN_MPP:g}–{MAX_MPP:g}: give the images' "
-            "own, 0.25 of a 40× scan, or bring them to one within"
+            f"{name}: --mpp is {mpp:g} µm/px, which is outside {MIN_MPP:g}–{MAX_MPP:g}; give the "
+            "pixel size of the images (0.25 for a 40× scan), or resample them to one within this "
+            "range"
         )
 
 
@@ -106,8 +107,8 @@ def _checked(found: Resolution, name: str) -> Resolution:
     for value in (found.mpp_x, found.mpp_y):
         if not MIN_MPP <= value <= MAX_MPP:
             raise ResolutionError(
-                f"{name}: {_NAMES[found.source]} says {value:g} µm/px, outside "
-                f"{MIN_MPP:g}–{MAX_MPP:g}: give --mpp 0.25 or set the pixel size in QuPath's "
-                "Image tab"
+                f"{name}: the pixel size of {value:g} µm/px from {_NAMES[found.source]} is "
+                f"outside {MIN_MPP:g}–{MAX_MPP:g}; give the right one, such as --mpp 0.25, or set "
+                "it in QuPath's Image tab"
             )
     return found

@@ -9,19 +9,19 @@ from qupath_hccmil.slides.slide import Box, Slide
 
 
 class SlideView(Slide):
-    """A part of a slide, turned clockwise, then mirrored; closing it closes the slide.
+    """A part of a slide, rotated clockwise and then mirrored; closing it closes the slide.
 
-    Views nest as QuPath's servers do: a rotated crop is a view of a view.
+    Views can be nested like QuPath's servers: a rotated crop is a view of a view.
 
     Parameters
     ----------
     slide : Slide
     region : (x, y, width, height) of int, optional
-        The part, in level-0 px of `slide`; all of it by default.
+        The part to show, in level-0 px of `slide`; the whole slide by default.
     degrees : int
-        0, 90, 180 or 270, clockwise: QuPath's ``ROTATE_90`` and so on. The crop comes first.
+        Clockwise rotation after the crop: 0, 90, 180 or 270 (QuPath's ``ROTATE_90`` and so on).
     flip : {"", "HORIZONTAL", "VERTICAL", "BOTH"}
-        As QuPath names it: ``HORIZONTAL`` swaps left and right. The rotation comes first.
+        Mirroring after the rotation, as QuPath names it: ``HORIZONTAL`` swaps left and right.
     """
 
     def __init__(
@@ -32,9 +32,9 @@ class SlideView(Slide):
         flip: str = "",
     ) -> None:
         if degrees not in (0, 90, 180, 270):
-            raise ValueError(f"degrees is {degrees}: it must be 0, 90, 180 or 270")
+            raise ValueError(f"degrees is {degrees}, but must be 0, 90, 180 or 270")
         if flip not in ("", "HORIZONTAL", "VERTICAL", "BOTH"):
-            raise ValueError(f"flip is {flip}: it must be HORIZONTAL, VERTICAL or BOTH")
+            raise ValueError(f"flip is {flip}, but must be HORIZONTAL, VERTICAL or BOTH")
         self._mirror_x = flip in ("HORIZONTAL", "BOTH")
         self._mirror_y = flip in ("VERTICAL", "BOTH")
         self._slide = slide
@@ -48,7 +48,7 @@ class SlideView(Slide):
         self.mpp = slide.mpp[::-1] if slide.mpp and lying else slide.mpp
 
     def close(self) -> None:
-        """Close the slide beneath."""
+        """Close the underlying slide."""
         self._slide.close()
 
     def _resample(self, box: Box, size: tuple[int, int], downsample: float) -> NDArray[np.uint8]:
@@ -59,7 +59,7 @@ class SlideView(Slide):
         return np.ascontiguousarray(turned[::rows, ::columns])
 
     def _in_slide(self, box: Box) -> Box:
-        """Rectangle of the slide that a rectangle of the view shows."""
+        """Rectangle of the slide that corresponds to a rectangle of the view."""
         x, y, width, height = box
         x = self.width - x - width if self._mirror_x else x
         y = self.height - y - height if self._mirror_y else y

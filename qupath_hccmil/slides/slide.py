@@ -1,4 +1,4 @@
-"""What every slide can do: read tiles of any place and size through one named resampler."""
+"""The interface of every slide: tiles of any position and size, read with one resampler."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from qupath_hccmil.method.published_numbers import TILE_MPP, TILE_PX
 from qupath_hccmil.method.tile_geometry import TileGeometry
 
 RESAMPLER = "pillow-bilinear"
-"""Pillow's antialiased BILINEAR: a triangle as wide as two output pixels, so nothing aliases.
+"""Pillow's antialiased BILINEAR: a triangle filter as wide as two output pixels, without aliasing.
 
-Scores depend on it, so models name the one they were trained with.
+Scores depend on the resampler, so models name the one they were trained with.
 """
 
 READ_TOLERANCE = 0.1
-"""A level counts as 0.25 µm/px when it is at most this share coarser: scanners say 0.23 to 0.27."""
+"""A level counts as 0.25 µm/px if it is at most this share coarser: scanners give 0.23 to 0.27."""
 
 _RGB = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
@@ -32,9 +32,9 @@ _THUMBNAIL_CELL = 256
 
 
 class Slide(ABC):
-    """Pixels of one image in the coordinates of QuPath's server; a context manager.
+    """The pixels of one image in the coordinates of QuPath's server; a context manager.
 
-    All methods may be called from several threads at a time.
+    All methods may be called from several threads at the same time.
 
     Attributes
     ----------
@@ -43,11 +43,11 @@ class Slide(ABC):
     width, height : int
         Level-0 px.
     levels : tuple of float
-        Downsamples, 1.0 first.
+        Downsample of each level, 1.0 first.
     mpp : (float, float) or None
-        µm of a level-0 px in x and y, as the file states it.
+        Size of a level-0 pixel in x and y, µm, as the file states it.
     magnification : float or None
-        Of the objective, such as 40, as the file states it.
+        Magnification of the objective, such as 40, as the file states it.
     """
 
     path: Path
@@ -62,13 +62,14 @@ class Slide(ABC):
     ) -> _RGB:
         """Read a rectangle and resample it once to a square.
 
-        Reads the coarsest level that is as fine as :data:`TILE_MPP`, or else level 0. How fine
-        that is follows from the sides, as `out` px stand for a tile at the model's resolution.
+        Reads the coarsest level that is at least as fine as :data:`TILE_MPP`, or level 0 if there
+        is none. The resolution follows from the sides, because `out` px correspond to a tile at
+        the model's resolution.
 
         Parameters
         ----------
         x, y, side_x, side_y : float
-            Level-0 px; they need not be whole. What lies beyond the slide is white.
+            In level-0 px; fractions are allowed. Pixels beyond the slide are white.
         out : int
             Side of the result, px.
 
@@ -87,12 +88,12 @@ class Slide(ABC):
         return self._resample((x, y, side_x, side_y), (out, out), downsample)
 
     def thumbnail(self, max_side: int) -> _RGB:
-        """Whole slide as (h, w, 3) uint8 RGB, its longer side at most `max_side` px."""
+        """Return the slide as (h, w, 3) uint8 RGB, with a longer side of at most `max_side` px."""
         scale = min(1.0, max_side / max(self.width, self.height))
         width, height = max(1, round(self.width * scale)), max(1, round(self.height * scale))
         step_x, step_y = self.width / width, self.height / height
         result = np.empty((height, width, 3), dtype=np.uint8)
-        # In cells: level 0 of a slide without a pyramid does not fit into memory.
+        # In cells, because level 0 of a slide without a pyramid may not fit into memory.
         for top in range(0, height, _THUMBNAIL_CELL):
             for left in range(0, width, _THUMBNAIL_CELL):
                 cell = result[top : top + _THUMBNAIL_CELL, left : left + _THUMBNAIL_CELL]
@@ -111,12 +112,12 @@ class Slide(ABC):
             Level-0 px.
         size : (width, height) of int
         downsample : float
-            Read no level coarser than that, if there is a choice.
+            Read no level that is coarser than this, if there is one.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
     def __enter__(self: _Self) -> _Self:
         return self
@@ -131,11 +132,11 @@ class Slide(ABC):
 
 
 class PyramidSlide(Slide):
-    """A slide over levels of pixels: all but the reading of a block of whole pixels."""
+    """A slide with levels of pixels; subclasses only read blocks of whole pixels."""
 
     @abstractmethod
     def _block(self, level: int, left: int, top: int, width: int, height: int) -> Image.Image:
-        """Read whole px of a level as an RGB image; white beyond the slide."""
+        """Read whole pixels of a level as an RGB image, white beyond the slide."""
 
     def _resample(self, box: Box, size: tuple[int, int], downsample: float) -> _RGB:
         fine_enough = [i for i, own in enumerate(self.levels) if own <= downsample]

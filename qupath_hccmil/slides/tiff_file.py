@@ -1,4 +1,4 @@
-"""A TIFF through tifffile: for what OpenSlide can't decode, and for one of several images."""
+"""TIFF files read with tifffile: those that OpenSlide cannot decode, or with several images."""
 
 from __future__ import annotations
 
@@ -24,25 +24,26 @@ _CONVERT = "convert it to a pyramidal TIFF in RGB (QuPath: Export images > OME T
 
 
 class TiffSlide(PyramidSlide):
-    """An RGB image in a TIFF, tiled or in strips, with the levels that belong to it.
+    """An RGB image in a TIFF file, in tiles or strips, with the levels that belong to it.
 
-    Pixels are as they are stored, as Bio-Formats shows them: neither the orientation tag nor a
+    Pixels are returned as stored, as Bio-Formats shows them: neither the orientation tag nor a
     colour profile is applied.
 
     Parameters
     ----------
     path : Path
     series : int or None
-        Image within the file as Bio-Formats counts them, from 0. None for a file's only one.
+        Number of the image in the file as Bio-Formats counts, from 0; None for the only image.
     ignore_alpha : bool
-        Leave a fourth channel out. Otherwise what is not opaque is refused as it is read: QuPath's
-        Bio-Formats server paints it on black where a region spans tiles, and not within one.
+        Ignore a fourth channel. Otherwise pixels that are not opaque are refused when they are
+        read: QuPath's Bio-Formats server paints them on black if a region spans several tiles, but
+        not within one tile.
 
     Raises
     ------
     SlideError
-        The file is damaged, has no such image or one that is not RGB with 8 bits a channel, or
-        none of our decoders knows its compression.
+        The file is damaged, has no such image, or the image is not RGB with 8 bits per channel,
+        or its compression cannot be decoded here.
     """
 
     def __init__(self, path: Path, *, series: int | None = 0, ignore_alpha: bool = False) -> None:
@@ -78,8 +79,8 @@ class TiffSlide(PyramidSlide):
     def _try_one_tile(self, page: tifffile.TiffPage) -> None:
         if self._tiles.read(0, 0, 0, 1, 1) is None:
             raise SlideError(
-                f"{self.path}: cannot decode its pixels ({compression(page)}): the file is damaged "
-                f"or no decoder here knows its kind; {_CONVERT}"
+                f"{self.path}: its pixels cannot be decoded ({compression(page)}): the file is "
+                f"damaged, or no decoder for it is installed; {_CONVERT}"
             )
 
     def _block(self, level: int, left: int, top: int, width: int, height: int) -> Image.Image:
@@ -97,13 +98,13 @@ def _damaged(path: Path, error: Exception) -> str:
 
 
 def is_tiff(path: Path) -> bool:
-    """Whether a file begins as a TIFF or BigTIFF does."""
+    """Whether a file begins like a TIFF or BigTIFF."""
     with path.open("rb") as file:
         return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def first_page(path: Path) -> tifffile.TiffPage | None:
-    """First page of a TIFF; None where there is none that can be read."""
+    """First page of a TIFF; None if no page can be read."""
     try:
         if is_tiff(path):
             with tifffile.TiffFile(path) as tiff:
@@ -120,15 +121,15 @@ def compression(page: tifffile.TiffPage) -> str:
 
 
 def why_not_rgb(page: tifffile.TiffPage) -> str:
-    """Why a page is no RGB image with 8 bits a channel; empty where it is."""
+    """Why a page is not an RGB image with 8 bits per channel; empty if it is one."""
     if page.photometric == _SEPARATED:
-        return "its colours are those of a printer (CMYK)"
+        return "its colours are CMYK, those of a printer"
     coded = page.photometric == _YCBCR and page.compression != tifffile.COMPRESSION.JPEG
     if page.photometric not in (_RGB, _YCBCR) or coded or page.samplesperpixel not in (3, 4):
         name = getattr(page.photometric, "name", page.photometric)
-        return f"its pixels are not RGB ({name}, {page.samplesperpixel} a pixel)"
+        return f"its pixels are not RGB ({name}, {page.samplesperpixel} samples per pixel)"
     if page.dtype != "uint8" or page.bitspersample != 8:
-        return f"it has {page.bitspersample} bits a channel"
+        return f"it has {page.bitspersample} bits per channel"
     return ""
 
 
@@ -136,22 +137,24 @@ def _levels(tiff: tifffile.TiffFile, path: Path, series: int | None) -> list[tif
     images = _images(tiff)
     if series is None and len(images) > 1:
         raise SlideError(
-            f"{path}: has {len(images)} images, and which of them is meant is not certain; "
-            "add the one to a project in QuPath"
+            f"{path}: contains {len(images)} images, and it is not certain which one is meant; "
+            "add the right one to a project in QuPath"
         )
     number = series or 0
     if number >= len(images):
-        raise SlideError(f"{path}: no series {number} in this image, or not certainly which it is")
+        raise SlideError(
+            f"{path}: series {number} does not exist in this image, or cannot be identified"
+        )
     finest, *coarser = images[number]
     reason = why_not_rgb(finest)
     if reason:
-        raise SlideError(f"{path}: {reason}: not an H&E slide, or {_CONVERT}")
+        raise SlideError(f"{path}: {reason}, so it is not an H&E slide; or {_CONVERT}")
     size = finest.imagewidth, finest.imagelength
     return [finest, *(each for each in coarser if not why_not_rgb(each) and _is_level(each, size))]
 
 
 def _images(tiff: tifffile.TiffFile) -> list[list[tifffile.TiffPage]]:
-    """Pages of each image, the finest first, as far as it is certain how Bio-Formats counts."""
+    """Pages of each image, finest first, as far as it is certain how Bio-Formats counts them."""
     if tiff.is_ome:
         images = [[_whole(level.pages[0]) for level in each.levels] for each in tiff.series]
         known = (tiff.ome_metadata or "").count("<Image ")
@@ -161,7 +164,7 @@ def _images(tiff: tifffile.TiffFile) -> list[list[tifffile.TiffPage]]:
     reduced = [page for page in pages if page.subfiletype & _REDUCED]
     pages = [page for page in pages if not page.subfiletype & _REDUCED] or pages[:1]
     sizes = [(page.imagewidth, page.imagelength) for page in pages]
-    # pages of one size are planes of one image; sizes that repeat otherwise leave it open
+    # Pages of one size are planes of one image; other repeated sizes are ambiguous.
     if len(set(sizes)) < len(sizes):
         pages = pages[:1]
     return [
@@ -177,13 +180,13 @@ def _whole(page: tifffile.TiffPage | tifffile.TiffFrame | None) -> tifffile.Tiff
 
 
 def _is_level(page: tifffile.TiffPage, size: Sequence[int]) -> bool:
-    """Whether a page shows all of an image: its sides are as long to one another."""
+    """Whether a page shows the whole image: it has the same aspect ratio."""
     width, height = page.imagewidth, page.imagelength
     return width < size[0] and abs(width * size[1] - height * size[0]) <= max(size)
 
 
 def _mpp(page: tifffile.TiffPage) -> tuple[float, float] | None:
-    """µm/px by the resolution tags, as OpenSlide takes it."""
+    """Pixel size in µm from the resolution tags, as OpenSlide reads it."""
     unit = _UM.get(int(page.tags.valueof("ResolutionUnit", default=0)))
     found = [page.tags.valueof(f"{axis}Resolution", default=(0, 1)) for axis in "XY"]
     if unit is None or not all(n > 0 and d > 0 for n, d in found):

@@ -1,4 +1,4 @@
-"""Tiles or strips of a TIFF's pages, decoded one at a time and kept for their neighbours."""
+"""Tiles or strips of the pages of a TIFF, decoded one by one and cached for their neighbours."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _RGB = NDArray[np.uint8]
 
 
 class TiffTiles:
-    """Pages of one TIFF, 8 bits a channel. Reads may come from several threads.
+    """Pages of one TIFF with 8 bits per channel; may be read from several threads.
 
-    Pixels are as they are stored: neither the orientation tag nor colour profiles change them.
+    Pixels are returned as stored: neither the orientation tag nor a colour profile is applied.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class TiffTiles:
     pages : sequence of tifffile.TiffPage
         Levels of one image, the finest first.
     ignore_alpha : bool
-        Leave a fourth channel out. Otherwise what is not opaque is refused.
+        Ignore a fourth channel. Otherwise pixels that are not opaque are refused.
     """
 
     def __init__(
@@ -47,18 +47,18 @@ class TiffTiles:
         self._cached_bytes = 0
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._tiff.close()
 
     def read(self, level: int, left: int, top: int, width: int, height: int) -> _RGB | None:
-        """Read px of a level as (height, width, 3) RGB, white beyond the slide.
+        """Read pixels of a level as (height, width, 3) RGB, white beyond the slide.
 
-        None where a tile is absent or does not decode.
+        Returns None if a tile is absent or cannot be decoded.
 
         Raises
         ------
         SlideError
-            Something there is transparent.
+            Some of the pixels are transparent.
         """
         page = self._pages[level]
         block = np.full((height, width, 3), 255, np.uint8)
@@ -82,8 +82,9 @@ class TiffTiles:
     def _require_opaque(self, part: NDArray[np.uint8]) -> None:
         if part.shape[-1] > 3 and not self._ignore_alpha and (part[..., 3] < 255).any():
             raise SlideError(
-                f"{self._tiff.filehandle.path}: is partly transparent, and what QuPath shows there "
-                "is not certain: remove its alpha channel, and add the slide to the project again"
+                f"{self._tiff.filehandle.path}: is partly transparent, and it is not certain what "
+                "QuPath shows there; remove its alpha channel and add the slide to the project "
+                "again"
             )
 
     def _tile(self, level: int, index: int) -> _RGB | None:
@@ -105,7 +106,7 @@ class TiffTiles:
         return self._tiff.filehandle.read(page.databytecounts[index])
 
     def _keep(self, key: tuple[int, int], tile: _RGB) -> None:
-        """Neighbours share tiles of the file: keep the last ones."""
+        """Keep the last tiles of the file, because neighbouring reads share them."""
         with self._lock:
             if key not in self._cache:
                 self._cached_bytes += tile.nbytes
@@ -122,7 +123,7 @@ def sides(page: tifffile.TiffPage) -> tuple[int, int]:
 
 
 def _segments(page: tifffile.TiffPage, index: int) -> list[int]:
-    """Where a tile's data are: in one place, or in one for each channel."""
+    """Indices of the data segments of a tile: one, or one for each channel."""
     if page.planarconfig == tifffile.PLANARCONFIG.CONTIG:
         return [index]
     side_x, side_y = sides(page)

@@ -9,42 +9,43 @@ import numpy as np
 from cv2.typing import MatLike
 from numpy.typing import NDArray
 
-# Rounding to whole grey levels adds 1/12 to the variance of a pixel, and the Laplacian's and the
-# two Sobel kernels' squared weights (20 and 2 × 12) times that to their means.
+# Rounding to whole grey levels adds 1/12 to the variance of a pixel. The sums of squared weights of
+# the Laplacian (20) and of the two Sobel kernels (2 × 12) multiply this in their mean squares.
 _LAPLACIAN_NOISE = 20 / 12
 _GRADIENT_NOISE = 24 / 12
 
 
 @dataclass(frozen=True)
 class TissueRule:
-    """When a tile is background or out of focus. All thresholds stand here.
+    """When a tile is background or out of focus, with all thresholds.
 
-    A pixel is tissue when it has colour (largest minus smallest of R, G and B at least
-    `min_colour`) and absorbs green, as both stains do (G below `max_green`). So glass is no
-    tissue however dim, nor are shadows and black ink.
+    A pixel is tissue if it has colour (largest minus smallest of R, G and B at least
+    `min_colour`) and absorbs green, as both stains do (G below `max_green`). So glass is never
+    tissue, however dim, nor are shadows and black ink.
 
-    A tile is blurred when its *detail*, the energy of its Laplacian over that of its gradient, is
-    below `min_detail`. It falls with the square of the finest structure's size and does not depend
-    on how strong the stain is. The unit is 1/px² of a 224 px tile of 128 µm.
+    A tile is blurred if its *detail*, the energy of its Laplacian divided by that of its gradient,
+    is below `min_detail`. Detail falls with the square of the size of the finest structure and does
+    not depend on the strength of the stain. Its unit is 1/px² for a tile of 128 µm in 224 px.
 
     Notes
     -----
-    Measured on 128 µm tiles: CMU-1-Small-Region's are at least 0.026 and NuInsSeg's images, shrunk
-    to that scale, at least 0.014. After a Gaussian of 1.5 px (0.9 µm) both are at most 0.0085, of
-    3 px at most 0.0056. So every tile blurred by 1.5 px or more is caught, and no sharp one.
-    CMU-1-Small-Region shrunk to 1 µm/px still has 0.012, to 2 µm/px 0.006: such a slide can hold
-    no finer detail, so beyond `full_detail_mpp` less is asked for.
+    Measured on tiles of 128 µm: detail is at least 0.026 for CMU-1-Small-Region and at least 0.014
+    for NuInsSeg's images scaled to that size. After a Gaussian blur of 1.5 px (0.9 µm) both are at
+    most 0.0085, after 3 px at most 0.0056. So every tile blurred by 1.5 px or more is detected, and
+    no sharp one. CMU-1-Small-Region reduced to 1 µm/px still has 0.012, to 2 µm/px 0.006: such a
+    slide cannot show finer detail, so above `full_detail_mpp` the requirement is lower.
 
     Attributes
     ----------
     min_tissue : float
-        Least share of tissue pixels of a tile that is not background. A quarter leaves fatty liver
-        in, where the vacuoles are white.
+        Smallest share of tissue pixels in a tile that is not background. A quarter still accepts
+        fatty liver, in which the vacuoles are white.
     min_colour, max_green : int
-        Grey levels.
+        Grey levels, 0 to 255.
     min_detail : float
+        Smallest detail of a tile in focus, 1/px².
     full_detail_mpp : float
-        µm/px of the slide; `min_detail` falls with the square of what is coarser.
+        µm/px of the slide; for coarser slides `min_detail` falls with the square of the ratio.
     """
 
     min_tissue: float = 0.25
@@ -56,19 +57,19 @@ class TissueRule:
     def judge(
         self, tiles: NDArray[np.uint8], mpp: float = 0.25
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Tell tiles to leave out.
+        """Decide which tiles to leave out.
 
         Parameters
         ----------
         tiles : (n, height, width, 3) uint8
             RGB.
         mpp : float
-            µm/px that the slide was scanned at.
+            Pixel size of the slide, µm/px.
 
         Returns
         -------
         background, blurred : (n,) bool
-            Background comes first: a tile is not called both.
+            No tile is both: a tile that is background is not called blurred.
         """
         background = self.tissue_fraction(tiles) < self.min_tissue
         blurred = ~background
@@ -90,10 +91,19 @@ class TissueRule:
 
 
 def detail(tiles: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Energy of the Laplacian over that of the gradient: (n,) of (n, h, w, 3) uint8 RGB tiles.
+    """Energy of the Laplacian divided by that of the gradient, for each tile.
 
-    Both are of the grey tile and less what rounding to whole grey levels adds. 0 where there is no
-    gradient.
+    Both are computed from the grey tile, minus what rounding to whole grey levels adds.
+
+    Parameters
+    ----------
+    tiles : (n, h, w, 3) uint8
+        RGB.
+
+    Returns
+    -------
+    (n,) float64
+        In 1/px²; 0 for a tile without a gradient.
     """
     return np.array(
         [_detail(cv2.cvtColor(tile, cv2.COLOR_RGB2GRAY)) for tile in tiles], dtype=np.float64

@@ -1,1 +1,1 @@
-"""Vahadane stain normalisation: fitted once a slide, applied to whole batches."""
+"""Vahadane stain normalisation: fitted once per slide, applied to whole batches."""

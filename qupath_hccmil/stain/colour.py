@@ -1,6 +1,6 @@
 """The colour spaces of stain normalisation, as staintools 2.1.2 defines them.
 
-Everything here is a function of one pixel, so a table of 256 or 2**24 entries can stand for it.
+Every function here depends on one pixel only, so a table of 256 or 2**24 entries can replace it.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 
 LUMINOSITY_PERCENTILE = 95.0
-"""Of L, the value that standardisation makes white (staintools `LuminosityStandardizer`)."""
+"""Percentile of L that standardisation maps to white (staintools `LuminosityStandardizer`)."""
 
 TISSUE_LUMINOSITY = 0.8
 """Tissue is darker than this share of full L (`LuminosityThresholdTissueLocator`)."""
 
 _MIN_OD = 1e-6
-# Intensity 0 has no optical density: like staintools, count it as 1.
+# Intensity 0 has no optical density; like staintools, treat it as 1.
 _OD = np.maximum(-np.log(np.maximum(np.arange(256), 1) / 255), _MIN_OD)
 
 
 def optical_density(pixels: Pixels) -> NDArray[np.float64]:
-    """Optical density, ``-log(I / 255)`` and at least 1e-6: (3, n) of (n, 3) RGB pixels."""
+    """Optical density ``-log(I / 255)``, at least 1e-6: (3, n) for (n, 3) RGB pixels."""
     return _OD.take(pixels.T)
 
 
 def luminosity_percentile(pixels: Pixels) -> float:
-    """Percentile :data:`LUMINOSITY_PERCENTILE` of L, of (n, 3) RGB pixels; in [0, 255]."""
+    """Percentile :data:`LUMINOSITY_PERCENTILE` of L for (n, 3) RGB pixels, in [0, 255]."""
     return float(np.percentile(_to_lab(pixels)[0, :, 0], LUMINOSITY_PERCENTILE))
 
 
@@ -45,7 +45,7 @@ def standardise_luminosity(pixels: Pixels, percentile_value: float) -> Pixels:
     Returns
     -------
     (n, 3) uint8
-        RGB. Equal to staintools' ``LuminosityStandardizer.standardize`` of an image whose own
+        RGB. Equal to staintools' ``LuminosityStandardizer.standardize`` for an image whose own
         percentile is `percentile_value`.
     """
     scaled = np.clip(255 * np.arange(256, dtype=np.float64) / percentile_value, 0, 255)
@@ -61,5 +61,5 @@ def tissue_mask(pixels: Pixels) -> NDArray[np.bool_]:
 
 
 def _to_lab(pixels: Pixels) -> Pixels:
-    # One row of n pixels: OpenCV loops over rows, and pays for each.
+    # One row of n pixels, because OpenCV has a cost for each row.
     return cv2.cvtColor(pixels[None], cv2.COLOR_RGB2LAB).astype(np.uint8, copy=False)

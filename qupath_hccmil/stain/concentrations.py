@@ -1,4 +1,4 @@
-"""How much of two stains is in a pixel: non-negative lasso with two atoms, in closed form."""
+"""Concentrations of two stains in a pixel: non-negative lasso with two atoms, in closed form."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ def concentrations(
 ) -> NDArray[np.float64]:
     """Solve ``min ½‖x − c·M‖² + λ‖c‖₁`` with ``c ≥ 0`` for every pixel x.
 
-    With two unit rows the four sign patterns of c can be written down: both positive (a 2×2
-    system), one of them, or none. The result is that of ``spams.lasso(mode=2, pos=True)``, which
-    staintools calls.
+    With two unit rows, c has four possible sign patterns: both positive (a 2×2 system), one of
+    them, or none. The result is that of ``spams.lasso(mode=2, pos=True)``, which staintools calls.
 
     Parameters
     ----------
@@ -30,17 +29,17 @@ def concentrations(
     Returns
     -------
     (2, n) float64
-        Concentrations, one row a stain.
+        Concentrations, one row per stain.
     """
-    # Term by term, not as a matrix product: BLAS may round the last columns otherwise than the
-    # first, and then a colour's result would depend on where it stands.
+    # Term by term, not as a matrix product: BLAS may round the last columns differently from the
+    # first, and then the result for a colour would depend on its position.
     red, green, blue = density
     pull = [row[0] * red + row[1] * green + row[2] * blue - regulariser for row in matrix]
     overlap = float(matrix[0] @ matrix[1])
     scale = 1.0 / (1.0 - overlap * overlap)
     first = (pull[0] - overlap * pull[1]) * scale
     second = (pull[1] - overlap * pull[0]) * scale
-    # Where one stain would be negative it is absent, and the other is alone.
+    # If one stain would be negative, it is absent and only the other is present.
     alone_first = second < 0
     alone_second = first < 0
     np.copyto(first, pull[0], where=alone_first)

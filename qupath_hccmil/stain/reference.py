@@ -1,4 +1,4 @@
-"""The reference whose stains every slide is brought to."""
+"""The reference to whose stains every slide is normalised."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qupath_hccmil.stain.vahadane import StainFit, fit
 
 
 def fit_reference(images: Iterable[Pixels]) -> StainFit:
-    """Fit a reference to images of any sizes, their pixels pooled.
+    """Fit a reference to the pooled pixels of images of any sizes.
 
     Parameters
     ----------
@@ -31,9 +31,9 @@ def fit_reference(images: Iterable[Pixels]) -> StainFit:
 def default_reference() -> StainFit:
     """Return the reference that ships with the package.
 
-    It is of OpenSlide's CMU-1-Small-Region (Aperio, H&E, CC0): of level-0 px 640–1153 × 2070–2967,
-    epithelium and connective tissue without the keratin, pigment and ink elsewhere on that slide,
-    shrunk to 224 px a 128 µm.
+    It was fitted to OpenSlide's CMU-1-Small-Region (Aperio, H&E, CC0), level-0 px 640–1153 ×
+    2070–2967: epithelium and connective tissue without the keratin, pigment and ink elsewhere on
+    that slide, reduced to 224 px per 128 µm.
     """
     text = (files(__package__) / "reference.json").read_text(encoding="utf-8")
     return StainFit.from_dict(json.loads(text))

@@ -1,9 +1,10 @@
-"""Vahadane stain normalisation: fitted once a slide, then a lookup for every pixel.
+"""Vahadane stain normalisation: fitted once per slide, then a table lookup for every pixel.
 
-Method: Vahadane et al., IEEE Trans Med Imaging 35:1962 (2016), in the form of staintools 2.1.2,
-except that the stain matrix, the luminosity percentile and the concentration percentile belong to
-the slide and not to each tile, and that dictionary learning runs for a number of iterations and
-not for a second of wall clock: so two fits of the same pixels agree bit for bit.
+The method is that of Vahadane et al., IEEE Trans Med Imaging 35:1962 (2016), as implemented in
+staintools 2.1.2, with two differences. The stain matrix, the luminosity percentile and the
+concentration percentile belong to the slide and not to each tile. Dictionary learning runs for a
+fixed number of iterations and not for a second of wall-clock time, so that two fits of the same
+pixels agree bit for bit.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ from qupath_hccmil.stain.colour import (
 from qupath_hccmil.stain.concentrations import concentrations
 
 CONCENTRATION_PERCENTILE = 99.0
-"""Of each stain's concentrations, the value that is matched to the target."""
+"""Percentile of each stain's concentrations that is matched to the target."""
 
 MIN_TISSUE_PIXELS = 1_000
-"""Fewer say nothing about a slide's stains."""
+"""Smallest number of tissue pixels from which the stains of a slide can be estimated."""
 
 _MAX_PERCENTILE_PIXELS = 1_000_000
 _REGULARISER = 0.1
@@ -41,29 +42,29 @@ _REGULARISER = 0.1
 # slide give matrices that differ by 0.013 (standard deviation).
 _ITERATIONS = 4_000
 _MINIBATCH = 512
-# Single images of faint H&E reach 0.997 (NuInsSeg); beyond this the two atoms are one.
+# Single images of faint H&E reach 0.997 (NuInsSeg); above this limit the two atoms are the same.
 _MAX_COSINE = 0.999
 _MIN_CONCENTRATION = 0.01
 
 _RGB_BYTES = np.array([255, 255, 255, 0], dtype=np.uint8).view(np.uint32)[0]
 
-# spams draws its minibatches from the C library's one random state, which it seeds at the start of
-# a fit; two fits at a time would share it and no longer repeat.
-_DICTIONARY_LOCK = threading.Lock()
+# spams draws its minibatches from the single random state of the C library, which it seeds at the
+# start of a fit; two fits at the same time would share it and would not be reproducible.
+DICTIONARY_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
 class StainFit:
-    """The stains of one slide, or of the reference that slides are brought to.
+    """The stains of one slide, or of the reference to which slides are normalised.
 
     Attributes
     ----------
     matrix : (2, 3) float64
-        Optical density of haematoxylin and eosin in R, G, B; rows of length 1.
+        Optical density of haematoxylin and eosin in R, G and B; rows of length 1.
     max_concentration : (2,) float64
-        Percentile :data:`CONCENTRATION_PERCENTILE` of the concentration of each.
+        Percentile :data:`CONCENTRATION_PERCENTILE` of the concentration of each stain.
     luminosity : float
-        The value of L, in (0, 255], that becomes white before anything else.
+        The value of L, in (0, 255], that is mapped to white in the first step.
     """
 
     matrix: NDArray[np.float64]
@@ -71,7 +72,7 @@ class StainFit:
     luminosity: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers for JSON; :meth:`from_dict` gives the same bits back."""
+        """Return plain numbers for JSON; :meth:`from_dict` restores the same bits."""
         return {
             "matrix": self.matrix.tolist(),
             "max_concentration": self.max_concentration.tolist(),
@@ -107,29 +108,32 @@ class StainFit:
 def fit(pixels: Pixels, *, name: str = "slide") -> StainFit:
     """Fit the stains of a slide to pixels pooled from some of its tiles.
 
-    Luminosity and concentration percentiles are of all `pixels`, background included, and the
-    stain matrix is of the tissue among them, as staintools does for an image.
+    Luminosity and concentration percentiles are computed from all `pixels`, including background,
+    and the stain matrix from the tissue among them, as staintools does for an image.
 
     Parameters
     ----------
     pixels : (..., 3) uint8
-        RGB, for example (n_tiles, 224, 224, 3). The same pixels in another order make other
-        minibatches, and so a slightly different matrix: on CMU-1-Small-Region by 0.004 when the
-        tiles are shuffled, and 0.4 grey levels in what comes out. Takes 0.8 s of one core.
+        RGB, for example (n_tiles, 224, 224, 3). The same pixels in another order give other
+        minibatches and so a slightly different matrix: shuffling the tiles of CMU-1-Small-Region
+        changes the matrix by 0.004 and the normalised pixels by 0.4 grey levels. A fit takes 0.8 s
+        on one core.
     name : str
-        The slide's, for messages.
+        Name of the slide, for messages.
 
     Raises
     ------
     SlideError
-        There is too little tissue, or only one stain in it.
+        There is too little tissue, or it has only one stain.
     """
     pool = np.ascontiguousarray(pixels, dtype=np.uint8).reshape(-1, 3)
     if len(pool) < MIN_TISSUE_PIXELS:
         raise _too_little_tissue(name, len(pool), len(pool))
     luminosity = luminosity_percentile(pool)
     if luminosity <= 0:
-        raise SlideError(f"{name}: cannot fit the stains: the pixels are black; check the slide")
+        raise SlideError(
+            f"{name}: the stains cannot be fitted because the pixels are black; check the slide"
+        )
     pool = standardise_luminosity(pool, luminosity)
     tissue = tissue_mask(pool)
     if tissue.sum() < MIN_TISSUE_PIXELS:
@@ -144,20 +148,20 @@ def fit(pixels: Pixels, *, name: str = "slide") -> StainFit:
 
 
 class Normalizer:
-    """Brings the colours of one slide to those of a target.
+    """Normalises the colours of one slide to those of a target.
 
-    The result at a pixel depends on the colour of that pixel alone, so each of the 2**24 colours
-    is computed once, when it is first met, and looked up from then on. The table takes up to
-    64 MB, of which the system provides only the parts that a slide's colours touch.
+    The result for a pixel depends only on its colour, so each of the 2**24 colours is computed
+    once, when it first occurs, and looked up from then on. The table takes up to 64 MB, of which
+    the system provides only the parts that are used.
 
-    Threads may share one: two that meet a new colour write the same value.
+    Threads may share a normalizer: two threads that compute a new colour write the same value.
 
     Parameters
     ----------
     source : StainFit
-        Of the slide.
+        Stains of the slide.
     target : StainFit
-        Of the reference.
+        Stains of the reference.
     """
 
     def __init__(self, source: StainFit, target: StainFit) -> None:
@@ -211,7 +215,7 @@ def _colours(tile: Pixels) -> NDArray[np.uint32]:
 
 def _stain_matrix(density: NDArray[np.float64], name: str) -> NDArray[np.float64]:
     """Two sparse non-negative atoms of (3, n) densities: (2, 3), haematoxylin first, unit rows."""
-    with _DICTIONARY_LOCK:
+    with DICTIONARY_LOCK:
         atoms = spams.trainDL(
             X=np.asfortranarray(density),
             K=2,
@@ -231,8 +235,8 @@ def _stain_matrix(density: NDArray[np.float64], name: str) -> NDArray[np.float64
     matrix: NDArray[np.float64] = atoms / length
     if matrix[0] @ matrix[1] > _MAX_COSINE:
         raise _one_stain(name)
-    # Haematoxylin takes more of the red light than eosin does. The order is that of the atoms
-    # before they were made unit length, as in staintools.
+    # Haematoxylin absorbs more red light than eosin. As in staintools, the atoms are compared
+    # before they are scaled to unit length.
     return matrix[::-1].copy() if atoms[0, 0] < atoms[1, 0] else matrix.copy()
 
 
@@ -242,13 +246,13 @@ def _positive(values: NDArray[np.float64] | float) -> bool:
 
 def _too_little_tissue(name: str, found: int, of: int) -> SlideError:
     return SlideError(
-        f"{name}: cannot fit the stains: {found} of {of} pixels are tissue and "
+        f"{name}: the stains cannot be fitted: {found} of {of} pixels are tissue, but "
         f"{MIN_TISSUE_PIXELS} are needed; outline more tissue"
     )
 
 
 def _one_stain(name: str) -> SlideError:
     return SlideError(
-        f"{name}: cannot fit the stains: two cannot be told apart in these pixels; check that the "
-        "slide is H&E and that the outlines hold nuclei"
+        f"{name}: the stains cannot be fitted: these pixels do not show two different stains; "
+        "check that the slide is H&E and that the outlines contain nuclei"
     )

@@ -1,5 +1,6 @@
-"""From scores to evidence: tables in, statistics, figures and a report out.
+"""Survival analysis: from tables of scores and follow-up to statistics, figures and a report.
 
-This room knows neither slides nor QuPath. Every analysis is a function on a table that has a row a
-patient and the columns ``time`` (any one unit, not negative) and ``event`` (0 censored, 1 event).
+This package knows neither slides nor QuPath. Every analysis is a function on a table with one row
+per patient and the columns ``time`` (in any unit, not negative) and ``event`` (0 censored, 1
+event).
 """

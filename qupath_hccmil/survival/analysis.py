@@ -1,7 +1,7 @@
-"""The whole analysis of a cohort: calls every part in order and keeps what each one found.
+"""The whole analysis of a cohort: runs every part in order and collects the results.
 
-A part that cannot run on these data (one risk group, no events at a horizon, …) is left out with
-its reason; the report says both.
+A part that cannot run on these data (one risk group, no events at a horizon, …) is left out; the
+report gives the reason.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ def analyse(
     cohort : Cohort
     settings : Settings
     progress : callable
-        Is told the name of each part before it starts.
+        Called with the name of each part before it starts.
 
     Raises
     ------
     DataError
-        There is no event, or the baseline or tiles file cannot be used. What only one part cannot
-        do is among ``problems``.
+        There is no event, or the baseline or tiles file cannot be used. Failures of single parts
+        are listed in ``problems``.
     """
     progress = progress or _silent
     frame = cohort.frame
     _, event = outcome(frame, at_least=2)
     if not event.any():
         raise DataError(
-            f"no event among {len(frame)} patients (column {settings.event!r}): nothing can be "
-            "estimated; check the coding of events"
+            f"none of the {len(frame)} patients has an event (column {settings.event!r}), so "
+            "nothing can be estimated; check the coding of events"
         )
     context = AnalysisContext(cohort, settings, progress)
     model = [*cohort.variables, cohort.score_variable]
@@ -67,8 +67,8 @@ def analyse(
         cohort,
         settings,
         context.horizons,
-        table_one(frame, model, GROUP),
-        count_missing(frame, cohort.variables),
+        context.attempt("Table 1", partial(table_one, frame, model, GROUP)),
+        context.attempt("Missing values", partial(count_missing, frame, cohort.variables)),
         context.attempt("Events per variable", partial(events_per_variable, frame, model)),
         survival,
         effects,
@@ -82,5 +82,5 @@ def analyse(
 
 
 def _silent(step: str) -> None:
-    """Tell nobody."""
+    """Report nothing."""
     del step

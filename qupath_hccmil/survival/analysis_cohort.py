@@ -1,4 +1,4 @@
-"""The cohort: scores and follow-up joined by patient, everybody who is left out accounted for."""
+"""The cohort: scores and follow-up joined by patient, with an account of everybody left out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from qupath_hccmil.tables.units import in_unit, recognise_unit, refuse_implausib
 SCORE = "risk_score__"
 GROUP = "risk_group__"
 CAUSE = "cause__"
-# Columns that prognostic studies of HCC report, as they are usually named.
+# Usual names of the variables that prognostic studies of HCC report.
 PROGNOSTIC = re.compile(
     r"^(age|gender|sex|.*stage|stage.*|bclc|.*grade|edmondson.*|differentiation|"
     r".*vascular_?invasion|mvi|afp.*|alpha_?feto.*|.*tumou?r_?size|size_?cm|"
@@ -56,21 +56,21 @@ class Cohort:
     ----------
     frame : DataFrame
         Indexed by patient: ``time`` (report unit), ``event`` (0/1), the score, its risk group, the
-        variables, and the cause (0/1/2) when events compete.
+        variables, and the cause (0/1/2) if events compete.
     variables : tuple of Variable
     flow : DataFrame
-        ``step, patients``: how many are left after each step.
+        ``step, patients``: number of patients left after each step.
     left_out : DataFrame
-        ``patient, reason``, everybody who is in a table and not in the analysis.
+        ``patient, reason`` for everybody who is in a table but not in the analysis.
     groups : RiskGroups
     scores : PatientScores
     coding : EventCoding
     unit, column_unit : str
-        Of ``time``, and of the column it came from.
+        Unit of ``time``, and of the column that it came from.
     notes : tuple of str
-        What was recognised or looks odd and the reader should know.
+        Notes for the reader on what was recognised or looks odd.
     hashes : dict
-        SHA-256 of each input file by name.
+        SHA-256 of each input file, by name.
     """
 
     frame: pd.DataFrame
@@ -87,13 +87,13 @@ class Cohort:
 
     @property
     def score_variable(self) -> Variable:
-        """The score per standard deviation."""
+        """The score as a variable, per standard deviation."""
         spread = float(self.frame[SCORE].std(ddof=1))
         return Variable(SCORE, "numeric", label="Risk score", per=spread, unit="per SD")
 
     @property
     def group_variable(self) -> Variable:
-        """The risk group, the lowest as reference."""
+        """The risk group as a variable, with the lowest group as reference."""
         levels = tuple(str(name) for name in self.frame[GROUP].cat.categories)
         return Variable(GROUP, "categorical", levels, "Risk group")
 
@@ -104,7 +104,7 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
     Raises
     ------
     DataError
-        A column is absent or not understood, no patient is in both tables, or nobody is left.
+        A column is missing or not understood, no patient is in both tables, or nobody is left.
     """
     settings.check()
     scored = read_scores(
@@ -134,8 +134,9 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
     frame[SCORE] = scored.scores.reindex(frame.index).astype(float)
     if frame[SCORE].nunique() < 2:
         raise DataError(
-            f"{scores}: every one of {len(frame)} patient(s) has the score "
-            f"{frame[SCORE].iloc[0]:g}: there is nothing to analyse"
+            f"{scores}: each of the {len(frame)} patients has the score "
+            f"{frame[SCORE].iloc[0]:g}, so "
+            "there is nothing to analyse"
         )
     threshold = settings.threshold
     if threshold is None:
@@ -170,7 +171,7 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
 
 
 class _Follow:
-    """The clinical table and the account of who left it, step by step."""
+    """The clinical table, with an account of who was left out in each step."""
 
     def __init__(
         self,
@@ -188,7 +189,7 @@ class _Follow:
         self.steps: list[tuple[str, int]] = []
 
     def join(self) -> pd.DataFrame:
-        """Keep the rows that have a score, one a patient, without the excluded."""
+        """Keep the rows with a score, one per patient, without excluded patients."""
         frame = self._one_row_a_patient()
         self.step("Patients in the clinical table", frame)
         unmatched = frame.index.difference(self.scored.scores.index, sort=False)
@@ -206,7 +207,7 @@ class _Follow:
             near = near_matches(self.written, self.scored.named, self.settings.match)
             raise DataError(
                 f"{self.path}: no patient is in both tables: the scores have {ours}, the clinical "
-                f"table {theirs} in column {self.key!r}" + (f"; {near}" if near else "")
+                f"table has {theirs} in column {self.key!r}" + (f"; {near}" if near else "")
             )
         self.step("with a score", frame)
         for column, value in self.settings.exclude:
@@ -218,12 +219,12 @@ class _Follow:
         return frame
 
     def drop(self, patients: Sequence[str] | pd.Index, reason: str) -> None:
-        """Note patients as left out."""
+        """Record patients as left out."""
         rows = pd.DataFrame({"patient": list(patients), "reason": reason}, dtype=object)
         self.left_out = pd.concat([self.left_out, rows])
 
     def step(self, name: str, frame: pd.DataFrame) -> None:
-        """Note how many are left."""
+        """Record the number of patients that are left."""
         self.steps.append((name, len(frame)))
 
     def flow(self) -> pd.DataFrame:
@@ -239,14 +240,14 @@ class _Follow:
         twice = plain.loc[plain[self.key].duplicated(keep=False), self.key].unique()
         same = frame.loc[frame.duplicated(), self.key]
         same = same[~same.isin(twice)]
-        self.drop(same, "identical row a second time (one is kept)")
-        self.drop(twice, "several rows that differ: none is used")
+        self.drop(same, "identical row repeated (one is kept)")
+        self.drop(twice, "several rows that differ (none is used)")
         plain = plain[~plain[self.key].isin(twice)]
         return plain.set_index(self.key)
 
 
 def _with_columns(table: pd.DataFrame, path: str | Path, settings: Settings) -> Settings:
-    """Settings with every column named as the table writes it."""
+    """Return the settings with column names as they are written in the table."""
 
     def find(name: str, what: str) -> str:
         return find_column(table, path, name, what)
@@ -266,7 +267,7 @@ def _with_columns(table: pd.DataFrame, path: str | Path, settings: Settings) -> 
 def _asked(
     table: pd.DataFrame, settings: Settings
 ) -> tuple[tuple[VariableRequest, ...], list[str]]:
-    """Variables that are named, or those with the usual name of a prognostic one."""
+    """Variables that the user named, or those with a usual name of a prognostic variable."""
     taken = {settings.time, settings.event}
     if settings.variables is None:
         names = [n for n in table.columns if PROGNOSTIC.match(str(n)) and n not in taken]
@@ -286,7 +287,7 @@ def _asked(
 def _apart_from_outcome(
     table: pd.DataFrame, asked: tuple[VariableRequest, ...], settings: Settings
 ) -> tuple[pd.DataFrame, tuple[VariableRequest, ...]]:
-    """Rename variables that have the names of the outcome's own columns, ``time`` and ``event``."""
+    """Rename variables that have the names of the outcome columns, ``time`` and ``event``."""
     taken = {settings.time, settings.event}
     new = {name: f"{name} (variable)" for name in (TIME, EVENT) if name not in taken}
     renamed = tuple(
@@ -338,7 +339,7 @@ def _outcome(
 def _codes_told(column: str, codes: dict[float, int]) -> list[str]:
     return [
         f"“{column}” has the value {code:g} in {times} row(s), which is used as a number; if it "
-        f"means missing, say so (--missing {code:g})."
+        f"means a missing value, give --missing {code:g}."
         for code, times in codes.items()
     ]
 
@@ -350,8 +351,8 @@ def _variables(
     if settings.variables is None:
         names = ", ".join(request.name for request in asked) or "none"
         notes.append(
-            f"No variables were named. Columns with the name of a prognostic variable are used: "
-            f"{names}."
+            f"No variables were named, so columns with the usual name of a prognostic variable are "
+            f"used: {names}."
         )
     for request in asked:
         request = _with_missing(request, settings)
@@ -370,7 +371,7 @@ def _variables(
         if odd:
             notes.append(
                 f"“{variable.name}” has the value(s) {', '.join(f'“{v}”' for v in odd)}, which "
-                "are used as categories; if they mean missing, say so (--missing)."
+                "are used as categories; if they mean missing values, give --missing for each."
             )
         if variable.kind == "numeric" and not request.log:
             notes += _codes_told(variable.name, codes_for_missing(values))
@@ -380,9 +381,9 @@ def _variables(
         terms = 1 + sum(max(len(variable.levels) - 1, 1) for variable in found)
         events = int(frame["event"].sum())
         notes.append(
-            f"With the score they make {terms} coefficients, which want {ENOUGH * terms} events; "
+            f"With the score they make {terms} coefficients, which need {ENOUGH * terms} events; "
             f"there are {events}."
-            + (" Name fewer (--variable)." if events < ENOUGH * terms else "")
+            + (" Use fewer variables (--variable)." if events < ENOUGH * terms else "")
         )
     return tuple(found), notes
 
@@ -401,22 +402,22 @@ def _notes(
     if groups.from_data:
         notes.append(
             "The risk groups were cut on these very patients, so their separation is optimistic; "
-            "a cut that does not come from them would not be."
+            "a cut chosen on other patients would avoid this."
         )
     if len(scored.models) > 1:
         notes.append(
-            f"The scores come from {len(scored.models)} models ({'; '.join(scored.models)}): "
-            "they may not be comparable."
+            f"The scores come from {len(scored.models)} models ({'; '.join(scored.models)}) and "
+            "may not be comparable."
         )
     if scored.stale:
         notes.append(
-            f"{scored.stale} row(s) of the scores are stale: outlines were edited since they were "
-            "scored."
+            f"{scored.stale} row(s) of the scores are stale: the outlines were edited after they "
+            "were scored."
         )
     if frame["event"].sum() < 10:
         notes.append(f"Only {int(frame['event'].sum())} event(s): every estimate is uncertain.")
     if not settings.time_zero:
-        notes.append("Time zero is not stated (--time-zero): say from when follow-up counts.")
+        notes.append("Time zero is not stated; give it with --time-zero, for example “resection”.")
     return notes
 
 

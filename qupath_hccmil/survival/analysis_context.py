@@ -1,33 +1,32 @@
-"""What the steps of an analysis share: the cohort, its horizons, and the list of problems."""
+"""Data that the steps of an analysis share: the cohort, its horizons, and the problems."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypedDict, TypeVar
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
 
-from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.analysis_cohort import Cohort
 from qupath_hccmil.survival.analysis_settings import Settings
+from qupath_hccmil.survival.attempt import Found, attempt
 from qupath_hccmil.survival.statistics.survival_outcome import outcome
 from qupath_hccmil.tables.units import DAYS
 
 USUAL_HORIZONS = (1.0, 3.0, 5.0)  # years
 FEWEST_AT_RISK = 10
-Found = TypeVar("Found")
 
 
 class CoxOptions(TypedDict):
-    """What every Cox model of an analysis is fitted with."""
+    """Options for every Cox model of an analysis."""
 
     confidence: float
     penalty: str
 
 
 class AnalysisContext:
-    """One analysis under way."""
+    """An analysis in progress."""
 
     def __init__(self, cohort: Cohort, settings: Settings, progress: Callable[[str], None]) -> None:
         self.cohort, self.settings, self.progress = cohort, settings, progress
@@ -39,36 +38,28 @@ class AnalysisContext:
         self.score, self.group = cohort.score_variable, cohort.group_variable
         self.clinical = list(cohort.variables)
 
-    def attempt(self, part: str, work: Callable[[], Found]) -> Found | None:
-        """Do one part, or note why it cannot be done: a part that fails costs that part alone."""
+    def attempt(self, part: str, task: Callable[[], Found]) -> Found | None:
+        """Run one part, or record why it cannot be done; a failure affects only this part."""
         self.progress(part.lower())
-        try:
-            return work()
-        except DataError as error:
-            self.problems.append((part, str(error)))
-        except Exception as error:
-            line = (str(error).splitlines() or [""])[0]
-            self.problems.append(
-                (part, f"failed with {type(error).__name__}: {line}; please report it")
-            )
-        return None
+        return attempt(self.problems, part, task)
 
     def options(self) -> CoxOptions:
-        """Give what every Cox model is fitted with."""
+        """Return the options for every Cox model."""
         return {"confidence": self.confidence, "penalty": self.settings.penalty}
 
 
 def choose_horizons(
     frame: pd.DataFrame, asked: Sequence[float], unit: str
 ) -> tuple[tuple[float, ...], list[tuple[str, str]]]:
-    """Keep the horizons that lie within follow-up, or choose usual ones.
+    """Keep the horizons that are within follow-up, or choose usual ones.
 
     Returns
     -------
     horizons : tuple of float
-        Ascending. Of 1, 3 and 5 years those that ten patients are followed to, when none is asked.
+        Ascending. If none was requested, those of 1, 3 and 5 years to which at least ten patients
+        are followed.
     problems : list of (part, reason)
-        Horizons that were asked for and lie past the last follow-up.
+        Requested horizons that are after the last follow-up.
     """
     time, event = outcome(frame)
     last = float(time.max())
@@ -77,7 +68,7 @@ def choose_horizons(
         problems = [
             (
                 f"Horizon {horizon:g} {unit}",
-                f"past the last follow-up ({last:.2f} {unit}): left out",
+                f"is after the last follow-up ({last:.2f} {unit}) and was left out",
             )
             for horizon in sorted(set(asked) - set(kept))
         ]

@@ -2,66 +2,61 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.settings_file import checked, read_toml
 from qupath_hccmil.survival.statistics.cox import PENALTIES
 from qupath_hccmil.survival.statistics.variables import VariableRequest
 from qupath_hccmil.tables.follow_up import FollowUpColumns
 from qupath_hccmil.tables.names import MATCHES
 from qupath_hccmil.tables.units import DAYS
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 
 @dataclass(frozen=True)
 class Settings(FollowUpColumns):
-    """What to analyse and how. Empty means recognised from the data, and told in the report.
+    """What to analyse and how. Empty settings are recognised from the data and given in the report.
 
-    Of the clinical table's columns (:class:`FollowUpColumns`) time and event must be named.
+    Of the columns of the clinical table (:class:`FollowUpColumns`), time and event are required.
 
     Attributes
     ----------
     report_unit : str
-        What times are reported in; horizons are given in it.
+        Unit of times in the report, and of horizons.
     endpoint, time_zero : str
-        In words, for the report: "Recurrence-free survival", "resection".
+        Descriptions for the report, such as "Recurrence-free survival" and "resection".
     score_patient, score : str
         Columns of the patient and of the score in the table of scores.
     patient_rule : str
-        For several rows of a patient in the scores: pool, max or mean.
+        Rule for several rows of a patient in the scores: pool, max or mean.
     competing_values : tuple of str
         Codes of the event column that mean a competing event.
     competing_name : str
-        What the competing event is.
+        Name of the competing event.
     exclude : tuple of (column, value)
         Patients to leave out.
     variables : tuple of VariableRequest, or None
         None for the prognostic columns that are recognised by name.
     cut : str
-        How to make risk groups; see ``risk_groups``.
+        How risk groups are made; see ``risk_groups``.
     threshold : float or None
-        The model's; the scores table's own or the published one when None.
+        Threshold of the model; None for that of the scores table, or the published one.
     horizons : tuple of float
         In the report's unit.
     confidence : float
     bootstrap : int
-        Samples for the intervals of C, calibration and Brier; 0 for none.
+        Bootstrap samples for the intervals of C, calibration and Brier score; 0 for none.
     seed : int
     penalty : str
-        Of Cox models: auto, none or firth.
+        Penalty of the Cox models: auto, none or firth.
     imputations : int
-        0 for complete cases alone.
+        Number of imputed tables; 0 for complete cases only.
     baseline : str
-        A baseline.json of an earlier analysis, to predict probabilities with.
+        The baseline.json of an earlier analysis, for predicting probabilities.
     tiles : str
-        A table of features of high- and low-risk tiles.
+        Table of features of high- and low-risk tiles.
     title : str
     """
 
@@ -88,89 +83,82 @@ class Settings(FollowUpColumns):
     title: str = "Survival analysis of a risk score"
 
     def check(self) -> Settings:
-        """Refuse values that no analysis can use; returns itself."""
+        """Refuse values that no analysis can use; returns the settings."""
         if not self.time or not self.event:
-            raise DataError("name the columns of time and event (--time and --event)")
+            raise DataError("give the columns of time and event, with --time and --event")
         if self.report_unit not in DAYS:
-            raise DataError(f"report unit {self.report_unit!r} is none of {', '.join(DAYS)}")
+            raise DataError(f"report unit {self.report_unit!r} is not one of {', '.join(DAYS)}")
         if not 0.5 <= self.confidence < 1:
             raise DataError(f"confidence {self.confidence:g} must lie in [0.5, 1)")
         if self.penalty not in PENALTIES:
-            raise DataError(f"penalty {self.penalty!r} is none of {', '.join(PENALTIES)}")
+            raise DataError(f"penalty {self.penalty!r} is not one of {', '.join(PENALTIES)}")
         if self.match and self.match not in MATCHES:
-            raise DataError(f"match {self.match!r} is none of {', '.join(MATCHES)}")
+            raise DataError(f"match {self.match!r} is not one of {', '.join(MATCHES)}")
         if self.decimal not in ("", ".", ","):
             raise DataError(f"decimal {self.decimal!r} is neither . nor ,")
         if any(horizon <= 0 for horizon in self.horizons):
-            raise DataError(f"horizon {min(self.horizons):g} must lie after time zero")
+            raise DataError(f"horizon {min(self.horizons):g} must be after time zero")
         if self.bootstrap < 0 or self.imputations < 0 or self.imputations == 1:
-            raise DataError("bootstrap samples are 0 or more; imputed tables 0, or 2 and more")
+            raise DataError(
+                "bootstrap samples must be 0 or more; imputations must be 0, or 2 or more"
+            )
         return self
 
 
-_TUPLES = {
-    "event_values", "censored_values", "competing_values", "missing", "horizons",
-}  # fmt: skip
+_TEXTS = ("event_values", "censored_values", "competing_values", "missing")
 
 
 def read_settings(path: str | Path) -> Settings:
     """Read settings from TOML: the fields of ``Settings``, and a table for each variable.
 
-    ``exclude`` is a table of column to value or values; ``[variables.NAME]`` has the fields of
-    ``VariableRequest`` (``merge`` maps values to the category they become).
+    ``exclude`` is a table with a value or values for each column; ``[variables.NAME]`` has the
+    fields of ``VariableRequest`` (``merge`` maps values to the category that they become).
 
     Raises
     ------
     DataError
-        No TOML, or a key that is not known.
+        The file is no TOML, or a key or value is not known.
     """
-    try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: no TOML: {error}") from error
-    known = {field.name for field in fields(Settings)}
-    values: dict[str, Any] = {}
-    for key, value in content.items():
-        if key not in known:
-            raise DataError(f"{path}: unknown key {key!r}; known are: {', '.join(sorted(known))}")
-        values[key] = value
-    if "variables" in values:
-        values["variables"] = _variables(path, values["variables"])
-    if "exclude" in values:
-        values["exclude"] = tuple(
-            (str(column), str(value))
-            for column, found in values["exclude"].items()
+    content = read_toml(Path(path))
+    tables = {
+        key: _table(content[key], path, key) for key in ("exclude", "variables") if key in content
+    }
+    plain = {key: value for key, value in content.items() if key not in tables}
+    plain |= {key: _texts(plain[key]) for key in _TEXTS if key in plain}
+    plain |= {key: _listed(plain[key]) for key in ("horizons",) if key in plain}
+    settings = checked(Settings, plain, str(path))
+    if "exclude" in tables:
+        settings["exclude"] = tuple(
+            (column, str(value))
+            for column, found in tables["exclude"].items()
             for value in _listed(found)
         )
-    for key in _TUPLES & values.keys():
-        plain = _listed(values[key])
-        values[key] = tuple(float(v) if key == "horizons" else str(v) for v in plain)
-    return replace(Settings(), **values)
+    if "variables" in tables:
+        settings["variables"] = tuple(
+            _variable(path, name, tables["variables"]) for name in tables["variables"]
+        )
+    return Settings(**settings)
 
 
-def _variables(path: str | Path, tables: dict[str, Any]) -> tuple[VariableRequest, ...]:
-    known = {field.name for field in fields(VariableRequest)} - {"name"}
-    found = []
-    table: Any
-    for name, table in tables.items():
-        if not isinstance(table, dict):
-            raise DataError(f"{path}: variables.{name} must be a table, as [variables.{name}]")
-        wrong = set(table) - known
-        if wrong:
-            raise DataError(
-                f"{path}: unknown key {sorted(wrong)[0]!r} in [variables.{name}]; known are: "
-                f"{', '.join(sorted(known))}"
-            )
-        given: dict[str, Any] = {
-            key: tuple(map(str, _listed(value))) if key in ("levels", "missing") else value
-            for key, value in table.items()
-        }
-        if given.get("kind", "") not in ("", "numeric", "categorical"):
-            raise DataError(f"{path}: [variables.{name}] kind is numeric or categorical")
-        found.append(VariableRequest(name, **given))
-    return tuple(found)
+def _variable(path: str | Path, name: str, tables: dict[str, Any]) -> VariableRequest:
+    given = {
+        key: _texts(value) if key in ("levels", "missing") else value
+        for key, value in _table(tables[name], path, f"variables.{name}").items()
+    }
+    return VariableRequest(
+        **checked(VariableRequest, given, f"{path}: [variables.{name}]", name=name)
+    )
+
+
+def _table(found: Any, path: str | Path, label: str) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: {label} must be a table, written [{label}]")
+    return found
+
+
+def _texts(value: Any) -> list[str]:
+    """A list, also of a single value; codes that are numbers become text, as a table has them."""
+    return [str(each) for each in _listed(value)]
 
 
 def _listed(value: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""What an analysis finds, part by part."""
+"""The results of an analysis, part by part."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLINICAL_MODEL = "Clinical model"
 
 @dataclass(frozen=True)
 class Stratum:
-    """Kaplan-Meier curves of the risk groups inside one level of a variable."""
+    """Kaplan-Meier curves of the risk groups within one level of a variable."""
 
     variable: str
     level: str
@@ -38,7 +38,7 @@ class Stratum:
 
 @dataclass
 class Survival:
-    """Kaplan-Meier results: everyone, by risk group, and inside each level of each variable."""
+    """Kaplan-Meier results: overall, by risk group, and within each level of each variable."""
 
     follow_up: dict[str, float]
     overall: pd.DataFrame
@@ -67,9 +67,10 @@ class Effects:
 
 @dataclass
 class Performance:
-    """How well the score tells patients apart, and how true its risks are.
+    """Discrimination of the score, and calibration of its predicted risks.
 
-    `discrimination` compares on patients who have every variable; `score_alone` is of everybody.
+    `discrimination` compares models on patients who have every variable; `score_alone` is computed
+    on all patients.
     """
 
     auc_curve: pd.DataFrame | None = None
@@ -95,23 +96,23 @@ class Competing:
 
 @dataclass
 class Analysis:
-    """Everything that was found on a cohort.
+    """All results for a cohort.
 
     Attributes
     ----------
     cohort : Cohort
     settings : Settings
     horizons : tuple of float
-        In the cohort's unit.
+        In the unit of the cohort.
     problems : list of (part, reason)
-        What could not be done.
+        Parts that could not be done.
     """
 
     cohort: Cohort
     settings: Settings
     horizons: tuple[float, ...]
-    table_one: pd.DataFrame
-    missing: pd.DataFrame
+    table_one: pd.DataFrame | None
+    missing: pd.DataFrame | None
     events_per_variable: EventsPerVariable | None
     survival: Survival
     effects: Effects

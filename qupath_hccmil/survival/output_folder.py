@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from qupath_hccmil.atomic_files import atomic_file
-from qupath_hccmil.errors import DataError, WriteError
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.result_folder import ResultFolder
 from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.report.build import build_report
 from qupath_hccmil.survival.report.render import render_html, render_markdown
@@ -19,7 +19,7 @@ from qupath_hccmil.tables.table_writer import write_rows
 
 FORMATS = ("html", "md")
 RESULTS = "results.json"
-# Nothing else is ever removed, whatever stands in a file of results.
+# Nothing else is ever removed, whatever a results file says.
 OURS = re.compile(r"report\.(html|md)|results\.json|baseline\.json|(figures|tables)/[\w.-]+")
 
 
@@ -27,19 +27,19 @@ def write_analysis(analysis: Analysis, folder: str | Path, report_format: str = 
     """Write everything and return the path of the report.
 
     ``report.html`` or ``report.md``, ``figures/*.svg``, ``tables/*.csv``, ``results.json`` and
-    ``baseline.json``. What an earlier run wrote there and this one doesn't is removed, as
-    ``results.json`` lists what a run wrote; files of the user's own are left alone.
+    ``baseline.json``. Files that an earlier run wrote, according to its ``results.json``, and that
+    this run does not write are removed; the user's own files are not touched.
 
     Raises
     ------
     DataError
-        The format is not known, a file is there that no earlier run wrote, or the folder holds
-        results that don't say which files are of them.
+        The format is not known, a file exists that no earlier run wrote, or the folder has results
+        that do not list their files.
     WriteError
         The folder cannot be written.
     """
     if report_format not in FORMATS:
-        raise DataError(f"report format {report_format!r} is none of {', '.join(FORMATS)}")
+        raise DataError(f"report format {report_format!r} is not one of {', '.join(FORMATS)}")
     folder = Path(folder)
     report = build_report(analysis)
     when = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -48,25 +48,18 @@ def write_analysis(analysis: Analysis, folder: str | Path, report_format: str = 
             report
         ),
     }
-    # A baseline that was given is somebody else's: only a fitted one is written.
+    # A baseline that was given comes from other data; only a fitted one is written.
     if analysis.performance.baseline is not None and not analysis.settings.baseline:
         contents["baseline.json"] = analysis.performance.baseline.to_json()
     contents.update({f"figures/{image.key}.svg": image.svg for image in report.images()})
     contents.update({f"tables/{table.key}.csv": table.data for table in report.tables()})
-    # Written first, so that a run that is cut off still says which files are ours.
+    # Written first, so that it lists our files even if the run is interrupted.
     names = sorted([*contents, RESULTS])
     contents = {RESULTS: results_json(analysis, when, names), **contents}
-    before = _written_before(folder)
-    foreign = [name for name in contents if name not in before and (folder / name).exists()]
-    if foreign:
-        raise DataError(
-            f"{folder / foreign[0]}: is there and no earlier run wrote it; use another --out, or "
-            "move it away"
-        )
+    results = ResultFolder(folder, RESULTS, OURS)
+    results.require_free(contents)
     given = {Path(analysis.settings.baseline).resolve()} if analysis.settings.baseline else set()
-    for name in before - contents.keys():
-        if (folder / name).resolve() not in given:  # an input of this run stays
-            _remove(folder / name)
+    results.remove_others(contents, keep=given)
     for name, content in contents.items():
         if isinstance(content, pd.DataFrame):
             rows = (
@@ -77,29 +70,6 @@ def write_analysis(analysis: Analysis, folder: str | Path, report_format: str = 
             write_rows(folder / name, list(content.columns), rows)
             continue
         with atomic_file(folder / name) as new:
-            # A file's name may be in no encoding; its bytes are then told as escapes.
+            # A file name may not be valid in any encoding; its bytes are then written as escapes.
             new.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
     return folder / f"report.{report_format}"
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise WriteError(f"{path}: cannot be removed: {error.strerror or error}") from error
-
-
-def _written_before(folder: Path) -> set[str]:
-    """Files that an earlier run wrote into a folder, as its results say."""
-    path = folder / RESULTS
-    if not path.exists():
-        return set()
-    try:
-        names = json.loads(path.read_text(encoding="utf-8"))["files"]
-        kept = {name for name in names if OURS.fullmatch(name)}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{folder}: has a {RESULTS} that doesn't say which files are of it; use another --out, "
-            "or remove the folder"
-        ) from error
-    return kept

@@ -1,4 +1,4 @@
-"""results.json: every number of the analysis for a program to read."""
+"""results.json: every number of the analysis, for programs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ FORMAT = "qupath-hccmil survival results 1"
 
 
 def results_json(analysis: Analysis, when: str, files: list[str]) -> str:
-    """Write the analysis as strict JSON: tables as lists of records, no value as null.
+    """Write the analysis as strict JSON: tables as lists of records, absent values as null.
 
     Infinite values, which JSON does not have, are the texts ``"inf"`` and ``"-inf"``. ``files``
-    are those that the run writes, by their place in its folder.
+    lists the files that the run writes, as paths in its folder.
     """
     cohort = analysis.cohort
     content = {
@@ -53,7 +53,7 @@ def results_json(analysis: Analysis, when: str, files: list[str]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Turn tables, dataclasses and numpy values into what JSON has."""
+    """Convert tables, dataclasses and numpy values to JSON types."""
     if isinstance(value, pd.DataFrame):
         return [plain(row) for row in value.to_dict("records")]
     if is_dataclass(value) and not isinstance(value, type):

@@ -1,4 +1,4 @@
-"""Cumulative incidence and cause-specific hazards, where events compete."""
+"""Cumulative incidence and cause-specific hazards, if events compete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cox models, the check of their assumption, and what holds without it."""
+"""Cox models, the check of their assumption, and restricted means that do not need it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from qupath_hccmil.survival.statistics.survival_outcome import TIME
 
 
 def effects_step(context: AnalysisContext) -> Effects:
-    """Fit every Cox model and check what it assumes."""
+    """Fit every Cox model and check its assumption."""
     fit = partial(fit_cox, context.frame, **context.options())
     found = Effects()
     every = [context.group, context.score, *context.clinical]

@@ -27,11 +27,12 @@ from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME, comp
 from qupath_hccmil.survival.statistics.variables import Variable
 from qupath_hccmil.tables.units import DAYS
 
-FINE, COARSE, MANY = 25, 12, 20_000  # times of an AUC curve, and patients where it is coarser
+# Times of an AUC curve, and the number of patients above which it is coarser.
+FINE, COARSE, MANY = 25, 12, 20_000
 
 
 def performance_step(context: AnalysisContext) -> Performance:
-    """Measure how well the score tells patients apart and how true its risks are."""
+    """Measure the discrimination of the score and the calibration of its risks."""
     found = Performance()
     context.attempt("AUC over time", lambda: _auc(context, found))
     found.discrimination = context.attempt(
@@ -51,7 +52,7 @@ def _auc(context: AnalysisContext, found: Performance) -> None:
     last = max(context.horizons)
     points = FINE if len(context.frame) < MANY else COARSE
     grid = clinical_times(context.frame, last, points)
-    # A point of the grid just beside a horizon would only show as a kink.
+    # A point of the grid very close to a horizon would only look like a kink.
     apart = np.abs(grid[:, None] - np.asarray(context.horizons)).min(axis=1)
     near = (grid[1] - grid[0]) / 2 if last > grid[0] else 0.0
     times = np.union1d(grid[apart > near], context.horizons)
@@ -112,7 +113,7 @@ def _markers(
 
 
 def _alone(context: AnalysisContext, found: Performance) -> Discrimination:
-    """C of the score in everybody, which differs where patients lack a clinical variable."""
+    """C of the score in all patients, including those who lack a clinical variable."""
     compared = found.discrimination
     if compared is not None and int(compared.table["patients"].iloc[0]) == len(context.frame):
         rows = compared.table[compared.table["model"] == SCORE_ALONE]
@@ -229,7 +230,7 @@ def _calibrate(
 def _where_predicted(
     context: AnalysisContext, grid: np.ndarray, risks: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
-    """Leave out the times at which somebody has no prediction, each horizon with a line."""
+    """Leave out times at which somebody has no prediction, with a problem for each horizon."""
     known = np.isfinite(risks).all(axis=0)
     horizons = []
     for place, horizon in enumerate(context.horizons, start=len(grid)):
@@ -240,8 +241,8 @@ def _where_predicted(
         context.problems.append(
             (
                 f"Predicted risks at {horizon:g} ({context.cohort.unit})",
-                f"{count} patient(s) have no prediction, as the patients that the baseline is "
-                "fitted on are not followed so long",
+                f"{count} patient(s) have no prediction, because the patients that the baseline "
+                "was fitted on were not followed for long enough",
             )
         )
     return grid[known[: len(grid)]], risks[:, known], tuple(horizons)

@@ -1,6 +1,8 @@
-"""Kaplan-Meier curves of everybody, by risk group, and inside each level of each variable."""
+"""Kaplan-Meier curves: overall, by risk group, and within each level of each variable."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import pandas as pd
 
@@ -38,17 +40,32 @@ def survival_step(context: AnalysisContext) -> Survival:
         ),
         log_rank(frame, GROUP),
     )
-    rows = []
+    tests = []
     for variable in context.clinical:
-        levels, name = _levels_of(frame, variable)
-        strata = frame.assign(level__=levels)
-        for level, part in strata.groupby("level__", sort=True, observed=True):
-            found.strata.append(_stratum(context, name, str(level), part))
-        test = log_rank(strata, GROUP, strata="level__")
-        rows.append((variable.name, name, test.statistic, test.degrees_of_freedom, test.p))
+        within = context.attempt(
+            f"Kaplan-Meier by {variable.title}", partial(_within_levels, context, variable)
+        )
+        if within is not None:
+            strata, test = within
+            found.strata += strata
+            tests.append(test)
     names = ["variable", "label", "statistic", "degrees_of_freedom", "p"]
-    found.stratified = pd.DataFrame(rows, columns=names)
+    found.stratified = pd.DataFrame(tests, columns=names)
     return found
+
+
+def _within_levels(
+    context: AnalysisContext, variable: Variable
+) -> tuple[list[Stratum], tuple[str, str, float, int, float]]:
+    """Curves inside each level of a variable, and the log-rank test stratified by it."""
+    levels, name = _levels_of(context.frame, variable)
+    strata = context.frame.assign(level__=levels)
+    found = [
+        _stratum(context, name, str(level), part)
+        for level, part in strata.groupby("level__", sort=True, observed=True)
+    ]
+    test = log_rank(strata, GROUP, strata="level__")
+    return found, (variable.name, name, test.statistic, test.degrees_of_freedom, test.p)
 
 
 def _stratum(context: AnalysisContext, name: str, level: str, part: pd.DataFrame) -> Stratum:
@@ -65,7 +82,7 @@ def _stratum(context: AnalysisContext, name: str, level: str, part: pd.DataFrame
 
 
 def _levels_of(frame: pd.DataFrame, variable: Variable) -> tuple[pd.Series, str]:
-    """Choose the levels that curves are drawn in: a numeric variable is halved at its median."""
+    """Choose the levels for separate curves; a numeric variable is split at its median."""
     if variable.levels:
         return frame[variable.name], variable.title
     middle = float(frame[variable.name].median())

@@ -1,5 +1,5 @@
-"""Tables that users bring: read as text, their columns found, scores and follow-up understood.
+"""Tables that users bring (scores and follow-up), and the tables that we export.
 
-Training and survival both begin with these tables, so the room lies below both. It knows no slides,
-no QuPath and no network, and computes no statistics.
+Training and survival both begin with these tables, so this package lies below both. It does not
+know slides, QuPath or networks, and it computes no statistics.
 """

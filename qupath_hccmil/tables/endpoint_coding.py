@@ -1,4 +1,4 @@
-"""What the codes of an event column mean: recognised by a table of words, told, and said."""
+"""The meaning of codes in an event column, recognised from a list of words or given."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qupath_hccmil.tables.names import clean
 from qupath_hccmil.tables.numbers import WORDS_FOR_MISSING
 
 CENSORED, EVENT, COMPETING = 0, 1, 2
-# Say nothing of what 1 is of: the name of their column does.
+# These do not say which event 1 stands for; the name of the column does.
 _BARE = {
     "0": CENSORED, "no": CENSORED, "n": CENSORED, "false": CENSORED, "f": CENSORED,
     "nein": CENSORED, "non": CENSORED, "falsch": CENSORED, "faux": CENSORED,
@@ -44,7 +44,7 @@ _WORDS = {
     ),
 }  # fmt: skip
 _LABELLED = re.compile(r"\d+\s*[:=]\s*(\S.*)")
-# Names that say the contrary of an event: 1 is then somebody without one.
+# Names that suggest the opposite of an event: 1 is then somebody without an event.
 _CONTRARY = re.compile(
     r"alive|living|survivor|survived|censor|(event|recurrence|relapse|progression|disease|tumou?r|"
     r"metastas[ie]s)[ _.-]*free|(^|[ _.-])(ned|no|non|without|ohne|kein\w*|sans)([ _.-]|$)|"
@@ -52,7 +52,7 @@ _CONTRARY = re.compile(
     r"vivant|en[ _.-]vie|survi(e|ant)(?!\w)|survivant|indemne",
     re.IGNORECASE,
 )
-# "Recurrence-free survival status" is the status of an endpoint.
+# "Recurrence-free survival status" is the status of an endpoint and not its opposite.
 _OF_ENDPOINT = re.compile(
     r"(surviv\w*|überleben\w*|survie)[ _.-]*(event|status|ereignis|statut)", re.I
 )
@@ -60,7 +60,7 @@ _OF_ENDPOINT = re.compile(
 
 @dataclass(frozen=True)
 class EventCoding:
-    """Which texts of the event column mean what, for the report to echo."""
+    """The meaning of each text in the event column, for the report."""
 
     censored: tuple[str, ...]
     events: tuple[str, ...]
@@ -69,21 +69,21 @@ class EventCoding:
     missing: tuple[str, ...] = ()
 
     def describe(self) -> str:
-        """Say it in words."""
+        """Describe the coding in words."""
         parts = [f"{_quoted(self.events)} = event", f"{_quoted(self.censored)} = censored"]
         if self.competing:
             parts.append(f"{_quoted(self.competing)} = competing event")
         if self.missing:
             parts.append(f"{_quoted(self.missing)} = missing")
-        how = "recognised from the values" if self.recognised else "as told"
+        how = "recognised from the values" if self.recognised else "as given"
         return f"{', '.join(parts)} ({how})"
 
     def warnings(self) -> list[str]:
-        """What should make the reader look again."""
+        """Warnings about a coding that may be wrong."""
         if self.events and not self.censored:
             return [
-                "Nobody is censored: every patient has an event. Is that so, or is a code of the "
-                "event column named wrongly?"
+                "Nobody is censored: every patient has an event. Check that the codes of the event "
+                "column are given correctly."
             ]
         return []
 
@@ -98,21 +98,22 @@ def code_events(
     """Code an event column as 0 (censored), 1 (event) and 2 (competing event).
 
     0/1, yes/no, true/false and words such as "recurrence" or "alive" are recognised in any case, in
-    English, German and French, and so is what follows the number in codes such as ``1:DECEASED``.
-    1/2 is not: it means different things to different people. Where the user names any value, only
-    what is named has a meaning. "None", "unknown" and the like are missing, never censored.
+    English, German and French, and so is the text after the number in codes such as ``1:DECEASED``.
+    1/2 is not recognised, because it means different things to different people. If the user gives
+    the meaning of any value, only given values have a meaning. "None", "unknown" and the like are
+    missing, never censored.
 
     Returns
     -------
     codes : Series
-        float64, missing where the column has no value.
+        float64, missing if the column has no value.
     coding : EventCoding
 
     Raises
     ------
     DataError
-        A value that is neither recognised nor named, or that is named twice; or 0/1, yes/no and
-        the like in a column whose name says the contrary of an event.
+        A value is neither recognised nor given, or is given twice; or the column has 0/1, yes/no
+        or the like, but its name suggests the opposite of an event.
     """
     text = column.map(_plain, na_action="ignore")
     named = _named(events, censored, competing)
@@ -134,7 +135,7 @@ def code_events(
 
 
 def recognise_status(value: str) -> int | None:
-    """Meaning of one text by the table of words: `CENSORED`, `EVENT`, or None for unknown."""
+    """Meaning of one text according to the list of words: `CENSORED`, `EVENT`, or None."""
     plain = _plain(value)
     if plain in _BARE:
         return _BARE[plain]
@@ -154,23 +155,23 @@ def _named(
     for code, values in ((CENSORED, censored), (EVENT, events), (COMPETING, competing)):
         for value in map(_plain, values):
             if named.setdefault(value, code) != code:
-                raise DataError(f"value {value!r} of the event column is named for two meanings")
+                raise DataError(f"value {value!r} of the event column is given two meanings")
     return named
 
 
 def _unknown(column: pd.Series, value: str, rows: int, named: bool) -> str:
-    why = "is not among those that are named" if named else "is not recognised"
+    why = "is not among the given codes" if named else "is not recognised"
     return (
-        f"column {column.name!r}: event code {value!r} {why} ({rows} row(s)); say for each value "
-        f"of the column --event-value, --censored-value, --competing-value or --missing {value!r}"
+        f"column {column.name!r}: event code {value!r} {why} ({rows} row(s)); for each value of "
+        "the column, give --event-value, --censored-value, --competing-value or --missing"
     )
 
 
 def _refuse_contrary(name: str, value: str) -> None:
     if _CONTRARY.search(name) and not _OF_ENDPOINT.search(name):
         raise DataError(
-            f"column {name!r} says the contrary of an event by its name: what does {value!r} mean? "
-            "Say --event-value and --censored-value"
+            f"column {name!r}: its name suggests the opposite of an event, so the meaning of "
+            f"{value!r} is unclear; give --event-value and --censored-value"
         )
 
 

@@ -1,4 +1,4 @@
-"""Which columns of a clinical table hold the follow-up, and what their values mean."""
+"""The follow-up columns of a clinical table, and the meaning of their values."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from qupath_hccmil.tables.table_reader import Reading
 
 @dataclass(frozen=True)
 class FollowUpColumns:
-    """What the user says of a clinical table; what is empty is recognised where it can be.
+    """What the user says about a clinical table; empty fields are recognised if possible.
 
     Attributes
     ----------
     patient : str
-        Else ``patient``, ``case`` and other usual names.
+        Column of the patient; by default ``patient``, ``case`` or another usual name.
     time, event : str
-        Follow-up and event status.
+        Columns of the follow-up time and of the event status.
     unit : str
-        Of the time: days, months or years. Else the end of the column's name.
+        Unit of the time: days, months or years; by default taken from the column's name.
     event_values, censored_values : tuple of str
-        Codes of the event column beside 0, 1, yes, no and the like.
+        Codes in the event column, if they are not 0, 1, yes, no or the like.
     missing : tuple of str
-        Texts that mean missing, in every column.
+        Texts that mean a missing value, in every column.
     match : str
-        Rule of `names.MATCHES` by which names are of one patient.
+        Rule of `names.MATCHES` by which names of patients are matched.
     sheet, delimiter, decimal : str
         How the tables are written, see :class:`Reading`.
     """

@@ -1,4 +1,4 @@
-"""Names of columns and of patients: cleaned alike, and compared by a rule that the user chooses."""
+"""Names of columns and patients, cleaned and compared by a rule that the user chooses."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _NUMBER = re.compile(r"0*(\d+?)(\.0+)?")
 
 
 def clean(text: str) -> str:
-    """Text without surrounding blanks and characters that nobody sees, in Unicode's form NFC."""
-    # Plain ASCII, which is nearly every cell, has none of them.
+    """Return text without surrounding blanks and invisible characters, in Unicode form NFC."""
+    # Plain ASCII text, as in nearly every cell, has no such characters.
     return (
         text if text.isascii() else unicodedata.normalize("NFC", text.translate(UNSEEN))
     ).strip()
 
 
 def column_key(name: str) -> str:
-    """What two names of columns have in common that differ by case, blanks or Unicode form."""
+    """Key that is equal for column names that differ only in case, blanks or Unicode form."""
     return re.sub(r"\s+", "", unicodedata.normalize("NFKC", clean(name))).casefold()
 
 
@@ -35,27 +35,27 @@ def _zeros(name: str) -> str:
 
 
 MATCHES: dict[str, tuple[Callable[[str], str], str]] = {
-    "exact": (lambda name: name, "as they are written"),
-    "case": (lambda name: re.sub(r"\s+", " ", name).casefold(), "whatever their case"),
-    "zeros": (_zeros, "without leading zeros and .0"),
+    "exact": (lambda name: name, "as written"),
+    "case": (lambda name: re.sub(r"\s+", " ", name).casefold(), "ignoring case"),
+    "zeros": (_zeros, "ignoring leading zeros and .0"),
     "tcga": (_barcode, "by the patient in a TCGA barcode of a slide or sample"),
 }
 
 
 def match_key(rule: str) -> Callable[[str], str]:
-    """Make what two names of one patient have in common by a rule of `MATCHES`."""
+    """Return the function that gives all names of one patient the same key, by a rule."""
     return MATCHES[rule or "exact"][0]
 
 
 def near_matches(ones: Collection[str], others: Collection[str], rule: str = "") -> str:
-    """Say how many names more would match by another rule; empty where none would.
+    """Say how many more names would match by another rule; empty if none would.
 
     Parameters
     ----------
     ones, others : collection of str
-        Names of patients of two tables, as they are written.
+        Names of patients in two tables, as they are written.
     rule : str
-        By which they are matched now.
+        Rule by which they are matched now.
     """
     key = match_key(rule)
     now = len({key(name) for name in ones} & {key(name) for name in others})
@@ -64,4 +64,4 @@ def near_matches(ones: Collection[str], others: Collection[str], rule: str = "")
         count = len({other(one) for one in ones} & {other(one) for one in others})
         if count > now:
             told.append(f"{count} {words} (--match {name})")
-    return f"{now} patients are in both tables; it would be {' or '.join(told)}" if told else ""
+    return f"{now} patients are in both tables; there would be {' or '.join(told)}" if told else ""

@@ -1,4 +1,4 @@
-"""Numbers as people write them: decimal point or comma, thousands, and what is no number."""
+"""Numbers as people write them, with decimal point or comma and thousands separators."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 POINT, COMMA = ".", ","
 _SPACES = " \u00a0\u2009\u202f"
-# One pattern a way of writing; a name that ends in "_or" has two readings.
+# One pattern for each way of writing; a name with "or" in it has two readings.
 _GROUPS = r"[+-]?[1-9]\d{0,2}"
 _WAYS = {
     "plain": re.compile(r"[+-]?\d+(e[+-]?\d+)?"),
@@ -28,7 +28,7 @@ _SAYS = {
 _UNSURE = ("point or thousands", "comma or thousands")
 _LIMIT = re.compile(r"[<>≤≥]=?\s*[+-]?\d.*")
 _WITH_UNIT = re.compile(r"([+-]?\d[\d.,]*)\s*([a-zµ%°/][\w%°/²³.]*( \w+)?)")
-# What is written where a value is missing; asked for, not taken.
+# Words that are often written for a missing value; they are reported, not assumed to be missing.
 WORDS_FOR_MISSING = re.compile(
     r"\[.*\]|#?n/?a|nan|null|none|unknown|unk|not (available|evaluated|reported|applicable|known)|"
     r"missing|[?.\-–—/]+|gx|tx|rx|nx|mx|nd|n\.d\.|k\.?a\.?|unbekannt|fehlt|inconnu",
@@ -39,14 +39,14 @@ CODES_FOR_MISSING = (-9999.0, -999.0, -99.0, -9.0, 999.0, 9999.0, 99999.0, 99999
 
 @dataclass(frozen=True)
 class NumberStyle:
-    """How a table writes numbers.
+    """How numbers are written in a table.
 
     Attributes
     ----------
     decimal : str
-        ``"."`` or ``","``; empty where the table's columns don't agree or nothing says it.
+        ``"."`` or ``","``; empty if the columns of the table disagree or do not show it.
     reason : str
-        Where that comes from, in words.
+        Where this comes from, in words.
     """
 
     decimal: str
@@ -54,7 +54,7 @@ class NumberStyle:
 
 
 def way(text: str) -> str | None:
-    """How a number is written: a name of `_WAYS`, or None for what is no number."""
+    """How a number is written: a name of `_WAYS`, or None for text that is not a number."""
     low = text.lower()
     return next((name for name, pattern in _WAYS.items() if pattern.fullmatch(low)), None)
 
@@ -62,17 +62,18 @@ def way(text: str) -> str | None:
 def number_style(columns: Iterable[pd.Series], delimiter: str, told: str = "") -> NumberStyle:
     """Decide the decimal mark of a table from all its columns.
 
-    Only columns count whose values are all numbers, but for words for missing and limits ("<5").
+    Only columns of numbers are considered, which may also have words for missing values and limits
+    ("<5").
 
     Parameters
     ----------
     columns : iterable of Series
-        Text.
+        Columns of text.
     delimiter : str
-        Of the file: a table that is separated by commas doesn't have them in numbers, unless a
-        column shows it.
+        Delimiter of the file: a table that is separated by commas has no commas in numbers, unless
+        a column shows it.
     told : str
-        What the user says.
+        Decimal mark given by the user; empty if none.
     """
     if told:
         return NumberStyle(told, "as given by --decimal")
@@ -95,7 +96,7 @@ def number_style(columns: Iterable[pd.Series], delimiter: str, told: str = "") -
 
 
 def column_ways(column: pd.Series) -> set[str]:
-    """Ways in which the numbers of a column of numbers are written; empty for other columns."""
+    """Ways in which the numbers of a column are written; empty if it has other values too."""
     found = set()
     for value in column.dropna().unique():
         name = way(value)
@@ -107,7 +108,7 @@ def column_ways(column: pd.Series) -> set[str]:
 
 
 def decimal_of(column: pd.Series, style: NumberStyle) -> str:
-    """Decimal mark of one column: its own values go first; empty where two readings remain."""
+    """Decimal mark of one column, preferably from its own values; empty if it is ambiguous."""
     ways = column_ways(column)
     own = {_SAYS[name] for name in ways if name in _SAYS}
     if len(own) == 1:
@@ -118,9 +119,9 @@ def decimal_of(column: pd.Series, style: NumberStyle) -> str:
 
 
 def as_plain(text: str, decimal: str) -> str:
-    """Write a number with a decimal point and no thousands; other text comes back as it is.
+    """Write a number with a decimal point and without thousands; other text is unchanged.
 
-    ``decimal`` decides where a number has two readings; the others are read in their only one.
+    ``decimal`` is used only for numbers that have two readings.
     """
     name = way(text)
     if name is None or name == "plain":
@@ -132,28 +133,31 @@ def as_plain(text: str, decimal: str) -> str:
 
 
 def has_two_readings(text: str) -> bool:
-    """Whether a number is another with a decimal point than with a decimal comma."""
+    """Whether a number has different values with a decimal point and with a decimal comma."""
     return way(text) in _UNSURE
 
 
 def what_is_wrong(text: str, rows: int) -> str:
-    """Say why a text is no number, and what to do."""
+    """Say why a text is not a number, and what to do."""
     if _LIMIT.fullmatch(text):
         return (
-            f"{text!r} is a limit and no number ({rows} row(s)): write a value for it, or say "
+            f"{text!r} is a limit, not a number ({rows} row(s)); write a value for it, or give "
             f"--missing {text!r}"
         )
     if match := _WITH_UNIT.fullmatch(text.lower()):
         return (
-            f"{text!r} has its unit {match[2]!r} in the cell ({rows} row(s)): keep the number alone"
+            f"{text!r} has its unit {match[2]!r} in the cell ({rows} row(s)); keep only the number"
         )
-    return f"{text!r} is no number ({rows} row(s)); say --missing {text!r} if it means missing"
+    return (
+        f"{text!r} is not a number ({rows} row(s)); give --missing {text!r} if it means a missing "
+        "value"
+    )
 
 
 def codes_for_missing(values: pd.Series) -> dict[float, int]:
-    """Numbers that look like codes for a missing value, and how often each occurs.
+    """Find numbers that look like codes for a missing value, and how often each occurs.
 
-    A code is one of the usual numbers (999, −9, …) that repeats, or that lies apart from all other
+    A code is one of the usual numbers (999, −9, …) that is repeated, or that is far from all other
     values.
     """
     found = {}

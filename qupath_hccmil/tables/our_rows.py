@@ -1,4 +1,4 @@
-"""Rows of our exports: tiles, outlines or slides, brought to one logit a slide."""
+"""Rows of our exports (tiles, outlines or slides), joined to one logit per slide."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from qupath_hccmil.tables.table_reader import UserTable
 
 TILE_LOGIT, SLIDE_LOGIT, TILES = "tile_logit", "risk_logit", "tiles"
 LOGITS = (SLIDE_LOGIT, TILE_LOGIT)
-# One project has an entry_id once; tables of several projects joined need the name too.
+# An entry_id is unique within a project; joined tables of several projects need the name too.
 _SLIDE = ("image", "entry_id")
 _PLACE = ("x_px", "y_px", "width_px", "height_px")
-# A risk that was rounded for reading is still the sigmoid of its logit.
+# A rounded risk still counts as the sigmoid of its logit.
 _ROUNDED = 1e-3
 
 
 def our_rows(table: UserTable, missing: tuple[str, ...]) -> pd.DataFrame | None:
-    """Read what a slide's logit is made of.
+    """Read the rows from which the logit of each slide is computed.
 
     Returns
     -------
     DataFrame or None
-        ``logit, tiles, part`` (tile, outline or slide) and ``slide`` (missing where the table
-        doesn't say it), one row for each row that counts: a tile that lies in two outlines has two
-        rows in our export and counts once. None where the table has no logits and tiles.
+        ``logit, tiles, part`` (tile, outline or slide) and ``slide`` (missing if the table does
+        not give it), one row for each row that counts: a tile in two outlines has two rows in our
+        export but counts once. None if the table has no logits and tiles.
 
     Raises
     ------
     DataError
-        A value is no number.
+        A value is not a number.
     """
     frame = table.frame
     part = _part(frame)
@@ -57,25 +57,25 @@ def our_rows(table: UserTable, missing: tuple[str, ...]) -> pd.DataFrame | None:
 def as_slides(
     rows: pd.DataFrame, path: str | Path, rule: PatientRule, power: float = POWER
 ) -> pd.DataFrame:
-    """Bring tiles and outlines to slides.
+    """Join tiles and outlines to slides.
 
     Parameters
     ----------
     rows : DataFrame
-        Of :func:`our_rows`, with ``patient`` and the ``score`` that the table has in each row.
+        From :func:`our_rows`, with ``patient`` and the ``score`` of each row of the table.
     rule : {"pool", "max", "mean"}
-        ``pool`` may do without knowing the slides.
+        ``pool`` does not need to know the slides.
 
     Returns
     -------
     DataFrame
-        ``patient, logit, tiles``, a row a slide.
+        ``patient, logit, tiles``, one row per slide.
 
     Raises
     ------
     DataError
-        A slide has two rows, the rule needs slides and the table has none, or a risk isn't that
-        of its logit.
+        A slide has two rows, the rule needs slides but the table has none, or a risk does not
+        match its logit.
     """
     _risks_are_of_logits(rows, path)
     part = rows["part"].iloc[0]
@@ -87,8 +87,8 @@ def as_slides(
         return rows[["patient", "logit", "tiles"]]
     if rule != "pool" and rows["slide"].isna().any():
         raise DataError(
-            f"{path}: which slide is a row of? --patient-rule {rule} needs the columns 'image' and "
-            "'entry_id' of our export"
+            f"{path}: --patient-rule {rule} needs to know the slide of each row; keep the columns "
+            "'image' and 'entry_id' of our export"
         )
     of_slide = {}
     groups = rows.groupby(["patient", "slide"], sort=False, dropna=False)
@@ -112,7 +112,7 @@ def _part(frame: pd.DataFrame) -> str | None:
 
 
 def _slides(frame: pd.DataFrame) -> pd.Series:
-    """Name the slide of each row, or None where the table has no such column."""
+    """Name the slide of each row, or None if the table has no such column."""
     columns = [frame[name] for name in _SLIDE if name in frame.columns]
     rows = zip(*columns, strict=True) if columns else [()] * len(frame)
     names = [", ".join(str(value) for value in row if not pd.isna(value)) or None for row in rows]
@@ -120,7 +120,7 @@ def _slides(frame: pd.DataFrame) -> pd.Series:
 
 
 def _seen_before(frame: pd.DataFrame) -> pd.Series:
-    """Whether a row is of a tile that an earlier row is of already."""
+    """Whether an earlier row is about the same tile."""
     slide = [name for name in _SLIDE if name in frame.columns]
     if slide and set(_PLACE) <= set(frame.columns):
         return frame.duplicated([*slide, *_PLACE])
@@ -135,7 +135,7 @@ def _risks_are_of_logits(rows: pd.DataFrame, path: str | Path) -> None:
     apart &= np.abs(score - rows["logit"].to_numpy(float)) > _ROUNDED
     if apart.any():
         raise DataError(
-            f"{path}: in {int(apart.sum())} row(s) the risk isn't that of the logit beside it "
+            f"{path}: in {int(apart.sum())} row(s) the risk does not match the logit "
             f"(patient {rows['patient'][apart].iloc[0]!r}); export the scores again, or keep one "
             "of the columns"
         )

@@ -1,4 +1,4 @@
-"""Scores of patients from our export at any level, or from any table of patients and scores."""
+"""Scores of patients, from our export at any level or from any table of patients and scores."""
 
 from __future__ import annotations
 
@@ -36,30 +36,30 @@ _FAR, _TELLING = 100.0, 10
 
 @dataclass(frozen=True)
 class PatientScores:
-    """One score a patient.
+    """One score per patient.
 
     Attributes
     ----------
     scores : Series
         float64, indexed by patient.
     excluded : DataFrame
-        ``patient, reason`` of patients in the table who have no score.
+        ``patient, reason`` for patients in the table who have no score.
     column : str
-        Which column held the score.
+        Name of the score column.
     rule : str
-        How several rows of one patient became one, in words.
+        How several rows of one patient became one score, in words.
     rows : int
-        Rows of the table.
+        Number of rows of the table.
     threshold : float or None
-        The model's, when the table says it.
+        Threshold of the model, if the table gives it.
     models : tuple of str
-        Names and weight hashes that the table says.
+        Names and hashes of models that the table gives.
     stale : int
-        Rows whose outlines were edited since they were scored, as the table says.
+        Number of rows with outlines that, according to the table, were edited after scoring.
     said : tuple of str
-        What was understood of the table, and what looks odd in it.
+        Lines that say how the table was read, and what looks odd in it.
     named : tuple of str
-        Patients as the table writes them, whatever they are matched by.
+        Patients as they are written in the table, whatever the matching rule.
     """
 
     scores: pd.Series
@@ -84,32 +84,32 @@ def read_scores(
     reading: Reading | None = None,
     match: str = "",
 ) -> PatientScores:
-    """Read scores and bring them to one a patient.
+    """Read scores and join them to one per patient.
 
     Parameters
     ----------
     path : path
         CSV, Parquet or Excel.
     column : str
-        The score; ``risk_score``, ``risk`` or ``score`` when empty.
+        Column of the score; ``risk_score``, ``risk`` or ``score`` if empty.
     patient : str
-        The patient; a usual name when empty.
+        Column of the patient; one of the usual names if empty.
     rule : str
-        For several slides of one patient, see :mod:`qupath_hccmil.method.patient_score`:
-        ``"max"``, ``"mean"``, or ``"pool"``, which only tables of ours have the columns for, and
-        which is their default. Tiles and outlines of ours become slides first.
+        Rule for several slides of one patient, see :mod:`qupath_hccmil.method.patient_score`:
+        ``"max"``, ``"mean"``, or ``"pool"``. Only our own tables have the columns for ``"pool"``,
+        which is their default. Tiles and outlines are joined to slides first.
     missing : tuple of str
-        Texts that mean no score.
+        Texts that mean a missing score.
     reading : Reading, optional
         How the table is written.
     match : str
-        Rule of `names.MATCHES` by which rows are of one patient.
+        Rule of `names.MATCHES` by which the rows of a patient are matched.
 
     Raises
     ------
     DataError
-        A column is not found, a score is no number, several rows of a patient come without a
-        rule, or a table that was joined by one rule is to be joined by another.
+        A column is not found, a score is not a number, a patient has several rows and no rule was
+        given, or a table that was joined by one rule should be joined by another.
     """
     read = read_table(path, reading)
     frame = read.frame
@@ -153,11 +153,11 @@ def _score_column(frame: pd.DataFrame, path: str | Path) -> str:
         if name in frame.columns:
             return name
     have = ", ".join(repr(name) for name in frame.columns[:30])
-    raise DataError(f"{path}: which column is the score? Give it by option; it has: {have}")
+    raise DataError(f"{path}: no column is known as the score; give --score; its columns: {have}")
 
 
 def _odd_scores(scores: pd.Series, name: str, path: str | Path) -> list[str]:
-    """Point at codes for missing among scores.
+    """Report scores that look like codes for missing values.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def _odd_scores(scores: pd.Series, name: str, path: str | Path) -> list[str]:
     """
     size = scores.abs()
     usual = size.quantile(0.9)
-    # Half of the scores or more say what is usual; of a handful nobody can tell.
+    # With enough scores, their 90 % quantile shows what is usual; with a handful it does not.
     telling = usual > 0 and scores.notna().sum() >= _TELLING
     far = scores[size > _FAR * usual] if telling else scores.iloc[:0]
     codes = codes_for_missing(scores)
@@ -176,10 +176,10 @@ def _odd_scores(scores: pd.Series, name: str, path: str | Path) -> list[str]:
         value = f"{far.iloc[0]:g}"
         raise DataError(
             f"{path}: column {name!r}: the score {value} ({len(far)} row(s)) is far from all "
-            f"others; correct it, or say --missing {value} if it means missing"
+            f"others; correct it, or give --missing {value} if it means a missing value"
         )
     return [
-        f"column {name!r}: {code:g} in {times} row(s) may mean missing (--missing {code:g})"
+        f"column {name!r}: {code:g} in {times} row(s) may mean a missing value (--missing {code:g})"
         for code, times in codes.items()
     ]
 
@@ -190,11 +190,11 @@ def _wanted_rule(rule: str) -> PatientRule | None:
     for known in PATIENT_RULES:
         if rule == known:
             return known
-    raise DataError(f"patient rule {rule!r} is none of {', '.join(PATIENT_RULES)}")
+    raise DataError(f"patient rule {rule!r} is not one of {', '.join(PATIENT_RULES)}")
 
 
 def _joined_before(frame: pd.DataFrame, path: str | Path, wanted: PatientRule | None) -> str | None:
-    """Rule of a table in which slides were joined already; it can't be joined by another."""
+    """Rule by which the slides of a table were already joined; another rule is refused."""
     if "rule" not in frame.columns:
         return None
     texts = sorted(frame["rule"].dropna().unique())
@@ -203,8 +203,8 @@ def _joined_before(frame: pd.DataFrame, path: str | Path, wanted: PatientRule | 
         raise DataError(f"{path}: its patients were joined by different rules: {', '.join(texts)}")
     if wanted and rules and wanted not in rules:
         raise DataError(
-            f"{path}: its slides were joined by {rules.pop()} already and --patient-rule is "
-            f"{wanted}: export with --patient-rule {wanted}, or with --level image"
+            f"{path}: its slides were already joined by {rules.pop()}, but --patient-rule is "
+            f"{wanted}; export with --patient-rule {wanted}, or with --level image"
         )
     return "; ".join(texts) if rules else None
 
@@ -219,26 +219,26 @@ def _as_they_are(scored: pd.DataFrame, path: str | Path, joined: str | None) -> 
     twice = scored.loc[scored["patient"].duplicated(), "patient"]
     if len(twice):
         raise DataError(
-            f"{path}: patient {twice.iloc[0]!r} has several rows in a table of one row a patient; "
-            "keep one"
+            f"{path}: patient {twice.iloc[0]!r} has several rows in a table with one row per "
+            "patient; keep one"
         )
     scores = scored.set_index("patient")["score"].astype(float)
-    return _Joined(scores, joined or "one row a patient")
+    return _Joined(scores, joined or "one row per patient")
 
 
 def _join_scores(scored: pd.DataFrame, path: str | Path, rule: PatientRule | None) -> _Joined:
-    """Join scores of any scale, that have no logits."""
+    """Join scores on any scale, without logits."""
     if rule is None:
         first = scored.loc[scored["patient"].duplicated(), "patient"].iloc[0]
         count = int((scored["patient"] == first).sum())
         raise DataError(
-            f"{path}: patient {first!r} has {count} rows; say --patient-rule max or mean how they "
-            "become one score"
+            f"{path}: patient {first!r} has {count} rows; give --patient-rule max or mean, so that "
+            "they become one score"
         )
     if rule == "pool":
         raise DataError(
-            f"{path}: pooling needs the columns 'risk_logit' and 'tiles' or 'tile_logit' of "
-            "our export; use --patient-rule max or mean"
+            f"{path}: --patient-rule pool needs the columns 'risk_logit' and 'tiles', or "
+            "'tile_logit', of our export; use --patient-rule max or mean"
         )
     groups = scored.groupby("patient", sort=False)["score"]
     return _Joined(groups.agg(lambda values: patient_value(rule, values)), rule_text(rule))
@@ -247,12 +247,12 @@ def _join_scores(scored: pd.DataFrame, path: str | Path, rule: PatientRule | Non
 def _join_slides(
     rows: pd.DataFrame, path: str | Path, rule: PatientRule, power: float, *, as_logit: bool
 ) -> _Joined:
-    """Join rows of our exports: first to slides, where they are parts of one, then to patients."""
+    """Join rows of our exports, first to slides if they are parts of slides, then to patients."""
     models = rows.groupby("patient", sort=False)["weights"].nunique()
     if (models > 1).any():
         raise DataError(
-            f"{path}: patient {models.index[models > 1][0]!r}: slides scored by different models; "
-            "score them again with one"
+            f"{path}: patient {models.index[models > 1][0]!r}: slides were scored by different "
+            "models; score them again with one"
         )
     outlines = "outline" in set(rows["part"])
     slides = as_slides(rows, path, rule, power)
@@ -263,12 +263,12 @@ def _join_slides(
     found = pd.Series(logits, dtype=float).rename_axis("patient").rename("score")
     told = rule_text(rule, power)
     if outlines:
-        told += "; a tile that two outlines share counts in both"
+        told += "; a tile that two outlines share counts for both"
     return _Joined(found if as_logit else pd.Series(risk(found), found.index, name="score"), told)
 
 
 def _one_value(table: UserTable, column: str) -> float | None:
-    """Read a setting of the model that must be the same in every row."""
+    """Read a number of the model that must be the same in every row."""
     if column not in table.frame.columns:
         return None
     values = table.numbers(column).dropna().unique()

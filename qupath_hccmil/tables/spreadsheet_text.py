@@ -1,8 +1,8 @@
-"""Text that a spreadsheet takes for text: guarded when it is written, as it was when it is read.
+"""Protects text in CSV files from being run as a formula by a spreadsheet.
 
-A spreadsheet runs a cell that begins like a formula, and a name may come from anyone. An apostrophe
-in front makes it text, in Excel and LibreOffice. What has apostrophes before such a beginning gets
-one more, so that reading takes exactly one away and every text comes back as it was.
+A spreadsheet runs a cell that begins like a formula, and names may come from anyone. An apostrophe
+in front makes the cell text, in Excel and LibreOffice. Text that already has apostrophes before
+such a beginning gets one more, so that reading removes exactly one and every text is restored.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 
 
 def guarded(text: str) -> str:
-    """Text for a cell of CSV.
+    """Return text for a CSV cell.
 
     Examples
     --------
@@ -24,7 +24,7 @@ def guarded(text: str) -> str:
 
 
 def unguarded(cell: str) -> str:
-    """Text of a cell of CSV, as it was before :func:`guarded`.
+    """Return the text of a CSV cell as it was before :func:`guarded`.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A table that we write: its columns, and its rows in batches."""
+"""A table that we write, with its columns and its rows in batches."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qupath_hccmil.tables.export_columns import Column, Level, columns_of
+from qupath_hccmil.tables.export_columns import Column, TableName, columns_of
 
 Batch = Mapping[str, Sequence[Any]]
-"""Column name to values, all of one length; None for no value."""
+"""For each column name its values, all of the same length; None for an absent value."""
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,15 @@ class Table:
 
     Attributes
     ----------
-    level : {"image", "annotation", "tile", "patient"}
+    level : str
+        What a row is; one of :data:`~.export_columns.TableName`.
     batches : iterable of Batch
     """
 
-    level: Level
+    level: TableName
     batches: Iterable[Batch]
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """Columns, in order."""
+        """Columns of the table, in order."""
         return columns_of(self.level)

@@ -1,7 +1,8 @@
-"""Read a table as text: CSV, Parquet or Excel, with no value taken for missing unless it is empty.
+"""Reads CSV, Parquet and Excel tables as text; only empty cells are missing values.
 
-A vascular invasion of "None" and a histology of "NA" are values; who wants them missing says so.
-What the reader decides of a table (encoding, delimiter, titles, sheet, decimal mark) it says.
+A vascular invasion of "None" and a histology of "NA" are values, unless the user says that they are
+missing. Everything that the reader detects (encoding, delimiter, titles, sheet, decimal mark) is
+reported.
 """
 
 from __future__ import annotations
@@ -43,16 +44,16 @@ _PERHAPS = re.compile(r"[,'’ \u00a0\u2009\u202f]|^[+-]?[1-9]\d{0,2}\.\d{3}$|\.
 
 @dataclass(frozen=True)
 class Reading:
-    """What the user says of how a table is written; what is empty is found.
+    """How a table is written according to the user; empty fields are detected.
 
     Attributes
     ----------
     sheet : str
-        Of an Excel file; else the first that has values.
+        Sheet of an Excel file; by default the first that has values.
     delimiter : str
-        Of a text file: one character, or ``tab``.
+        Delimiter of a text file: one character, or ``tab``.
     decimal : str
-        ``"."`` or ``","``.
+        Decimal mark, ``"."`` or ``","``.
     """
 
     sheet: str = ""
@@ -68,9 +69,9 @@ class UserTable:
     ----------
     path : Path
     frame : DataFrame
-        Every value is text without surrounding blanks, an empty one is missing.
+        Every value is text without surrounding blanks; empty values are missing.
     said : list of str
-        What was understood, for the user to check.
+        Lines that say how the table was read, for the user to check.
     """
 
     path: Path
@@ -86,12 +87,12 @@ class UserTable:
         return number_style(columns, self.delimiter, self.decimal)
 
     def plain(self, name: str) -> pd.Series:
-        """Column with its numbers written with a decimal point and without thousands.
+        """Return a column with numbers written with a decimal point and without thousands.
 
         Raises
         ------
         DataError
-            A number has two readings, and no column says which is meant.
+            A number has two readings, and no column shows which one is meant.
         """
         column = self.frame[name]
         if name in self.typed or not column.dropna().map(_PERHAPS.search).notna().any():
@@ -102,8 +103,8 @@ class UserTable:
             if unsure is not None:
                 raise DataError(
                     f"{self.path}: column {name!r}: {unsure!r} is {as_plain(unsure, COMMA)} with a "
-                    f"decimal comma and {as_plain(unsure, POINT)} with a decimal point, and "
-                    f"{self._style.reason}; say --decimal"
+                    f"decimal comma, but {as_plain(unsure, POINT)} with a decimal point, and "
+                    f"{self._style.reason}; give --decimal"
                 )
         changed = column.map(lambda text: as_plain(text, decimal), na_action="ignore")
         different = changed[changed.notna() & (changed != column)]
@@ -113,7 +114,7 @@ class UserTable:
         return changed
 
     def numbers(self, name: str, missing: tuple[str, ...] = ()) -> pd.Series:
-        """Column as float64; see `as_numbers`."""
+        """Return a column as float64; see `as_numbers`."""
         return as_numbers(self.plain(name), self.path, missing)
 
     def _say(self, text: str) -> None:
@@ -122,27 +123,27 @@ class UserTable:
 
 
 def read_table(path: str | Path, reading: Reading | None = None) -> UserTable:
-    """Read a table of any kind that hospitals have.
+    """Read a table in any of the usual formats.
 
-    CSV is separated by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Windows-1252; a line
-    ``sep=``, comment lines and titles above the header are left out, and so are blank rows. Of an
-    Excel file one sheet is read.
+    CSV may be separated by comma, semicolon, tab or bar, in UTF-8, UTF-16 or Windows-1252; a line
+    ``sep=``, comment lines, titles above the header and blank rows are skipped. One sheet of an
+    Excel file is read.
 
     Parameters
     ----------
     path : path
     reading : Reading, optional
-        What the user says of it.
+        How the table is written, according to the user.
 
     Raises
     ------
     DataError
-        No such file, another format, no rows, two columns of one name (or of names that differ
-        by case, blanks or Unicode form alone), or two readings of the file.
+        The file does not exist, has another format or no rows, has two columns with the same name
+        (or names that differ only in case, blanks or Unicode form), or is ambiguous.
     """
     path, reading = Path(path), reading or Reading()
     if not path.is_file():
-        raise DataError(f"{path}: no such file")
+        raise DataError(f"{path}: there is no such file")
     suffix = path.suffix.lower()
     try:
         if suffix == PARQUET:
@@ -152,11 +153,11 @@ def read_table(path: str | Path, reading: Reading | None = None) -> UserTable:
         elif suffix in CSV:
             table = _text_table(path, "\t" if reading.delimiter == "tab" else reading.delimiter)
         else:
-            raise DataError(f"{path}: {suffix or 'no suffix'} is none of .csv, .parquet, .xlsx")
+            raise DataError(f"{path}: {suffix or 'no suffix'} is not one of .csv, .parquet, .xlsx")
     except DataError:
         raise
     except Exception as error:
-        # The readers of three libraries raise what they like for a damaged file.
+        # The three libraries that read files raise different errors for a damaged file.
         raise DataError(f"{path}: cannot be read as {suffix}: {_line(error)}") from error
     table.decimal = reading.decimal
     if table.frame.empty:
@@ -165,18 +166,18 @@ def read_table(path: str | Path, reading: Reading | None = None) -> UserTable:
 
 
 def find_column(frame: pd.DataFrame, path: str | Path, wanted: str, what: str) -> str:
-    """Find a named column, whatever its case, blanks and Unicode form."""
+    """Find a column by name, ignoring case, blanks and Unicode form."""
     if wanted in frame.columns:
         return wanted
     key = column_key(wanted)
     for name in frame.columns:
         if column_key(name) == key:
             return str(name)
-    raise DataError(f"{path}: no column {wanted!r} for the {what}; it has: {_have(frame)}")
+    raise DataError(f"{path}: has no column {wanted!r} for the {what}; its columns: {_have(frame)}")
 
 
 def find_patient_column(frame: pd.DataFrame, path: str | Path, wanted: str = "") -> str:
-    """Find the column that names the patient: the wanted one, or one of the usual names."""
+    """Find the column of the patient: the wanted one, or one with a usual name."""
     if wanted:
         return find_column(frame, path, wanted, "patient")
     plain = {re.sub(r"[^a-z]", "", name.lower()): name for name in frame.columns[::-1]}
@@ -184,17 +185,18 @@ def find_patient_column(frame: pd.DataFrame, path: str | Path, wanted: str = "")
         if name in plain:
             return plain[name]
     raise DataError(
-        f"{path}: which column names the patient? Give it by option; it has: {_have(frame)}"
+        f"{path}: no column is known to name the patient; give --patient; its columns: "
+        f"{_have(frame)}"
     )
 
 
 def as_numbers(column: pd.Series, path: str | Path, missing: tuple[str, ...]) -> pd.Series:
-    """Turn a column of plainly written numbers into float64; values that mean missing are missing.
+    """Convert a column of plainly written numbers to float64; texts in `missing` become NaN.
 
     Raises
     ------
     DataError
-        Another text than a number, named with how often it occurs and what to do.
+        A text is not a number; the message says how often it occurs and what to do.
     """
     column = column.where(~column.isin(missing), None)
     values = column.map(_number, na_action="ignore").astype(float)
@@ -202,7 +204,7 @@ def as_numbers(column: pd.Series, path: str | Path, missing: tuple[str, ...]) ->
     if len(wrong):
         first = wrong.iloc[0]
         count = int((wrong == first).sum())
-        others = "" if count == len(wrong) else f"; {len(wrong)} rows have no number in all"
+        others = "" if count == len(wrong) else f"; in all, {len(wrong)} rows have no number"
         raise DataError(f"{path}: column {column.name!r}: {what_is_wrong(first, count)}{others}")
     if (values.abs() == float("inf")).any():
         raise DataError(f"{path}: column {column.name!r} has an infinite value")
@@ -219,7 +221,7 @@ def _number(text: str) -> float:
 def _text_table(path: Path, delimiter: str) -> UserTable:
     rows = text_rows(path, delimiter)
     if not rows.cells:
-        raise DataError(f"{path}: cannot be read as {path.suffix.lower()}: it is empty")
+        raise DataError(f"{path}: cannot be read as {path.suffix.lower()}: the file is empty")
     frame = _frame(path, rows.cells)
     return UserTable(path, frame, list(rows.said), rows.delimiter)
 
@@ -228,7 +230,7 @@ def _excel(path: Path, sheet: str) -> UserTable:
     with pd.ExcelFile(path) as book:
         names = [str(name) for name in book.sheet_names]
         if sheet and sheet not in names:
-            raise DataError(f"{path}: no sheet {sheet!r}; it has: {', '.join(names)}")
+            raise DataError(f"{path}: has no sheet {sheet!r}; its sheets: {', '.join(names)}")
         said = []
         for name in [sheet] if sheet else names:
             cells = book.parse(name, header=None, dtype=object, keep_default_na=False).to_numpy()
@@ -262,7 +264,7 @@ def _of_cell(cell: str) -> str:
 
 
 def _frame(path: Path, rows: list[list[str]]) -> pd.DataFrame:
-    """Make a frame of cells, the header first; columns without a name and a value are gone."""
+    """Make a frame from cells, header first; columns without name and values are dropped."""
     header, body = [_of_cell(cell) for cell in rows[0]], rows[1:]
     width = len(header)
     columns: list[list[str | None]] = [
@@ -283,9 +285,9 @@ def _checked(names: list[str], path: Path) -> list[str]:
         other = seen.get(column_key(name))
         if other is not None:
             raise DataError(
-                f"{path}: two columns are named {name!r}; rename one"
+                f"{path}: two columns have the name {name!r}; rename one"
                 if other == name
-                else f"{path}: the columns {other!r} and {name!r} have one name but for case, "
+                else f"{path}: the column names {other!r} and {name!r} differ only in case, "
                 "blanks or Unicode form; rename one"
             )
         seen[column_key(name)] = name
@@ -293,18 +295,18 @@ def _checked(names: list[str], path: Path) -> list[str]:
 
 
 def _is_text(value: object) -> bool:
-    """Whether a cell of a sheet is text that looks like a number."""
+    """Whether a cell of a sheet has text that looks like a number."""
     return isinstance(value, str) and way(value.strip()) is not None
 
 
 def _is_mixed(values: list[Any]) -> bool:
-    """Whether a column of a sheet holds numbers and texts that look like numbers."""
+    """Whether a column of a sheet has both numbers and texts that look like numbers."""
     return any(isinstance(v, float) for v in values) and any(_is_text(v) for v in values)
 
 
 def _cell(value: object, mixed: bool) -> str:
     text = _text(value) or ""
-    # A number of the sheet has a point in it whatever the texts have: one more 0 says so.
+    # A number of the sheet always has a decimal point; one more 0 distinguishes it from the texts.
     return f"{text}0" if mixed and isinstance(value, float) and "." in text else text
 
 

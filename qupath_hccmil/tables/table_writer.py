@@ -1,9 +1,9 @@
-"""Writes every table of ours: CSV or Parquet, row by row or in batches, whole or not at all.
+"""Writes all our tables, as CSV or Parquet, completely or not at all.
 
-CSV is UTF-8 with a byte order mark, by which Excel knows it, as do pandas, Python's ``utf-8-sig``,
+CSV is UTF-8 with a byte order mark, which is understood by Excel, pandas, Python's ``utf-8-sig``,
 R's ``readr`` and ``data.table``; base R reads it with ``fileEncoding = "UTF-8-BOM"``. A text that a
-spreadsheet would run as a formula is guarded (:mod:`.spreadsheet_text`), and no value is an empty
-cell. Parquet holds every text as it is, and nulls.
+spreadsheet would run as a formula is guarded (:mod:`.spreadsheet_text`), and an absent value is an
+empty cell. Parquet has every text unchanged, and nulls.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from qupath_hccmil.tables.spreadsheet_text import guarded
 from qupath_hccmil.tables.table import Batch, Table
 
 ROWS_A_GROUP = 50_000
-"""Rows held in memory at a time, and a row group of Parquet."""
+"""Rows held in memory at a time; also the size of a Parquet row group."""
 
-# Half a surrogate pair, of a file name in another encoding, is written as its escape.
+# Half a surrogate pair (from a file name in another encoding) is written as an escape.
 _UNSAYABLE = "backslashreplace"
 
 
@@ -32,7 +32,7 @@ def write_table(table: Table, out: Path) -> int:
     Parameters
     ----------
     table : Table
-        Is read to its end.
+        Table to write; it is read to its end.
     out : Path
         ``.csv`` or ``.parquet``.
 
@@ -44,14 +44,14 @@ def write_table(table: Table, out: Path) -> int:
     Raises
     ------
     DataError
-        Another suffix.
+        The suffix is not known.
     WriteError
-        The file cannot be written; an older one of that name is as it was.
+        The file cannot be written; an older file with that name is unchanged.
     """
     writers = {".csv": _write_csv, ".parquet": _write_parquet}
     write = writers.get(out.suffix.lower())
     if write is None:
-        raise DataError(f"{out}: tables are written as .csv or .parquet; choose one as the suffix")
+        raise DataError(f"{out}: tables are written as .csv or .parquet; use one of these suffixes")
     with atomic_file(out) as beside:
         return write(table, beside)
 
@@ -63,9 +63,9 @@ def write_rows(out: Path, names: Sequence[str], rows: Iterable[Sequence[Any]]) -
     ----------
     out : Path
     names : sequence of str
-        Of the columns.
+        Names of the columns.
     rows : iterable of sequence
-        Text, numbers, or no value (None, NaN), one a column.
+        For each column a text, a number, or an absent value (None, NaN).
 
     Returns
     -------
@@ -142,14 +142,14 @@ def _write_parquet(table: Table, path: Path) -> int:
 
 
 def _sayable(value: Any) -> Any:
-    """Make a text one that can be written as UTF-8."""
+    """Make a text writable as UTF-8."""
     if not isinstance(value, str) or value.isascii():
         return value
     return value.encode("utf-8", _UNSAYABLE).decode("utf-8")
 
 
 def _groups(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """Join small batches, so that a table of images is not one row group a row."""
+    """Join small batches, so that a table of images does not get one row group per row."""
     held: dict[str, list[Any]] = {}
     rows = 0
     for batch in batches:
@@ -158,7 +158,7 @@ def _groups(batches: Iterable[Batch]) -> Iterator[Batch]:
         rows += len(next(iter(batch.values())))
         if rows >= ROWS_A_GROUP:
             yield held
-            held.clear()  # not a new one: the reader still holds this one while the next grows
+            held.clear()  # Reused, because the reader would hold the old one while a new one grows.
             rows = 0
     if rows:
         yield held

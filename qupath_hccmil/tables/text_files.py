@@ -1,4 +1,4 @@
-"""Text of a file that a user brings: its encoding, and what stands before its table."""
+"""Text files that users bring: their encoding, and the lines before the table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SEP = re.compile(r"^\ufeff?\"?sep=(.)\"?\s*$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Rows:
-    """Cells of a text table, the header first, and what was understood."""
+    """Cells of a text table, header first, and lines that say how it was read."""
 
     cells: list[list[str]]
     delimiter: str
@@ -32,7 +32,7 @@ class Rows:
 
 
 def decode(data: bytes, path: Path) -> tuple[str, str]:
-    """Text of a file: UTF-8 or UTF-16 by its mark, else UTF-8, else Windows-1252.
+    """Decode a file: UTF-8 or UTF-16 by its byte order mark, then UTF-8, then Windows-1252.
 
     Returns
     -------
@@ -41,13 +41,13 @@ def decode(data: bytes, path: Path) -> tuple[str, str]:
     Raises
     ------
     DataError
-        It is text in none of them.
+        The text is in none of these encodings.
     """
     for mark, codec, name in _BOMS:
         if data.startswith(mark):
             return _decoded(data, codec, path), name
     if len(data) >= 4 and b"\0" in data[:200]:
-        # Without a mark, every second byte of Western text in UTF-16 is 0.
+        # Without a byte order mark, every second byte of Western text in UTF-16 is 0.
         codec = "utf-16-le" if data[1:200:2].count(0) > data[0:200:2].count(0) else "utf-16-be"
         return _decoded(data, codec, path), "UTF-16"
     try:
@@ -59,19 +59,19 @@ def decode(data: bytes, path: Path) -> tuple[str, str]:
 def text_rows(path: Path, delimiter: str = "") -> Rows:
     """Read the cells of a text table.
 
-    Left out and said: a line ``sep=;``, comment lines (``#``) and title lines before the header,
-    and lines without a value.
+    A line ``sep=;``, comment lines (``#``), title lines before the header and lines without a value
+    are skipped, and this is reported.
 
     Parameters
     ----------
     path : Path
     delimiter : str
-        What the user says; else found from all lines.
+        Delimiter given by the user; by default detected from all lines.
 
     Raises
     ------
     DataError
-        No known encoding, two delimiters fit, or a line has more cells than the header.
+        The encoding is not known, two delimiters fit, or a line has more cells than the header.
     """
     text, encoding = decode(path.read_bytes(), path)
     said = [] if encoding == "UTF-8" else [f"read as {encoding}"]
@@ -79,7 +79,7 @@ def text_rows(path: Path, delimiter: str = "") -> Rows:
     if match := _SEP.match(first.rstrip("\r")):
         delimiter = delimiter or match[1]
         text = rest
-        said.append("the line sep= says the delimiter")
+        said.append("the line sep= gives the delimiter")
     text, comments = _without_comments(text)
     if comments:
         said.append(f"{comments} comment line(s) (#) left out")
@@ -93,14 +93,14 @@ def text_rows(path: Path, delimiter: str = "") -> Rows:
 
 
 def below_titles(rows: list[list[str]]) -> tuple[list[list[str]], int]:
-    """Leave title rows out: those of one value at most before a header of two or more.
+    """Skip title rows: rows with at most one value before a header with two or more.
 
     Returns
     -------
     rows : list of list of str
-        The header first, none without a value.
+        Header first, without empty rows.
     skipped : int
-        Title rows that were left out; rows without any value don't count.
+        Number of title rows that were skipped, not counting empty rows.
     """
     rows = [row for row in rows if any(cell.strip() for cell in row)]
     filled = [sum(bool(cell.strip()) for cell in row) for row in rows]
@@ -115,7 +115,7 @@ def _decoded(data: bytes, codec: str, path: Path) -> str:
         return data.decode(codec).lstrip("\ufeff")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path}: text in neither UTF-8, UTF-16 nor Windows-1252 (byte {error.start}); save it "
+            f"{path}: the text is not UTF-8, UTF-16 or Windows-1252 (byte {error.start}); save it "
             "as CSV UTF-8"
         ) from error
 
@@ -125,12 +125,12 @@ def _without_comments(text: str) -> tuple[str, int]:
     count = 0
     while count < len(lines) and lines[count].lstrip('"').startswith("#"):
         count += 1
-    # A header that itself begins with # stands directly above the rows.
+    # A header that itself begins with # is directly above the rows.
     return ("".join(lines[count:]), count) if count < len(lines) - 1 else (text, 0)
 
 
 def _delimiter(text: str, path: Path) -> str:
-    """Delimiter that cuts the lines into equally many cells; asks where two do."""
+    """Find the delimiter that splits all lines into equally many cells; refuses if two do."""
     head = "".join(text.splitlines(keepends=True)[:_LOOKED_AT])
     shares: dict[str, tuple[float, int]] = {}
     for mark in DELIMITERS:
@@ -154,7 +154,7 @@ def _delimiter(text: str, path: Path) -> str:
     best = [mark for mark in order if shares[mark][0] > 0.999]
     if len(best) > 1:
         names = " or ".join(DELIMITERS[mark] for mark in best)
-        raise DataError(f"{path}: is it separated by {names}? Say --delimiter")
+        raise DataError(f"{path}: may be separated by {names}; give --delimiter")
     return order[0]
 
 
@@ -170,7 +170,7 @@ def _cells(text: str, delimiter: str, path: Path) -> tuple[list[list[str]], int]
         extra = row[len(rows[0]) :]
         if any(cell.strip() for cell in extra):
             raise DataError(
-                f"{path}: row {number} has {len(row)} cells and the header {len(rows[0])}: quote "
-                "cells that hold the delimiter"
+                f"{path}: row {number} has {len(row)} cells, but the header has {len(rows[0])}; "
+                "quote cells that contain the delimiter"
             )
     return rows, skipped

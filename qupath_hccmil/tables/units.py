@@ -1,4 +1,4 @@
-"""Units of follow-up: found in the name of a column, told, and computed."""
+"""Units of follow-up time: found in the name of a column or given, and converted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SINGLE = {"d", "m", "y", "a"}  # letters that are units only between brackets
 
 
 def unit_in_name(column: str) -> str:
-    """Find the unit that a column's name says: in brackets, or as its last word; else empty.
+    """Find the unit in the name of a column, in brackets or as its last word; else empty.
 
     ``RFS (months)``, ``rfs_days``, ``OS.months``, ``Zeit [Monate]``, ``suivi en mois``.
     """
@@ -34,40 +34,42 @@ def unit_in_name(column: str) -> str:
 
 
 def recognise_unit(column: str, told: str = "") -> str:
-    """Find the unit of a column of times: what the user says, or what its name says.
+    """Find the unit of a column of times, from the user or from the column's name.
 
     Raises
     ------
     DataError
-        Neither says it, they disagree, or the unit is unknown.
+        Neither gives it, they disagree, or the unit is unknown.
     """
     found = unit_in_name(column)
     if told and told not in DAYS:
-        raise DataError(f"unit {told!r} is none of {', '.join(DAYS)}")
+        raise DataError(f"unit {told!r} is not one of {', '.join(DAYS)}")
     if told and found and told != found:
         raise DataError(
-            f"column {column!r} says {found} by its name and the unit given is {told}: rename the "
+            f"column {column!r}: its name says {found}, but the given unit is {told}; rename the "
             "column or correct the unit"
         )
     if not (told or found):
-        raise DataError(f"column {column!r}: in which unit? Say --unit days, months or years")
+        raise DataError(
+            f"column {column!r}: its unit is not known; give --unit days, months or years"
+        )
     return told or found
 
 
 def in_unit(times: pd.Series, unit: str, wanted: str) -> pd.Series:
     """Convert times from one unit of `DAYS` to another.
 
-    In one unit nothing is computed, so that equal times stay equal numbers, and a recurrence at
-    exactly 1.6 years isn't one before.
+    Times that are already in the wanted unit are unchanged, so that equal times stay equal numbers,
+    and a recurrence at exactly 1.6 years is not taken for an earlier one.
     """
     return times if unit == wanted else times * DAYS[unit] / DAYS[wanted]
 
 
 def refuse_implausible(times: pd.Series, unit: str, column: str, path: object) -> None:
-    """Refuse follow-up of more than a hundred years: a wrong unit, or a code for missing."""
+    """Refuse a follow-up of more than 100 years: a wrong unit, or a code for a missing value."""
     longest = times.max()
     if longest * DAYS[unit] > LONGEST_YEARS * DAYS["years"]:
         raise DataError(
             f"{path}: column {column!r} has a follow-up of {longest:g} {unit}; correct the unit, "
-            f"or say --missing {longest:g} if it means missing"
+            f"or give --missing {longest:g} if it means a missing value"
         )

@@ -1,4 +1,4 @@
-"""Tiles on a grid over the slide, and which of them lie in an outline."""
+"""Tiles on a grid over the slide, and which of them lie inside an outline."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from shapely.geometry.base import BaseGeometry
 
 from qupath_hccmil.slides.inside_outline import cell_shares
 
-# A grid of 128 µm tiles does not end on the slide's last px; rounding must not drop the last tile.
+# Rounding must not drop the last tile of a grid that ends exactly at the edge of the slide.
 _EDGE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class GridTiles:
-    """The tiles of one outline, by row and then column of the grid.
+    """The tiles of one outline, ordered by row and then column of the grid.
 
     Attributes
     ----------
@@ -27,13 +27,13 @@ class GridTiles:
         Column and row in the slide's grid: the same tile has the same indices in every outline.
     bounds : (n, 4) float64
         x, y, width, height in level-0 px.
-    inside : (n,) float64
-        Share of the tile's area that lies in the outline, in (0, 1].
+    share_inside : (n,) float64
+        Share of the tile's area that lies inside the outline, in (0, 1].
     """
 
     indices: NDArray[np.int64]
     bounds: NDArray[np.float64]
-    inside: NDArray[np.float64]
+    share_inside: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -47,27 +47,27 @@ def tile_grid(
     height: int,
     min_inside: float = 0.5,
 ) -> list[GridTiles]:
-    """Lay the slide's grid over outlines.
+    """Lay the grid of a slide over outlines.
 
     The grid starts at the slide's corner (0, 0) and is the same for all outlines of the slide, so
-    that outlines that overlap share tiles. Only whole tiles on the slide count.
+    that overlapping outlines share tiles. Only tiles that lie completely on the slide are used.
 
     Parameters
     ----------
     polygons : sequence of shapely geometry
-        Outlines in level-0 px; only what has an area counts. Of those that cross themselves that
-        is inside which QuPath says is, see :mod:`qupath_hccmil.slides.inside_outline`.
+        Outlines in level-0 px; parts without an area are ignored. If an outline crosses itself,
+        inside means what QuPath says, see :mod:`qupath_hccmil.slides.inside_outline`.
     side_x, side_y : float
         Sides of a tile, level-0 px.
     width, height : int
-        Of the slide, level-0 px.
+        Size of the slide, level-0 px.
     min_inside : float
-        Keep a tile when at least this share of it is in the outline, in (0, 1].
+        Keep a tile if at least this share of it is inside the outline, in (0, 1].
 
     Returns
     -------
     list of GridTiles
-        One an outline; empty where no tile is kept.
+        One per outline; empty if no tile is kept.
 
     Raises
     ------
@@ -85,14 +85,14 @@ def tile_grid(
 def unique_tiles(
     grids: Sequence[GridTiles],
 ) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
-    """Every tile once, however many outlines hold it.
+    """Return every tile once, however many outlines contain it.
 
     Returns
     -------
     bounds : (m, 4) float64
-        x, y, width, height, by row and then column of the grid.
+        x, y, width, height in level-0 px, ordered by row and then column of the grid.
     members : list of (n,) int64
-        For each outline the places of its tiles in `bounds`.
+        For each outline, the row numbers of its tiles in `bounds`.
     """
     if not any(len(grid) for grid in grids):
         return np.empty((0, 4)), [np.empty(0, dtype=np.int64) for _ in grids]
@@ -116,7 +116,7 @@ def _tiles_of(
     else:
         indices = _candidates(polygon, sides, shape)
         inside = _share_wound(polygon, indices, sides)
-    # Half a tile cut out by an outline on the grid's own lines is half, whatever the rounding.
+    # An outline along the grid lines that contains half a tile must count as half after rounding.
     kept = inside >= min_inside * (1 - 1e-9)
     indices = indices[kept]
     bounds = np.concatenate([indices * sides, np.broadcast_to(sides, indices.shape)], axis=1)
@@ -136,7 +136,7 @@ def _with_area(polygon: BaseGeometry) -> BaseGeometry:
 def _candidates(
     area: BaseGeometry, sides: NDArray[np.float64], shape: tuple[int, int]
 ) -> NDArray[np.int64]:
-    """List indices (n, 2) of all tiles in the bounding box, by row and then column."""
+    """Indices (n, 2) of all tiles in the bounding box, ordered by row and then column."""
     if area.is_empty:
         return np.empty((0, 2), dtype=np.int64)
     left, top, right, bottom = area.bounds
@@ -149,7 +149,7 @@ def _candidates(
 def _share_inside(
     area: BaseGeometry, indices: NDArray[np.int64], sides: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Share (n,) of each tile inside; exact, and computed for tiles on the border only."""
+    """Exact share (n,) of each tile that is inside, computed only for tiles on the border."""
     inside = np.zeros(len(indices))
     if not len(indices):
         return inside
@@ -158,8 +158,8 @@ def _share_inside(
     whole = tree.query(area, predicate="contains")
     inside[whole] = 1.0
     border = np.setdiff1d(tree.query(area, predicate="intersects"), whole)
-    # An outline may have 50,000 corners: cut it into rows of the grid first, so that each tile
-    # meets the corners of its own row only.
+    # An outline may have 50,000 corners: cut it into rows of the grid first, so that each tile is
+    # intersected only with the corners of its own row.
     rows, row_of = np.unique(indices[border, 1], return_inverse=True)
     left, _, right, _ = area.bounds
     strips = shapely.box(left, rows * sides[1], right, (rows + 1) * sides[1])

@@ -1,7 +1,7 @@
-"""The tiles of a slide, read ahead by threads and handed over in order.
+"""The tiles of a slide, read ahead by threads and returned in order.
 
-Readers decode, filter and normalise. What is in flight is bounded by the number of readers, so
-memory does not grow with the number of tiles.
+Readers decode, filter and normalise. The number of tiles in memory is limited by the number of
+readers and does not grow with the number of tiles.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# A job is long enough to drown the queue's overhead, short enough to keep memory small.
+# A job is long enough to outweigh the overhead of the queue, and short enough to save memory.
 CHUNK = 8
 READERS = 2
 LOOKAHEAD = 3
 
 
 class TileVerdict(IntEnum):
-    """What became of a tile."""
+    """What happened to a tile."""
 
-    KEPT = 0
+    TISSUE = 0
     BACKGROUND = 1
     BLURRED = 2
     NOT_READ = 3
@@ -34,12 +34,12 @@ class TileVerdict(IntEnum):
 
 @dataclass(frozen=True)
 class Chunk:
-    """A run of tiles as read.
+    """Some consecutive tiles as they were read.
 
     Attributes
     ----------
     rows : (n,) int64
-        Which of the tiles asked for.
+        Row numbers of the tiles.
     verdicts : (n,) int8
         :class:`TileVerdict` of each.
     rgb : (k, h, w, 3) uint8
@@ -52,7 +52,7 @@ class Chunk:
 
 
 def chunks_of(n_tiles: int) -> Iterator[NDArray[np.int64]]:
-    """Rows 0 to `n_tiles` - 1, cut into chunks."""
+    """Row numbers 0 to `n_tiles` - 1, cut into chunks."""
     return (np.arange(start, min(start + CHUNK, n_tiles)) for start in range(0, n_tiles, CHUNK))
 
 
@@ -62,18 +62,18 @@ def read_ahead(
     *,
     readers: int = READERS,
 ) -> Generator[Chunk, None, None]:
-    """Chunks in the order of `jobs`, loaded ahead by threads.
+    """Yield chunks in the order of `jobs`, loaded ahead by threads.
 
     Parameters
     ----------
     load : callable
-        Row numbers to a chunk; runs in a reader thread.
+        Turns row numbers into a chunk; runs in a reader thread.
     jobs : iterator of (n,) int64
         Row numbers of each chunk, see :func:`chunks_of`.
     readers : int
-        Threads. At most ``readers * LOOKAHEAD`` chunks wait at any time.
+        Number of threads. At most ``readers * LOOKAHEAD`` chunks wait at any time.
     """
-    # The readers are the threads; OpenCV starting its own inside them would fight the networks.
+    # The readers are threads already; threads of OpenCV would compete with the networks.
     cv2.setNumThreads(1)
     waiting: deque[Future[Chunk]] = deque()
     pool = ThreadPoolExecutor(readers, thread_name_prefix="tile-reader")
@@ -84,5 +84,5 @@ def read_ahead(
             waiting.extend(pool.submit(load, rows) for rows in islice(jobs, 1))
             yield chunk
     finally:
-        # On an error or an early stop nothing that waits is worth reading.
+        # After an error or an early stop, the waiting jobs are no longer needed.
         pool.shutdown(wait=True, cancel_futures=True)

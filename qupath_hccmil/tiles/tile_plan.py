@@ -1,12 +1,14 @@
-"""Which tiles of a slide are read, in which order, and which outline each belongs to."""
+"""Which tiles of a slide are read, in which order, and to which outlines they belong."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from shapely.geometry.base import BaseGeometry
 
 from qupath_hccmil.errors import AnnotationError
@@ -18,23 +20,23 @@ from qupath_hccmil.tiles.grid import tile_grid, unique_tiles
 
 @dataclass(frozen=True)
 class TileChoice:
-    """Which tiles of an outline are taken.
+    """Which tiles of an outline are used.
 
     Attributes
     ----------
     mpp : float or None
-        µm per level-0 px that overrides the project's and the slide's.
+        µm per level-0 px, overriding the values of the project and of the slide; greater than 0.
     min_inside : float
-        Least share of a tile's area inside the outline, in (0, 1].
+        Smallest share of a tile's area that must be inside the outline, in (0, 1].
     max_tiles : int or None
-        At most so many random tiles a slide; None takes every tile.
+        Largest number of random tiles per slide; None for all tiles.
     seed : int
-        Seed of that random choice.
+        Seed of the random choice.
     """
 
-    mpp: float | None = None
-    min_inside: float = 0.5
-    max_tiles: int | None = None
+    mpp: Annotated[float, Field(gt=0)] | None = None
+    min_inside: Annotated[float, Field(gt=0, le=1)] = 0.5
+    max_tiles: Annotated[int, Field(ge=1)] | None = None
     seed: int = 0
 
 
@@ -45,11 +47,11 @@ class TumourOutline:
     Attributes
     ----------
     index : int
-        What it is called among the outlines of the slide; unique.
+        Number of the outline, unique within the slide.
     label : str
-        What a user calls it.
+        Name of the outline as the user knows it.
     geometry : shapely geometry
-        Level-0 px.
+        In level-0 px.
     """
 
     index: int
@@ -65,13 +67,14 @@ class TilePlan:
     ----------
     resolution : Resolution
     bounds : (n, 4) float64
-        x, y, width, height of every tile once, level-0 px, in the order of reading.
+        x, y, width, height of every tile, in level-0 px, each tile once, in reading order.
     members : dict of int to (k,) int64
-        :attr:`TumourOutline.index` to the rows of its tiles; a tile may belong to several outlines.
+        For each :attr:`TumourOutline.index`, the rows of its tiles; a tile may belong to several
+        outlines.
     wanted : int or None
-        Stop after so many kept tiles.
+        Stop after this many kept tiles.
     labels : dict of int to str
-        :attr:`TumourOutline.index` to the outline's label.
+        For each :attr:`TumourOutline.index`, the label of the outline.
     """
 
     resolution: Resolution
@@ -82,21 +85,21 @@ class TilePlan:
 
     @property
     def without_tiles(self) -> list[str]:
-        """Labels of outlines that hold no tile."""
+        """Labels of outlines that contain no tile."""
         return [self.labels[key] for key, rows in self.members.items() if not len(rows)]
 
     @property
     def expected(self) -> int:
-        """Number of tiles that will be kept at most."""
+        """Largest number of tiles that can be kept."""
         return len(self.bounds) if self.wanted is None else min(self.wanted, len(self.bounds))
 
     def at_random(self, max_tiles: int | None, seed: int) -> TilePlan:
-        """The same tiles in a random order, of which at most so many are wanted.
+        """Return the same tiles in random order, of which at most `max_tiles` are wanted.
 
         Parameters
         ----------
         max_tiles : int or None
-            None, or as many as there are, leaves the order as it is.
+            None, or a number that is not smaller than the number of tiles, keeps the order.
         seed : int
         """
         count = len(self.bounds)
@@ -127,16 +130,16 @@ def plan_tiles(
     outlines : sequence of TumourOutline
     choice : TileChoice
     geometry : TileGeometry
-        The model's.
+        Tile geometry of the model.
     name : str
-        What the user calls the slide, for messages.
+        Name of the slide as the user knows it, for messages.
     calibration : pair of float or None
-        µm per level-0 px in x and y as QuPath says; it goes before what the file says.
+        µm per level-0 px in x and y according to QuPath; it overrides the value of the file.
 
     Raises
     ------
     ResolutionError
-        The pixel size is absent or out of range.
+        The pixel size is missing or out of range.
     AnnotationError
         No outline has room for a tile.
     """
@@ -152,7 +155,7 @@ def plan_tiles(
     union, rows = unique_tiles(grids)
     if not len(union):
         raise AnnotationError(
-            f"{name}: the tumour annotations are too small, or beyond the slide: "
+            f"{name}: the tumour annotations are too small, or outside the slide: "
             f"{holds_no_tile(choice, geometry)}; outline a larger area or lower --min-inside"
         )
     plan = TilePlan(
@@ -166,8 +169,8 @@ def plan_tiles(
 
 
 def holds_no_tile(choice: TileChoice, geometry: TileGeometry) -> str:
-    """Why an outline has no tile, in words for a message."""
+    """Explain for a message why an outline contains no tile."""
     return (
-        f"no tile of {geometry.tile_um:g} µm has {choice.min_inside:.3g} of its area inside "
-        "(--min-inside)"
+        f"no tile of {geometry.tile_um:g} µm has a share of {choice.min_inside:.3g} of its area "
+        "inside (--min-inside)"
     )

@@ -1,4 +1,4 @@
-"""Reads and judges the tiles of a slide, and fits its stain on a sample of them."""
+"""Reads the tiles of a slide, checks them for tissue and focus, and fits the stain on a sample."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from qupath_hccmil.slides.tissue import TissueRule
 from qupath_hccmil.stain.vahadane import StainFit, fit
 from qupath_hccmil.tiles.read_ahead import Chunk, TileVerdict, chunks_of, read_ahead
 
-# Pooled for the slide's one stain fit: enough to hold its range of staining.
+# Number of tiles pooled for the stain fit of a slide: enough to cover its range of staining.
 STAIN_TILES = 64
-# Every other pixel in both directions: neighbours say the same, and the fit takes half the time.
+# Every other pixel in both directions: neighbours are alike, and the fit takes half the time.
 STAIN_STRIDE = 2
 
 
 class TileRules(Protocol):
-    """What tiles are, and which are left out: a scorer, or whoever else needs tiles."""
+    """Size of tiles, and which are left out; a scorer is one example."""
 
     @property
     def geometry(self) -> TileGeometry:
-        """Of a tile."""
+        """Size of a tile."""
         ...
 
     @property
@@ -35,7 +35,7 @@ class TileRules(Protocol):
 
 
 class TileReader:
-    """Reads tiles by row; may be called from several threads.
+    """Reads tiles by row number; may be called from several threads.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class TileReader:
         self._sample: dict[int, NDArray[np.uint8]] = {}
 
     def read(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
-        """Pixels and verdicts.
+        """Read pixels and decide which tiles are kept.
 
         Returns
         -------
@@ -74,7 +74,7 @@ class TileReader:
         return rgb, self._verdicts(rgb)
 
     def fit_stain(self) -> StainFit:
-        """Fit the stain on tissue tiles spread evenly; their pixels are kept for :meth:`read`.
+        """Fit the stain on evenly spread tissue tiles, whose pixels are kept for :meth:`read`.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class TileReader:
         sample: dict[int, NDArray[np.uint8]] = {}
         chunks = read_ahead(load, chunks_of(len(order)))
         for chunk in chunks:
-            kept = chunk.verdicts == TileVerdict.KEPT
+            kept = chunk.verdicts == TileVerdict.TISSUE
             sample |= dict(zip(chunk.rows[kept].tolist(), chunk.rgb[kept], strict=True))
             if len(sample) >= STAIN_TILES:
                 break
@@ -112,12 +112,12 @@ class TileReader:
 
     def _verdicts(self, rgb: NDArray[np.uint8]) -> NDArray[np.int8]:
         background, blurred = self._rule.judge(rgb, self._mpp)
-        verdicts = np.full(len(rgb), TileVerdict.KEPT, np.int8)
+        verdicts = np.full(len(rgb), TileVerdict.TISSUE, np.int8)
         verdicts[blurred] = TileVerdict.BLURRED
         verdicts[background] = TileVerdict.BACKGROUND
         return verdicts
 
 
 def _spread(n: int) -> NDArray[np.int64]:
-    """Rows 0 to n - 1 in an order whose every beginning is spread evenly (golden ratio)."""
+    """Order rows 0 to n - 1 so that any first part is spread evenly (golden ratio)."""
     return np.argsort(np.arange(n) * 0.6180339887498949 % 1, kind="stable")

@@ -1,1 +1,1 @@
-"""Training and evaluation of both models from what users have: joins the rooms, as scoring does."""
+"""Training and evaluation of both models on a user's data; joins the other packages."""

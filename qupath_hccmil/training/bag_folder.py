@@ -1,8 +1,8 @@
-"""A folder of prepared bags and of how they were made: made once, reused when the same.
+"""A folder of prepared bags with records of how they were made, so that they can be reused.
 
-``bags.json`` says what holds for all bags (models, geometry, stain, seed) and
-``<patient>.npy.json`` what a bag was made from. A bag is there only when it is complete, so a
-preparation that was killed goes on with the patient it was at.
+``bags.json`` records what all bags share (models, geometry, stain, seed) and
+``<patient>.npy.json`` what a bag was made from. A bag exists only if it is complete, so a
+preparation that was killed continues with the patient that it had reached.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ RECORD = "bags.json"
 
 
 class BagFolder:
-    """Bags that are prepared here.
+    """A folder in which bags are prepared.
 
     Parameters
     ----------
     folder : Path
-        Made if absent.
+        Created if it does not exist.
     made : mapping
-        How all bags are made, JSON-able.
+        How all bags are made; must be valid JSON.
 
     Raises
     ------
     DataError
-        The folder holds bags that were made in another way.
+        The folder has bags that were made in another way.
     """
 
     def __init__(self, folder: Path, made: Mapping[str, Any]) -> None:
@@ -50,50 +50,50 @@ class BagFolder:
         if differing:
             raise DataError(
                 f"{folder}: its bags were made with another {', '.join(differing)}; "
-                "use another --out or remove it"
+                "use another --out, or remove the folder"
             )
 
     def bag(self, patient: str, sources: Any, prepare: Callable[[Path], StoredBag]) -> StoredBag:
-        """Give a patient's bag, prepared now unless it is there, whole and made of the same.
+        """Return the bag of a patient; prepare it unless a complete one from the same data exists.
 
         Parameters
         ----------
         patient : str
         sources : JSON-able
-            What it is made of.
+            What the bag is made from; must be valid JSON.
         prepare : callable
-            Writes the bag to a path, all of it or nothing.
+            Writes the bag to a path, completely or not at all.
 
         Raises
         ------
         DataError
-            It can't be prepared.
+            The bag cannot be prepared.
         """
         path = self._folder / bag_file(patient)
         record = path.with_name(path.name + ".json")
         wanted = json.loads(json.dumps(sources))
         if path.exists() and record.exists() and _read(record) == wanted:
-            # A damaged one is made anew: all that it is made of is here.
+            # A damaged bag is made again, because everything it is made from is available.
             with contextlib.suppress(DataError):
                 return StoredBag(path)
-        # The record is there before the bag, so that a bag is never of another record.
+        # The record is written before the bag, so that a bag never belongs to another record.
         path.unlink(missing_ok=True)
         _write(record, wanted)
         return prepare(path)
 
 
 def is_prepared(folder: Path) -> bool:
-    """Whether a folder holds prepared bags."""
+    """Whether a folder has prepared bags."""
     return folder.is_dir() and bool(bag_files(folder))
 
 
 def prepared_bags(folder: Path, config: ModelConfig) -> dict[str, StoredBag]:
-    """Bags that were prepared before, if they are what a risk model sees.
+    """Return bags that were prepared before, if they fit a risk model.
 
     Raises
     ------
     DataError
-        They were made in another way than the model needs, or one is damaged.
+        They were not made in the way that the model needs, or one is damaged.
     """
     path = folder / RECORD
     if path.exists() and config.risk is not None:
@@ -107,8 +107,8 @@ def prepared_bags(folder: Path, config: ModelConfig) -> dict[str, StoredBag]:
         for key, value in needed.items():
             if made.get(key) != json.loads(json.dumps(value)):
                 raise DataError(
-                    f"{folder}: prepared with another {key} than {config.name} needs; "
-                    "prepare them anew"
+                    f"{folder}: its bags were prepared with another {key} than {config.name} "
+                    "needs; prepare them again"
                 )
     return dict(stored_bags(folder))
 
@@ -117,7 +117,9 @@ def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: damaged ({error}); remove {path.parent} to start anew") from error
+        raise DataError(
+            f"{path}: is damaged ({error}); remove {path.parent} to start again"
+        ) from error
 
 
 def _write(path: Path, content: Any) -> None:

@@ -1,4 +1,4 @@
-"""Predicted against observed poor outcomes, as a PNG."""
+"""Figure of observed against predicted poor outcomes, as a PNG."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qupath_hccmil.mil.risk_evaluation import RiskScores
 
 def draw_calibration(path: Path, scores: RiskScores) -> None:
     """Draw the groups of `scores.calibration` with their 95 % intervals, and the diagonal."""
-    # Not pyplot: it would choose a window system.
+    # pyplot is not used, because it would choose a window system.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""The clinical table of a training: patients, their slides, and labels or follow-up."""
+"""The clinical table for training: patients, their slides, and labels or follow-up."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _SLIDE_NAMES = ("slides", "slide")
 
 @dataclass(frozen=True)
 class ClinicalColumns(FollowUpColumns):
-    """Which columns hold what; empty takes the usual name.
+    """The columns of a clinical table; an empty field means the usual name.
 
-    Follow-up is needed where there is no label. Its columns are ``time`` and ``event``.
+    Follow-up (the columns ``time`` and ``event``) is needed if there is no label.
 
     Attributes
     ----------
     slides : str
-        File or image names, several in one cell divided by ``;``. Else ``slides`` or ``slide``
-        where there is one.
+        Column of file or image names; several in one cell are separated by ``;``. By default
+        ``slides`` or ``slide``, if there is such a column.
     label : str
-        ``good`` or ``poor``, in words. Else ``label`` where there is one.
+        Column with the words ``good`` or ``poor``. By default ``label``, if there is one.
     """
 
     slides: str = ""
@@ -48,18 +48,18 @@ class ClinicalColumns(FollowUpColumns):
 
 @dataclass(frozen=True)
 class Clinical:
-    """A clinical table as read.
+    """The content of a clinical table.
 
     Attributes
     ----------
     path : Path
     cohort : LabelledCohort
     slides : mapping of str to tuple of str
-        Patient to names of slides; of every patient in the table. Empty where no column says it.
+        For every patient in the table the names of slides; empty without such a column.
     said : list of str
-        What was recognised, for the user to check.
+        Lines that say what was recognised, for the user to check.
     named : frozenset of str
-        Patients as the table writes them, whatever they are matched by.
+        Patients as they are written in the table, whatever the matching rule.
     """
 
     path: Path
@@ -70,27 +70,27 @@ class Clinical:
 
     @property
     def patients(self) -> set[str]:
-        """Everybody in the table."""
+        """All patients in the table."""
         return self.cohort.labels.keys() | self.cohort.excluded.keys()
 
 
 def read_clinical(path: Path, columns: ClinicalColumns | None = None) -> Clinical:
-    """Read a clinical table (CSV, Parquet or Excel), one or more rows a patient.
+    """Read a clinical table (CSV, Parquet or Excel) with one or more rows per patient.
 
-    Rows of one patient that differ in nothing but the slide count as one. Patients that cannot be
-    trained on are excluded with the reason; nobody is dropped in silence.
+    Rows of one patient that differ only in the slide count as one. Patients that cannot be used for
+    training are excluded with the reason; nobody is dropped silently.
 
     Raises
     ------
     DataError
-        The file or a column is absent, or a value isn't understood.
+        The file or a column is missing, or a value is not understood.
     """
     columns = columns or ClinicalColumns()
     read = read_table(path, columns.reading)
     table = read.frame
     table = table.where(~table.isin(columns.missing), None) if columns.missing else table
     key = find_patient_column(table, path, columns.patient)
-    said = read.said  # goes on while columns are read
+    said = read.said  # more lines are added while columns are read
     nameless = int(table[key].isna().sum())
     if nameless:
         said.append(f"{nameless} row(s) without a value in column {key!r} are left out")
@@ -125,14 +125,14 @@ def read_clinical(path: Path, columns: ClinicalColumns | None = None) -> Clinica
 
 
 def _column(table: pd.DataFrame, path: Path, told: str, usual: str) -> str | None:
-    """Find a column by the name that is told, else by its usual one."""
+    """Find a column by the given name, or else by its usual one."""
     if told:
         return find_column(table, path, told, usual)
     return next((name for name in table.columns if column_key(name) == usual), None)
 
 
 def _time_column(table: pd.DataFrame, path: Path, told: str) -> str | None:
-    """Find the column that is told, else ``time``, alone or with its unit."""
+    """Find the given column, or else ``time``, with or without a unit in its name."""
     found = _column(table, path, told, "time")
     if found is None:
         named = (name for name in table.columns if column_key(name).startswith("time"))
@@ -169,7 +169,7 @@ def _one_row_a_patient(
 def _follow_up(
     frame: pd.DataFrame, path: Path, columns: ClinicalColumns, said: list[str], *, needed: bool
 ) -> dict[str, tuple[float | None, int | None]]:
-    """Years and event of each patient; empty where the table needn't have them and hasn't."""
+    """Years and event of each patient; empty if they are neither needed nor present."""
     time = _time_column(frame, path, columns.time)
     event = _column(frame, path, columns.event, "event")
     if time is None or event is None:
@@ -177,14 +177,14 @@ def _follow_up(
             return {}
         have = ", ".join(repr(name) for name in frame.columns[:30])
         raise DataError(
-            f"{path}: no column {'time' if time is None else 'event'!r}; name the columns of time "
-            f"and event, or of a label (--time, --event, --label); it has: {have}"
+            f"{path}: has no column {'time' if time is None else 'event'!r}; give the columns of "
+            f"time and event, or of a label (--time, --event, --label); its columns: {have}"
         )
     unit = recognise_unit(time, columns.unit)
     times = as_numbers(frame[time], path, columns.missing)
     refuse_implausible(times, unit, time, path)
     said += [
-        f"column {time!r}: {code:g} in {count} row(s) may mean missing (--missing {code:g})"
+        f"column {time!r}: {code:g} in {count} row(s) may mean a missing value (--missing {code:g})"
         for code, count in codes_for_missing(times).items()
     ]
     years = in_unit(times, unit, "years")

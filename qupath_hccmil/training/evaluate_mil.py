@@ -48,24 +48,24 @@ SCORES, CALIBRATION, FIGURE, RECORD = (
 
 @dataclass(frozen=True)
 class MilEvaluation:
-    """How a risk model did on patients that it wasn't trained on.
+    """Performance of a risk model on patients that it was not trained on.
 
     Attributes
     ----------
     patients : list of BagScore
-        Everybody that has a label or follow-up.
+        All patients with a label or follow-up.
     scores : RiskScores
-        Of those of a distinct outcome.
+        Figures for the patients with a distinct outcome.
     c_index : Estimate or None
-        Harrell's C over everybody with follow-up; None where the table has none.
+        Harrell's C over all patients with follow-up; None if the table has no follow-up.
     followed : int
-        Patients behind it.
+        Number of patients with follow-up.
     cohort : LabelledCohort
     threshold : float
     rule : str
         How the slides of a patient became one score, in words.
     notes : list of str
-        What couldn't be used, and what was recognised.
+        Notes on what could not be used, and what was recognised.
     """
 
     patients: list[BagScore]
@@ -78,7 +78,7 @@ class MilEvaluation:
     notes: list[str]
 
     def as_dict(self) -> dict[str, Any]:
-        """All figures as JSON-able values."""
+        """All figures as JSON values."""
         return {
             **self.scores.as_dict(),
             "c_index": None if self.c_index is None else without_nan(asdict(self.c_index)),
@@ -105,33 +105,33 @@ def evaluate_mil(
     keep: Path | None = None,
     prepared: Prepared | None = None,
 ) -> MilEvaluation:
-    """Compare a risk model with the outcomes of patients it wasn't trained on.
+    """Compare a risk model with the outcomes of patients that it was not trained on.
 
     Parameters
     ----------
     source : Path
-        As of :func:`train_mil`, or a table of scores: our export at any level, or any table with
-        a patient and a risk.
+        As for :func:`train_mil`, or a table of scores: our export at any level, or any table with
+        patients and risks.
     clinical : Path
         See :func:`read_clinical`.
     columns : ClinicalColumns, optional
     tiling : Tiling, optional
     model : Path, optional
-        Default: the model that ships. Of a table of scores it says the threshold where the table
-        doesn't.
+        By default the model that ships. For a table of scores it gives the threshold, if the table
+        does not.
     nuclei : Path, optional
-        Default: the model that ships; it must be the one that `model` was trained with.
+        By default the model that ships; it must be the one that `model` was trained with.
     patient_rule : {"pool", "max", "mean"}, optional
         For several slides of a patient in a table of scores, see
-        :mod:`qupath_hccmil.method.patient_score`; default ``pool`` where the table is an export.
-        Bags hold the tiles of all slides of a patient and know only ``pool``.
+        :mod:`qupath_hccmil.method.patient_score`; ``pool`` by default if the table is an export.
+        Bags have the tiles of all slides of a patient and allow only ``pool``.
     repeats, seed : int
-        Of the bootstrap by patient.
+        Number of samples and seed of the bootstrap over patients.
     device : {"auto", "cpu", "cuda", "mps"}
     keep : Path, optional
-        Folder that keeps the bags that are prepared, for the next time; else they are removed.
+        Folder in which prepared bags are kept for later runs; otherwise they are removed.
     prepared : callable, optional
-        Told of each patient whose tiles are prepared.
+        Called for each patient when the tiles are ready.
 
     Raises
     ------
@@ -146,8 +146,8 @@ def evaluate_mil(
     else:
         if patient_rule not in (None, "pool"):
             raise DataError(
-                f"{source}: tiles of all slides of a patient are pooled in a bag; for "
-                f"--patient-rule {patient_rule} score the project and give its export"
+                f"{source}: the tiles of all slides of a patient are pooled in a bag; for "
+                f"--patient-rule {patient_rule}, score the project and give its export"
             )
         patients, threshold, rule = _from_bags(
             source, table, tiling or Tiling(), model, nuclei, device, keep, prepared, notes
@@ -160,7 +160,7 @@ def evaluate_mil(
         notes.append(f"{len(missing)} patients of the table have no score: {some}")
     if not known & cohort.labels.keys():
         raise DataError(
-            f"{clinical}: none of the {len(known)} patients that have a score has a distinct "
+            f"{clinical}: none of the {len(known)} patients with a score has a distinct "
             f"outcome: {cohort.summary()}"
         )
     c_index, followed = _c_index(patients, cohort, repeats, seed)
@@ -177,7 +177,7 @@ def evaluate_mil(
 
 
 def write_evaluation(out: Path, evaluation: MilEvaluation) -> None:
-    """Write the scores and the calibration as tables, its figure, and all figures as JSON."""
+    """Write the scores, the calibration table and its picture, and all figures as JSON."""
     make_folder(out)
     cohort, t = evaluation.cohort, evaluation.threshold
     names = {1: "good", 0: "poor"}
@@ -250,12 +250,14 @@ def _from_table(
     near = near_matches(sorted(table.named), read.named, columns.match)
     if near:
         notes.append(near)
-    notes.append(f"scores are column {read.column!r}; {read.rule}")
+    notes.append(f"scores are from column {read.column!r}; {read.rule}")
     wanted = table.cohort.labels.keys() | table.cohort.follow_up.keys()
     scores = []
     for patient, r in read.scores.dropna().items():
         if not 0 <= r <= 1:
-            raise DataError(f"{source}: patient {patient!r} has the risk {r:g}, not in [0, 1]")
+            raise DataError(
+                f"{source}: patient {patient!r} has the risk {r:g}, which is not in [0, 1]"
+            )
         if patient in wanted:
             with np.errstate(divide="ignore"):
                 logit = float(np.log(r) - np.log1p(-r))

@@ -1,4 +1,4 @@
-"""Tiles from folders of images: one folder a patient, every image a field of view."""
+"""Tiles from folders of images: one folder per patient, and every image is a field of view."""
 
 from __future__ import annotations
 
@@ -22,26 +22,28 @@ _BATCH = 8
 
 
 def patient_images(folder: Path) -> dict[str, list[Path]]:
-    """Images of each patient, from one subfolder a patient, which may be a link.
+    """Images of each patient, from one subfolder per patient, which may be a link.
 
     Raises
     ------
     DataError
-        There is no subfolder with images, or two are one folder.
+        There is no subfolder with images, or two are the same folder.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: not a folder")
+        raise DataError(f"{folder}: is not a folder")
     patients = {}
     real: dict[str, Path] = {}
     for path, images in _with_images(folder):
         patients[path.name] = images
         same = real.setdefault(os.path.realpath(path), path)
         if same != path:
-            raise DataError(f"{path}: is the same folder as {same}; give each patient their own")
+            raise DataError(
+                f"{path}: is the same folder as {same}; give each patient a folder of their own"
+            )
     if not patients:
         raise DataError(
-            f"{folder}: neither a QuPath project, nor slides, nor prepared bags, nor subfolders of "
-            "images; give one folder a patient"
+            f"{folder}: contains no QuPath project, slides, prepared bags or subfolders of images; "
+            "give a folder with one subfolder per patient"
         )
     return patients
 
@@ -52,7 +54,7 @@ def holds_images(folder: Path) -> bool:
 
 
 def _with_images(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """Give the subfolders of a folder that have images in them, with these."""
+    """Yield the subfolders that contain images, with their images."""
     for path in sorted(p for p in folder.iterdir() if p.is_dir()):
         images = sorted(
             p
@@ -66,7 +68,7 @@ def _with_images(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
 def field_batches(
     images: Sequence[Path], mpp: float, settings: TileSettings
 ) -> Iterator[NDArray[np.uint8]]:
-    """Normalised tiles of a patient's images, a batch at a time; a patient counts as one slide.
+    """Yield normalised tiles of a patient's images in batches; a patient counts as one slide.
 
     Parameters
     ----------
@@ -74,14 +76,14 @@ def field_batches(
     mpp : float
         µm/px of the images.
     settings : TileSettings
-        At most `per_patient` random tiles.
+        Gives the largest number of random tiles, `per_patient`.
 
     Yields
     ------
     (n, tile_px, tile_px, 3) uint8
     """
     geometry = settings.geometry
-    # Evenly spaced images for the stain fit, and a few tiles of each.
+    # Evenly spaced images for the stain fit, with a few tiles from each.
     chosen = images[:: max(1, len(images) // _FIT_TILES)][:_FIT_TILES]
     a_few = max(1, _FIT_TILES // len(chosen))
     pool = [field_tiles(read_image(image), mpp, geometry)[:a_few] for image in chosen]
@@ -118,7 +120,7 @@ def field_tiles(rgb: NDArray[np.uint8], mpp: float, geometry: TileGeometry) -> N
     Returns
     -------
     (n, s, s, 3) uint8
-        They cover the field, the last of each row and column moved to lie within it; a smaller
+        The tiles cover the field, with the last of each row and column moved inside; a smaller
         field is padded by reflection.
     """
     side = geometry.tile_px

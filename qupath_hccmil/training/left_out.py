@@ -1,4 +1,4 @@
-"""Who and what a training could not use: each with its reason, and counted by reason."""
+"""Patients and slides that a training could not use, with the reasons."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from qupath_hccmil.tables.table_writer import write_rows
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A patient or a slide that isn't used.
+    """A patient or a slide that is not used.
 
     Attributes
     ----------
     what : {"patient", "slide"}
     name : str
     reason : str
-        The same words for the same cause, so that they can be counted.
+        The reason, always in the same words for the same cause, so that reasons can be counted.
     detail : str
-        What the program found, in one line; may be empty.
+        Details in one line; may be empty.
     """
 
     what: Literal["patient", "slide"]
@@ -36,7 +36,7 @@ class LeftOut:
 
 
 def counted(left_out: Iterable[LeftOut]) -> list[str]:
-    """One line a reason: ``3 slides: no tumour outline``."""
+    """Count by reason, one line each: ``3 slides: no tumour outline``."""
     counts = Counter((one.what, one.reason) for one in left_out)
     return [
         f"{number} {what}{'s' if number > 1 else ''}: {reason}"
@@ -45,5 +45,5 @@ def counted(left_out: Iterable[LeftOut]) -> list[str]:
 
 
 def write_left_out(path: Path, left_out: Iterable[LeftOut]) -> None:
-    """Write everything that isn't used as CSV, a row each."""
+    """Write everything that is not used as CSV, one row each."""
     write_rows(path, [field.name for field in fields(LeftOut)], map(astuple, left_out))

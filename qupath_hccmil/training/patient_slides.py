@@ -1,4 +1,4 @@
-"""Which slides are of which patient."""
+"""Which slides belong to which patient."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from pathlib import PurePath
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.training.clinical_table import Clinical
 from qupath_hccmil.training.left_out import LeftOut
-from qupath_hccmil.training.slide_collection import SourceSlide
+from qupath_hccmil.training.outlined_slides import OutlinedSlide
 
 NO_PATIENT, NO_SLIDE = "no patient in the table", "no slide"
 NOT_USED = "its patient is not used"
 
 
 def slides_by_patient(
-    slides: Sequence[SourceSlide], clinical: Clinical, wanted: Collection[str]
-) -> tuple[dict[str, list[SourceSlide]], list[LeftOut]]:
+    slides: Sequence[OutlinedSlide], clinical: Clinical, wanted: Collection[str]
+) -> tuple[dict[str, list[OutlinedSlide]], list[LeftOut]]:
     """Give every wanted patient their slides.
 
-    The table's column of slides goes first; without one a project's metadata say the patient; and
-    where they don't, a slide is of the patient that its name is, or begins with before anything
-    but a letter or digit (``TCGA-2V-A95S-01Z-00-DX1.svs`` is of ``TCGA-2V-A95S``).
+    The table's column of slides is used first; without one, the metadata of a project. Without
+    these, a slide belongs to the patient whose name is the name of the slide, or its beginning up
+    to a character that is neither letter nor digit (``TCGA-2V-A95S-01Z-00-DX1.svs`` belongs to
+    ``TCGA-2V-A95S``).
 
     Parameters
     ----------
-    slides : sequence of SourceSlide
+    slides : sequence of OutlinedSlide
     clinical : Clinical
     wanted : collection of str
-        Patients that are to be used.
+        Patients that should be used.
 
     Returns
     -------
-    slides : dict of str to list of SourceSlide
-        Of wanted patients that have one.
+    slides : dict of str to list of OutlinedSlide
+        Slides of the wanted patients that have any.
     left_out : list of LeftOut
 
     Raises
@@ -42,7 +43,7 @@ def slides_by_patient(
         The table gives a slide to two patients.
     """
     named = _named(clinical)
-    found: dict[str, list[SourceSlide]] = {}
+    found: dict[str, list[OutlinedSlide]] = {}
     left_out = []
     for slide in slides:
         patient = _patient(slide, clinical, named)
@@ -62,13 +63,13 @@ def _named(clinical: Clinical) -> dict[str, str]:
         for name in names:
             if named.setdefault(name, patient) != patient:
                 raise DataError(
-                    f"{clinical.path}: slide {name!r} is of two patients, {named[name]!r} and "
+                    f"{clinical.path}: slide {name!r} belongs to two patients, {named[name]!r} and "
                     f"{patient!r}; keep one"
                 )
     return named
 
 
-def _patient(slide: SourceSlide, clinical: Clinical, named: dict[str, str]) -> str | None:
+def _patient(slide: OutlinedSlide, clinical: Clinical, named: dict[str, str]) -> str | None:
     names = (slide.name, PurePath(slide.name).stem, slide.path.name, slide.path.stem)
     if clinical.slides:
         return next((named[name] for name in names if name in named), None)

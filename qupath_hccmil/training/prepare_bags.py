@@ -1,4 +1,4 @@
-"""Where the bags of a command come from: prepared before, or made now of what the user has."""
+"""Finds bags that were prepared before, or prepares them from the user's slides or images."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from qupath_hccmil.nuclei.dice_evaluation import torch_predictor
 from qupath_hccmil.qupath.open_project import EngineChoice
 from qupath_hccmil.qupath.selection import TUMOUR_CLASSES
 from qupath_hccmil.slides.resolution import check_mpp
+from qupath_hccmil.slides.slide_files import slide_files
 from qupath_hccmil.stain.reference import default_reference
 from qupath_hccmil.stain.vahadane import StainFit
 from qupath_hccmil.training.bag_folder import BagFolder, is_prepared, prepared_bags
 from qupath_hccmil.training.clinical_table import Clinical
 from qupath_hccmil.training.image_folders import field_batches, holds_images, patient_images
 from qupath_hccmil.training.left_out import LeftOut
-from qupath_hccmil.training.patient_slides import NO_SLIDE, slides_by_patient
-from qupath_hccmil.training.random_tiles import TileSettings, patient_tiles
-from qupath_hccmil.training.slide_collection import (
-    SourceSlides,
+from qupath_hccmil.training.outlined_slides import (
+    OutlinedSlides,
     folder_slides,
     project_slides,
-    slide_files,
 )
+from qupath_hccmil.training.patient_slides import NO_SLIDE, slides_by_patient
+from qupath_hccmil.training.random_tiles import TileSettings, patient_tiles
 
 Kind = Literal["prepared bags", "QuPath project", "folder of slides", "folders of images"]
 Prepared = Callable[[str, int, int], None]
-"""Told a patient whose bag is there, its place from 1, and the number of patients."""
+"""Called with a patient whose bag is ready, its number from 1, and the number of patients."""
 NO_BAG, NOT_PREPARED = "no bag", "no tiles"
 _CPU = torch.device("cpu")
 
@@ -47,24 +47,24 @@ Batches = Callable[[], Iterator[NDArray[np.uint8]]]
 
 @dataclass(frozen=True)
 class Tiling:
-    """How tiles are taken from what a user has.
+    """How tiles are taken from slides or images.
 
     Attributes
     ----------
     mpp : float or None
-        µm/px of images; over what QuPath and the file say of a slide.
+        µm/px of images; for slides, overrides the values of QuPath and of the file.
     per_patient : int or None
-        At most so many random tiles of a patient; None for all.
+        Largest number of random tiles per patient; None for all.
     seed : int
-        Of that choice.
+        Seed of the random choice.
     annotation_classes : tuple of str
-        Of tumour outlines.
+        Classes of tumour outlines.
     engine : {"auto", "paquo", "native"}
-        That opens a QuPath project.
+        Engine that opens a QuPath project.
     images : tuple of str
-        Of a QuPath project; names or glob patterns, empty takes all.
+        Names or glob patterns of images in a QuPath project; empty for all.
     slides_dir : Path or None
-        Folder in which slides that have moved are looked for by file name.
+        Folder in which to look, by file name, for slides that have moved.
     patient_key : str or None
         Metadata key of a QuPath project that names the patient.
     """
@@ -81,7 +81,7 @@ class Tiling:
 
 @dataclass(frozen=True)
 class FoundBags:
-    """Bags by patient, and who and what couldn't be used."""
+    """Bags by patient, and the patients and slides that could not be used."""
 
     kind: Kind
     bags: dict[str, Bag]
@@ -105,21 +105,21 @@ def find_bags(
     Parameters
     ----------
     source : Path
-        Prepared bags (``*.npy``), a QuPath project, a folder of slides, or one subfolder of
-        images a patient.
+        Prepared bags (``*.npy``), a QuPath project, a folder of slides, or a folder with one
+        subfolder of images per patient.
     out : Path
-        Folder for bags that are prepared now; those that it has of the same are kept.
+        Folder for bags that are prepared now; matching bags in it are reused.
     clinical : Clinical
-        Which slides are of which patient.
+        Says which slides belong to which patient.
     wanted : collection of str
         Patients to prepare.
     tiling : Tiling
     nuclei : ModelFolder
-        Makes the heat maps.
+        Model for the heat maps.
     config : ModelConfig
-        Of the risk model: it says which nuclei model and stain reference it needs.
+        Config of the risk model, with the nuclei model and the stain reference that it needs.
     device : torch.device
-        Where heat maps are made.
+        Device on which heat maps are computed.
     progress : callable, optional
 
     Raises
@@ -131,7 +131,7 @@ def find_bags(
     if needed.sha256 != nuclei.reference.sha256:
         raise DataError(
             f"{nuclei.path}: {config.name} was trained with another nuclei model, {needed.name} "
-            f"({needed.sha256[:12]}…); give that one"
+            f"({needed.sha256[:12]}…); give that one with --nuclei"
         )
     kind = kind_of(source)
     if kind == "prepared bags":
@@ -145,26 +145,26 @@ def find_bags(
 
 
 def kind_of(source: Path) -> Kind:
-    """Tell what a source is.
+    """Find out what kind of source this is.
 
     Raises
     ------
     DataError
-        It is a file that is no QuPath project.
+        It is a file that is not a QuPath project.
     """
     if source.suffix == ".qpproj" or (source / "project.qpproj").is_file():
         return "QuPath project"
     if not source.is_dir():
-        raise DataError(f"{source}: neither a QuPath project nor a folder of slides or images")
+        raise DataError(f"{source}: is neither a QuPath project nor a folder of slides or images")
     if is_prepared(source):
         return "prepared bags"
     slides = slide_files(source)
-    # a patient's folder of images may hold the slide that they were cut from
+    # The image folder of a patient may also contain the slide that the images were cut from.
     of_slides = any(path.parent == source for path in slides) or not holds_images(source)
     return "folder of slides" if slides and of_slides else "folders of images"
 
 
-def _slides(source: Path, kind: Kind, tiling: Tiling) -> SourceSlides:
+def _slides(source: Path, kind: Kind, tiling: Tiling) -> OutlinedSlides:
     if kind == "folder of slides":
         return folder_slides(source, tiling.annotation_classes)
     return project_slides(
@@ -178,7 +178,7 @@ def _slides(source: Path, kind: Kind, tiling: Tiling) -> SourceSlides:
 
 
 class _Preparation:
-    """Prepares the bags of one source into a folder."""
+    """Prepares the bags of one source in a folder."""
 
     def __init__(
         self,
@@ -215,12 +215,12 @@ class _Preparation:
 
     def of_slides(
         self,
-        source: SourceSlides,
+        source: OutlinedSlides,
         clinical: Clinical,
         wanted: Collection[str],
         progress: Prepared | None,
     ) -> FoundBags:
-        """Bags of whole slides."""
+        """Prepare bags from whole slides."""
         slides, left_out = slides_by_patient(source.slides, clinical, wanted)
         left_out = [*source.left_out, *left_out]
         sources = {p: [slide.identity for slide in of] for p, of in slides.items()}
@@ -233,11 +233,13 @@ class _Preparation:
     def of_images(
         self, folder: Path, wanted: Collection[str], progress: Prepared | None
     ) -> FoundBags:
-        """Bags of fields of view."""
+        """Prepare bags from fields of view."""
         images = {p: of for p, of in patient_images(folder).items() if p in wanted}
         mpp = self._tiling.mpp
         if mpp is None:
-            raise DataError(f"{folder}: the images' resolution is needed; give --mpp, in µm/px")
+            raise DataError(
+                f"{folder}: the pixel size of the images is needed; give --mpp, in µm/px"
+            )
         check_mpp(mpp, str(folder))
         left_out = [LeftOut("patient", p, NO_SLIDE) for p in sorted(set(wanted) - images.keys())]
         sources = {
@@ -268,7 +270,7 @@ class _Preparation:
             try:
                 bags[patient] = folder.bag(patient, sources[patient], prepare)
             except WriteError:
-                # a full disk is no reason to leave a patient out
+                # A full disk is not a reason to leave a patient out.
                 raise
             except HccMilError as error:
                 left_out.append(LeftOut("patient", patient, NOT_PREPARED, str(error)))
@@ -276,12 +278,12 @@ class _Preparation:
                 progress(patient, number, len(sources))
         if not bags:
             first = f" ({left_out[0]})" if left_out else ""
-            raise DataError(f"{self._out}: there is no patient to make a bag of{first}")
+            raise DataError(f"{self._out}: there is no patient to make a bag for{first}")
         return FoundBags(self._kind, bags, left_out)
 
     @property
     def _heat(self) -> HeatMap:
-        """The nuclei network, loaded only where a bag is made."""
+        """Load the nuclei network, only when a bag is made."""
         if self._heat_map is None:
             network = load_nuclei_network(self._nuclei)
             self._heat_map = torch_predictor(network.to(self._device))

@@ -1,4 +1,4 @@
-"""Random stain-normalised tiles of a patient's slides, as scoring would see them."""
+"""Random stain-normalised tiles from a patient's slides, as scoring would see them."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from qupath_hccmil.tiles.read_ahead import Chunk, TileVerdict, chunks_of, read_a
 from qupath_hccmil.tiles.tile_plan import TileChoice, TilePlan, plan_tiles
 from qupath_hccmil.tiles.tile_reader import TileReader
 from qupath_hccmil.training.left_out import LeftOut
-from qupath_hccmil.training.slide_collection import UNREADABLE, SourceSlide
+from qupath_hccmil.training.outlined_slides import UNREADABLE, OutlinedSlide
 
 NO_TILE = "no tile that can be used"
 
 
 @dataclass(frozen=True)
 class TileSettings:
-    """Which tiles are taken, and what they are normalised to.
+    """Which tiles are used, and the stain that they are normalised to.
 
     Attributes
     ----------
     per_patient : int or None
-        At most so many random tiles, shared by a patient's slides in proportion to their tiles;
-        None for all.
+        Largest number of random tiles, divided between a patient's slides in proportion to their
+        numbers of tiles; None for all.
     seed : int
     mpp : float or None
-        µm/px, over what QuPath and the file say.
+        µm/px, overriding the values of QuPath and of the file.
     min_inside : float
-        Least share of a tile inside an outline.
+        Smallest share of a tile that must be inside an outline.
     stain_target : StainFit
     geometry : TileGeometry
     tissue_rule : TissueRule
@@ -53,21 +53,21 @@ class TileSettings:
 
     @property
     def choice(self) -> TileChoice:
-        """Every tile of a slide; how many are wanted depends on the patient's other slides."""
+        """Choose every tile of a slide; the wanted number depends on the patient's other slides."""
         return TileChoice(mpp=self.mpp, min_inside=self.min_inside, seed=self.seed)
 
 
 def patient_tiles(
-    slides: Sequence[SourceSlide], settings: TileSettings, left_out: list[LeftOut]
+    slides: Sequence[OutlinedSlide], settings: TileSettings, left_out: list[LeftOut]
 ) -> Iterator[NDArray[np.uint8]]:
-    """Tiles of a patient, a batch at a time, each slide normalised by its own stain fit.
+    """Yield the tiles of a patient in batches, each slide normalised by its own stain fit.
 
     Parameters
     ----------
-    slides : sequence of SourceSlide
+    slides : sequence of OutlinedSlide
     settings : TileSettings
     left_out : list of LeftOut
-        Gets the slides that can't be used.
+        Slides that cannot be used are added to it.
 
     Yields
     ------
@@ -103,13 +103,13 @@ def _reason(error: Exception) -> str:
 
 
 class _OpenSlide(NamedTuple):
-    """A slide that stays open from the plan of its tiles until they are read."""
+    """A slide that stays open from planning its tiles until they have been read."""
 
     pixels: Slide
     plan: TilePlan
 
 
-def _opened(slide: SourceSlide, settings: TileSettings, opened: ExitStack) -> _OpenSlide:
+def _opened(slide: OutlinedSlide, settings: TileSettings, opened: ExitStack) -> _OpenSlide:
     server = slide.entry.server
     pixels = opened.enter_context(slide.open())
     plan = plan_tiles(
@@ -124,12 +124,12 @@ def _opened(slide: SourceSlide, settings: TileSettings, opened: ExitStack) -> _O
 
 
 def _quotas(counts: Sequence[int], limit: int | None) -> list[int | None]:
-    """Share a number of tiles in proportion; every slide gives one at least."""
+    """Divide a number of tiles in proportion, with at least one tile from every slide."""
     if limit is None or sum(counts) <= limit:
         return [None] * len(counts)
     exact = np.asarray(counts) * (limit / sum(counts))
     quotas = np.maximum(np.floor(exact), 1).astype(int)
-    # What rounding down left goes to those that lost most by it.
+    # The tiles that are left after rounding down go to the slides that lost most by it.
     for index in np.argsort(np.floor(exact) - exact, kind="stable")[: max(limit - quotas.sum(), 0)]:
         quotas[index] += 1
     return [int(quota) for quota in quotas]
@@ -144,10 +144,10 @@ def _tiles(
 
     def load(rows: NDArray[np.int64]) -> Chunk:
         rgb, verdicts = reader.read(rows)
-        return Chunk(rows, verdicts, normalizer.transform(rgb[verdicts == TileVerdict.KEPT]))
+        return Chunk(rows, verdicts, normalizer.transform(rgb[verdicts == TileVerdict.TISSUE]))
 
     left = len(plan.bounds) if plan.wanted is None else plan.wanted
-    # Closed before the slide is: its threads read ahead.
+    # Closed before the slide, because its threads read ahead.
     with closing(read_ahead(load, chunks_of(len(plan.bounds)))) as chunks:
         for chunk in chunks:
             batch = chunk.rgb[:left]

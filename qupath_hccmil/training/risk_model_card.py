@@ -1,4 +1,4 @@
-"""The model card of a risk model that a user trained."""
+"""The model card for a risk model that a user trained."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from qupath_hccmil.model_store.model_config import ModelConfig
 
 _CARD = """# {name}
 
-Risk from bags of tiles, trained by `qupath-hccmil train mil` on {data}: {cohort}. It
-started from {start}. For research use only.
+Risk model for bags of tiles, trained by `qupath-hccmil train mil` on {data}: {cohort}.
+Training started from {start}. For research use only.
 
-High risk above t = {threshold:.4f} ({derived}), r = sigmoid(S/T) with T = {temperature:.4g}.
-Slides of a patient were joined by {rule}.
+The risk is r = sigmoid(S/T) with T = {temperature:.4g}; it is high above t = {threshold:.4f}
+({derived}). Slides of a patient were joined by {rule}.
 
 | patients | AUC | accuracy | sensitivity | specificity | Brier |
 |---|---|---|---|---|---|
 {rows}
 
-The held-out patients chose the epoch, so their figures flatter. Out-of-fold figures are of
-patients that chose nothing.
+The epoch was chosen on the held-out patients, so their figures are optimistic. Out-of-fold
+figures come from patients on whom nothing was chosen.
 {notes}"""
 
 
 def model_card(
     config: ModelConfig, cohort: str, held_out: RiskScores, validated: CrossValidation | None
 ) -> str:
-    """Write the card, Markdown."""
+    """Write the card as Markdown."""
     assert config.risk is not None
     rows = [_row("held out", held_out)]
     if validated is not None:
@@ -41,7 +41,7 @@ def model_card(
         start=config.training.get("start", "unknown"),
         threshold=config.risk.threshold,
         temperature=config.risk.temperature,
-        derived="by Youden's J on patients that no weight was fitted to" if derived else "as set",
+        derived="by Youden's J on patients that no weight was fitted to" if derived else "as given",
         rule=rule_text("pool", config.risk.p),
         rows="\n".join(rows),
         notes="".join(f"\nNote: {note}.\n" for note in config.training.get("notes", [])),

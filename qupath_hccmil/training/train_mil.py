@@ -56,18 +56,18 @@ LABEL = "1 = good outcome; the risk rises with recurrence"
 
 @dataclass(frozen=True)
 class Choices:
-    """Who is trained on, and who and what isn't and why.
+    """The patients that are used for training, and who and what is left out, with the reasons.
 
     Attributes
     ----------
     kind : str
-        What the tiles come from.
+        Kind of source of the tiles.
     said : list of str
-        What was recognised in the table.
+        Lines that say what was recognised in the table.
     cohort : LabelledCohort
-        Of the whole table.
+        Cohort of the whole table.
     used : dict of str to int
-        Patient to label of those that are trained on.
+        For each patient used for training, the label.
     left_out : list of LeftOut
     """
 
@@ -78,7 +78,7 @@ class Choices:
     left_out: list[LeftOut]
 
     def lines(self) -> list[str]:
-        """Tell it to the user, every reason counted."""
+        """Describe the choices to the user, with counts for each reason."""
         good = sum(self.used.values())
         return [
             *self.said,
@@ -97,10 +97,10 @@ class MilModel:
     folder : ModelFolder
     choices : Choices
     held_out : RiskScores
-        On the patients that chose the epoch, the threshold and the temperature.
+        Figures for the patients used to choose the epoch, the threshold and the temperature.
     cross_validation : CrossValidation or None
     notes : list of str
-        Which networks have collapsed, and what couldn't be derived for it; kept in the folder too.
+        Notes on collapsed networks and on what could not be derived; also stored in the folder.
     """
 
     folder: ModelFolder
@@ -129,7 +129,7 @@ def train_mil(
     chosen: Callable[[Choices], None] | None = None,
     progress: Progress | None = None,
 ) -> MilModel:
-    """Train a risk model from what a user has and the outcomes of patients.
+    """Train a risk model on a user's slides or images and the outcomes of patients.
 
     Parameters
     ----------
@@ -138,31 +138,33 @@ def train_mil(
     clinical : Path
         Table of labels or follow-up; see :func:`read_clinical`.
     out : Path
-        Gets the prepared bags, the checkpoint, ``log.csv``, ``curve.png``, ``left_out.csv`` and
-        the model folder ``model``; with folds also a folder for each, and ``predictions.csv``. A
-        nuclei model that doesn't ship is copied there, where scoring looks for it.
+        Folder for the prepared bags, the checkpoint, ``log.csv``, ``curve.png``, ``left_out.csv``
+        and the model folder ``model``; with folds also for a folder per fold and
+        ``predictions.csv``. A nuclei model that does not ship is copied there, where scoring looks
+        for it.
     columns : ClinicalColumns, optional
     tiling : Tiling, optional
     start : Path, optional
-        Where the tile network starts from: a safetensors file with torchvision's MobileNetV2, or
-        a mil model folder. Default: the model that ships.
+        Starting weights of the tile network: a safetensors file with torchvision's MobileNetV2, or
+        a mil model folder. By default the model that ships.
     nuclei : Path, optional
-        Nuclei model folder; default: the one that ships.
+        Nuclei model folder; by default the one that ships.
     share : float
-        Of patients that choose the epoch.
+        Share of patients used to choose the epoch.
     folds : int
-        Cross-validate in so many folds before the model itself is trained; 0 for none.
+        Cross-validate with this many folds before the model itself is trained; 0 for none.
     rule : DecisionRule, optional
-        Whether threshold and temperature are derived: with folds from all out-of-fold
-        predictions of networks that tell patients apart, else from the patients that choose the
-        epoch. Where no network does, both stay as they are and a note says so: the model is kept.
+        Whether threshold and temperature are derived: with folds, from the out-of-fold predictions
+        of all networks that have not collapsed, otherwise from the patients used to choose the
+        epoch. If all networks have collapsed, both stay unchanged, a note says so, and the model is
+        kept.
     settings : MilSettings, optional
     device : {"auto", "cpu", "cuda", "mps"}
     name : str
     prepared : callable, optional
-        Told of each patient whose tiles are prepared.
+        Called for each patient when the tiles are ready.
     chosen : callable, optional
-        Told who is trained on, before that begins.
+        Called with the choices before training begins.
     progress : callable, optional
 
     Returns
@@ -234,12 +236,12 @@ def train_mil(
 
 
 def _check_outcomes(cohort: LabelledCohort, folds: int, clinical: Path) -> None:
-    """Refuse a table that can't be split, before hours of tiles are prepared for it."""
+    """Refuse a table that cannot be split, before tiles are prepared for hours."""
     good = sum(cohort.labels.values())
     if min(good, len(cohort.labels) - good) < 2:
         raise DataError(
-            f"{clinical}: {cohort.summary()}; training needs 2 patients of each outcome at least, "
-            "one to train on and one to choose the epoch by"
+            f"{clinical}: {cohort.summary()}; training needs at least 2 patients of each outcome, "
+            "one to train on and one to choose the epoch with"
         )
     if folds:
         stratified_folds(cohort.labels, folds, seed=0)
@@ -260,7 +262,7 @@ def _config(name: str, source: Path, settings: MilSettings, nuclei: ModelFolder)
 
 
 def _keep_nuclei_model(out: Path, nuclei: ModelFolder) -> None:
-    """Put a nuclei model beside the risk model, unless it is one that ships."""
+    """Copy a nuclei model next to the risk model, unless it ships."""
     name = nuclei.config.name
     try:
         if load_model_folder(default_model_dir(name), "nuclei").reference == nuclei.reference:
@@ -271,7 +273,7 @@ def _keep_nuclei_model(out: Path, nuclei: ModelFolder) -> None:
     if not kept.exists():
         shutil.copytree(nuclei.path, kept)
     elif load_model_folder(kept, "nuclei").reference != nuclei.reference:
-        raise ModelError(f"{kept}: is another nuclei model of that name; use another --out")
+        raise ModelError(f"{kept}: is another nuclei model of the same name; use another --out")
 
 
 def _starting_network(start: Path, seed: int) -> TileNetwork:
@@ -297,7 +299,7 @@ def _decision(
     rule: DecisionRule,
     settings: MilSettings,
 ) -> tuple[Decision, list[str]]:
-    """Decide, and say which networks have collapsed and what couldn't be derived for it."""
+    """Decide, with notes on collapsed networks and on what could not be derived."""
 
     def decided(scores: list[BagScore]) -> Decision:
         return decide(
@@ -312,7 +314,7 @@ def _decision(
     source, decision = "those patients", own
     if validated is not None:
         notes = validated.notes + notes
-        # Two folds that have collapsed to two scores would give a cut that is chance.
+        # Two folds that have collapsed to two different scores would give a random cut.
         apart = [p.score for p in validated.patients if not p.decision.collapsed]
         source = "the patients out of fold"
         decision = decided(apart) if apart else Decision(settings.threshold, collapsed=True)

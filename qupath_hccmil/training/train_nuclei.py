@@ -46,7 +46,7 @@ from qupath_hccmil.stain.reference import default_reference
 from qupath_hccmil.stain.vahadane import Normalizer, StainFit, fit
 
 MODEL = "model"
-# Crops whose statistics a network that starts from ImageNet takes.
+# Number of crops from which a network that starts from ImageNet takes its statistics.
 _STATISTICS = 32
 _CARD = """# {name}
 
@@ -64,9 +64,9 @@ class NucleiModel:
     ----------
     folder : ModelFolder
     held_out : NucleiScores
-        On the images that chose the epoch.
+        Scores on the images used to choose the epoch.
     notes : list of str
-        Files that couldn't be used, and what else a user should know.
+        Files that could not be used, and other notes for the user.
     """
 
     folder: ModelFolder
@@ -90,31 +90,31 @@ def train_nuclei(
     progress: Progress | None = None,
     device: DeviceName = "auto",
 ) -> NucleiModel:
-    """Train a nuclei network from a folder of images and one of masks.
+    """Train a nuclei network on a folder of images and a folder of masks.
 
     Parameters
     ----------
     images, masks : Path
-        Paired by file name; masks binary or of instances.
+        Folders paired by file name; masks are binary or label instances.
     out : Path
-        Gets the checkpoint, ``log.csv``, ``curve.png`` and the model folder ``model``.
+        Folder for the checkpoint, ``log.csv``, ``curve.png`` and the model folder ``model``.
     mpp : float, optional
-        µm/px; without it each image is scaled by the size of its nuclei.
+        µm/px; without it, each image is scaled by the size of its nuclei.
     groups : Path, optional
-        CSV with columns ``image, group``: images of a group (slide, organ, patient) are kept
-        together.
+        CSV with the columns ``image, group``; the images of a group (slide, organ, patient) are
+        kept together.
     held_out : sequence of str
-        Groups that choose the epoch; default a random `share` of them.
+        Groups used to choose the epoch; by default a random `share` of the groups.
     share : float
     architecture : mapping, optional
-        Of the network, see `nuclei.model.build_network`; it starts from random weights, or
-        from `start`. Default: that of the model to start from.
+        Architecture of the network, see `nuclei.architectures.build_network`; it starts from random
+        weights, or from `start`. By default that of the model to start from.
     start : Path, optional
         Nuclei model folder, or a safetensors file with torchvision's MobileNetV2 for a
-        ``mobilenet_unet``. Default without `architecture`: the model that ships.
+        ``mobilenet_unet``. Without `architecture`, the default is the model that ships.
     settings : NucleiSettings, optional
     name : str
-        Of the model.
+        Name of the model.
     progress : callable, optional
     device : {"auto", "cpu", "cuda", "mps"}
 
@@ -125,7 +125,7 @@ def train_nuclei(
     Raises
     ------
     ResolutionError
-        `mpp` is none that a scanner has.
+        `mpp` is not a pixel size of a scanner.
     DataError
         See `load_source`, `split_groups` and `train`.
     """
@@ -136,7 +136,8 @@ def train_nuclei(
     notes += [*unused, *_without_group(groups, table, [sample.name for sample in samples])]
     if groups is None:
         notes.append(
-            "no groups given: images of one slide may be on both sides, and the Dice flatters"
+            "no groups given: images of one slide may be in both training and validation, so the "
+            "Dice may be optimistic"
         )
     training, validation = split_groups(samples, held_out or share, settings.seed)
     if start is None and architecture is None:
@@ -194,17 +195,17 @@ def evaluate_nuclei(
     model : Path, optional
         Default: the model that ships.
     colour : {"luminosity-standardised", "stain-normalised"}
-        What the network sees. Scoring shows it RGB normalised by the stains of a whole slide; a
-        field of view is no slide, and one that is all nuclei or all fibres misleads the fit. Where
-        an image's stains can't be fitted, its luminosity is standardised instead.
+        Colours that the network sees. Scoring normalises RGB by the stains of a whole slide. The
+        fit on a single field of view can be misled if it has only nuclei or only fibres. If the
+        stains of an image cannot be fitted, its luminosity is standardised instead.
     groups : Path, optional
-        CSV with columns ``image, group``, for figures by group.
+        CSV with the columns ``image, group``, for figures by group.
 
     Returns
     -------
     scores : NucleiScores
     notes : list of str
-        Files that couldn't be used, and images whose stains couldn't be fitted.
+        Files that could not be used, and images whose stains could not be fitted.
 
     Raises
     ------
@@ -229,7 +230,7 @@ def evaluate_nuclei(
     scores = evaluate(samples, predict, folder.config.geometry)
     notes += _without_group(groups, table, [image.name for image in scores.images])
     if fallbacks:
-        notes.append(f"{len(fallbacks)} image(s) only luminosity-standardised: {fallbacks[0]}")
+        notes.append(f"{len(fallbacks)} image(s) were only luminosity-standardised: {fallbacks[0]}")
     return scores, notes
 
 
@@ -244,13 +245,13 @@ def starting_network(
     Parameters
     ----------
     architecture : mapping, optional
-        Default: that of `start`, where it is a folder, else ``mobilenet_unet``.
+        By default that of `start` if it is a folder, otherwise ``mobilenet_unet``.
     start : Path, optional
-        As of :func:`train_nuclei`.
+        As for :func:`train_nuclei`.
     training : sequence of Sample
-        Their statistics go into a network that starts from ImageNet.
+        Samples for the statistics of a network that starts from ImageNet.
     seed : int
-        Of random weights.
+        Seed of random weights.
 
     Returns
     -------
@@ -260,9 +261,9 @@ def starting_network(
     Raises
     ------
     DataError
-        The two don't fit together.
+        The two do not fit together.
     ModelError
-        `start` can't be used.
+        `start` cannot be used.
     """
     if start is not None and start.is_dir():
         folder = load_model_folder(start, "nuclei")
@@ -276,7 +277,7 @@ def starting_network(
         network = build_network(architecture)
     if start is not None:
         if not isinstance(network, MobileNetUNet):
-            raise DataError(f"{start}: ImageNet weights are for a mobilenet_unet; leave one out")
+            raise DataError(f"{start}: ImageNet weights fit a mobilenet_unet only; leave one out")
         rng, geometry = np.random.default_rng(seed), TileGeometry()
         rgb, _ = draw_batch(training, _STATISTICS, geometry.tile_px, geometry.mpp, rng)
         start_from_imagenet(network, start, torch.from_numpy(rgb).permute(0, 3, 1, 2) / 255)
@@ -286,7 +287,7 @@ def starting_network(
 def _groups_and_notes(
     images: Path, mpp: float | None, groups: Path | None
 ) -> tuple[dict[str, str], list[str]]:
-    """Check what is said of images; returns their groups, and what a user should know."""
+    """Check the data given for the images; returns their groups, and notes for the user."""
     notes = []
     if mpp is None:
         notes.append(
@@ -303,7 +304,7 @@ def _without_group(groups: Path | None, table: Mapping[str, str], names: list[st
     if groups is None or not alone:
         return []
     some = ", ".join(alone[:5]) + (", …" if len(alone) > 5 else "")
-    return [f"{groups}: no group for {len(alone)} images, each is its own: {some}"]
+    return [f"{groups}: {len(alone)} images have no group; each is a group of its own: {some}"]
 
 
 def _reference(folder: ModelFolder) -> StainFit:

@@ -132,11 +132,11 @@ def mutated(seed: int, number: int, files: list[bytes]) -> bytes:
     rng = random.Random(f"{seed}/{number}")
     chosen = rng.choice(files)
     binary = chosen[:2] == b"\xac\xed"
-    kin = [each for each in files if (each[:2] == b"\xac\xed") == binary]
+    group = [each for each in files if (each[:2] == b"\xac\xed") == binary]
     data = bytearray(chosen)
     for _ in range(rng.choice([1, 1, 1, 2, 3, 6])):
         if data:
-            rng.choice(BINARY if binary else TEXT)(rng, data, kin)
+            rng.choice(BINARY if binary else TEXT)(rng, data, group)
     return bytes(data)
 
 
@@ -195,7 +195,7 @@ class TooLongError(BaseException):
     """The limit of time."""
 
 
-def work(seed: int, first: int, files: list[bytes], state: mmap.mmap, answer: int) -> None:
+def fuzz(seed: int, first: int, files: list[bytes], state: mmap.mmap, answer: int) -> None:
     """Try a batch; `state` holds the number that is tried, `answer` gets the outcomes."""
 
     def stop(*_: object) -> None:
@@ -233,7 +233,7 @@ def batch(seed: int, first: int, files: list[bytes]) -> tuple[Counter[str], list
     child = os.fork()
     if not child:
         try:
-            work(seed, first, files, state, writer)
+            fuzz(seed, first, files, state, writer)
         finally:
             os._exit(0)
     os.close(writer)
@@ -260,7 +260,7 @@ def default_files() -> list[Path]:
 
 
 def made_files() -> list[bytes]:
-    """Cells enough to be packed, with and without our tiles among them."""
+    """Cells enough to be unparsed, with and without our tiles among them."""
     plain = b"".join(big_data(60))
     data = QpData(plain)
     add_results(data, some_results([each.index for each in read_data(data)[0]], 40, missing=True))

@@ -96,8 +96,8 @@ def table(metrics: dict[str, Any]) -> str:
         lines.append(f"| {name} | {value} | {low}–{high} |")
     lines += [
         "",
-        f"Over {tiles['tiles']} tiles Spearman's ρ of logit and true hazard is "
-        f"{tiles['spearman_hazard']:.3f}. Of each feature:",
+        f"Over {tiles['tiles']} tiles, Spearman's ρ between logit and true hazard is "
+        f"{tiles['spearman_hazard']:.3f}. For each feature:",
         "",
         "| | ρ, true hazard | ρ, logit | adjusted, true hazard | adjusted, logit (95 % interval) |",
         "|---|---|---|---|---|",

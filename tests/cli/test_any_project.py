@@ -53,7 +53,7 @@ def test_every_image_is_planned_or_refused_for_a_reason(cli, fixture):
         "fluorescence.tif": "FLUORESCENCE, not H&E; set the image type in QuPath or use --force",
         "other.tif": "BRIGHTFIELD_OTHER, not H&E",
         "affine.tif": "shows this slide through affine, which cannot be scored",
-        "sparse.tif": "makes this image of several files",
+        "sparse.tif": "composes this image from several files",
         "never opened.tif": "no annotations; outline the tumour",
         "missing slide.svs": "the slide is not at /srv/gone/a b.svs",
         "windows.svs": r"the slide is not at C:\Users\Müller\a.svs",
@@ -81,7 +81,7 @@ def test_images_of_one_name_are_told_apart(cli, fixture):
     assert set(planned(cli, project, "--image", "id:11")) == {"twice.tif (id:11)"}
     assert set(planned(cli, project, "--image", "caf\u00e9.tif")) == {"caf\u00e9.tif (id:8)"}
     ran = cli("score", project, *NATIVE, "--image", "id:99")
-    assert (ran.code, "no image named id:99" in ran.err) == (1, True)
+    assert (ran.code, "no image is named id:99" in ran.err) == (1, True)
 
 
 @pytest.mark.parametrize("tiled", [False, True])
@@ -98,7 +98,7 @@ def test_outlines_on_other_planes_are_left_and_named(cli, fixture, tmp_path: Pat
         assert (found["status"], found["annotations"]) == ("planned", 1)
         left = [note for note in found["notes"] if "only the first plane is scored" in note]
         assert len(left) == 5
-        assert "z 2 t 1: is on plane z 2, t 1, and only the first plane is scored" in left
+        assert "z 2 t 1: is on plane z 2, t 1, but only the first plane is scored" in left
 
 
 @pytest.mark.parametrize("version", ["0.2.3", "0.3.2"])
@@ -107,13 +107,13 @@ def test_files_of_an_old_qupath_are_read_and_not_scored(cli, fixture, version: s
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     found = planned(cli, project, "--image", "unset.tif")
     assert (
-        "it is read and never changed: only files of QuPath 0.4 to 0.7 are"
+        "it is read only: results are written into files of QuPath 0.4 to 0.7"
         in (found["unset.tif"]["reason"])
     )
     # before a network is loaded or a pixel read
     ran = cli("score", project, *NATIVE, "--image", "unset.tif")
-    assert (ran.code, "never changed" in ran.out + ran.err) == (3, True)
-    assert "never changed" in cli("project", "info", project, *NATIVE).out
+    assert (ran.code, "read only" in ran.out + ran.err) == (3, True)
+    assert "read only" in cli("project", "info", project, *NATIVE).out
     ran = cli("project", "clear", project, *NATIVE)
-    assert (ran.code, "had no results of ours" in ran.out) == (0, True)
+    assert (ran.code, "has no results of ours" in ran.out) == (0, True)
     assert {path: path.read_bytes() for path in before} == before

@@ -61,7 +61,7 @@ def test_patients_from_a_table_as_excel_saves_it(cli, scored, tmp_path):
     ran = cli("export", scored, out, "--level", "patient", "--patients", table, *NATIVE)
     assert [row["patient"] for row in read(out)] == ["Müller"]
     assert "read as Windows-1252" in ran.err
-    assert "1 rows match no image: gone.tif" in ran.err
+    assert "rows that match no image of the project: 1 (gone.tif)" in ran.err
 
 
 def test_geojson_holds_outlines_and_tiles(cli, scored, tmp_path):

@@ -69,7 +69,7 @@ def outcomes(project: Path, error: BaseException) -> Iterator[ImageOutcome]:
     ("error", "reason"),
     [
         (RuntimeError("first\nsecond"), "unexpected RuntimeError: first second (run again with"),
-        (KeyError("x"), "unexpected KeyError: 'x' (run again with --debug and report it)"),
+        (KeyError("x"), "unexpected KeyError: 'x' (run again with --debug, and please report it)"),
         (RecursionError("deep"), "unexpected RecursionError: deep"),
         (MemoryError(), "not enough memory; close other programs"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/a"), "/a: No space left on device"),
@@ -120,7 +120,7 @@ def test_one_image_that_the_list_has_wrong_is_one_row(cli, three: Path, lost, tm
     path.write_text(text, "utf-8")
     ran = cli("score", three, *NATIVE, "--dry-run")
     assert ran.code == 3
-    assert ran.err.count("FAILED: the project's list is damaged where it tells of this image") == 1
+    assert ran.err.count("FAILED: the entry of this image in the project's list is damaged") == 1
     assert "one: would score" in ran.out
     assert "three: would score" in ran.out
     ran = cli("project", "info", three, *NATIVE)
@@ -130,7 +130,7 @@ def test_one_image_that_the_list_has_wrong_is_one_row(cli, three: Path, lost, tm
     ran = cli("export", three, tmp_path / "out.csv", *NATIVE)
     assert (ran.code, "2 rows" in ran.out, "FAILED" in ran.err) == (3, True, True)
     ran = cli("project", "clear", three, *NATIVE)
-    assert (ran.code, ran.out.count("had no results of ours")) == (3, 2)
+    assert (ran.code, ran.out.count("has no results of ours")) == (3, 2)
 
 
 def test_an_image_with_odd_objects_is_scored(cli, slide: Path, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_outlines_that_enclose_nothing_are_named(cli, slide: Path, tmp_path: Pat
         tmp_path / "project", [NewImage(slide, "a", *SIZE, 0.25, annotations=tumours)]
     )
     ran = cli("score", project, *NATIVE, "--dry-run")
-    assert "note: number 1: encloses no area, so no score" in ran.out
+    assert "note: number 1: encloses no area, so it has no score" in ran.out
     assert "number 0" not in ran.out
 
 

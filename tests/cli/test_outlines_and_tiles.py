@@ -207,9 +207,9 @@ def test_tiles_that_cell_detection_removed_are_missed_and_scored_again(program, 
     first = score(program, folder)
     edit(folder, _tiles_away)
     info = program("project", "info", folder)
-    assert "STALE: not all results are there" in info
-    assert "N0: 0 of 2 tiles of the last run are there" in info
-    assert "N1: 0 of 2 tiles" in program("project", "check", folder)
+    assert "STALE: some results are missing" in info
+    assert "N0: only 0 of 2 tiles of the last run are left" in info
+    assert "N1: only 0 of 2 tiles" in program("project", "check", folder)
     (row,) = table(program, folder, "image")
     assert (row["stale"], row["high_risk_tile_fraction"]) == ("true", "")
     again = score(program, folder, "--resume")
@@ -223,7 +223,7 @@ def _tiles_to_the_root(data: QpData) -> None:
     moved: list[Part] = []
     for part in root.children:
         outline = PathObject(part)
-        tiles = outline.unpack_children()
+        tiles = outline.parse_children()
         moved.append(tiles[-1])
         outline.children = tiles[:-1]
     root.children = [*root.children, *moved]
@@ -250,7 +250,7 @@ def test_a_tile_whose_class_was_changed_is_the_users_and_never_doubled(program, 
 
     def reclassify(data: QpData) -> None:
         outline = PathObject(PathObject(data.root).children[0])
-        tile = PathObject(outline.unpack_children()[0])
+        tile = PathObject(outline.parse_children()[0])
         node = name_pool(data).book.object(
             "qupath.lib.objects.classes.PathClass",
             name_pool(data).book.integer(-1),
@@ -331,7 +331,7 @@ def test_the_image_is_the_truth_and_the_list_a_copy(program, outlines):
     (row,) = table(program, folder, "image")
     assert (row["tiles"], row["stale"]) == ("6", "false")
     assert float(row["risk"]) == pytest.approx(second["risk"], rel=1e-12)
-    assert "the project's list says something else" in program("project", "check", folder)
+    assert "the project's list differs" in program("project", "check", folder)
     assert score(program, folder, "--resume")["status"] == "up to date"
     assert program("project", "check", folder) == "sound\n"
     assert json.loads(classes.read_text("utf-8"))["pathClasses"] == [*theirs, *ours]

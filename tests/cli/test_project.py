@@ -80,7 +80,7 @@ def test_restore_lists_its_backups(cli, project):
     listed = cli("project", "restore", project, "--list").out.splitlines()
     assert len(listed) == 2
     cli("project", "restore", project)
-    assert "(taken back)" in cli("project", "restore", project, "--list").out
+    assert "(undone)" in cli("project", "restore", project, "--list").out
 
 
 def test_slides_that_moved_with_the_project_are_found(cli, project, tmp_path):

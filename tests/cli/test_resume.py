@@ -127,7 +127,7 @@ def test_only_edited_and_added_outlines_are_scored_again(cli: Any, outlines: Out
     first, second, third = (each.index for each in before.annotations)
     outlines([FIRST, EDITED, THIRD, ADDED])
     told = cli("project", "info", folder, *NATIVE).out
-    assert "STALE: outlines since: 1 edited (Nodule 2), 1 added (Nodule 4)" in told
+    assert "STALE: outlines changed since: 1 edited (Nodule 2), 1 added (Nodule 4)" in told
     image = resume(cli, folder)
     after = state_of(folder)
     fourth = after.annotations[3].index
@@ -139,7 +139,7 @@ def test_only_edited_and_added_outlines_are_scored_again(cli: Any, outlines: Out
     assert_adds_up(after)
     # tiles of the two that were kept; the one that the edited one shares is theirs too
     assert (image["status"], image["reused"], image["tiles"]) == ("scored", 4, 7)
-    assert "1 edited, 1 added; the scores of 2 are kept" in image["notes"][0]
+    assert "1 edited, 1 added; the scores of 2 outlines are kept" in image["notes"][0]
     assert resume(cli, folder)["status"] == "up to date"
     assert "STALE" not in cli("project", "info", folder, *NATIVE).out
 
@@ -206,11 +206,11 @@ def test_a_list_that_contradicts_its_image_is_told_and_repaired(
     assert cli("score", folder, *NATIVE, "--quiet").code == 0
     listed.write_bytes(old)
     told = cli("project", "info", folder, *NATIVE).out
-    assert "the project's list says something else than the image" in told
+    assert "the project's list differs from the image" in told
     assert cli("project", "check", folder, *NATIVE).code == 3
     image = resume(cli, folder)
     assert image["status"] == "up to date"
-    assert "it is repaired" in image["notes"][0]
+    assert "it was repaired" in image["notes"][0]
     assert cli("project", "check", folder, *NATIVE).out == "sound\n"
 
 
@@ -223,9 +223,9 @@ def test_an_image_saved_while_it_was_scored_is_done_again_on_resume(
     outlines([SECOND])
     real = batch.score_slide
 
-    def meanwhile(*arguments: Any) -> Any:
+    def meanwhile(*arguments: Any, **settings: Any) -> Any:
         data.write_bytes(saved)
-        return real(*arguments)
+        return real(*arguments, **settings)
 
     with monkeypatch.context() as patch:
         patch.setattr(batch, "score_slide", meanwhile)

@@ -141,7 +141,7 @@ def test_resume_scores_only_what_is_not_up_to_date(cli, project):
     refused = cli(*other)
     assert refused.code == 3
     (image,) = json.loads(refused.out)["images"]
-    assert "was scored with min_inside 0.5, not 0.9: left as it is" in image["reason"]
+    assert "was scored with min_inside 0.5, not 0.9, so it is left as it is" in image["reason"]
     assert data_files(project) == before
     (image,) = json.loads(cli(*other, "--force").out)["images"]
     assert image["status"] == "scored"

@@ -71,7 +71,7 @@ def test_options_go_before_the_file(tables, tmp_path):
 def test_bad_input_is_one_clear_error(tables, tmp_path):
     with pytest.raises(DataError, match="no column 'nope' for the time"):
         run(*tables, "--time", "nope", "--event", "rfs_event", "--out", str(tmp_path / "o"))
-    with pytest.raises(DataError, match="name the columns of time and event"):
+    with pytest.raises(DataError, match="give the columns of time and event"):
         run(*tables, "--out", str(tmp_path / "o"))
     assert not (tmp_path / "o").exists()
 

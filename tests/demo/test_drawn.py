@@ -18,8 +18,9 @@ from qupath_hccmil.demo.cells import (
 )
 from qupath_hccmil.demo.drawn import DEMO_HEIGHT, DEMO_WIDTH, DrawnSlide, draw_slide, nuclei_mask
 from qupath_hccmil.demo.paint import STAINS, Painter
-from qupath_hccmil.demo.tissue_plan import plan_tissue
+from qupath_hccmil.demo.tissue_plan import MARGIN, plan_tissue
 from qupath_hccmil.errors import DataError, WriteError
+from qupath_hccmil.slides.tissue_outline import tissue_outline
 
 
 def read(drawn: DrawnSlide) -> np.ndarray:
@@ -146,7 +147,7 @@ def test_another_resolution_has_the_same_anatomy(tmp_path) -> None:
     [
         ({"width": 600}, "250 µm"),
         ({"seed": -1}, "seed"),
-        ({"mpp": 5.0}, "0.1 to 2"),
+        ({"mpp": 5.0}, "between 0.1 and 2"),
     ],
 )
 def test_bad_settings_are_told_in_one_line(tmp_path, settings: dict, told: str) -> None:
@@ -179,3 +180,17 @@ def test_thinning_keeps_earlier_discs_and_no_overlap() -> None:
         if (gaps >= radius[expected] + radius[k]).all():
             expected.append(k)
     assert np.flatnonzero(kept).tolist() == expected
+
+
+def test_the_tissue_outline_is_that_of_the_drawn_tissue(drawn: DrawnSlide) -> None:
+    with openslide.OpenSlide(drawn.path) as slide:
+        thumbnail = np.asarray(slide.get_thumbnail((800, 800)).convert("RGB"))
+    outline, _ = tissue_outline(thumbnail, drawn.width, drawn.height)
+    assert len(outline) == 1
+    plan = plan_tissue(drawn.width, drawn.height, seed=3, mpp=0.25)
+    tissue = plan.tissue[MARGIN:-MARGIN, MARGIN:-MARGIN] > 0
+    rows, columns = np.mgrid[: tissue.shape[0], : tissue.shape[1]]
+    centres = (np.stack([columns, rows]) + 0.5) * plan.step_px
+    found = shapely.contains_xy(outline[0], centres[0], centres[1])
+    assert 2 * np.sum(found & tissue) / (found.sum() + tissue.sum()) > 0.97
+    assert all(shapely.contains_properly(outline[0], tumour) for tumour in drawn.tumours)

@@ -23,7 +23,7 @@ def test_tensors_and_state_come_back(tmp_path):
 def test_no_room_leaves_the_checkpoint_before(tmp_path):
     path = tmp_path / "c.safetensors"
     save_checkpoint(path, {"a": torch.arange(3)}, {"epoch": 2})
-    with no_file_above(200), pytest.raises(WriteError, match="make room and run the same again"):
+    with no_file_above(200), pytest.raises(WriteError, match="free some disk space"):
         save_checkpoint(path, {"a": torch.zeros(10_000)}, {"epoch": 3})
     assert load_checkpoint(path)[1] == {"epoch": 2}
     assert [p.name for p in tmp_path.iterdir()] == ["c.safetensors"]

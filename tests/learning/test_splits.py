@@ -1,4 +1,6 @@
+import numpy as np
 import pytest
+from sklearn.model_selection import StratifiedKFold
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.learning.splits import split_patients, stratified_folds
@@ -26,11 +28,23 @@ def test_every_patient_is_in_one_fold_and_outcomes_are_spread(folds):
     assert stratified_folds(LABELS, folds, seed=4) != parts
 
 
+@pytest.mark.parametrize("folds", [2, 3, 4, 5])
+def test_folds_are_as_balanced_as_those_of_scikit_learn(folds):
+    patients = np.array(sorted(LABELS))
+    labels = np.array([LABELS[patient] for patient in patients])
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=0)
+    theirs = [labels[held_out] for _, held_out in splitter.split(patients, labels)]
+    ours = [[LABELS[patient] for patient in part] for part in stratified_folds(LABELS, folds, 0)]
+    for label in (0, 1):
+        expected = sorted(int(np.sum(part == label)) for part in theirs)
+        assert sorted(part.count(label) for part in ours) == expected
+
+
 def test_too_few_patients_for_the_folds_is_one_line():
-    with pytest.raises(DataError, match=r"6 patients of poor outcome are too few for 7 folds"):
+    with pytest.raises(DataError, match=r"6 patients with a poor outcome are too few for 7 folds"):
         stratified_folds(LABELS, 7, seed=0)
     few = {"a": 0, "b": 0, "c": 1, "d": 1}
-    with pytest.raises(DataError, match="2 patients of poor outcome are too few for 2 folds"):
+    with pytest.raises(DataError, match="2 patients with a poor outcome are too few for 2 folds"):
         stratified_folds(few, 2, seed=0)
-    with pytest.raises(DataError, match="2 folds or more"):
+    with pytest.raises(DataError, match="needs at least 2 folds"):
         stratified_folds(LABELS, 1, seed=0)

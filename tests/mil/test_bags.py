@@ -27,7 +27,7 @@ def test_heat_is_rounded_to_bytes():
 
 
 def test_an_unfinished_bag_is_not_there(tmp_path):
-    with pytest.raises(DataError, match="3 tiles where 5 were announced"):
+    with pytest.raises(DataError, match="3 tiles, but 5 were announced"):
         write_bag(tmp_path / "p.npy", [RGB[:3]], 5, 8, red)
     with pytest.raises(DataError, match="no prepared bags"):
         stored_bags(tmp_path)
@@ -35,7 +35,7 @@ def test_an_unfinished_bag_is_not_there(tmp_path):
 
 def test_refuses_what_is_no_bag(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((2, 3, 8, 8), np.uint8))
-    with pytest.raises(DataError, match=r"uint8 \(2, 3, 8, 8\) where"):
+    with pytest.raises(DataError, match=r"uint8 \(2, 3, 8, 8\), but"):
         StoredBag(tmp_path / "a.npy")
     (tmp_path / "b.npy").write_bytes(b"x")
     with pytest.raises(DataError, match="not a bag of tiles"):

@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
+from sklearn import metrics as scikit_learn
 
 from qupath_hccmil.mil.metrics import (
     SAME_LOGIT,
     accuracy,
     auc,
     bootstrap,
+    brier,
+    cross_entropy,
     score_ranks,
     sensitivity,
     specificity,
@@ -46,6 +49,22 @@ def test_group_figures():
     assert accuracy(POOR, high) == pytest.approx(3 / 5)
     assert sensitivity(POOR, high) == pytest.approx(1 / 2)
     assert specificity(POOR, high) == pytest.approx(2 / 3)
+
+
+def test_figures_are_those_of_scikit_learn():
+    rng = np.random.default_rng(1)
+    poor = rng.random(60) < 0.4
+    # ties too
+    risk = np.round(np.clip(0.3 * poor + 0.7 * rng.random(60), 0.01, 0.99), 2)
+    high = risk > 0.5
+    assert auc(poor, risk) == pytest.approx(scikit_learn.roc_auc_score(poor, risk))
+    assert brier(poor, risk) == pytest.approx(scikit_learn.brier_score_loss(poor, risk))
+    assert cross_entropy(poor, risk) == pytest.approx(scikit_learn.log_loss(poor, risk))
+    assert accuracy(poor, high) == pytest.approx(scikit_learn.accuracy_score(poor, high))
+    assert sensitivity(poor, high) == pytest.approx(scikit_learn.recall_score(poor, high))
+    assert specificity(poor, high) == pytest.approx(
+        scikit_learn.recall_score(poor, high, pos_label=0)
+    )
 
 
 def test_bootstrap_brackets_the_figure_and_repeats():

@@ -70,7 +70,7 @@ def test_refuses_other_weights(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ModelError, match="not a MobileNetV2 state dict"):
         imagenet_network(tmp_path / "other.safetensors")
-    with pytest.raises(ModelError, match="can't be read"):
+    with pytest.raises(ModelError, match="cannot be read"):
         imagenet_network(tmp_path / "none.safetensors")
 
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.learning.checkpoint import CHECKPOINT
 from qupath_hccmil.mil import risk_training as training_module
 from qupath_hccmil.mil.risk_evaluation import evaluate, score_bag, torch_tile_predictor
-from qupath_hccmil.mil.risk_training import CHECKPOINT, MilSettings, train
+from qupath_hccmil.mil.risk_training import MilSettings, train
 from tests.networks import drawn_bags, random_network, wired_network
 
 SETTINGS = MilSettings(epochs=2, tiles=4, chunk=8, halve_every=1)
@@ -88,7 +89,7 @@ def test_stops_when_no_epoch_is_better(tmp_path):
 
 def test_a_diverged_training_says_so(tmp_path):
     settings = replace(SETTINGS, learning_rate=1e30, clip=None)
-    with pytest.raises(DataError, match="diverged; lower the learning rate"):
+    with pytest.raises(DataError, match="diverged; lower --learning-rate"):
         train(network(), TRAINING, VALIDATION, LABELS, tmp_path, settings)
 
 

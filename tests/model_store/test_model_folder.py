@@ -74,7 +74,7 @@ def test_saving_replaces_a_model_and_nothing_else(tmp_path, folder):
     assert load_model_folder(folder, "nuclei").config.name == "n"
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "precious.txt").write_text("x")
-    with pytest.raises(ModelError, match="holds other files"):
+    with pytest.raises(ModelError, match="contains other files"):
         save_model_folder(tmp_path / "data", NUCLEI, WEIGHTS, "new")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "m"]
 
@@ -117,7 +117,7 @@ def test_an_absent_field_does_not_become_a_default(folder, name):
     content = json.loads(path.read_text())
     del content[name]
     path.write_text(json.dumps(content))
-    with pytest.raises(ModelError, match=f"config.json: {name}: is missing"):
+    with pytest.raises(ModelError, match=f"config.json: {name} is missing"):
         load_model_folder(folder, "mil")
 
 
@@ -130,12 +130,12 @@ def test_other_weights_are_refused(folder):
 
 
 def test_the_wrong_kind_and_no_folder_are_refused(folder, tmp_path):
-    with pytest.raises(ModelError, match="a mil model, where a nuclei model is needed"):
+    with pytest.raises(ModelError, match="a mil model, but a nuclei model is needed"):
         load_model_folder(folder, "nuclei")
     with pytest.raises(ModelError, match="no such model folder"):
         load_model_folder(tmp_path / "none", "mil")
     (folder / "config.json").write_text("{")
-    with pytest.raises(ModelError, match="not readable as JSON"):
+    with pytest.raises(ModelError, match="cannot be read as JSON"):
         load_model_folder(folder, "mil")
 
 

@@ -69,9 +69,9 @@ def test_groups_are_never_split(tmp_path):
         training, validation = split_groups(samples, held_out, seed=0)
         assert {s.group for s in training}.isdisjoint(s.group for s in validation)
         assert len(training) + len(validation) == 12
-    with pytest.raises(DataError, match="no images of group 'liver'"):
+    with pytest.raises(DataError, match="no image is of group 'liver'"):
         split_groups(samples, ["liver"], seed=0)
-    with pytest.raises(DataError, match="can't be split"):
+    with pytest.raises(DataError, match="cannot be split"):
         split_groups([sample()], 0.2, seed=0)
 
 
@@ -79,13 +79,16 @@ def test_groups_table_names_a_missing_column(tmp_path):
     # As a spreadsheet writes it, with a byte order mark and files' names.
     (tmp_path / "t.csv").write_text("image,organ\n1.png,liver\n", encoding="utf-8-sig")
     assert read_groups(tmp_path / "t.csv", "image", "organ") == {"1": "liver"}
-    with pytest.raises(DataError, match="no column 'group'; it has image, organ"):
+    with pytest.raises(DataError, match="no column 'group'; its columns: image, organ"):
         read_groups(tmp_path / "t.csv", "image", "group")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"image,group\n1\n", "line 2 lacks"), (b"image,group\n1,\xff\n", "not a CSV file in UTF-8")],
+    [
+        (b"image,group\n1\n", "line 2 lacks"),
+        (b"image,group\n1,\xff\n", "is not a CSV file in UTF-8"),
+    ],
 )
 def test_a_damaged_groups_table_is_one_line(tmp_path, content, message):
     (tmp_path / "t.csv").write_bytes(content)

@@ -155,7 +155,9 @@ def test_reads_masks_of_any_number_type(tmp_path, labels):
 )
 def test_refuses_a_mask_whose_background_is_not_clear(tmp_path, values, reason):
     tifffile.imwrite(tmp_path / "a.tif", values)
-    with pytest.raises(DataError, match=f"a.tif: a mask of values from .*{reason}.*whole numbers"):
+    with pytest.raises(
+        DataError, match=f"a.tif: the mask has values from .*{reason}.*whole numbers"
+    ):
         read_mask(tmp_path / "a.tif")
 
 
@@ -188,8 +190,8 @@ def test_pairs_by_name_and_says_what_is_left_over(tmp_path):
     pairs, unused = find_pairs(tmp_path / "images", tmp_path / "masks")
     assert [pair.name for pair in pairs] == ["b", "c"]
     assert len(unused) == 2
-    assert "a.png: no mask" in unused[0]
-    assert "d.png: no image" in unused[1]
+    assert "a.png: has no mask" in unused[0]
+    assert "d.png: has no image" in unused[1]
 
 
 def folders(tmp_path, images, masks):
@@ -212,8 +214,8 @@ def test_pairs_names_that_differ_in_what_does_not_matter(tmp_path):
     assert [pair.name for pair in pairs] == ["a", "b", "c", "é"]
     # An image is never shortened to fit a mask.
     assert [line.rsplit("/", 1)[1] for line in unused] == [
-        "d_label.png: no mask",
-        "d.png: no image",
+        "d_label.png: has no mask",
+        "d.png: has no image",
     ]
 
 
@@ -225,10 +227,10 @@ def test_says_of_everything_in_the_folders_why_it_is_not_used(tmp_path):
     pairs, unused = find_pairs(images, masks)
     assert [pair.name for pair in pairs] == ["a"]
     assert [line.removeprefix(f"{tmp_path}/") for line in unused] == [
-        "images/c.npy: not one of .png, .tif, .tiff, .webp, .jpg, .jpeg, .bmp",
-        "images/d.png: a folder, which is not searched",
+        "images/c.npy: is not one of .png, .tif, .tiff, .webp, .jpg, .jpeg, .bmp",
+        "images/d.png: is a folder; subfolders are not searched",
         "images: b.png and b.tif have the same name; keep one",
-        "masks/b.png: no image",
+        "masks/b.png: has no image",
     ]
 
 

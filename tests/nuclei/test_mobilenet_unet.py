@@ -56,6 +56,6 @@ def test_a_file_that_is_no_mobilenet_is_refused(tmp_path):
     network = MobileNetUNet((8, 8, 8))
     (tmp_path / "text").write_text("no weights")
     save_file({"a": torch.zeros(1)}, tmp_path / "other")
-    for name, message in (("text", "can't be read"), ("other", "not a MobileNetV2")):
+    for name, message in (("text", "cannot be read"), ("other", "not a MobileNetV2")):
         with pytest.raises(ModelError, match=message):
             start_from_imagenet(network, tmp_path / name, smooth_images(0))

@@ -50,10 +50,7 @@ class QuPathProcess:
         )
 
     def __call__(self, task: str, *arguments: Any) -> Any:
-        """Do a task of ``qupath_process.py``; errors of ours are raised here again.
-
-        Anything that QuPath prints on standard output would break the answer.
-        """
+        """Do a task of ``qupath_process.py``; errors of ours are raised here again."""
         pickle.dump((task, arguments), self._process.stdin)
         self._process.stdin.flush()
         answer, error = pickle.load(self._process.stdout)

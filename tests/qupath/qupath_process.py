@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import pickle
 import resource
 import shutil
@@ -117,6 +118,36 @@ def opened(path: Path) -> list[dict[str, Any]]:
                 "tiles": int(hierarchy.getTileObjects().size()),
             }
         )
+    return found
+
+
+def saved(path: Path) -> list[dict[str, Any]]:
+    """Open each image of a project as QuPath does, save it and the project; what QuPath found."""
+    from paquo.projects import QuPathProject
+
+    start_qupath()
+    java("qupath.lib.images.servers.openslide.jna.OpenSlideLoader").tryToLoad()
+    found = []
+    project = QuPathProject(path / "project.qpproj", "r+").java_object
+    for entry in project.getImageList():
+        data = entry.readImageData()
+        server = data.getServer()
+        found.append(
+            {
+                "name": str(entry.getImageName()),
+                "type": str(data.getImageType().name()),
+                "stains": str(data.getColorDeconvolutionStains().getName()),
+                "size": (int(server.getWidth()), int(server.getHeight())),
+                "mpp": float(server.getPixelCalibration().getPixelWidthMicrons()),
+                "thumbnail": entry.getThumbnail() is not None,
+                "annotations": [
+                    str(each.getPathClass()) for each in data.getHierarchy().getAnnotationObjects()
+                ],
+                "metadata": {str(k): str(v) for k, v in dict(entry.getMetadataMap()).items()},
+            }
+        )
+        entry.saveImageData(data)
+    project.syncChanges()
     return found
 
 
@@ -419,6 +450,7 @@ TASKS = {
         opened,
         edit_outlines,
         command,
+        saved,
         pixels,
         put_into_our_tile,
         java_error_at,
@@ -440,7 +472,9 @@ TASKS = {
 
 
 def main() -> None:
-    answers = sys.stdout.buffer
+    # what QuPath prints goes elsewhere
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
     while True:
         try:
             task, arguments = pickle.load(sys.stdin.buffer)

@@ -31,11 +31,11 @@ from qupath_hccmil.qupath.native.pathobjects import (
     PathObject,
     full_class_name,
     walk,
-    walk_packed,
+    walk_unparsed,
 )
 from qupath_hccmil.qupath.native.qpdata import QpData
 from qupath_hccmil.qupath.native.record_runs import Run
-from qupath_hccmil.qupath.native.run_rules import PACKING
+from qupath_hccmil.qupath.native.run_rules import RUN_RULES
 from qupath_hccmil.qupath.project_differences import difference
 from qupath_hccmil.qupath.results_comparison import same_results
 from tests.conftest import ROOT, qupath_dirs
@@ -57,14 +57,14 @@ def runs(data: QpData) -> list[Run]:
     """All runs that are in the tree."""
     return [
         part
-        for kin in walk_packed(data.root)
-        if not kin.packed
-        for part in kin.view.node.parts
+        for group in walk_unparsed(data.root)
+        if not group.unparsed
+        for part in group.view.node.parts
         if isinstance(part, Run)
     ]
 
 
-def unpacked(content: bytes) -> QpData:
+def all_parsed(content: bytes) -> QpData:
     """The same data with a node for each object."""
     data = QpData(content)
     list(walk(data.root))
@@ -86,22 +86,22 @@ def described(data: QpData) -> list[tuple[object, ...]]:
 
 
 def outlines(data: QpData) -> list[PathObject]:
-    return [kin.view for kin in walk_packed(data.root) if kin.view.kind == ANNOTATION]
+    return [group.view for group in walk_unparsed(data.root) if group.view.kind == ANNOTATION]
 
 
-def test_most_cells_are_packed_and_counted(content: bytes) -> None:
+def test_most_cells_are_unparsed_and_counted(content: bytes) -> None:
     data = QpData(content)
-    packed = sum(len(run) for run in runs(data))
-    assert packed > CELLS - 10
+    unparsed = sum(len(run) for run in runs(data))
+    assert unparsed > CELLS - 10
     assert counts(data)["objectTypeCounts"]["Cells"] == CELLS
-    assert counts(data) == counts(unpacked(content))
+    assert counts(data) == counts(all_parsed(content))
     annotations, others, results = read_data(data)
     assert (len(annotations), others, bool(results)) == (2, CELLS, False)
     # reading has made no nodes of them
-    assert sum(len(run) - len(run.opened) for run in runs(data)) == packed
+    assert sum(len(run) - len(run.parsed) for run in runs(data)) == unparsed
 
 
-def test_packed_objects_are_the_objects_that_they_would_be(content: bytes) -> None:
+def test_unparsed_objects_are_the_objects_that_they_would_be(content: bytes) -> None:
     plain = QpData.__new__(QpData)
     plain.stream = load(content)
     nodes = {
@@ -117,9 +117,9 @@ def test_packed_objects_are_the_objects_that_they_would_be(content: bytes) -> No
     assert found == nodes
 
 
-def test_packed_or_not_the_same_is_written(content: bytes) -> None:
+def test_unparsed_or_not_the_same_is_written(content: bytes) -> None:
     written = []
-    for data in (QpData(content), unpacked(content)):
+    for data in (QpData(content), all_parsed(content)):
         results = some_results(list(range(len(outlines(data)))), 50)
         add_results(data, results)
         written.append(data.to_bytes())
@@ -130,14 +130,14 @@ def test_packed_or_not_the_same_is_written(content: bytes) -> None:
     assert written[0] == written[1]
 
 
-def test_our_own_tiles_are_packed_too(content: bytes) -> None:
+def test_our_own_tiles_are_unparsed_too(content: bytes) -> None:
     data = QpData(content)
     results = some_results(list(range(len(outlines(data)))), 40, missing=True)
     add_results(data, results)
     again = QpData(data.to_bytes())
     assert sum(len(run) for run in runs(again)) > CELLS + 60
     assert same_results(read_data(again)[2], results)
-    assert same_results(read_data(unpacked(data.to_bytes()))[2], results)
+    assert same_results(read_data(all_parsed(data.to_bytes()))[2], results)
     assert read_data(again)[1] == CELLS
 
 
@@ -191,23 +191,23 @@ def test_one_cell_can_be_changed_in_a_run(content: bytes) -> None:
     (run,) = runs(data)
     number = len(run) // 2
     node = run.copy(number)
-    assert not run.opened
-    run.unpack(number)
-    run.opened[number].parts[0] = JavaString.of("the one")
+    assert not run.parsed
+    run.parse(number)
+    run.parsed[number].parts[0] = JavaString.of("the one")
     view = outlines(data)[-1]
     assert view.child_count == CELLS
     assert len(view.children) > 3
     names = [view.name for view, _ in walk(QpData(data.to_bytes()).root)]
     assert [name for name in names if name] == ["the one"]
     # its bytes, and all others, are as they were but for the name
-    run.opened[number].parts[0] = None
-    assert serialise([node]) == serialise([run.opened[number]])
+    run.parsed[number].parts[0] = None
+    assert serialise([node]) == serialise([run.parsed[number]])
     assert data.to_bytes() == content
 
 
 def test_a_mention_of_what_is_in_a_run_opens_its_record(content: bytes) -> None:
     """QuPath shares equal texts: a later object may mention the text of an earlier cell."""
-    data = unpacked(content)
+    data = all_parsed(content)
     cells = [view for view, _ in walk(data.root) if view.kind == "PathCellObject"]
     cells[300].node.parts[0] = shared = JavaString.of("shared")
     cells[400].node.parts[0] = shared
@@ -223,9 +223,9 @@ def test_a_mention_of_what_is_in_a_run_opens_its_record(content: bytes) -> None:
     assert nodes[0] is nodes[1]
 
 
-def test_cells_of_many_kinds_are_packed_together(content: bytes) -> None:
+def test_cells_of_many_kinds_are_unparsed_together(content: bytes) -> None:
     """Locked, named, without a nucleus, without measurements, of another class: in any order."""
-    data = unpacked(content)
+    data = all_parsed(content)
     maker = name_pool(data).book
     cells = [view for view, _ in walk(data.root) if view.kind == "PathCellObject"]
     rng = np.random.default_rng(0)
@@ -246,7 +246,7 @@ def test_cells_of_many_kinds_are_packed_together(content: bytes) -> None:
     written = data.to_bytes()
     again = QpData(written)
     assert again.to_bytes() == written
-    assert sum(len(run) - len(run.opened) for run in runs(again)) > CELLS / 2
+    assert sum(len(run) - len(run.parsed) for run in runs(again)) > CELLS / 2
     assert counts(again) == counts(data)
     assert described(again) == described(data)
 
@@ -303,7 +303,7 @@ def test_handles_begin_anew_behind_a_reset(content: bytes) -> None:
         part for part in load(content).contents if class_name(part) == "PathObjectHierarchy"
     )
     twice = serialise([JavaString.of("before"), hierarchy, RESET, hierarchy])
-    stream = load(twice, PACKING)
+    stream = load(twice, RUN_RULES)
     trees = [part.parts[0] for part in stream.contents if isinstance(part, JavaObject)]
     found = [[serialise([view.node]) for view, _ in walk(tree)] for tree in trees]
     assert len(found[0]) == CELLS + 3
@@ -311,17 +311,17 @@ def test_handles_begin_anew_behind_a_reset(content: bytes) -> None:
     assert serialise(stream.contents) == twice
 
 
-def test_real_cells_are_packed_and_come_back(data_dir: Path) -> None:
-    packed = 0
+def test_real_cells_are_unparsed_and_come_back(data_dir: Path) -> None:
+    unparsed = 0
     for path in sorted(data_dir.glob("projects/*/data/1/data.qpdata")):
         content = path.read_bytes()
         data = QpData(content)
-        packed += sum(len(run) for run in runs(data))
+        unparsed += sum(len(run) for run in runs(data))
         assert data.to_bytes() == content
-        assert described(data) == described(unpacked(content))
-        # and packed children write what nodes write
+        assert described(data) == described(all_parsed(content))
+        # and unparsed children write what nodes write
         assert serialise(load(content).contents) == content
-    assert packed > 100
+    assert unparsed > 100
 
 
 def test_a_project_with_many_cells_is_scored_and_cleared(tmp_path: Path) -> None:

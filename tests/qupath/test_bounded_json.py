@@ -58,7 +58,7 @@ def test_an_image_that_cannot_be_is_named_in_one_line(tmp_path: Path, content: s
     path = tmp_path / "project.qpproj"
     path.write_text(content, encoding="utf-8")
     [image] = read_project(path).images
-    assert "damaged where it tells of this image" in image.problem
+    assert "the entry of this image in the project's list is damaged" in image.problem
     assert "\n" not in image.problem
     assert len(image.problem) < 500
 

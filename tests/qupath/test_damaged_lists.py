@@ -67,7 +67,7 @@ def test_one_image_is_named_and_the_others_are_done(project: Path, damage) -> No
     raw = json.loads((project / "project.qpproj").read_bytes())["images"][0]
     with NativeProject(project) as opened:
         first, *others = opened.images
-        assert first.problem.startswith("the project's list is damaged where it tells of this")
+        assert first.problem.startswith("the entry of this image in the project's list is damaged")
         assert "\n" not in first.problem
         assert others == [before[entry.id] for entry in others]
         with pytest.raises(ProjectError, match="the project's list is damaged"):
@@ -101,7 +101,7 @@ def test_images_that_share_an_id_are_named_and_the_others_are_done(project: Path
     first, second, *others = read_project(project / "project.qpproj").images
     assert [first.id, second.id] == ["2", "?2"]
     for entry in (first, second):
-        assert entry.problem.startswith("2 images have its entry ID 2, so they would share")
+        assert entry.problem.startswith("2 images have the same entry ID 2, so they would share")
     assert not any(entry.problem for entry in others)
 
 

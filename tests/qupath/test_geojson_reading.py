@@ -60,7 +60,7 @@ def test_a_class_in_every_form_that_qupath_has_given_it(given, name):
 
 @pytest.mark.parametrize("given", [1, ["Tumor"], {"colour": 3}, {"names": ["Tumor", 1]}])
 def test_a_class_of_another_form_is_named_with_its_object(given):
-    with pytest.raises(ValueError, match=r"object 2: classification .* is no class"):
+    with pytest.raises(ValueError, match=r"object 2: classification .* is not a class"):
         annotations_of([feature(), feature(classification=given)])
 
 
@@ -182,19 +182,19 @@ def test_name_lock_and_plane():
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("[1]", "1 is no GeoJSON object"),
-        ("3", "3 is no GeoJSON object"),
-        ("{}", "an object of type None is no GeoJSON"),
-        ('{"type": "Topology"}', "an object of type 'Topology' is no GeoJSON"),
-        ('{"type": "FeatureCollection"}', "without a list of features"),
-        ('{"type": "Polygon"}', "object 1: a Polygon without coordinates"),
-        ('{"geometry": {"type": "Circle"}}', "object 1: a geometry of type 'Circle'"),
+        ("[1]", "1 is not a GeoJSON object"),
+        ("3", "3 is not a GeoJSON object"),
+        ("{}", "an object of type None is not GeoJSON"),
+        ('{"type": "Topology"}', "an object of type 'Topology' is not GeoJSON"),
+        ('{"type": "FeatureCollection"}', "has no list of features"),
+        ('{"type": "Polygon"}', "object 1: a Polygon has no coordinates"),
+        ('{"geometry": {"type": "Circle"}}', "object 1: a geometry has the unknown type 'Circle'"),
         ('{"type": "Polygon", "coordinates": [[["a", 1], [2, 3], [0, 0]]]}', "object 1: 'a'"),
         ('{"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}', "object 1: "),
         ('{"type": "Polygon", "coordinates": 3}', "object 1: "),
         ('{"type": "Feature", "geometry": "x"}', "object 1: "),
         ('{"type": "Feature", "properties": "x"}', "object 1: "),
-        ('{"type": "Point", "coordinates": [NaN, 1]}', "whose position is no number"),
+        ('{"type": "Point", "coordinates": [NaN, 1]}', "whose position is not a number"),
         ("{", "Expecting"),
         ("[" * 100_000, "nested too deep"),
     ],
@@ -204,7 +204,7 @@ def test_what_is_not_geojson_is_one_line_with_the_file(tmp_path, content, reason
     path.write_text(content, encoding="utf-8")
     with pytest.raises(AnnotationError) as caught:
         read_annotations(path)
-    assert str(caught.value).startswith(f"{path}: not GeoJSON as QuPath exports it (")
+    assert str(caught.value).startswith(f"{path}: is not GeoJSON as QuPath exports it (")
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
 

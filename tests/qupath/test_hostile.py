@@ -69,7 +69,7 @@ def test_a_project_may_be_reached_through_a_link(project: Path, tmp_path: Path):
 )
 def test_odd_json_is_refused_in_one_line(project: Path, text: str):
     (project / "project.qpproj").write_text(text)
-    with pytest.raises(ProjectError, match=r"project\.qpproj: is not a project") as error:
+    with pytest.raises(ProjectError, match=r"project\.qpproj: was not written by QuPath") as error:
         NativeProject(project)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 500

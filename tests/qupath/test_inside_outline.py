@@ -209,7 +209,7 @@ def test_an_outline_that_java_halves_is_refused(qupath: QuPathProcess) -> None:
     reason = qupath("refused_area", 8_000_000.0, 4_000_000.0)
     assert "\n" not in reason
     assert "under Java " in reason
-    assert "8000000 px² to QuPath and 4000000 px²" in reason
+    assert "8000000 px² according to QuPath, but 4000000 px²" in reason
     assert "--engine native" in reason
 
 

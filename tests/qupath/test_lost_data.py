@@ -81,7 +81,9 @@ def test_what_the_summary_lists_is_lost_everywhere(project, said, tmp_path, lose
     answers = everywhere(said, project, tmp_path)
     for _, text in answers:
         assert "data.qpdata: is" in text
-        assert "summary.json lists 3 annotations in it; restore it from a backup of yours" in text
+        assert (
+            "summary.json says that it had 3 annotations; restore it from your own backup" in text
+        )
         assert "no annotations" not in text
         assert "sound" not in text
     assert [code for code, _ in answers] == [3, 0, 3, 3]
@@ -97,9 +99,9 @@ def test_our_backup_of_what_is_lost_is_named_and_works(project, said, tmp_path, 
     lose(data_of(project))
     for _, text in everywhere(said, project, tmp_path):
         assert "data.qpdata: is" in text
-        assert "put back " in text
+        assert "restore " in text
     code, text = said("project", "check", project)
-    copy = Path(text.partition("put back ")[2].partition(" (as it was before our run ")[0])
+    copy = Path(text.partition("restore ")[2].partition(" (the file before our run ")[0])
     assert copy.is_relative_to(project / "hccmil-backups")
     data_of(project).parent.mkdir(exist_ok=True)
     shutil.copy(copy, data_of(project))
@@ -107,7 +109,7 @@ def test_our_backup_of_what_is_lost_is_named_and_works(project, said, tmp_path, 
     code, text = said("project", "check", project)
     assert (code, "data.qpdata" in text) == (3, False)
     # it is to be scored again, and that is said
-    assert "the project's list says something else than the image" in text
+    assert "the project's list differs from the image" in text
 
 
 def test_a_score_in_the_list_tells_that_data_are_lost(project, said) -> None:
@@ -117,7 +119,8 @@ def test_a_score_in_the_list_tells_that_data_are_lost(project, said) -> None:
     code, text = said("project", "check", project)
     assert code == 3
     assert (
-        "data.qpdata: is gone, and the project's list says that it was scored; restore it" in text
+        "data.qpdata: is missing, and the project's list says that it was scored; restore it"
+        in text
     )
 
 
@@ -125,12 +128,12 @@ def test_a_copy_that_qupath_put_aside_is_named(project, said, tmp_path) -> None:
     path = data_of(project)
     path.rename(path.with_name("data.qpdata.bkp"))
     for _, text in everywhere(said, project, tmp_path):
-        assert "is being saved by QuPath, or QuPath was stopped while it saved" in text
-        assert "it takes data.qpdata.bkp" in text
+        assert "QuPath is saving it, or was stopped while it saved" in text
+        assert "which recovers it from data.qpdata.bkp" in text
     path.write_bytes(b"")
     for _, text in everywhere(said, project, tmp_path):
-        assert "data.qpdata: is empty, and summary.json lists 3 annotations in it" in text
-        assert "data.qpdata.bkp is there: open the image in QuPath, it takes that" in text
+        assert "data.qpdata: is empty, and summary.json says that it had 3 annotations" in text
+        assert "open the image in QuPath, which recovers it from its own copy" in text
 
 
 def test_a_copy_of_damaged_data_is_named(project, said, tmp_path) -> None:
@@ -148,11 +151,11 @@ def test_a_folder_that_is_gone_is_noted_where_nothing_tells_of_data(project, sai
     with_its_folder(data_of(project))
     for answer in (said("project", "check", project), said("project", "info", project)):
         assert answer[0] == 0
-        assert "is not there; that is well where the image was never opened in QuPath" in answer[1]
+        assert "does not exist; that is fine if the image was never opened in QuPath" in answer[1]
     code, text = said("score", project, "--dry-run", "--image", "first")
     assert code == 3
     assert "no annotations" in text
-    assert "is not there; that is well where the image was never opened" in text
+    assert "does not exist; that is fine if the image was never opened" in text
     assert "sound\nnote: " in said("project", "check", project)[1]
 
 
@@ -178,10 +181,11 @@ def test_data_that_no_image_has_are_noted(project, said) -> None:
     code, text = said("project", "check", project)
     assert code == 0
     assert text.startswith("sound\nnote: ")
-    assert "data/7: no image of the project has these data (3 annotations by its summary)" in (
-        text.replace("\\", "/")
+    assert (
+        "data/7: these data belong to no image of the project (its summary lists 3 annotations)"
+        in (text.replace("\\", "/"))
     )
-    assert "(no objects by its summary)" in text
+    assert "(its summary lists no objects)" in text
     code, text = said("project", "info", project)
     assert "note: " in text
     code, text = said("project", "check", project, "--json")
@@ -201,4 +205,4 @@ def test_both_engines_say_the_same(project, qupath, lose) -> None:
         assert isinstance(error.value, ProjectError)
         told.append(str(error.value))
     assert told[0] == told[1]
-    assert "summary.json lists" in told[0]
+    assert "summary.json says that it had" in told[0]

@@ -29,6 +29,7 @@ from qupath_hccmil.qupath.native.native_results import name_pool
 from qupath_hccmil.qupath.native.pathobjects import ANNOTATION, TILE, PathObject, walk
 from qupath_hccmil.qupath.native.qpdata import QpData
 from qupath_hccmil.qupath.native.rois import geometry_node
+from qupath_hccmil.qupath.project_folder import DataChange
 from qupath_hccmil.qupath.tile_ids import tile_ids
 from qupath_hccmil.qupath.writing.restore_backup import restore
 from tests.qupath.shapes import HOLED, PLAIN, TWO
@@ -416,7 +417,7 @@ def test_a_stale_state_is_not_written(project: Path) -> None:
 def test_an_unknown_annotation_is_named(project: Path) -> None:
     before = files_of(project)
     missing = len(state_of(project).annotations)
-    with pytest.raises(WriteError, match=f"no annotation number {missing}"):
+    with pytest.raises(WriteError, match=f"contains no annotation number {missing}"):
         score(project, lambda _: ImageResults({missing: {"HCC-MIL: Tile risk": 1.0}}))
     assert files_of(project) == before
 
@@ -531,3 +532,47 @@ def test_a_region_that_is_not_known_is_refused(project: Path) -> None:
     edit(project, damage)
     with pytest.raises(UnsupportedDataError, match="region of interest"):
         state_of(project)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-40],
+        lambda content: content.replace(b"main tumour", b"MAIN TUMOUR"),
+    ],
+)
+def test_a_file_that_does_not_read_back_is_not_put_in_place(
+    project: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[bytes], bytes]
+) -> None:
+    """A disk or a codec that writes something else than was meant costs the run, not the data."""
+    data = project.parent / "data" / "1" / "data.qpdata"
+    before = data.read_bytes()
+    write = QpData.write
+
+    def written(self: QpData, into: Callable[[bytes], object]) -> None:
+        if not hasattr(getattr(into, "__self__", None), "fileno"):
+            # the digest of what is meant
+            write(self, into)
+            return
+        parts: list[bytes] = []
+        write(self, lambda part: parts.append(bytes(part)))
+        into(damage(b"".join(parts)))
+
+    monkeypatch.setattr(QpData, "write", written)
+    with NativeProject(project) as opened:
+        state = opened.read(opened.images[0])
+        results = ImageResults(root={names.SLIDE_RISK: 0.5})
+        with pytest.raises(WriteError, match=r"data\.qpdata: could not be read back"):
+            opened.write(state.entry, results, state.stamp)
+    assert data.read_bytes() == before
+
+
+def test_a_file_that_cannot_be_read_again_is_not_put_in_place(tmp_path: Path) -> None:
+    def fails(beside: Path) -> bool:
+        raise UnsupportedDataError("ends early")
+
+    change = DataChange(lambda beside: None, fails, "UNSET", {})
+    verify = change.replacement(tmp_path / "data.qpdata", "").verify
+    assert verify is not None
+    with pytest.raises(WriteError, match=r"was not written and is unchanged \(ends early\)"):
+        verify(tmp_path / "beside")

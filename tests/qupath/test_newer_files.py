@@ -79,7 +79,9 @@ def test_newer_files_are_written_with_a_note(project, tmp_path, qupath: str, ver
     [state] = NATIVE("read", folder)
     assert state.read_only == ""
     [note] = state.notes
-    assert f"was written by QuPath {qupath} (data file version {version}), newer than" in note
+    assert (
+        f"was written by QuPath {qupath} (data file version {version}), which is newer than" in note
+    )
     assert "\n" not in note
     NATIVE("write", folder, {TUMOUR: results_for(state)}, {TUMOUR: state.stamp})
     assert difference(before, folder) == []
@@ -98,21 +100,21 @@ def test_a_newer_file_that_does_not_come_back_is_read_only(project, capsys) -> N
     [state] = NATIVE("read", folder)
     assert len(state.annotations) == 1
     assert state.notes == ()
-    assert "newer than was tested (0.7), and this program would not write it as it is" in (
+    assert "newest tested version (0.7), and this program could not write it back unchanged" in (
         state.read_only
     )
-    with pytest.raises(UnsupportedDataError, match="would not write it as it is"):
+    with pytest.raises(UnsupportedDataError, match="could not write it back unchanged"):
         NATIVE("write", folder, {TUMOUR: results_for(state)}, {TUMOUR: state.stamp})
     for command in (("score", folder, "--dry-run"), ("project", "check", folder)):
         code, text = said(capsys, *command, "--engine", "native")
-        assert (code, "it is read and never changed" in text) == (3, True)
+        assert (code, "it is read only" in text) == (3, True)
     assert {path: files(folder)[path] for path in before} == before
 
 
 def test_the_same_of_a_tested_qupath_is_damage(project) -> None:
     folder = project("0.7.0")
     data_of(folder).write_bytes(long_end(data_of(folder).read_bytes()))
-    with pytest.raises(UnsupportedDataError, match="could not be written back the same; use a"):
+    with pytest.raises(UnsupportedDataError, match="could not be written back unchanged; use a"):
         NATIVE("read", folder)
 
 
@@ -122,8 +124,8 @@ def test_a_newer_file_of_an_unknown_form_says_so(project, capsys) -> None:
     for command in (("score", folder, "--dry-run"), ("project", "check", folder)):
         code, text = said(capsys, *command, "--engine", "native")
         assert code == 3
-        assert "holds an unknown object (PathAnnotationObjext)" in text
-        assert "it was written by QuPath 0.8.0 (data file version 3), newer than was tested" in text
+        assert "contains an unknown object (PathAnnotationObjext)" in text
+        assert "it was written by QuPath 0.8.0 (data file version 3), which is newer" in text
         assert "use a backup" not in text
 
 
@@ -131,7 +133,7 @@ def test_info_and_check_note_a_newer_file(project, capsys) -> None:
     folder = project("0.8.0")
     for command in ("check", "info"):
         _, text = said(capsys, "project", command, folder, "--engine", "native")
-        assert "newer than was tested (0.7): this program writes it byte for byte as it is" in text
+        assert "(0.7); this program can write it back byte for byte" in text
         assert "written by QuPath 0.8.0" in text
 
 
@@ -185,5 +187,5 @@ def test_both_engines_only_read_what_does_not_come_back(project, qupath) -> None
     [ours], [theirs] = NATIVE("read", folder), qupath("read", folder)
     assert_same_state(ours, theirs)
     assert ours.read_only == theirs.read_only != ""
-    with pytest.raises(UnsupportedDataError, match="would not write it as it is"):
+    with pytest.raises(UnsupportedDataError, match="could not write it back unchanged"):
         qupath("write", folder, {TUMOUR: results_for(theirs)}, {TUMOUR: theirs.stamp})

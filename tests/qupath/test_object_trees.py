@@ -24,7 +24,7 @@ from qupath_hccmil.qupath.native.pathobjects import (
     PathObject,
     full_class_name,
     walk,
-    walk_packed,
+    walk_unparsed,
 )
 from qupath_hccmil.qupath.native.qpdata import QpData
 from qupath_hccmil.qupath.native.rois import rectangle_node
@@ -180,15 +180,15 @@ def test_any_tree_is_read_as_it_was_written(rng: random.Random) -> None:
 
 @settings(max_examples=12, deadline=None)
 @given(st.randoms(use_true_random=False))
-def test_packed_objects_can_be_moved_and_taken_out(rng: random.Random) -> None:
+def test_unparsed_objects_can_be_moved_and_taken_out(rng: random.Random) -> None:
     """What is mentioned before it is described is described where it is mentioned first."""
     content = Objects(rng).fill().to_bytes()
     data = QpData(content)
-    for kin in walk_packed(data.root):
-        if not kin.packed:
-            pieces = kin.view.children
+    for group in walk_unparsed(data.root):
+        if not group.unparsed:
+            pieces = group.view.children
             rng.shuffle(pieces)
-            kin.view.children = pieces[: rng.choice([len(pieces), max(len(pieces) - 1, 0)])]
+            group.view.children = pieces[: rng.choice([len(pieces), max(len(pieces) - 1, 0)])]
     written = data.to_bytes()
     again = QpData(written)
     assert again.to_bytes() == written
@@ -203,7 +203,7 @@ def test_packed_objects_can_be_moved_and_taken_out(rng: random.Random) -> None:
 def test_any_tree_is_scored_and_cleared_to_the_byte(rng: random.Random) -> None:
     content = Objects(rng).fill().to_bytes()
     data = QpData(content)
-    outlines = [kin for kin in walk_packed(data.root) if kin.view.kind == ANNOTATION]
+    outlines = [group for group in walk_unparsed(data.root) if group.view.kind == ANNOTATION]
     results = some_results(
         list(range(len(outlines))), rng.choice([2, 20]), missing=rng.random() < 0.5
     )

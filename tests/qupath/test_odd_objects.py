@@ -19,12 +19,12 @@ SAID = {
     "one corner": "is a polygon of fewer than three corners",
     "no corner": "is a polygon of fewer than three corners",
     "two corners": "is a polygon of fewer than three corners",
-    "NaN corner": "has a corner whose position is no number",
-    "infinite corner": "has a corner whose position is no number",
-    "NaN rectangle": "has a corner whose position is no number",
+    "NaN corner": "has a corner whose position is not a number",
+    "infinite corner": "has a corner whose position is not a number",
+    "NaN rectangle": "has a corner whose position is not a number",
     "empty polygon": "has an empty region",
     "empty collection": "has an empty region",
-    "NaN in a hole": "has a corner whose position is no number",
+    "NaN in a hole": "has a corner whose position is not a number",
 }
 
 

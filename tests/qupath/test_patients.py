@@ -45,10 +45,13 @@ def test_a_table_gives_the_patient_by_image_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"slide,patient\na,b\n", "no column 'image' for the image; it has: 'slide', 'patient'"),
-        (b"", "it is empty"),
+        (
+            b"slide,patient\na,b\n",
+            "no column 'image' for the image; its columns: 'slide', 'patient'",
+        ),
+        (b"", "the file is empty"),
         (b"image,patient\na,P1\na,P2\n", "a has two patients, P1 and P2"),
-        (b"image,patient\n\x81,1\n", "neither UTF-8, UTF-16 nor Windows-1252"),
+        (b"image,patient\n\x81,1\n", "is not UTF-8, UTF-16 or Windows-1252"),
     ],
 )
 def test_a_bad_table_is_one_line(tmp_path: Path, content: bytes, told: str) -> None:

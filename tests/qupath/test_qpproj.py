@@ -185,7 +185,7 @@ def test_what_is_no_project_is_refused_in_one_line(tmp_path, content):
 def test_a_project_is_given_by_its_folder_or_its_file(tmp_path):
     folder = tmp_path / "version 1.0"
     folder.mkdir()
-    with pytest.raises(ProjectError, match=r"has no \.qpproj in it"):
+    with pytest.raises(ProjectError, match=r"contains no \.qpproj file"):
         project_file(folder)
     other = folder / "other.qpproj"
     other.touch()
@@ -194,7 +194,7 @@ def test_a_project_is_given_by_its_folder_or_its_file(tmp_path):
     named.touch()
     assert project_file(folder) == named
     named.rename(folder / "third.qpproj")
-    with pytest.raises(ProjectError, match=r"has 2 \.qpproj files"):
+    with pytest.raises(ProjectError, match=r"contains 2 \.qpproj files"):
         project_file(folder)
     with pytest.raises(ProjectError, match="does not exist"):
         project_file(tmp_path / "none")

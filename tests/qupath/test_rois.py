@@ -101,7 +101,7 @@ def test_coordinates_are_rounded_as_javas_geometry_factory_does() -> None:
         precise(np.array([0.005, -0.005, 1.2349, 100000.126])),
         np.array([0.01, 0, 1.23, 100000.13], np.float32).astype(float),
     )
-    with pytest.raises(ValueError, match="no number"):
+    with pytest.raises(ValueError, match="not a number"):
         precise(np.array([np.nan]))
 
 
@@ -109,7 +109,7 @@ def test_coordinates_are_rounded_as_javas_geometry_factory_does() -> None:
 def test_a_place_that_is_no_number_makes_a_region_odd(value: float) -> None:
     roi = read_roi(rectangle_node(ClassBook(), (value, 0, 1, 1), (-1, 2, 0)))
     assert (roi.kind, roi.geometry, roi.z) == ("rectangle", None, 2)
-    assert roi.odd == "has a corner whose position is no number"
+    assert roi.odd == "has a corner whose position is not a number"
 
 
 def test_a_damaged_region_is_refused() -> None:

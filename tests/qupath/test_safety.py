@@ -98,7 +98,7 @@ def test_an_older_run_takes_the_later_ones_back_with_it(project: Path) -> None:
     assert tree(project) == states[2]
     restore(project, ids[0])
     assert tree(project) == states[0]
-    with pytest.raises(ProjectError, match="no backup to bring back"):
+    with pytest.raises(ProjectError, match="no backup to restore"):
         restore(project)
     # a restore is a run too, so it can be taken back
     restore(project, backups(project)[-1].run)
@@ -214,7 +214,7 @@ def test_a_full_disk_leaves_the_project_as_it_was(project: Path) -> None:
     with WriteRun(project) as run:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
         try:
-            with pytest.raises(WriteError, match="as it was"):
+            with pytest.raises(WriteError, match="the project is unchanged"):
                 run.replace(
                     [
                         put(project / "project.qpproj", b"small"),
@@ -228,7 +228,7 @@ def test_a_full_disk_leaves_the_project_as_it_was(project: Path) -> None:
 
 def test_a_rename_that_fails_half_way_puts_the_others_back(project: Path) -> None:
     before = tree(project)
-    with WriteRun(project) as run, pytest.raises(WriteError, match="as it was"):
+    with WriteRun(project) as run, pytest.raises(WriteError, match="the project is unchanged"):
         run.replace(
             [
                 put(project / "project.qpproj", b"new"),
@@ -277,7 +277,10 @@ def test_a_read_only_project_says_so(open_project: Path, protected: str, nobody:
     mode = path.stat().st_mode
     path.chmod(mode & ~0o222)
     try:
-        with WriteRun(open_project) as run, pytest.raises(WriteError, match="as it was"):
+        with (
+            WriteRun(open_project) as run,
+            pytest.raises(WriteError, match="the project is unchanged"),
+        ):
             write(open_project, 1, run)
     finally:
         path.chmod(mode)

@@ -113,7 +113,10 @@ def test_a_save_in_the_last_moment_is_seen(project: Path, monkeypatch: pytest.Mo
 
 def test_data_that_qupath_has_put_aside_are_waited_for(project: Path) -> None:
     data(project).rename(data(project).with_name("data.qpdata.bkp"))
-    with NativeProject(project) as opened, pytest.raises(ConflictError, match="saved by QuPath"):
+    with (
+        NativeProject(project) as opened,
+        pytest.raises(ConflictError, match="QuPath is saving it"),
+    ):
         opened.read(opened.images[0])
 
 
@@ -223,7 +226,7 @@ def test_after_a_crash_the_write_is_completed_and_told(
     assert found.root[names.SLIDE_RISK] == 0.7
     assert found.metadata[names.META_RISK] == "0.7"
     (said,) = [each.message for each in caplog.records if each.levelno == logging.WARNING]
-    assert "was interrupted while it wrote; it was completed: data/1" in said
+    assert "was interrupted while it wrote; this was completed: data/1" in said
     assert leftovers(project) == []
     restore(project)
     assert shown(project) == ("0.2", "0.2")
@@ -270,7 +273,7 @@ def test_a_project_that_cannot_be_written_is_read_as_it_is(
         patch.setattr(Path, "write_text", refuse)
         with NativeProject(project) as opened:
             assert opened.read(opened.images[0]).results.root[names.SLIDE_RISK] == 0.7
-    assert "a run was interrupted" in caplog.text
+    assert "was interrupted or is still active" in caplog.text
     assert tree(project) == before
 
 
@@ -347,7 +350,7 @@ def test_a_drive_that_has_gone_is_no_image_without_annotations(project: Path) ->
     with NativeProject(project) as opened:
         (entry,) = opened.images
         project.rename(project.with_name("unmounted"))
-        with pytest.raises(ProjectError, match="no longer there"):
+        with pytest.raises(ProjectError, match="no longer exists"):
             opened.read(entry)
 
 

@@ -5,6 +5,7 @@ A library that is loaded before all others counts the calls and lets one of them
 the longest write; ``HCCMIL_FAULTS=all`` takes them all, and each error at each.
 """
 
+import json
 import os
 import pickle
 import re
@@ -160,6 +161,25 @@ def test_the_disk_fails_while_qupath_writes(paquo: Server, mode: int) -> None:
     last = calls(paquo, "score again")
     faults = [Fault(at, mode, shim.ERRORS[at % 4]) for at in range(5, last + 1, 1 if EVERY else 97)]
     check(paquo("score again", faults))
+
+
+def test_killed_at_any_call_images_are_added_or_not(library: Path, in_memory: Path) -> None:
+    folder = in_memory / "added"
+    folder.mkdir()
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.qupath.faults.added_images"),
+            *(folder, "1" if EVERY else "7"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    ended = json.loads(done.stdout)
+    assert set(ended) == {1, 3}
+    assert ended == sorted(ended)
 
 
 @pytest.mark.qupath

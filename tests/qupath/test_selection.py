@@ -55,7 +55,7 @@ def test_areas_of_the_class_are_taken_and_nothing_else():
     ("annotations", "message"),
     [
         ([], "no annotations"),
-        ([annotation("a", box(0, 0, 9, 9), "Stroma")], "there are: Stroma"),
+        ([annotation("a", box(0, 0, 9, 9), "Stroma")], "its classes: Stroma"),
         ([annotation("a", LineString([(0, 0), (1, 1)]), roi="line")], "enclose no area"),
     ],
 )

@@ -121,7 +121,9 @@ def test_a_missing_slide_is_named_with_what_to_do(tmp_path, uri):
     with pytest.raises(SlideMissingError, match=r"Case 7: .*s\.svs.*--slides DIR") as error:
         locate_slide(entry(uri), tmp_path / "p.qpproj")
     assert "\n" not in str(error.value)
-    with pytest.raises(SlideMissingError, match=r"Case 7: no file s\.svs in .*--slides DIR"):
+    with pytest.raises(
+        SlideMissingError, match=r"Case 7: there is no file s\.svs in .*--slides DIR"
+    ):
         locate_slide(entry(uri), tmp_path / "p.qpproj", None, tmp_path)
 
 
@@ -203,7 +205,7 @@ def test_an_image_on_a_server_says_how_to_have_its_pixels(tmp_path, uri, number)
         locate_slide(remote, tmp_path / "p.qpproj")
     said = str(caught.value)
     assert uri in said
-    assert "leave it the name a b.svs, and name the folder it is in with --slides DIR" in said
+    assert "keep its name a b.svs, and give the folder that it is in with --slides DIR" in said
     assert ("from OMERO" in said) == ("omero" in uri)
     assert (f"(omero download Image:{number} DIR)" in said) == (number is not None)
     (tmp_path / "slides").mkdir()

@@ -13,18 +13,13 @@ from qupath_hccmil.method.patient_score import rule_text
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
 from qupath_hccmil.qupath.data_types import ImageResults, ImageState, TileObjects, WorkflowStep
-from qupath_hccmil.qupath.export.score_tables import (
-    Table,
-    annotation_table,
-    image_table,
-    patient_table,
-    tile_table,
-)
+from qupath_hccmil.qupath.export.score_tables import table
 from qupath_hccmil.qupath.fingerprint import annotation_fingerprint, outline_fingerprint
 from qupath_hccmil.qupath.native.native_project import NativeProject
 from qupath_hccmil.qupath.run_record import OutlineRecord, RunRecord, listed_metadata
 from qupath_hccmil.qupath.selection import tumour_annotations
 from qupath_hccmil.qupath.tile_ids import tile_ids
+from qupath_hccmil.tables.table import Table
 from qupath_hccmil.tables.table_writer import write_table
 
 WEIGHTS = "ab" * 32
@@ -151,7 +146,7 @@ def rows(table: Table) -> list[dict]:
 
 
 def test_images_scored_and_not(made: Path) -> None:
-    a, b, c, d = rows(image_table(NativeProject(made)))
+    a, b, c, d = rows(table(NativeProject(made), "image"))
     assert [row["image"] for row in (a, b, c, d)] == ["a.svs", "b.svs", "c.svs", "d.svs"]
     expected = float(np.cbrt(np.mean(np.asarray(SCORED["a.svs"]) ** 3)))
     assert a["risk_logit"] == expected
@@ -168,7 +163,7 @@ def test_images_scored_and_not(made: Path) -> None:
 
 
 def test_annotations_carry_their_own_values(made: Path) -> None:
-    found = rows(annotation_table(NativeProject(made)))
+    found = rows(table(NativeProject(made), "annotation"))
     assert len(found) == 6
     left, right = found[:2]
     assert (left["annotation_name"], left["class"]) == ("left", "Tumor")
@@ -180,7 +175,7 @@ def test_annotations_carry_their_own_values(made: Path) -> None:
 
 def test_tiles_are_those_in_the_project(made: Path) -> None:
     project = NativeProject(made)
-    found = [row for row in rows(tile_table(project)) if row["image"] == "a.svs"]
+    found = [row for row in rows(table(project, "tile")) if row["image"] == "a.svs"]
     left = tumour_annotations(project.read(project.images[0]))[0]
     assert len(found) == 4
     assert [row["x_px"] for row in found] == [0, 512, 512, 1024]
@@ -195,7 +190,7 @@ def test_tiles_are_those_in_the_project(made: Path) -> None:
 
 
 def test_a_patients_slides_are_pooled_as_one(made: Path) -> None:
-    first, second = rows(patient_table(NativeProject(made)))
+    first, second = rows(table(NativeProject(made), "patient"))
     tiles = np.asarray(SCORED["a.svs"] + SCORED["b.svs"])
     assert first["patient"] == "P1"
     assert first["risk_logit"] == pytest.approx(float(np.cbrt(np.mean(tiles**3))), rel=1e-12)
@@ -208,23 +203,23 @@ def test_a_patients_slides_are_pooled_as_one(made: Path) -> None:
 
 def test_other_rules_take_the_slides_risks(made: Path) -> None:
     project = NativeProject(made)
-    a, b = (row["risk"] for row in rows(image_table(project))[:2])
+    a, b = (row["risk"] for row in rows(table(project, "image"))[:2])
     for join, expected in (("max", max(a, b)), ("mean", (a + b) / 2)):
-        row = rows(patient_table(project, join))[0]  # type: ignore[arg-type]
+        row = rows(table(project, "patient", join=join))[0]  # type: ignore[arg-type]
         assert row["risk"] == pytest.approx(expected)
         assert row["rule"].startswith(join)
 
 
 def test_a_patient_without_a_score_has_empty_values(made: Path) -> None:
-    found = rows(patient_table(NativeProject(made), patient_of=lambda entry: entry.name))
+    found = rows(table(NativeProject(made), "patient", patient_of=lambda entry: entry.name))
     last = found[-1]
     assert (last["patient"], last["images"], last["images_scored"]) == ("d.svs", 1, 0)
     assert {last[name] for name in ("risk", "risk_logit", "group", "tiles", "rule")} == {None}
 
 
 def test_a_scored_image_without_a_patient_is_told(made: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.svs: no patient") as error:
-        rows(patient_table(NativeProject(made), patient_of=lambda entry: None))
+    with pytest.raises(DataError, match=r"a\.svs: has no patient") as error:
+        rows(table(NativeProject(made), "patient", patient_of=lambda entry: None))
     assert "\n" not in str(error.value)
 
 
@@ -233,8 +228,8 @@ def test_slides_of_different_models_are_not_joined(folder: Path) -> None:
         entry = project.images[1]
         state = project.read(entry)
         project.write(entry, results(state, [1.0, 2.0], weights="cd" * 32), state.stamp)
-    with pytest.raises(DataError, match="P1: slides scored by different models"):
-        rows(patient_table(NativeProject(folder)))
+    with pytest.raises(DataError, match="P1: slides were scored by different models"):
+        rows(table(NativeProject(folder), "patient"))
 
 
 def test_an_edited_outline_makes_the_score_stale(folder: Path) -> None:
@@ -244,10 +239,10 @@ def test_an_edited_outline_makes_the_score_stale(folder: Path) -> None:
         changed = results(state, SCORED["a.svs"], fingerprint="0" * 64)
         project.write(entry, changed, state.stamp)
     project = NativeProject(folder)
-    assert [row["stale"] for row in rows(image_table(project))] == [True, False, False, None]
-    assert rows(patient_table(project))[0]["stale"] is True
+    assert [row["stale"] for row in rows(table(project, "image"))] == [True, False, False, None]
+    assert rows(table(project, "patient"))[0]["stale"] is True
     # judged by another class, the outlines are others
-    assert all(row["stale"] for row in rows(image_table(project, classes=["Stroma"]))[:3])
+    assert all(row["stale"] for row in rows(table(project, "image", classes=["Stroma"]))[:3])
 
 
 def test_a_damaged_image_is_told_and_the_others_are_there(folder: Path) -> None:
@@ -255,9 +250,9 @@ def test_a_damaged_image_is_told_and_the_others_are_there(folder: Path) -> None:
     data = folder / "data" / project.images[1].id / "data.qpdata"
     data.write_bytes(data.read_bytes()[:100])
     with pytest.raises(HccMilError):
-        rows(image_table(project))
+        rows(table(project, "image"))
     told: list[str] = []
-    found = rows(image_table(project, failed=lambda entry, error: told.append(entry.name)))
+    found = rows(table(project, "image", failed=lambda entry, error: told.append(entry.name)))
     assert told == ["b.svs"]
     assert [row["image"] for row in found] == ["a.svs", "c.svs", "d.svs"]
 
@@ -266,16 +261,16 @@ def test_a_damaged_image_is_told_and_the_others_are_there(folder: Path) -> None:
 def test_every_level_is_written(made: Path, tmp_path: Path, suffix: str) -> None:
     project = NativeProject(made)
     tables = {
-        "image": (image_table(project), 4),
-        "annotation": (annotation_table(project), 6),
-        "tile": (tile_table(project), 12),
-        "patient": (patient_table(project), 2),
+        "image": (table(project, "image"), 4),
+        "annotation": (table(project, "annotation"), 6),
+        "tile": (table(project, "tile"), 12),
+        "patient": (table(project, "patient"), 2),
     }
-    for level, (table, expected) in tables.items():
-        assert write_table(table, tmp_path / f"{level}{suffix}") == expected
+    for level, (scores, expected) in tables.items():
+        assert write_table(scores, tmp_path / f"{level}{suffix}") == expected
 
 
 def test_a_name_cannot_become_a_formula(made: Path, tmp_path: Path) -> None:
-    write_table(annotation_table(NativeProject(made)), tmp_path / "t.csv")
+    write_table(table(NativeProject(made), "annotation"), tmp_path / "t.csv")
     with (tmp_path / "t.csv").open(encoding="utf-8-sig", newline="") as source:
         assert [row["annotation_name"] for row in csv.DictReader(source)][:2] == ["left", "'=right"]

@@ -106,6 +106,6 @@ def test_command_and_card_say_what_it_loses(tmp_path, capsys, exported):
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ModelError, match="holds other files"):
+    with pytest.raises(ModelError, match="contains other files"):
         export_wsinfer(ScorerSource(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

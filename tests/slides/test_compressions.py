@@ -72,7 +72,7 @@ def test_what_is_no_rgb_is_said_to_be_none(tmp_path: Path) -> None:
     path = kinds.tiff(tmp_path / "s.tif", kinds.GREY, photometric="minisblack",
                       compression="jpeg2000", **TILE)  # fmt: skip
     reason = refusal(path)
-    assert "not RGB (MINISBLACK, 1 a pixel)" in reason
+    assert "not RGB (MINISBLACK, 1 samples per pixel)" in reason
     assert "JPEG2000 34712" in reason
 
 

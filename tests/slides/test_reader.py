@@ -267,14 +267,14 @@ class TestBadFile:
         path = tmp_path / name
         Image.fromarray(pixels).save(path)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        self.refused(path, "damaged or truncated|not an image")
+        self.refused(path, "damaged or truncated|is not an image")
 
     def test_truncated_slide(self, data_dir: Path, tmp_path: Path) -> None:
         whole = (data_dir / "slides" / "CMU-1-Small-Region.svs").read_bytes()
         for share in (0.9, 0.5, 0.001):
             path = tmp_path / "cut.svs"
             path.write_bytes(whole[: int(len(whole) * share)])
-            self.refused(path, "damaged or truncated|not an image")
+            self.refused(path, "damaged or truncated|is not an image")
 
     def test_damage_within_a_slide(self, data_dir: Path, tmp_path: Path) -> None:
         content = bytearray((data_dir / "slides" / "CMU-1-Small-Region.svs").read_bytes())

@@ -34,17 +34,19 @@ def test_order(
 
 @pytest.mark.parametrize("project", [None, (None, None)])
 def test_absent(project: tuple[None, None] | None) -> None:
-    with pytest.raises(ResolutionError, match=r"^a\.svs: no pixel size.*--mpp 0\.25.*QuPath"):
+    with pytest.raises(
+        ResolutionError, match=r"^a\.svs: neither QuPath nor the slide.*--mpp 0\.25.*QuPath"
+    ):
         resolve_mpp(None, project, None, name="a.svs")
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, 0.09, 2.1, 250.0, math.inf])
 def test_out_of_range_is_not_passed_over(value: float) -> None:
-    with pytest.raises(ResolutionError, match=r"--mpp says .* µm/px, outside 0\.1–2"):
+    with pytest.raises(ResolutionError, match=r"µm/px from --mpp is outside 0\.1–2"):
         resolve_mpp(value, (0.25, 0.25), (0.25, 0.25))
-    with pytest.raises(ResolutionError, match="QuPath's calibration says"):
+    with pytest.raises(ResolutionError, match="from QuPath's calibration is outside"):
         resolve_mpp(None, (0.25, value), (0.25, 0.25))
-    with pytest.raises(ResolutionError, match="the slide file says"):
+    with pytest.raises(ResolutionError, match="from the slide file is outside"):
         resolve_mpp(None, None, (value, 0.25))
 
 

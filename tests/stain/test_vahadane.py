@@ -123,7 +123,7 @@ class TestFit:
 
     @pytest.mark.parametrize("colour", [(255, 255, 255), (0, 0, 0), (200, 100, 150)])
     def test_refuses_one_colour(self, colour: tuple[int, int, int]) -> None:
-        with pytest.raises(SlideError, match=r"^a\.svs: cannot fit the stains"):
+        with pytest.raises(SlideError, match=r"^a\.svs: the stains cannot be fitted"):
             fit(np.full((2, 224, 224, 3), colour, dtype=np.uint8), name="a.svs")
 
     def test_refuses_too_little_tissue(self) -> None:
@@ -136,7 +136,7 @@ class TestFit:
 
     def test_refuses_one_stain(self) -> None:
         greys = np.random.default_rng(0).integers(60, 250, (50_000, 1), dtype=np.uint8)
-        with pytest.raises(SlideError, match="two cannot be told apart"):
+        with pytest.raises(SlideError, match="do not show two different stains"):
             fit(np.repeat(greys, 3, axis=1))
 
 

@@ -56,8 +56,8 @@ def test_everybody_is_accounted_for(tmp_path):
         "P002": "no event status (rfs_event)",
         "P003": "negative time (rfs_days)",
         "P004": "excluded: arm is 'x'",
-        "P005": "several rows that differ: none is used",
-        "P006": "identical row a second time (one is kept)",
+        "P005": "several rows that differ (none is used)",
+        "P006": "identical row repeated (one is kept)",
         "P007": "no row in the scores table",
         "P008": "the scores table has no value for them",
         "stranger": "scored, but not in the clinical table",
@@ -85,7 +85,9 @@ def test_no_patient_in_both_tables_shows_some_of_each(tmp_path):
 def test_variables_are_recognised_by_name_and_told(tmp_path):
     cohort = read_cohort(*both(tmp_path, made_cohort()), SETTINGS)
     assert [variable.name for variable in cohort.variables] == ["stage", "age"]
-    assert any("Columns with the name of a prognostic variable" in note for note in cohort.notes)
+    assert any(
+        "columns with the usual name of a prognostic variable" in note for note in cohort.notes
+    )
 
 
 def test_values_that_look_missing_are_used_and_told(tmp_path):
@@ -145,7 +147,7 @@ def test_a_horizon_past_follow_up_is_left_out_and_told(tmp_path):
     found = run(tmp_path, made_cohort(100), horizons=(2.0, 50.0))
     assert found.horizons == (2.0,)
     assert found.problems[0][0] == "Horizon 50 years"
-    assert "past the last follow-up" in found.problems[0][1]
+    assert "after the last follow-up" in found.problems[0][1]
 
 
 def test_short_follow_up_uses_the_median_event():
@@ -167,7 +169,7 @@ def test_a_level_without_events_does_not_stop_the_analysis(tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"rfs_event": 0}, "no event among 30 patients"),
+        ({"rfs_event": 0}, "none of the 30 patients has an event"),
         ({"risk_score": 0.4}, "has the score 0.4"),
         ({"rfs_days": np.nan}, "no patient is left"),
     ],

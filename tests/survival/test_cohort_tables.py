@@ -35,7 +35,9 @@ def test_a_german_table_is_read_and_every_reading_is_said(tmp_path):
 def test_ids_that_nearly_match_are_counted_and_the_rule_is_an_option(tmp_path):
     scores = "patient,risk\nTCGA-2V-A95S-01Z-00-DX1,0.1\nTCGA-2V-A95T-01Z-00-DX1,0.7\n"
     clinical = "patient,t_days,event\nTCGA-2V-A95S,10,1\nTCGA-2V-A95T,20,0\n"
-    with pytest.raises(DataError, match=r"no patient is in both .* it would be 2 .*--match tcga"):
+    with pytest.raises(
+        DataError, match=r"no patient is in both .* there would be 2 .*--match tcga"
+    ):
         cohort(tmp_path, scores, clinical, time="t_days")
     found = cohort(tmp_path, scores, clinical, time="t_days", match="tcga")
     assert found.frame[SCORE].to_dict() == {"TCGA-2V-A95S": 0.1, "TCGA-2V-A95T": 0.7}
@@ -67,7 +69,7 @@ def test_a_score_far_from_all_others_is_refused(tmp_path, code):
 
 def test_an_implausible_follow_up_and_a_contrary_unit_are_refused(tmp_path):
     rows = "".join(f"{k},{k},{k % 2}\n" for k in range(1, 10))
-    with pytest.raises(DataError, match="says months by its name and the unit given is days"):
+    with pytest.raises(DataError, match="its name says months, but the given unit is days"):
         cohort(tmp_path, SCORES, f"patient,RFS (months),event\n{rows}", time="RFS (months)",
                unit="days")  # fmt: skip
     rows = rows.replace("9,9,1", "9,9999,1")

@@ -174,7 +174,7 @@ def test_univariable_gives_each_variable_its_own_patients(tcga):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"event": 0}, "no event among 686 patients"),
+        ({"event": 0}, "none of the 686 patients has an event"),
         ({"score": 0.5}, "does not vary"),
         ({"score": lambda f: f["age"] * 2}, "determine each other"),
     ],

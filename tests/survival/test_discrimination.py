@@ -111,7 +111,7 @@ def test_without_events_there_is_no_c():
 def test_a_horizon_without_controls_has_no_auc(gbsg2):
     row = auc_over_time(gbsg2, ["score"], [99.0]).table.iloc[0]
     assert np.isnan(row["auc"])
-    assert row["note"] == "no case or no control at this time"
+    assert row["note"] == "there is no case or no control at this time"
 
 
 def test_bands_hold_the_intervals(gbsg2):

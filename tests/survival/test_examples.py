@@ -22,13 +22,13 @@ def load(name: str) -> ModuleType:
 def test_published_tile_counts_are_as_the_readme_shows():
     readme = (EXAMPLES / "tiles_of_interest" / "README.md").read_text(encoding="utf-8")
     assert load("tiles_of_interest/published_counts.py").table() in readme
-    assert "none of the three tests" in readme
+    assert "None of the three tests" in readme
 
 
 def test_tcga_table_is_as_the_readme_shows(tcga_file):
     readme = (EXAMPLES / "survival_tcga" / "README.md").read_text(encoding="utf-8")
     assert load("survival_tcga/univariable_table.py").table(tcga_file) in readme
-    assert "not reproduced by the open" in readme
+    assert "The open data do not reproduce" in readme
 
 
 def test_simulated_scores_are_made_by_their_script(tcga_file):

@@ -53,9 +53,9 @@ def test_a_logarithm_is_for_a_doubling():
         (("a", "a"), {}, "in every patient"),
         (("a", "b"), {"reference": "c"}, "'c' does not occur"),
         (("a", "b"), {"levels": ("a",)}, "'b' is not among the given levels"),
-        (("1", "b"), {"kind": "numeric"}, "'b' is no number"),
+        (("1", "b"), {"kind": "numeric"}, "'b' is not a number"),
         (("0", "1"), {"kind": "numeric", "log": True}, "above 0"),
-        ((*map(str, range(30)), "<5"), {}, "'<5' is no number"),
+        ((*map(str, range(30)), "<5"), {}, "'<5' is not a number"),
         (tuple(f"v{i}" for i in range(13)), {}, "13 different values"),
     ],
 )
@@ -90,10 +90,10 @@ def test_cuts_on_the_data_say_so():
     ("scores", "cut", "told"),
     [
         ([-1.0, 2.0], "model", "for risks in \\[0, 1\\]"),
-        ([0.1, 0.2], "best", "none of model, median"),
+        ([0.1, 0.2], "best", "not one of model, median"),
         ([0.1, 0.1, 0.2], "quartiles", "too few different scores"),
-        ([0.1, 0.2], "quantiles=99", "none of model"),
-        ([0.1, 0.2], "inf", "no finite number"),
+        ([0.1, 0.2], "quantiles=99", "not one of model"),
+        ([0.1, 0.2], "inf", "not a finite number"),
     ],
 )
 def test_a_cut_that_makes_no_groups_is_refused(scores, cut, told):
@@ -122,10 +122,12 @@ def test_settings_come_from_toml(tmp_path):
     ("text", "told"),
     [
         ("tiem = 'x'", "unknown key 'tiem'"),
-        ("= 1", "no TOML"),
-        ("[variables.age]\nstep = 1", r"unknown key 'step' in \[variables.age\]"),
+        ("= 1", "not valid TOML"),
+        ("seed = 'x'", "seed: 'x': Input should be a valid integer"),
+        ("[variables.age]\nname = 'x'", r"\[variables.age\]: unknown key 'name'"),
+        ("[variables.age]\nstep = 1", r"\[variables.age\]: unknown key 'step'"),
         ("variables = {age = 1}", "must be a table"),
-        ("[variables.age]\nkind = 'date'", "kind is numeric or categorical"),
+        ("[variables.age]\nkind = 'date'", r"\[variables.age\]: kind: 'date': Input should be"),
     ],
 )
 def test_a_wrong_toml_is_named(tmp_path, text, told):
@@ -138,11 +140,11 @@ def test_a_wrong_toml_is_named(tmp_path, text, told):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"time": ""}, "name the columns"),
+        ({"time": ""}, "give the columns"),
         ({"confidence": 1.0}, "confidence"),
         ({"horizons": (0.0,)}, "after time zero"),
         ({"bootstrap": -1}, "bootstrap"),
-        ({"imputations": 1}, "imputed tables"),
+        ({"imputations": 1}, "imputations must"),
         ({"penalty": "lasso"}, "penalty"),
         ({"report_unit": "weeks"}, "report unit"),
     ],

@@ -111,7 +111,7 @@ def test_survival_past_the_last_follow_up_is_not_known():
     frame = pd.DataFrame({"time": [1.0, 2.0], "event": [1, 0]})
     row = at_horizons(frame, [5.0]).iloc[0]
     assert np.isnan(row["survival"])
-    assert row["note"] == "past the last follow-up (2.00)"
+    assert row["note"] == "after the last follow-up (2.00)"
 
 
 def test_events_at_time_zero_count():

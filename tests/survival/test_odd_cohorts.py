@@ -12,8 +12,8 @@ from tests.survival.test_output import analysed
 
 
 def reported(found):
-    """Make the whole report, which must not fail either."""
-    build_report(found)
+    """Make the whole report, of which no part may fail either."""
+    assert not [line for line in build_report(found).warnings if line.startswith("Section")]
     return dict(found.problems)
 
 
@@ -43,7 +43,7 @@ def test_one_event_of_the_last_patient_at_risk(tmp_path):
     frame["rfs_event"] = 0
     frame.loc[frame["rfs_days"].idxmax(), "rfs_event"] = 1
     problems = reported(analysed(tmp_path / "in", frame))
-    assert "at which all who are at risk have equal values" in problems["Baseline"]
+    assert "all patients at risk have equal values" in problems["Baseline"]
     assert not any("please report it" in reason for reason in problems.values())
 
 
@@ -56,7 +56,7 @@ def test_a_horizon_at_the_last_follow_up_is_a_line_and_the_others_are_calibrated
     last = made_cohort()["rfs_days"].max() / 365.25
     found = analysed(tmp_path / "in", horizons=(2.0, last))
     problems = reported(found)
-    assert "not followed so long" in problems[f"Predicted risks at {last:g} (years)"]
+    assert "not followed for long enough" in problems[f"Predicted risks at {last:g} (years)"]
     assert [one.horizon for one in found.performance.calibrations] == [2.0]
     assert found.performance.brier is not None
 
@@ -70,7 +70,10 @@ def test_a_horizon_past_the_baselines_follow_up_costs_that_horizon(tmp_path):
         tmp_path / "two", frame, horizons=(2.0, last * 1.5),
         baseline=str(tmp_path / "out" / "baseline.json"),
     )  # fmt: skip
-    assert "not followed so long" in reported(found)[f"Predicted risks at {last * 1.5:g} (years)"]
+    assert (
+        "not followed for long enough"
+        in reported(found)[f"Predicted risks at {last * 1.5:g} (years)"]
+    )
     assert [one.horizon for one in found.performance.calibrations] == [2.0]
 
 
@@ -87,3 +90,25 @@ def test_headlines_are_of_one_population_and_name_it(tmp_path):
     pick = table["statistic"] == UNO
     assert table[pick]["estimate"].iloc[0] == alone[alone["statistic"] == UNO]["estimate"].iloc[0]
     assert found.cohort.frame[SCORE].notna().all()
+
+
+def test_a_part_that_fails_costs_that_part(tmp_path, monkeypatch):
+    """What raises is made to, since nothing that is known does."""
+
+    def fails(*args, **options):
+        raise ZeroDivisionError("first\nsecond")
+
+    for name in ("analysis.table_one", "analysis.count_missing"):
+        monkeypatch.setattr(f"qupath_hccmil.survival.{name}", fails)
+    monkeypatch.setattr("qupath_hccmil.survival.step_survival._stratum", fails)
+    monkeypatch.setattr("qupath_hccmil.survival.report.effect_section.svg", fails)
+    found = analysed(tmp_path / "in")
+    write_analysis(found, tmp_path / "out")
+    report = build_report(found)
+    said = "failed with ZeroDivisionError: first; please report it"
+    failed = [line.partition(": ")[0] for line in report.warnings if said in line]
+    by_variable = [f"Kaplan-Meier by {each.title}" for each in found.cohort.variables]
+    assert set(failed) >= {"Table 1", "Missing values", "Section “Survival”", *by_variable}
+    assert {section.key for section in report.sections} >= {"cohort", "groups", "auc", "provenance"}
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "ZeroDivisionError: first" in page

@@ -57,7 +57,7 @@ def test_a_second_run_leaves_nothing_of_the_first(two, tmp_path):
 
 def test_files_of_the_users_own_are_not_overwritten(two, tmp_path):
     (tmp_path / "report.html").write_text("mine")
-    with pytest.raises(DataError, match=r"report\.html: is there and no earlier run wrote it"):
+    with pytest.raises(DataError, match=r"report\.html: exists, but no earlier run wrote it"):
         write_analysis(two[1], tmp_path)
     assert files(tmp_path) == {"report.html"}
 
@@ -65,7 +65,7 @@ def test_files_of_the_users_own_are_not_overwritten(two, tmp_path):
 @pytest.mark.parametrize("content", ["{}", "no json", '{"files": 3}'])
 def test_a_folder_that_does_not_say_what_is_of_it_is_refused(two, tmp_path, content):
     (tmp_path / "results.json").write_text(content)
-    with pytest.raises(DataError, match="doesn't say which files are of it"):
+    with pytest.raises(DataError, match="does not list the files of its run"):
         write_analysis(two[1], tmp_path)
 
 
@@ -118,7 +118,7 @@ def test_a_reversed_score_is_said_first(tmp_path):
     frame["risk_score"] = 1 - frame["risk_score"]
     report = build_report(analysed(tmp_path / "in", frame))
     assert "A higher score goes with a lower risk" in report.warnings[0]
-    assert "“High risk” names the group of high scores" in report.warnings[0]
+    assert "“High risk” means the group with high scores" in report.warnings[0]
 
 
 def test_the_report_claims_nothing_it_cannot_know(two):
@@ -129,4 +129,4 @@ def test_the_report_claims_nothing_it_cannot_know(two):
 
 def test_variables_that_are_picked_say_how_many_events_they_want(tmp_path):
     found = analysed(tmp_path / "in", variables=None)
-    assert any("coefficients, which want" in note for note in found.cohort.notes)
+    assert any("coefficients, which need" in note for note in found.cohort.notes)

@@ -42,12 +42,12 @@ def test_baseline_survives_its_file(baseline, tmp_path):
     path.write_text(baseline.to_json())
     assert read_baseline(path) == baseline
     path.write_text("{}")
-    with pytest.raises(DataError, match="no baseline"):
+    with pytest.raises(DataError, match="is not a baseline"):
         read_baseline(path)
 
 
 def test_baseline_knows_nothing_past_its_follow_up(baseline):
-    with pytest.raises(DataError, match="knows nothing past"):
+    with pytest.raises(DataError, match="ends at"):
         baseline.survival(np.array([0.5]), 99)
 
 
@@ -107,7 +107,7 @@ def test_two_different_predictions_are_enough(gbsg2):
     ("change", "horizon", "told"),
     [
         ({"predicted": 1.2}, 3.0, "between 0 and 1"),
-        ({}, 99.0, "past the last follow-up"),
+        ({}, 99.0, "after the last follow-up"),
         ({"event": 0}, 3.0, "no event up to the horizon"),
     ],
 )

@@ -151,7 +151,7 @@ def test_report_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(WriteError, match="cannot be written"):
         write_analysis(found, tmp_path / "out")
-    with pytest.raises(DataError, match="none of html, md"):
+    with pytest.raises(DataError, match="not one of html, md"):
         write_analysis(found, tmp_path / "other", "pdf")
 
 

@@ -50,7 +50,7 @@ def test_event_codes_that_are_not_known_are_refused_and_can_be_named():
 
 def test_where_a_value_is_named_what_is_not_named_has_no_meaning():
     # The fault: --event-value 2 of 1/2 made everybody an event.
-    with pytest.raises(DataError, match="'1' is not among those that are named"):
+    with pytest.raises(DataError, match="'1' is not among the given codes"):
         code_events(column("1", "2"), events=("2",))
 
 
@@ -78,7 +78,7 @@ def test_nobody_censored_is_a_warning():
 )  # fmt: skip
 def test_a_column_that_says_the_contrary_of_an_event_is_not_taken_untold(name):
     values = column("0", "1", name=name)
-    with pytest.raises(DataError, match="says the contrary of an event"):
+    with pytest.raises(DataError, match="its name suggests the opposite of an event"):
         code_events(values)
     assert code_events(values, events=("0",), censored=("1",))[0].tolist() == [1, 0]
     # Words say themselves what they are.

@@ -45,10 +45,10 @@ def test_a_european_csv_is_read(tmp_path):
     ("name", "content", "told"),
     [
         ("absent.csv", None, "no such file"),
-        ("t.doc", b"x", "none of .csv"),
-        ("t.csv", b"id\n\x81\x8d\n", "neither UTF-8, UTF-16 nor Windows-1252"),
+        ("t.doc", b"x", "not one of .csv"),
+        ("t.csv", b"id\n\x81\x8d\n", "is not UTF-8, UTF-16 or Windows-1252"),
         ("t.csv", b'id,x\n1,"2\n', "unexpected end of data"),
-        ("t.csv", b"id,x\n1,2,3\n", "row 2 has 3 cells and the header 2"),
+        ("t.csv", b"id,x\n1,2,3\n", "row 2 has 3 cells, but the header has 2"),
         ("t.csv", b"id,x\n", "no rows"),
         ("t.csv", b"", "cannot be read"),
         ("t.xlsx", b"no zip", "cannot be read as .xlsx"),
@@ -68,14 +68,16 @@ def test_a_table_that_cannot_be_read_is_named(tmp_path, name, content, told):
 def test_the_patient_column_is_found_or_asked_for():
     frame = pd.DataFrame({"Age": [1], "Patient ID": ["a"]})
     assert find_patient_column(frame, "t.csv") == "Patient ID"
-    with pytest.raises(DataError, match="which column names the patient"):
+    with pytest.raises(DataError, match="no column is known to name the patient"):
         find_patient_column(frame[["Age"]], "t.csv")
     with pytest.raises(DataError, match="no column 'who'"):
         find_patient_column(frame, "t.csv", "who")
 
 
 def test_a_text_among_numbers_says_what_to_do():
-    with pytest.raises(DataError, match=r"'\[N/A\]' is no number \(1 row\(s\)\); say --missing"):
+    with pytest.raises(
+        DataError, match=r"'\[N/A\]' is not a number \(1 row\(s\)\); give --missing"
+    ):
         as_numbers(column("1", "[N/A]"), "t.csv", ())
     assert np.isnan(as_numbers(column("1", "[N/A]"), "t.csv", ("[N/A]",)).iloc[1])
 
@@ -148,7 +150,7 @@ def test_sheets_and_titles_of_excel(tmp_path):
         "1 title row(s) before the header left out",
     ]
     assert read_table(path, Reading(sheet="more")).frame["id"].tolist() == ["9"]
-    with pytest.raises(DataError, match="no sheet 'nope'; it has: empty, data, more"):
+    with pytest.raises(DataError, match="no sheet 'nope'; its sheets: empty, data, more"):
         read_table(path, Reading(sheet="nope"))
 
 
@@ -176,7 +178,7 @@ def test_numbers_as_people_write_them(tmp_path, content, numbers):
 
 def test_a_number_with_two_readings_is_asked_for(tmp_path):
     path = written(tmp_path, "id;afp\n1;1.234\n2;250\n")
-    with pytest.raises(DataError, match=r"'1\.234' is 1234 with .* say --decimal"):
+    with pytest.raises(DataError, match=r"'1\.234' is 1234 with .* give --decimal"):
         read_table(path).numbers("afp")
     assert read_table(path, Reading(decimal=",")).numbers("afp").tolist() == [1234, 250]
     assert read_table(path, Reading(decimal=".")).numbers("afp").tolist() == [1.234, 250]
@@ -198,11 +200,11 @@ def test_a_delimiter_with_two_readings_is_asked_for(tmp_path):
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ("<5", "'<5' is a limit and no number"),
-        (">1000", "'>1000' is a limit and no number"),
+        ("<5", "'<5' is a limit, not a number"),
+        (">1000", "'>1000' is a limit, not a number"),
         ("60 years", "has its unit 'years' in the cell"),
         ("2.5 cm", "has its unit 'cm' in the cell"),
-        ("many", "'many' is no number"),
+        ("many", "'many' is not a number"),
     ],
 )
 def test_what_is_no_number_gets_its_own_line(tmp_path, value, told):
@@ -213,10 +215,10 @@ def test_what_is_no_number_gets_its_own_line(tmp_path, value, told):
 @pytest.mark.parametrize(
     ("header", "told"),
     [
-        ("id,time,time", "two columns are named 'time'"),
-        ("id,Time,time", "'Time' and 'time' have one name but for case"),
-        ("id,rfs time,rfs  time", "one name but for case, blanks"),
-        ("id,größe," + unicodedata.normalize("NFD", "größe"), "two columns are named 'größe'"),
+        ("id,time,time", "two columns have the name 'time'"),
+        ("id,Time,time", "'Time' and 'time' differ only in case"),
+        ("id,rfs time,rfs  time", "differ only in case, blanks"),
+        ("id,größe," + unicodedata.normalize("NFD", "größe"), "two columns have the name 'größe'"),
     ],
 )
 @pytest.mark.parametrize("suffix", ["csv", "xlsx"])

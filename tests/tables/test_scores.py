@@ -16,11 +16,11 @@ def write(tmp_path, text: str):
 
 def test_several_rows_of_a_patient_need_a_rule(tmp_path):
     path = write(tmp_path, "patient,score\na,0.2\na,0.6\nb,0.1\n")
-    with pytest.raises(DataError, match="'a' has 2 rows; say --patient-rule max or mean"):
+    with pytest.raises(DataError, match="'a' has 2 rows; give --patient-rule max or mean"):
         read_scores(path)
     assert read_scores(path, rule="max").scores.to_dict() == {"a": 0.6, "b": 0.1}
     assert read_scores(path, rule="mean").scores.to_dict() == pytest.approx({"a": 0.4, "b": 0.1})
-    with pytest.raises(DataError, match="pooling needs"):
+    with pytest.raises(DataError, match="pool needs"):
         read_scores(path, rule="pool")
 
 
@@ -83,7 +83,7 @@ def test_the_table_says_threshold_model_and_who_has_no_score(tmp_path):
 
 def test_a_score_column_is_found_or_asked_for(tmp_path):
     path = write(tmp_path, "patient,hazard\na,1\n")
-    with pytest.raises(DataError, match="which column is the score"):
+    with pytest.raises(DataError, match="no column is known as the score"):
         read_scores(path)
     assert read_scores(path, column="hazard").scores.to_dict() == {"a": 1.0}
     with pytest.raises(DataError, match="no column 'nope' for the score"):

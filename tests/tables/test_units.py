@@ -32,14 +32,14 @@ from qupath_hccmil.tables.units import recognise_unit, refuse_implausible, unit_
 def test_the_unit_is_in_brackets_or_the_last_word(name, unit):
     assert unit_in_name(name) == unit
     if not unit:
-        with pytest.raises(DataError, match="in which unit"):
+        with pytest.raises(DataError, match="its unit is not known"):
             recognise_unit(name)
         assert recognise_unit(name, "days") == "days"
 
 
 @pytest.mark.parametrize("name", ["rfs_days", "RFS (days)", "RFS [Tage]"])
 def test_a_unit_that_contradicts_the_name_is_refused(name):
-    with pytest.raises(DataError, match="says days by its name and the unit given is months"):
+    with pytest.raises(DataError, match="its name says days, but the given unit is months"):
         recognise_unit(name, "months")
 
 

@@ -37,7 +37,7 @@ class TestInside:
     def test_rectangle(self) -> None:
         found = one(shapely.box(200, 100, 400, 250))
         assert indices(found) == [(2, 1), (3, 1), (2, 2), (3, 2)]
-        np.testing.assert_array_equal(found.inside, [1, 1, 0.5, 0.5])
+        np.testing.assert_array_equal(found.share_inside, [1, 1, 0.5, 0.5])
         np.testing.assert_array_equal(found.bounds[2], [200, 200, 100, 100])
         assert found.bounds.dtype == np.float64
         assert found.indices.dtype == np.int64
@@ -64,7 +64,7 @@ class TestInside:
         tie = shapely.Polygon([(0, 0), (400, 400), (400, 0), (0, 400)])
         assert not tie.is_valid
         found = one(tie)
-        assert dict(zip(indices(found), found.inside, strict=True)) == pytest.approx(
+        assert dict(zip(indices(found), found.share_inside, strict=True)) == pytest.approx(
             by_hand(shapely.make_valid(tie), 100, 0.5)
         )
 
@@ -108,7 +108,7 @@ class TestInside:
     ) -> None:
         shape = shapely.make_valid(shapely.Polygon(corners))
         found = one(shape, min_inside, side)
-        shares = dict(zip(indices(found), found.inside, strict=True))
+        shares = dict(zip(indices(found), found.share_inside, strict=True))
         # Between these two, rounding may decide.
         surely = by_hand(shape, side, min_inside * (1 + 1e-6))
         perhaps = by_hand(shape, side, min_inside * (1 - 1e-6))
@@ -147,7 +147,7 @@ class TestGrid:
             np.column_stack([45_000 + radius * np.cos(angle), 40_000 + radius * np.sin(angle)])
         )
         (found,) = tile_grid([outline], 512, 512, 100_000, 90_000, 1e-9)
-        assert (found.inside * 512**2).sum() == pytest.approx(outline.area, rel=1e-6)
+        assert (found.share_inside * 512**2).sum() == pytest.approx(outline.area, rel=1e-6)
 
 
 class TestUnique:

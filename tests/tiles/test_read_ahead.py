@@ -37,11 +37,11 @@ class Recorder:
 
 def load(rows, keep=lambda row: True):
     verdicts = np.array(
-        [TileVerdict.KEPT if keep(row) else TileVerdict.BACKGROUND for row in rows], np.int8
+        [TileVerdict.TISSUE if keep(row) else TileVerdict.BACKGROUND for row in rows], np.int8
     )
     rgb = np.zeros((len(rows), 2, 2, 3), np.uint8)
     rgb[:] = np.asarray(rows, np.uint8)[:, None, None, None]
-    return Chunk(rows, verdicts, rgb[verdicts == TileVerdict.KEPT])
+    return Chunk(rows, verdicts, rgb[verdicts == TileVerdict.TISSUE])
 
 
 @pytest.mark.parametrize("n_tiles", [1, 7, CHUNK, 3 * CHUNK + 5])
@@ -64,7 +64,7 @@ def test_left_out_tiles_have_no_value_and_leave_batches_full():
 def test_stops_at_the_wanted_number():
     scored = run(read_ahead(load, chunks_of(100)), Recorder(), 100, wanted=10)
     assert np.flatnonzero(np.isfinite(scored.logits)).tolist() == list(range(10))
-    assert (scored.verdicts == TileVerdict.KEPT).sum() == 10
+    assert (scored.verdicts == TileVerdict.TISSUE).sum() == 10
 
 
 def test_reads_ahead_no_further_than_stated():

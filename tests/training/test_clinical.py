@@ -27,7 +27,7 @@ def test_reads_follow_up_and_says_who_is_left_out(tmp_path):
 
 
 def test_a_time_without_a_unit_is_asked_for_and_an_implausible_one_refused(tmp_path):
-    with pytest.raises(DataError, match="column 'time': in which unit"):
+    with pytest.raises(DataError, match="column 'time': its unit is not known"):
         read(tmp_path, "patient,time,event\na,6,0\n")
     found = read(tmp_path, "patient,time,event\na,6,0\n", unit="months")
     assert found.cohort.labels == {}
@@ -40,7 +40,7 @@ def test_a_time_without_a_unit_is_asked_for_and_an_implausible_one_refused(tmp_p
 
 def test_a_code_for_missing_and_nobody_censored_are_pointed_at(tmp_path):
     said = read(tmp_path, "patient,time_days,event\na,999,1\nb,999,1\nc,5,1\n").said
-    assert "column 'time_days': 999 in 2 row(s) may mean missing (--missing 999)" in said
+    assert "column 'time_days': 999 in 2 row(s) may mean a missing value (--missing 999)" in said
     assert any("Nobody is censored" in line for line in said)
 
 
@@ -108,10 +108,10 @@ def test_excel_and_parquet_are_read_too(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("patient,time_years\na,1\n", "no column 'event'; name the columns"),
-        ("who,label\na,1\n", "which column names the patient"),
+        ("patient,time_years\na,1\n", "no column 'event'; give the columns"),
+        ("who,label\na,1\n", "no column is known to name the patient"),
         ("patient,label\na,bad\n", "patient 'a': label 'bad' may mean"),
-        ("patient,time_years,event\na,soon,1\n", "'soon' is no number"),
+        ("patient,time_years,event\na,soon,1\n", "'soon' is not a number"),
         ("patient,time_years,event\na,1,2\n", "event code '2' is not recognised"),
     ],
 )

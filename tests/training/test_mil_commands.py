@@ -110,9 +110,9 @@ def test_bags_prepared_otherwise_are_refused(cohort, models):
 @pytest.mark.parametrize(
     ("labels", "folds", "message"),
     [
-        ("good good good", 0, r"3 good, 0 poor, .*needs 2 patients of each outcome"),
-        ("good good poor", 0, r"2 good, 1 poor, .*needs 2 patients of each outcome"),
-        ("good good poor poor", 2, "2 patients of poor outcome are too few for 2 folds"),
+        ("good good good", 0, r"3 good, 0 poor, .*needs at least 2 patients of each outcome"),
+        ("good good poor", 0, r"2 good, 1 poor, .*needs at least 2 patients of each outcome"),
+        ("good good poor poor", 2, "2 patients with a poor outcome are too few for 2 folds"),
     ],
 )
 def test_a_table_that_cannot_be_split_is_refused_before_tiles_are_prepared(

@@ -115,9 +115,9 @@ def test_degenerate_bootstrap_samples_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("scores", "message"),
     [
-        ("patient,risk\na,1.2\n", r"patient 'a' has the risk 1\.2, not in \[0, 1\]"),
+        ("patient,risk\na,1.2\n", r"patient 'a' has the risk 1\.2, which is not in \[0, 1\]"),
         ("patient,risk\nz,0.2\n", "none of its patients is in"),
-        ("patient,colour\na,red\n", "which column is the score"),
+        ("patient,colour\na,red\n", "no column is known as the score"),
     ],
 )
 def test_bad_scores_are_refused_in_one_line(tmp_path, scores, message):
@@ -133,5 +133,5 @@ def test_a_source_that_is_nothing_is_said_so(tmp_path):
     with pytest.raises(DataError, match="neither a QuPath project nor a folder"):
         evaluate_mil(tmp_path / "x.svs", tmp_path / "c.csv")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="neither a QuPath project, nor slides, nor prepared bags"):
+    with pytest.raises(DataError, match="contains no QuPath project, slides, prepared bags"):
         evaluate_mil(tmp_path / "empty", tmp_path / "c.csv")

@@ -6,22 +6,22 @@ from shapely.geometry import box
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, Server
 from qupath_hccmil.stain.reference import default_reference
 from qupath_hccmil.tiles import tile_reader
-from qupath_hccmil.training import random_tiles, slide_collection
-from qupath_hccmil.training.slide_collection import SourceSlide
+from qupath_hccmil.training import outlined_slides, random_tiles
+from qupath_hccmil.training.outlined_slides import OutlinedSlide
 from tests.drawn_slides import texture, write_pyramid
 
 SIDE = 512
 
 
 @pytest.fixture
-def slides(tmp_path) -> list[SourceSlide]:
+def slides(tmp_path) -> list[OutlinedSlide]:
     found = []
     for number in range(2):
         path = tmp_path / f"{number}.tif"
         write_pyramid(path, texture(4 * SIDE, 3 * SIDE, seed=number), mpp=0.25)
         entry = ImageEntry(str(number), path.name, Server("uri", "", path.as_uri()))
         outline = Annotation(f"a{number}", "Tumor", None, box(0, 0, 3 * SIDE, 2 * SIDE), "polygon")
-        found.append(SourceSlide(entry, path, [outline]))
+        found.append(OutlinedSlide(entry, path, [outline]))
     return found
 
 
@@ -38,7 +38,7 @@ def test_a_slide_is_opened_planned_and_fitted_once(slides, monkeypatch, per_pati
 
         monkeypatch.setattr(module, name, call)
 
-    count(slide_collection, "open_image")
+    count(outlined_slides, "open_image")
     count(random_tiles, "plan_tiles")
     count(tile_reader, "fit")
     settings = random_tiles.TileSettings(per_patient, 0, None, default_reference())

@@ -19,8 +19,8 @@ from qupath_hccmil.model_store.model_folder import load_model_folder, save_model
 from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.training.clinical_table import ClinicalColumns
 from qupath_hccmil.training.evaluate_mil import evaluate_mil, write_evaluation
+from qupath_hccmil.training.outlined_slides import read_outlines
 from qupath_hccmil.training.prepare_bags import Tiling
-from qupath_hccmil.training.slide_collection import read_outlines
 from qupath_hccmil.training.train_mil import train_mil
 from tests.conftest import ROOT, qupath_dirs
 from tests.logit_noise import program
@@ -69,7 +69,9 @@ def test_says_who_is_trained_on_and_who_is_not_and_why(trained):
     ]
     assert len(rows) == 1 + 2 + 6
     details = [str(one) for one in model.choices.left_out]
-    assert any(d.startswith("slide p5-7.tif: no tumour outline (no annotations;") for d in details)
+    assert any(
+        d.startswith("slide p5-7.tif: no tumour outline (has no annotations;") for d in details
+    )
 
 
 def test_the_model_scores_with_its_nuclei_model_beside_it(trained, models):
@@ -189,7 +191,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(
     whole, _ = trained
     out = tmp_path / "out"
     command = _command(drawn_cohort, models, out)
-    _killed_at(command, "tiles of p1 (2 of 5)")
+    _killed_at(command, "tiles of patient p1 ready (2 of 5)")
     first = {path.name: path.stat().st_mtime_ns for path in (out / "bags").glob("p[01].npy")}
     assert first.keys() == {"p0.npy", "p1.npy"}
     _killed_at(command, "epoch 1:")
@@ -287,7 +289,7 @@ def test_the_tables_column_of_slides_goes_first(slide_folder, models, tmp_path):
     assert {score.patient: score.tiles for score in found.patients} == {"x": 3, "y": 3}
     assert "slide broken.tif: no patient in the table" in found.notes
     table.write_text("patient,slides,label\nx,b_2,good\ny,b_2,poor\n")
-    with pytest.raises(DataError, match="slide 'b_2' is of two patients, 'x' and 'y'"):
+    with pytest.raises(DataError, match="slide 'b_2' belongs to two patients, 'x' and 'y'"):
         evaluate_mil(slide_folder, table, model=models.start, nuclei=models.nuclei)
 
 
@@ -309,11 +311,13 @@ def test_outlines_of_a_geojson(tmp_path):
     cell = feature("Tumor")
     cell["properties"]["objectType"] = "cell"
     path.write_text(json.dumps([deeper, cell]))
-    with pytest.raises(AnnotationError, match="there are: none of any class"):
+    with pytest.raises(AnnotationError, match="its classes: none"):
         read_outlines(path, ["Tumor"])
     for broken in ("{", "[1]", '{"features": [{"geometry": {"type": "Polygon"}}]}'):
         path.write_text(broken)
-        with pytest.raises(AnnotationError, match=r"a\.geojson: not GeoJSON as QuPath exports it"):
+        with pytest.raises(
+            AnnotationError, match=r"a\.geojson: is not GeoJSON as QuPath exports it"
+        ):
             read_outlines(path, ["Tumor"])
 
 
@@ -387,8 +391,8 @@ def test_a_training_that_ends_in_equal_scores_is_kept_and_says_so(
     named = ", ".join(score.patient for score in model.held_out.bags)
     assert own == (
         "the model's network has collapsed: the 4 patients that chose its epoch all have the same "
-        f"score (slide logit 0.0000: {named}), so it tells nobody apart; train with more patients "
-        "or tiles, with a lower --learning-rate, or from another --start"
+        f"score (slide logit 0.0000: {named}), so it cannot distinguish patients; "
+        "train with more patients or tiles, with a lower --learning-rate, or from another --start"
     )
     assert derived == (
         "no threshold and no temperature can be derived from equal scores (the patients out of "

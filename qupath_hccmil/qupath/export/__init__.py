@@ -1,1 +1,1 @@
-"""Scores leave the project: tables by level, and GeoJSON for QuPath."""
+"""Export of scores: tables by level, and GeoJSON for QuPath."""

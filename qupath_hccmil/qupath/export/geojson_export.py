@@ -1,8 +1,8 @@
-"""GeoJSON that QuPath 0.5 to 0.7 opens by drag and drop: scored outlines and tiles, with values.
+"""GeoJSON with scored outlines and tiles, which QuPath 0.5 to 0.7 opens by drag and drop.
 
-QuPath's dialect (its ``QuPathTypeAdapters`` and ``ROITypeAdapters``): the kind of object stands in
-``properties.objectType``, a class is an object with a colour, ``id`` is a UUID, coordinates are
-level-0 px with y down.
+In QuPath's dialect (its ``QuPathTypeAdapters`` and ``ROITypeAdapters``), the kind of an object is
+in ``properties.objectType``, a class is an object with a colour, ``id`` is a UUID, and coordinates
+are level-0 px with y down.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, TileObjects
 from qupath_hccmil.qupath.tile_ids import copies, tile_ids
 
-# QuPath's own colour of its class Tumor. A project that knows a class keeps its colour.
+# QuPath's own colour for its class Tumor. A project that has a class keeps its colour.
 _OUTLINE_COLOUR = 0xC80000
-# Of a level-0 px: as exact as a float, where the package would round to 6.
+# Decimals of level-0 px: as exact as a float; the geojson package would round to 6.
 _DECIMALS = 15
 
 
 def write_geojson(path: Path, entry: ImageEntry, state: ImageState) -> int:
     """Write the scored annotations of an image and their tiles as one FeatureCollection.
 
-    One feature a line, written one by one: memory does not grow with the number of tiles. An
-    image without results gives a collection without features.
+    Features are written one by one, one per line, so that memory does not grow with the number of
+    tiles. An image without results gives a collection without features.
 
     Parameters
     ----------
     path : Path
-        Replaced if present, whole or not at all.
+        File to write; an existing one is replaced completely or not at all.
     entry : ImageEntry
         Its name becomes the collection's ``name``.
     state : ImageState
@@ -56,7 +56,7 @@ def write_geojson(path: Path, entry: ImageEntry, state: ImageState) -> int:
     count = 0
     with (
         atomic_file(path) as beside,
-        # Half a surrogate pair in a name becomes its JSON escape.
+        # Half a surrogate pair in a name becomes a JSON escape.
         beside.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as out,
     ):
         head = json.dumps(entry.name, ensure_ascii=False)
@@ -99,7 +99,7 @@ def _outline(annotation: Annotation, values: Mapping[str, float]) -> Iterator[ge
 def _geometry(
     annotation: Annotation, geometry: Polygon | MultiPolygon
 ) -> geojson.geometry.Geometry:
-    """Outer rings counterclockwise (RFC 7946); plane and ellipse as QuPath's own members."""
+    """Geometry with counterclockwise outer rings (RFC 7946), and QuPath's plane and ellipse."""
     extra: dict[str, Any] = {}
     if (annotation.c, annotation.z, annotation.t) != (-1, 0, 0):
         extra["plane"] = {"c": annotation.c, "z": annotation.z, "t": annotation.t}
@@ -130,7 +130,7 @@ def _tiles(annotation: str, tiles: TileObjects, copy: int) -> Iterator[geojson.F
 
 
 def _classification(name: str) -> dict[str, Any]:
-    """Give a class its colour, without which QuPath does not parse it; derived ones as a list."""
+    """Class with its colour, which QuPath needs for parsing; derived classes as a list."""
     parts = [part.strip() for part in name.split(":")]
     packed = names.CLASS_COLOURS.get(name, _OUTLINE_COLOUR)
     colour = [packed >> 16 & 255, packed >> 8 & 255, packed & 255]

@@ -1,13 +1,15 @@
 """Scores of a project as tables: by image, annotation, tile and patient.
 
-A table is read image by image, so that its size is not held in memory; see
-:mod:`qupath_hccmil.tables.export_columns` for what each column means.
+A table is read image by image, so that it never has to fit into memory; see
+:mod:`qupath_hccmil.tables.export_columns` for the meaning of each column.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from typing import Any
 
@@ -31,109 +33,6 @@ from qupath_hccmil.tables.table import Batch, Table
 Failed = Callable[[ImageEntry, HccMilError], None]
 
 
-def image_table(
-    project: Project,
-    *,
-    patient_of: PatientOf | None = None,
-    classes: Sequence[str] = (),
-    failed: Failed | None = None,
-) -> Table:
-    """One row an image, those that were never scored with empty values.
-
-    Parameters
-    ----------
-    project : Project
-    patient_of : callable or None
-        Patient of an image; None looks at the usual metadata keys.
-    classes : sequence of str
-        Classes of tumour outlines, to judge whether a score is stale; empty takes those that the
-        run looked for.
-    failed : callable or None
-        Told of each image whose data cannot be read, which is then left out; None raises.
-    """
-    rows = (_image_row(state, patient_of, classes) for state in _states(project, failed))
-    return _of_rows("image", rows)
-
-
-def annotation_table(
-    project: Project,
-    *,
-    patient_of: PatientOf | None = None,
-    classes: Sequence[str] = (),
-    failed: Failed | None = None,
-) -> Table:
-    """One row a scored annotation. Parameters as :func:`image_table`."""
-    rows = (
-        row
-        for state in _states(project, failed)
-        for row in _annotation_rows(state, patient_of, classes)
-    )
-    return _of_rows("annotation", rows)
-
-
-def tile_table(
-    project: Project, *, patient_of: PatientOf | None = None, failed: Failed | None = None
-) -> Table:
-    """One row a tile of an annotation: a tile that lies in two annotations has two rows.
-
-    Parameters as :func:`image_table`.
-    """
-    batches = (
-        _tile_batch(state, annotation, tiles, patient_of)
-        for state in _states(project, failed)
-        for annotation in state.annotations
-        if (tiles := state.results.tiles.get(annotation.index))
-    )
-    return Table("tile", batches)
-
-
-def patient_table(
-    project: Project,
-    join: PatientRule = "pool",
-    *,
-    patient_of: PatientOf | None = None,
-    classes: Sequence[str] = (),
-    failed: Failed | None = None,
-) -> Table:
-    """One row a patient, in the order of their first image; unscored ones with empty values.
-
-    Parameters
-    ----------
-    project : Project
-    join : {"pool", "max", "mean"}
-        How several slides become one score, see :mod:`qupath_hccmil.method.patient_score`; named
-        in the column ``rule``. p and t are those that the slides were scored with.
-    patient_of : callable or None
-        Patient of an image; None looks at the usual metadata keys.
-    classes, failed
-        As :func:`image_table`.
-
-    Raises
-    ------
-    DataError
-        A scored image has no patient, or slides of one patient were scored by different models.
-    """
-
-    def rows() -> Iterator[dict[str, Any]]:
-        slides: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for state in _states(project, failed):
-            row = _image_row(state, patient_of, classes)
-            if row["patient"] is not None:
-                slides[row["patient"]].append(row)
-            elif row["risk_logit"] is not None:
-                raise DataError(
-                    f"{row['image']}: no patient; give the image the metadata 'Patient ID' in"
-                    " QuPath, name another key, or pass a table with the columns image and patient"
-                )
-        for patient, mine in slides.items():
-            yield _patient_row(patient, mine, join)
-
-    return _of_rows("patient", rows())
-
-
-# --------------------------------------------------------------------------- rows
-
-
 def table(
     project: Project,
     level: Level,
@@ -143,35 +42,103 @@ def table(
     classes: Sequence[str] = (),
     failed: Failed | None = None,
 ) -> Table:
-    """Table of any level; parameters as those of the level's own function."""
+    """Table of the scores of a project.
+
+    Parameters
+    ----------
+    project : Project
+    level : {"image", "annotation", "tile", "patient"}
+        What a row is. ``image``: those that were never scored have empty values. ``annotation``:
+        scored ones. ``tile``: a tile of an annotation, so one that lies in two has two rows.
+        ``patient``: in the order of their first image; unscored ones have empty values.
+    join : {"pool", "max", "mean"}
+        How several slides of a patient become one score, see
+        :mod:`qupath_hccmil.method.patient_score`; named in the column ``rule``. p and t are those
+        that the slides were scored with.
+    patient_of : callable or None
+        Returns the patient of an image; None uses the usual metadata keys.
+    classes : sequence of str
+        Classes of tumour outlines for deciding whether a score is stale; empty for those of the
+        run.
+    failed : callable or None
+        Called for each image whose data cannot be read, which is then left out; None raises.
+
+    Returns
+    -------
+    Table
+        Is read when it is written.
+
+    Raises
+    ------
+    DataError
+        While a table of patients is read: a scored image has no patient, or slides of one patient
+        were scored by different models.
+    """
+    images = _Images(project, patient_of or patient_by_key(), classes, failed)
     if level == "tile":
-        return tile_table(project, patient_of=patient_of, failed=failed)
-    if level == "patient":
-        return patient_table(project, join, patient_of=patient_of, classes=classes, failed=failed)
-    of_level = image_table if level == "image" else annotation_table
-    return of_level(project, patient_of=patient_of, classes=classes, failed=failed)
-
-
-def _states(project: Project, failed: Failed | None) -> Iterator[ImageState]:
-    for entry in project.images:
-        try:
-            state = project.read(entry)
-        except HccMilError as error:
-            if failed is None:
-                raise
-            failed(entry, error)
-        else:
-            yield state
-
-
-def _of_rows(level: Level, rows: Iterable[dict[str, Any]]) -> Table:
+        return Table("tile", images.tile_batches())
+    rows_of: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
+        "image": images.image_rows,
+        "annotation": images.annotation_rows,
+        "patient": partial(images.patient_rows, join),
+    }
     order = [column.name for column in columns_of(level)]
-    return Table(level, ({name: [row[name]] for name in order} for row in rows))
+    return Table(level, ({name: [row[name]] for name in order} for row in rows_of[level]()))
 
 
-def _identity(entry: ImageEntry, patient_of: PatientOf | None) -> dict[str, Any]:
-    lookup = patient_of or patient_by_key()
-    return {"image": entry.name, "entry_id": entry.id, "patient": lookup(entry)}
+@dataclass(frozen=True)
+class _Images:
+    """The images of a project, read one after the other for the rows of a table."""
+
+    project: Project
+    patient_of: PatientOf
+    classes: Sequence[str]
+    failed: Failed | None
+
+    def image_rows(self) -> Iterator[dict[str, Any]]:
+        return (_image_row(state, self.patient_of, self.classes) for state in self._states())
+
+    def annotation_rows(self) -> Iterator[dict[str, Any]]:
+        for state in self._states():
+            yield from _annotation_rows(state, self.patient_of, self.classes)
+
+    def tile_batches(self) -> Iterator[Batch]:
+        for state in self._states():
+            for annotation in state.annotations:
+                tiles = state.results.tiles.get(annotation.index)
+                if tiles:
+                    yield _tile_batch(state, annotation, tiles, self.patient_of)
+
+    def patient_rows(self, join: PatientRule) -> Iterator[dict[str, Any]]:
+        slides: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for row in self.image_rows():
+            if row["patient"] is not None:
+                slides[row["patient"]].append(row)
+            elif row["risk_logit"] is not None:
+                raise DataError(
+                    f"{row['image']}: has no patient; give the image the metadata 'Patient ID' in"
+                    " QuPath, name another key, or give a table with the columns image and patient"
+                )
+        for patient, mine in slides.items():
+            yield _patient_row(patient, mine, join)
+
+    def _states(self) -> Iterator[ImageState]:
+        for entry in self.project.images:
+            try:
+                state = self.project.read(entry)
+            except HccMilError as error:
+                if self.failed is None:
+                    raise
+                self.failed(entry, error)
+            else:
+                yield state
+
+
+# --------------------------------------------------------------------------- rows
+
+
+def _identity(entry: ImageEntry, patient_of: PatientOf) -> dict[str, Any]:
+    return {"image": entry.name, "entry_id": entry.id, "patient": patient_of(entry)}
 
 
 def _provenance(state: ImageState, classes: Sequence[str]) -> dict[str, Any]:
@@ -189,9 +156,7 @@ def _provenance(state: ImageState, classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _image_row(
-    state: ImageState, patient_of: PatientOf | None, classes: Sequence[str]
-) -> dict[str, Any]:
+def _image_row(state: ImageState, patient_of: PatientOf, classes: Sequence[str]) -> dict[str, Any]:
     record, root = recorded(state), state.results.root
     count = root.get(names.SLIDE_TILES)
     return {
@@ -223,7 +188,7 @@ def _tile_summary(parts: Iterable[TileObjects]) -> dict[str, float | None]:
         return {"high_risk_tile_fraction": None, "nuclei_fraction": None}
     _, first = np.unique(np.concatenate([p.bounds for p in held]), axis=0, return_index=True)
     classes = np.concatenate([np.asarray(part.class_names, dtype=object) for part in held])
-    nuclei = np.concatenate([_column(part, names.TILE_NUCLEI_FRACTION) for part in held])[first]
+    nuclei = np.concatenate([part.measured(names.TILE_NUCLEI_FRACTION) for part in held])[first]
     known = nuclei[np.isfinite(nuclei)]
     return {
         "high_risk_tile_fraction": float(np.mean(classes[first] == names.CLASS_HIGH)),
@@ -232,7 +197,7 @@ def _tile_summary(parts: Iterable[TileObjects]) -> dict[str, float | None]:
 
 
 def _annotation_rows(
-    state: ImageState, patient_of: PatientOf | None, classes: Sequence[str]
+    state: ImageState, patient_of: PatientOf, classes: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     shared = {
         **_identity(state.entry, patient_of),
@@ -259,7 +224,7 @@ def _annotation_rows(
 
 
 def _tile_batch(
-    state: ImageState, annotation: Annotation, tiles: TileObjects, patient_of: PatientOf | None
+    state: ImageState, annotation: Annotation, tiles: TileObjects, patient_of: PatientOf
 ) -> Batch:
     n = len(tiles)
     number = copies(each.id for each in state.annotations)[annotation.index]
@@ -284,7 +249,7 @@ def _tile_batch(
         "width_px": width,
         "height_px": height,
         "class": list(tiles.class_names),
-        **{name: _finite(_column(tiles, measured)) for name, measured in values.items()},
+        **{name: _finite(tiles.measured(measured)) for name, measured in values.items()},
     }
 
 
@@ -306,10 +271,10 @@ def _setting(scored: list[dict[str, Any]], name: str) -> float:
     """Read the model's p or threshold, the same in all slides of a patient; else the published."""
     held = {row[name] for row in scored if row[name] is not None}
     if len(held) > 1:
-        told = ", ".join(f"{row['image']}: {row[name]}" for row in scored)
+        values = ", ".join(f"{row['image']}: {row[name]}" for row in scored)
         raise DataError(
-            f"Patient {scored[0]['patient']}: slides scored with different {name} ({told}); score "
-            "them again with one model"
+            f"Patient {scored[0]['patient']}: slides were scored with different {name} ({values}); "
+            "score them again with one model"
         )
     return float(held.pop()) if held else {"p": POWER, "threshold": THRESHOLD}[name]
 
@@ -320,7 +285,7 @@ def _patient_row(patient: str, slides: list[dict[str, Any]], join: PatientRule) 
     if len(weights) > 1:
         models = ", ".join(sorted(f"{row['model']} ({row['image']})" for row in scored))
         raise DataError(
-            f"Patient {patient}: slides scored by different models: {models};"
+            f"Patient {patient}: slides were scored by different models: {models};"
             " score them again with one"
         )
     return {
@@ -344,11 +309,6 @@ def _weighted(slides: list[dict[str, Any]], name: str) -> float | None:
     known = [(row["tiles"], row[name]) for row in slides if row[name] is not None]
     total = sum(count for count, _ in known)
     return sum(count * value for count, value in known) / total if total else None
-
-
-def _column(tiles: TileObjects, name: str) -> NDArray[np.float64]:
-    values = tiles.measurements.get(name)
-    return np.full(len(tiles), np.nan) if values is None else np.asarray(values, np.float64)
 
 
 def _finite(values: NDArray[np.float64]) -> list[float | None]:

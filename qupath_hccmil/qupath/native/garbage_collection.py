@@ -1,4 +1,4 @@
-"""Work on a million small objects without Python looking through all of them again and again."""
+"""Suspends Python's garbage collection while there are millions of small objects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Switch the search for reference cycles off; objects without a cycle are freed as ever."""
+    """Switch off the search for reference cycles; objects without cycles are still freed."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -28,7 +28,7 @@ from qupath_hccmil.qupath.native.javanodes import (
 
 
 class _Class(NamedTuple):
-    """A class as it is written: serialVersionUID, flags, fields, super class."""
+    """Description of a class as it is written: serialVersionUID, flags, fields, superclass."""
 
     suid: str
     flags: int
@@ -132,12 +132,12 @@ IMMUTABLE_LIST = 1
 
 
 class ClassBook:
-    """Class descriptions of a stream: those it has, and new ones as QuPath would write them.
+    """Class descriptions of a stream: existing ones, and new ones as QuPath would write them.
 
     Parameters
     ----------
     known : iterable of ClassDesc
-        The descriptions in the stream.
+        The descriptions that the stream has.
     """
 
     def __init__(self, known: Iterable[ClassDesc] = ()) -> None:
@@ -172,7 +172,8 @@ class ClassBook:
             wanted.fields,
         ):
             raise UnsupportedDataError(
-                f"holds another form of {name}; open and save the image with QuPath 0.5 to 0.7"
+                f"contains {name} in an unknown form; open and save the image with QuPath 0.5 to "
+                "0.7"
             )
         self._checked[name] = desc
         return desc
@@ -220,13 +221,13 @@ class ClassBook:
         return self.object("java.util.ArrayList", size, block(size), *items, END)
 
     def immutable_list(self, items: Sequence[Part]) -> JavaObject:
-        """Make what List.copyOf writes."""
+        """Make a list as List.copyOf writes it."""
         tag = struct.pack(">i", IMMUTABLE_LIST)
         size = block(struct.pack(">i", len(items)))
         return self.object("java.util.CollSer", tag, size, *items, END)
 
     def unmodifiable_list(self, items: Sequence[Part]) -> JavaObject:
-        """Make what Collections.unmodifiableList(new ArrayList) writes."""
+        """Make a list as Collections.unmodifiableList(new ArrayList) writes it."""
         inner = self.array_list(items)
         return self.object("java.util.Collections$UnmodifiableList", inner, inner)
 
@@ -275,27 +276,27 @@ def _spread(text: str) -> int:
 
 
 def class_name(part: Part) -> str:
-    """Return the class of an object, without its package; empty for what is no object."""
+    """Return the class name of an object without its package; empty if it is not an object."""
     desc = getattr(part, "desc", None)
     return desc.short if desc.__class__ is ClassDesc else ""
 
 
 def field(node: Part, name: str) -> Part:
-    """Return a field of a Serializable object, of its own class or a super class.
+    """Return a field of a Serializable object, from its own class or a superclass.
 
     Primitive values are big-endian bytes.
 
     Raises
     ------
     UnsupportedDataError
-        There is no such field, or it stands behind what a class wrote by its own method.
+        There is no such field, or it comes after data that a class wrote with its own method.
     """
     desc = getattr(node, "desc", None)
     if isinstance(node, JavaObject) and isinstance(desc, ClassDesc) and name in desc.layout:
         at, first, end = desc.layout[name]
         part = node.parts[at]
         return part[first:end] if end and isinstance(part, bytes) else part
-    raise UnsupportedDataError(f"holds a {class_name(node) or 'null'} without {name}")
+    raise UnsupportedDataError(f"contains a {class_name(node) or 'null'} without {name}")
 
 
 def has_field(node: Part, name: str) -> bool:
@@ -305,7 +306,7 @@ def has_field(node: Part, name: str) -> bool:
 
 
 def written(node: JavaObject, owner: str) -> tuple[int, int]:
-    """Where the parts begin and end that a class wrote by its own method, END excluded."""
+    """Start and end of the parts that a class wrote with its own method, without END."""
     at = 0
     for each in node.desc.chain() if isinstance(node.desc, ClassDesc) else ():
         for step in _own_plan(each):
@@ -318,7 +319,7 @@ def written(node: JavaObject, owner: str) -> tuple[int, int]:
             if each.name == encode(owner):
                 return at, end
             at = end + 1
-    raise UnsupportedDataError(f"holds a {class_name(node)} without the data of {owner}")
+    raise UnsupportedDataError(f"contains a {class_name(node)} without the data of {owner}")
 
 
 def _own_plan(desc: ClassDesc) -> list[int]:
@@ -331,22 +332,22 @@ def _own_plan(desc: ClassDesc) -> list[int]:
 
 
 def _unwrapped(node: Part, inner: str) -> Part:
-    """Return what is inside unmodifiable and synchronised wrappers of java.util.Collections."""
-    # two are usual; a damaged file may have one that wraps itself
+    """Remove unmodifiable and synchronised wrappers of java.util.Collections."""
+    # Two wrappers are usual; in a damaged file, one may wrap itself.
     for _ in range(10):
         if not class_name(node).startswith("Collections$") or not has_field(node, inner):
             return node
         node = field(node, inner)
-    raise UnsupportedDataError("holds a list in too many wrappers")
+    raise UnsupportedDataError("contains a list in too many wrappers")
 
 
 def list_items(node: Part) -> list[Part]:
-    """Return the items of a java.util list of the kinds that QuPath stores.
+    """Return the items of a java.util list, of the kinds that QuPath stores.
 
     Raises
     ------
     UnsupportedDataError
-        It is another kind.
+        The list is of another kind.
     """
     node = _unwrapped(node, "list")
     kind = class_name(node)
@@ -354,14 +355,14 @@ def list_items(node: Part) -> list[Part]:
         if kind in ("ArrayList", "CollSer"):
             start, end = written(node, f"java.util.{kind}")
             if kind == "ArrayList" and integer_value(node.parts[0]) != end - start - 1:
-                raise UnsupportedDataError("holds a damaged list")
+                raise UnsupportedDataError("contains a damaged list")
             return node.parts[start + 1 : end]
         if kind == "Arrays$ArrayList":
             array = field(node, "a")
             return array.parts if isinstance(array, ObjectArray) else []
         if kind == "Collections$EmptyList":
             return []
-    raise UnsupportedDataError(f"holds an unknown list ({kind or node!r:.40})")
+    raise UnsupportedDataError(f"contains an unknown list ({kind or node!r:.40})")
 
 
 def map_items(node: Part) -> list[tuple[Part, Part]]:
@@ -370,14 +371,14 @@ def map_items(node: Part) -> list[tuple[Part, Part]]:
     Raises
     ------
     UnsupportedDataError
-        It is a kind that QuPath does not store.
+        The map is of a kind that QuPath does not store.
     """
     if node is None:
         return []
     node = _unwrapped(node, "m")
     kind = class_name(node)
     if not isinstance(node, JavaObject):
-        raise UnsupportedDataError("holds an unknown map")
+        raise UnsupportedDataError("contains an unknown map")
     if kind in ("HashMap", "LinkedHashMap", "CollSer"):
         start, end = written(node, "java.util." + kind.removeprefix("Linked"))
         items = node.parts[start + 1 : end]
@@ -386,9 +387,9 @@ def map_items(node: Part) -> list[tuple[Part, Part]]:
     elif kind == "Collections$EmptyMap":
         items = []
     else:
-        raise UnsupportedDataError(f"holds an unknown map ({kind})")
+        raise UnsupportedDataError(f"contains an unknown map ({kind})")
     if len(items) % 2:
-        raise UnsupportedDataError(f"holds a damaged map ({kind})")
+        raise UnsupportedDataError(f"contains a damaged map ({kind})")
     return list(zip(items[::2], items[1::2], strict=True))
 
 
@@ -412,11 +413,11 @@ def block_int(part: Part) -> int:
     Raises
     ------
     UnsupportedDataError
-        It is no such block.
+        The part is not such a block.
     """
     data = payload(part)
     if len(data) != 4:
-        raise UnsupportedDataError("holds an object with unknown contents")
+        raise UnsupportedDataError("contains an object with unknown contents")
     return int.from_bytes(data, "big", signed=True)
 
 

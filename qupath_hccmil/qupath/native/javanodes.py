@@ -1,6 +1,6 @@
-"""What a Java serialization stream holds: a node for everything that has a handle.
+"""The content of a Java serialization stream, with a node for everything that has a handle.
 
-Two mentions of one object are the same Python object. Contents are kept in `parts`, in the order
+Two references to one object are the same Python object. Contents are kept in `parts`, in the order
 of the stream, where a part is
 
 - `bytes`: written as they are: primitive field values, a block of data with its header, or
@@ -37,7 +37,7 @@ ENUM = 0x10
 
 
 class Node:
-    """Anything with a handle. `handle` is only used while writing."""
+    """Anything with a handle; `handle` is used only while writing."""
 
     __slots__ = ("handle",)
 
@@ -47,7 +47,7 @@ class Node:
 
 Part = Node | bytes | None
 
-# field to part and, where it is primitive, first and behind-last byte
+# for each field the part and, if it is primitive, start and end of its bytes
 Layout = dict[str, tuple[int, int, int]]
 
 
@@ -70,7 +70,7 @@ class JavaString(Node):
 
 
 class ClassDesc(Node):
-    """A class as the stream describes it.
+    """The description of a class in the stream.
 
     Attributes
     ----------
@@ -80,8 +80,8 @@ class ClassDesc(Node):
         Eight bytes.
     flags : int
     fields : sequence of (letter, name, type)
-        In the stream's order: primitives first. `type` is the node of the type's name for
-        objects and arrays, None for primitives.
+        In the order of the stream: primitives first. `type` is the node of the type's name for
+        objects and arrays, and None for primitives.
     annotation : list of Part
         Ends with :data:`END`.
     parent : ClassDesc, ProxyDesc or None
@@ -129,7 +129,7 @@ class ClassDesc(Node):
         return self._short
 
     def chain(self) -> list[ClassDesc]:
-        """Return the super classes, the topmost first, and this class."""
+        """Return the superclasses, topmost first, and this class."""
         found: list[ClassDesc] = []
         each: ClassDesc | ProxyDesc | None = self
         while isinstance(each, ClassDesc):
@@ -139,9 +139,9 @@ class ClassDesc(Node):
 
     @property
     def layout(self) -> Layout:
-        """Where an object's fields are, up to the first class that writes by its own method.
+        """Positions of an object's fields, up to the first class that writes with its own method.
 
-        Name to part, and for primitive values the bytes of it.
+        For each name the part, and for primitive values its bytes.
         """
         if self._layout is None:
             self._layout = _layout(self)
@@ -149,9 +149,9 @@ class ClassDesc(Node):
 
     @property
     def plan(self) -> tuple[int, ...]:
-        """How an object's parts follow each other; super classes first.
+        """The sequence of an object's parts, superclasses first.
 
-        A number ≥ 0 is that many bytes, :data:`ITEM` one part, :data:`CONTENTS` parts up to END.
+        A number ≥ 0 means that many bytes, :data:`ITEM` one part, :data:`CONTENTS` parts up to END.
         """
         if self._plan is None:
             self._plan = _plan(self)
@@ -177,7 +177,7 @@ class ProxyDesc(Node):
 
     @property
     def plan(self) -> tuple[int, ...]:
-        """As :attr:`ClassDesc.plan`; a proxy has no fields of its own."""
+        """The same as :attr:`ClassDesc.plan`; a proxy has no fields of its own."""
         return self.parent.plan if self.parent else ()
 
 
@@ -241,10 +241,10 @@ class JavaClass(Node):
 
 ITEM = -1
 CONTENTS = -2
-# as CONTENTS, where the objects among the parts may stay packed
-PACKABLE = -3
+# as CONTENTS, where the objects among the parts may stay unparsed
+MAY_BE_RUNS = -3
 
-# classes in classes: QuPath's deepest chain has six
+# nested class descriptions; QuPath's deepest chain has six
 MAX_NESTED_CLASSES = 50
 
 
@@ -272,7 +272,7 @@ def _layout(desc: ClassDesc) -> Layout:
 
 def _plan(desc: ClassDesc) -> tuple[int, ...]:
     if desc.flags & EXTERNALIZABLE:
-        # such a class writes its super classes itself
+        # such a class writes its superclasses itself
         return (CONTENTS,)
     steps = list(desc.parent.plan) if desc.parent else []
     if desc.flags & SERIALIZABLE:
@@ -284,7 +284,7 @@ def _plan(desc: ClassDesc) -> tuple[int, ...]:
 
 
 def block(data: bytes) -> bytes:
-    """Return block data with its header, as Java writes it (at most 1024 bytes a block)."""
+    """Return block data with headers as Java writes them (at most 1024 bytes per block)."""
     if len(data) <= 255:
         return b"\x77" + bytes((len(data),)) + data
     return b"\x7a" + struct.pack(">i", len(data)) + data
@@ -298,7 +298,7 @@ def payload(part: Part) -> bytes:
 
 
 def encode(text: str) -> bytes:
-    """Encode as Java's modified UTF-8: surrogates apart, and zero in two bytes."""
+    """Encode as Java's modified UTF-8: separate surrogates, and zero as two bytes."""
     if text.isascii() and "\0" not in text:
         return text.encode("ascii")
     units = text.encode("utf-16-be", "surrogatepass")
@@ -314,11 +314,11 @@ def encode(text: str) -> bytes:
 
 
 def decode(data: bytes) -> str:
-    """Decode Java's modified UTF-8; what is not valid becomes a replacement character."""
+    """Decode Java's modified UTF-8; invalid bytes become replacement characters."""
     if data.isascii():
         return data.decode("ascii")
     try:
         text = data.replace(b"\xc0\x80", b"\0").decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        raise UnsupportedDataError(f"{data[:40]!r} is no text of Java") from None
+        raise UnsupportedDataError(f"{data[:40]!r} is not a Java string") from None
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

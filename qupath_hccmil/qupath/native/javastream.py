@@ -1,10 +1,10 @@
 """The Java Object Serialization Stream, version 2: bytes to a tree of nodes, and back.
 
-Format: Java Object Serialization Specification, chapter 6. What was read and is not changed is
-written back byte for byte; :func:`load` refuses bytes for which that does not hold.
+Format: Java Object Serialization Specification, chapter 6. Unchanged data are written back byte for
+byte; :func:`load` refuses data for which this is not possible.
 
 Nothing in here recurses with the depth of the data, and no length in the data is believed beyond
-the bytes that are there. Where the caller says which objects may stay packed, runs of them are
+the bytes that are there. Where the caller says which objects may stay unparsed, runs of them are
 kept as bytes (see :mod:`~qupath_hccmil.qupath.native.record_runs`).
 """
 
@@ -33,9 +33,9 @@ from qupath_hccmil.qupath.native.javanodes import (
     LONG_BLOCK,
     LONG_STRING,
     MAX_NESTED_CLASSES,
+    MAY_BE_RUNS,
     NULL,
     OBJECT,
-    PACKABLE,
     PROXY,
     REFERENCE,
     RESET,
@@ -56,19 +56,19 @@ from qupath_hccmil.qupath.native.javanodes import (
     PrimitiveArray,
     ProxyDesc,
 )
-from qupath_hccmil.qupath.native.record_runs import Archive, Packer, Packing, Run
+from qupath_hccmil.qupath.native.record_runs import Run, RunContext, RunFinder, RunRules
 from qupath_hccmil.qupath.native.similar_records import Source
 
 HEADER = b"\xac\xed\x00\x05"
 
-# bytes that are collected before they are handed on
+# bytes that are collected before they are passed on
 _CHUNK = 1 << 20
 
 Bytes = bytes | bytearray | memoryview
 Plan = Sequence[int]
 
-# the plan of an object whose children may be packed
-_PARENT: Plan = (PACKABLE,)
+# the plan of an object whose children may be unparsed
+_PARENT: Plan = (MAY_BE_RUNS,)
 
 _INT = struct.Struct(">i")
 _UINT = struct.Struct(">I")
@@ -78,39 +78,40 @@ _REFERENCE = struct.Struct(">BI")
 
 
 class JavaStream(NamedTuple):
-    """A parsed stream: its contents, and the class descriptions in it, in order."""
+    """A parsed stream: its contents, and its class descriptions in order."""
 
     contents: list[Part]
     classes: list[ClassDesc]
 
 
-def load(data: bytes, packing: Packing | None = None) -> JavaStream:
-    """Parse a stream, and make sure that it would be written back byte for byte.
+def load(data: bytes, rules: RunRules | None = None) -> JavaStream:
+    """Parse a stream, and check that it would be written back byte for byte.
 
     Parameters
     ----------
     data : bytes
         The whole stream.
-    packing : Packing or None
-        Which objects may stay packed; None makes a node of each.
+    rules : RunRules or None
+        Which objects may stay unparsed; None makes a node of each.
 
     Raises
     ------
     UnsupportedDataError
-        It is no such stream, is truncated or damaged, or would not be written back the same.
+        The data are not such a stream, are truncated or damaged, or would not be written back
+        unchanged.
     """
-    stream = parse(data, packing)
+    stream = parse(data, rules)
     require_same(stream, data)
     return stream
 
 
 def require_same(stream: JavaStream, data: bytes) -> None:
-    """Make sure that a stream would be written back byte for byte as `data`.
+    """Check that a stream would be written back byte for byte as `data`.
 
     Raises
     ------
     UnsupportedDataError
-        It would not.
+        The stream would be written differently.
     """
     same = _Same(data)
     write(stream.contents, same)
@@ -118,14 +119,14 @@ def require_same(stream: JavaStream, data: bytes) -> None:
         raise _not_the_same()
 
 
-def parse(data: bytes, packing: Packing | None = None) -> JavaStream:
+def parse(data: bytes, rules: RunRules | None = None) -> JavaStream:
     """Parse a stream without the check that :func:`load` adds."""
     if data[:4] != HEADER:
         raise UnsupportedDataError("is not a Java serialization stream")
-    packer = None
-    if packing is not None:
-        packer = Packer(Archive(Source(data), _record), packing)
-    parser = _Parser(data, packer)
+    finder = None
+    if rules is not None:
+        finder = RunFinder(RunContext(Source(data), _record), rules)
+    parser = _Parser(data, finder)
     with no_collection():
         try:
             return JavaStream(parser.contents(), parser.classes)
@@ -134,7 +135,7 @@ def parse(data: bytes, packing: Packing | None = None) -> JavaStream:
                 f"is truncated or damaged near byte {parser.position} of {len(data)}"
             ) from error
         finally:
-            # the parser's cycle through its own methods would keep every node alive
+            # The reference cycle of the parser's methods would keep every node alive.
             parser.handlers.clear()
 
 
@@ -146,13 +147,13 @@ def serialise(contents: Sequence[Part]) -> bytes:
 
 
 def write(contents: Sequence[Part], sink: Callable[[Bytes], object]) -> None:
-    """Write contents as a stream; handles are given anew, in the order of writing.
+    """Write contents as a stream; handles are assigned again, in the order of writing.
 
     Parameters
     ----------
     contents : sequence of Part
     sink : callable
-        Takes the bytes as they come; what it is given is only valid during the call.
+        Called with the bytes, which are valid only during the call.
     """
     writer = _Writer(sink)
     with no_collection():
@@ -169,7 +170,7 @@ def write(contents: Sequence[Part], sink: Callable[[Bytes], object]) -> None:
 
 
 class _Same:
-    """Takes what is written and compares it with what was read."""
+    """Compares what is written with what was read."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -182,11 +183,11 @@ class _Same:
 
 
 def _not_the_same() -> UnsupportedDataError:
-    return UnsupportedDataError("holds a Java stream that could not be written back the same")
+    return UnsupportedDataError("contains a Java stream that could not be written back unchanged")
 
 
 class _Handles(list[Node]):
-    """Handles of one record: its own, and those that it mentions."""
+    """Handles of one record: its own, and those that it refers to."""
 
     def __init__(self, known: dict[int, Node], first: int) -> None:
         self._known = known
@@ -200,7 +201,7 @@ class _Handles(list[Node]):
 def _record(
     data: bytes, mentioned: dict[int, Node], start: int, first: int
 ) -> tuple[JavaObject, list[Node]]:
-    """Parse a record that was packed; return its node and all that have handles in it."""
+    """Parse a record of a run; return its node and all that have handles in it."""
     parser = _Parser(data)
     parser.position = start
     parser.handles = own = _Handles(mentioned, first)
@@ -214,7 +215,7 @@ def _record(
 
 
 class _Items(Sequence[int]):
-    """The plan of an array: as many items as it says, and no memory for those that never come."""
+    """The plan of an array with the stated number of items, without memory for missing ones."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -227,19 +228,19 @@ class _Items(Sequence[int]):
 
 
 class _Parser:
-    """Reads from `position`; a handler reads what follows its code.
+    """Reads from `position`; a handler reads the data that follow its code.
 
-    A handler that meets nested parts leaves them to the loop of :meth:`item`, in `opened`: what
-    is to come (see `ClassDesc.plan`) and the list to put it in.
+    A handler leaves nested parts to the loop of :meth:`item`, in `opened`: what should follow (see
+    `ClassDesc.plan`), and the list for it.
     """
 
-    def __init__(self, data: bytes, packer: Packer | None = None) -> None:
+    def __init__(self, data: bytes, finder: RunFinder | None = None) -> None:
         self.data = data
         self.position = len(HEADER)
-        self.packer = packer
+        self.finder = finder
         self.handles: list[Node] = []
         self.opened: tuple[Plan, list[Part]] | None = None
-        # the latest object that may be the first of a run, and where it begins
+        # the latest object that may be the first of a run, and its position
         self.latest: tuple[Part, int] = (None, 0)
         self.depth = 0
         self.unfinished: set[int] = set()
@@ -266,15 +267,15 @@ class _Parser:
             if self.data[self.position] == RESET_CODE:
                 self.position += 1
                 self.handles = []
-                if self.packer is not None:
-                    self.packer.forget()
+                if self.finder is not None:
+                    self.finder.forget()
                 found.append(RESET)
             else:
                 self.item((ITEM,), found)
         return found
 
     def item(self, plan: Plan, parts: list[Part]) -> None:
-        """Read what a plan says into a list, with all that is inside it."""
+        """Read the parts of a plan into a list, with all nested parts."""
         data, handlers, unpack_uint = self.data, self.handlers, _UINT.unpack_from
         stack: list[tuple[Plan, int, list[Part]]] = []
         step = 0
@@ -298,15 +299,16 @@ class _Parser:
                 step += 1
                 continue
             if code == REFERENCE:
-                # every second part is one: a call of reference() would cost more than all else
+                # Every second part is a reference; calling reference() would cost more than all the
+                # rest.
                 index = unpack_uint(data, self.position)[0] - FIRST_HANDLE
                 if index < 0:
                     raise IndexError
                 node = self.handles[index]
-                parts.append(node if node.__class__ is not Run else self.unpacked(index))
+                parts.append(node if node.__class__ is not Run else self.parsed(index))
                 self.position += 4
                 continue
-            if what == PACKABLE and code == OBJECT:
+            if what == MAY_BE_RUNS and code == OBJECT:
                 self.child(parts)
             else:
                 parts.append(handlers[code]())
@@ -317,7 +319,7 @@ class _Parser:
                 self.opened = None
 
     def take(self, size: int) -> bytes:
-        """Return the next bytes; IndexError where there are not as many."""
+        """Return the next bytes; IndexError if there are too few."""
         start = self.position
         end = start + size
         if size < 0 or end > len(self.data):
@@ -335,25 +337,25 @@ class _Parser:
         if index < 0:
             raise IndexError
         node = self.handles[index]
-        return node if node.__class__ is not Run else self.unpacked(index)
+        return node if node.__class__ is not Run else self.parsed(index)
 
-    def unpacked(self, index: int) -> Node:
-        """Return what has a handle in a run: its record becomes a node of the tree."""
+    def parsed(self, index: int) -> Node:
+        """Return an object with a handle in a run; its record becomes a node of the tree."""
         run = self.handles[index]
         if not isinstance(run, Run):
             raise KeyError
         number = run.at_handle(index)
         first = int(run.firsts[number])
-        own = run.unpack(number)
+        own = run.parse(number)
         self.handles[first : first + len(own)] = own
         return self.handles[index]
 
     def child(self, parts: list[Part]) -> None:
-        """Read one object, or a run of such as the one before."""
+        """Read one object, or a run of objects like the previous one."""
         begun = self.position - 1
         node, before = self.latest
-        if self.packer is not None and parts and parts[-1] is node and isinstance(node, JavaObject):
-            run = self.packer.run(node, before, begun, self.handles)
+        if self.finder is not None and parts and parts[-1] is node and isinstance(node, JavaObject):
+            run = self.finder.run(node, before, begun, self.handles)
             if run is not None:
                 parts.append(run)
                 self.handles.extend([run] * run.handles)
@@ -372,7 +374,7 @@ class _Parser:
         if desc is None:
             raise KeyError
         self.opened = (desc.plan, parts)
-        if self.packer is not None and self.packer.packing.parents(desc):
+        if self.finder is not None and self.finder.rules.parents(desc):
             self.opened = (_PARENT, parts)
         return node
 
@@ -438,7 +440,7 @@ class _Parser:
         return node
 
     def desc(self) -> Desc | None:
-        """Read the description of a class, or its mention."""
+        """Read the description of a class, or a reference to one."""
         code = self.data[self.position]
         self.position += 1
         if code not in (NULL, REFERENCE, CLASSDESC, PROXY):
@@ -447,7 +449,7 @@ class _Parser:
         if node is not None and not isinstance(node, ClassDesc | ProxyDesc):
             raise KeyError
         if id(node) in self.unfinished:
-            # a class that is its own super class
+            # a class that is its own superclass
             raise KeyError
         return node
 
@@ -482,7 +484,7 @@ class _Parser:
         return node
 
     def tail(self, node: Desc) -> tuple[list[Part], Desc | None]:
-        """Annotation and super class, where one class may hold others: the depth is bounded."""
+        """Read annotation and superclass, in which classes can be nested to a limited depth."""
         self.depth += 1
         if self.depth > MAX_NESTED_CLASSES:
             raise KeyError
@@ -507,7 +509,7 @@ def _check_class(desc: ClassDesc) -> None:
     letters = "".join(letter for letter, _, _ in desc.fields)
     objects = letters.lstrip("".join(SIZES))
     both = desc.flags & SERIALIZABLE and desc.flags & EXTERNALIZABLE
-    # without blocks, only the class itself knows where its data end
+    # without blocks, only the class itself knows the end of its data
     unbounded = desc.flags & EXTERNALIZABLE and not desc.flags & BLOCK_DATA
     known = WRITE_METHOD | SERIALIZABLE | EXTERNALIZABLE | BLOCK_DATA | ENUM
     if objects.strip("L[") or both or unbounded or desc.flags & ~known:
@@ -535,13 +537,13 @@ class _Writer:
         }
 
     def flush(self) -> None:
-        """Hand on what was collected."""
+        """Pass on what was collected."""
         self.sink(self.out)
-        # a new one: what was handed on may still be looked at
+        # a new buffer, because the old one may still be in use
         self.out = bytearray()
 
     def write(self, parts: Sequence[Part]) -> None:
-        """Write parts and all inside them."""
+        """Write parts, with all nested parts."""
         writers = self.writers
         stack: list[Iterator[Part]] = []
         rest = iter(parts)
@@ -563,13 +565,13 @@ class _Writer:
                 rest = stack.pop()
 
     def reset(self) -> None:
-        """Forget all handles, as the stream's reader will."""
+        """Forget all handles, as a reader of the stream will."""
         self.out += RESET
         self.forget()
         self.next = FIRST_HANDLE
 
     def forget(self) -> None:
-        """Leave the nodes as they were found."""
+        """Restore the nodes to their state before writing."""
         for node in self.written:
             node.handle = -1
         self.written = []
@@ -582,18 +584,18 @@ class _Writer:
     def run(self, run: Run) -> Sequence[Part]:
         for piece in run.pieces():
             if isinstance(piece, Run):
-                self.packed(piece)
+                self.unparsed(piece)
             else:
                 self.write((piece,))
         return ()
 
-    def packed(self, run: Run) -> None:
-        """Write records as they are, but for the handles that they mention."""
-        nodes = run.archive.nodes
+    def unparsed(self, run: Run) -> None:
+        """Write records unchanged, except for the handles that they refer to."""
+        nodes = run.context.nodes
         while len(run):
             mentioned = run.mentioned()
-            # what they mention may have been written by an object that is no longer there: the
-            # first record that does so writes it then
+            # An object that they refer to may have been part of an object that was removed; the
+            # first record that refers to it then writes it.
             unknown = [row for handle, row in mentioned.items() if nodes[handle].handle < 0]
             count = min(unknown, default=len(run))
             ready = run.part(slice(0, count))

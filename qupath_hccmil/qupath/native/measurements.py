@@ -1,7 +1,7 @@
-"""Measurement lists of QuPath objects: read, add to, take from.
+"""Measurement lists of QuPath objects: reading, adding and removing measurements.
 
-QuPath has a general list (annotations, root) and numeric lists, which share the list of their
-names and a map of it while they are closed (detections).
+QuPath has a general list (annotations, root) and numeric lists (detections); closed numeric lists
+share the list of their names and a map of it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def read(node: Part) -> dict[str, float]:
     Raises
     ------
     UnsupportedDataError
-        It is a list of an unknown kind.
+        The list is of an unknown kind.
     """
     if node is None:
         return {}
@@ -51,7 +51,7 @@ def read(node: Part) -> dict[str, float]:
             return dict(_measurement(each) for each in list_items(field(node, "list")))
         if kind in NUMERIC:
             return dict(zip(names(node), values(node).tolist(), strict=False))
-    raise UnsupportedDataError(f"holds measurements of an unknown kind ({class_name(node)})")
+    raise UnsupportedDataError(f"contains measurements of an unknown kind ({class_name(node)})")
 
 
 def values(node: JavaObject) -> NDArray[np.float64]:
@@ -61,25 +61,25 @@ def values(node: JavaObject) -> NDArray[np.float64]:
 
 
 def values_at(node: JavaObject) -> int:
-    """Return which part the values of a numeric list are."""
+    """Return the index of the part with the values of a numeric list."""
     _array(node)
     return node.desc.layout["values"][0] if isinstance(node.desc, ClassDesc) else -1
 
 
 def value_size(node: JavaObject) -> int:
-    """Return the bytes of one value of a numeric list."""
+    """Return the number of bytes of one value of a numeric list."""
     return _array(node).size
 
 
 def _array(node: JavaObject) -> PrimitiveArray:
     array = field(node, "values") if has_field(node, "values") else None
     if not isinstance(array, PrimitiveArray) or array.size not in (4, 8):
-        raise UnsupportedDataError(f"holds measurements of an unknown kind ({class_name(node)})")
+        raise UnsupportedDataError(f"contains measurements of an unknown kind ({class_name(node)})")
     return array
 
 
 def names_node(node: JavaObject) -> Part:
-    """Return the list of names of a numeric list, which many share."""
+    """Return the node with the names of a numeric list, which many lists share."""
     return field(node, "names")
 
 
@@ -90,10 +90,11 @@ def names(node: JavaObject) -> list[str]:
 
 def _measurement(node: Part) -> tuple[str, float]:
     if not isinstance(node, JavaObject):
-        raise UnsupportedDataError("holds a null measurement")
+        raise UnsupportedDataError("contains a null measurement")
     name, value = text(field(node, "name")), field(node, "value")
     if name is None or not isinstance(value, bytes) or len(value) not in (4, 8):
-        raise UnsupportedDataError(f"holds a measurement of an unknown kind ({class_name(node)})")
+        kind = class_name(node)
+        raise UnsupportedDataError(f"contains a measurement of an unknown kind ({kind})")
     (number,) = struct.unpack(">d" if len(value) == 8 else ">f", value)
     return name, number
 
@@ -121,13 +122,13 @@ class NamePool:
         return self._strings.setdefault(name, JavaString.of(name))
 
     def integer(self, value: int) -> JavaObject:
-        """Return the one Integer for a small number, as Java caches them."""
+        """Return the shared Integer of a small number, as Java caches them."""
         if value not in self._integers:
             self._integers[value] = self.book.integer(value)
         return self._integers[value]
 
     def know_all(self, nodes: Iterable[Part]) -> None:
-        """Learn names and map of the closed numeric lists in the stream."""
+        """Collect names and maps of the closed numeric lists in the stream."""
         for node in nodes:
             if not isinstance(node, JavaObject) or class_name(node) not in NUMERIC:
                 continue
@@ -137,11 +138,11 @@ class NamePool:
                 self._closed.setdefault(tuple(names(node)), (field(node, "map"), shared))
 
     def know_integer(self, value: int, node: JavaObject) -> None:
-        """Learn the object of a number in the stream."""
+        """Note the object for a number in the stream."""
         self._integers.setdefault(value, node)
 
     def closed(self, names: Sequence[str]) -> tuple[Part, Part]:
-        """Return the map and the list that closed lists of these names share."""
+        """Return the map and the list that closed lists with these names share."""
         key = tuple(names)
         if key not in self._closed:
             strings = [self.string(name) for name in names]
@@ -194,7 +195,7 @@ class NamePool:
             self._set_numeric(node, [*known, *measurements], old + new)
 
     def remove(self, node: JavaObject, drop: Callable[[str], bool]) -> bool:
-        """Take measurements from a list; whether it had any of them."""
+        """Remove measurements from a list; returns whether it had any of them."""
         if class_name(node) == GENERAL:
             inner = field(node, "list")
             items = list_items(inner)
@@ -211,7 +212,7 @@ class NamePool:
         return len(left) < len(known)
 
     def _set_numeric(self, node: JavaObject, names: Sequence[str], data: bytes) -> None:
-        """Rewrite a numeric list; one that was closed is closed again, as QuPath does."""
+        """Rewrite a numeric list; a closed list is closed again, as in QuPath."""
         array = _array(node)
         fresh = PrimitiveArray(array.desc, data, array.size)
         if node.parts[0] == b"\1":
@@ -222,13 +223,13 @@ class NamePool:
 
 
 def _replace_items(node: Part, items: Sequence[Part]) -> None:
-    """Put other items into an ArrayList."""
+    """Replace the items of an ArrayList."""
     if class_name(node) != "ArrayList" or not isinstance(node, JavaObject):
-        raise UnsupportedDataError("holds measurements in an unknown list")
+        raise UnsupportedDataError("contains measurements in an unknown list")
     size = struct.pack(">i", len(items))
     start, end = written(node, "java.util.ArrayList")
     if node.parts[start] != block(node.parts[0] if isinstance(node.parts[0], bytes) else b""):
-        # it could not be made again when ours are taken out
-        raise UnsupportedDataError("holds measurements in a list that no QuPath wrote")
+        # It could not be restored when our measurements are removed.
+        raise UnsupportedDataError("contains measurements in a list that no QuPath wrote")
     node.parts[start:end] = [block(size), *items]
     node.parts[0] = size

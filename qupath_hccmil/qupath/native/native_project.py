@@ -1,4 +1,4 @@
-"""The native engine: QuPath's own files, read and written without Java."""
+"""The native engine, which reads and writes QuPath's own files without Java."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class NativeProject(Project):
     Raises
     ------
     ProjectError
-        It is no project.
+        The path is not a project.
     """
 
     engine: EngineName = "native"
@@ -51,14 +51,14 @@ class NativeProject(Project):
 
 
 def native_change(path: Path, results: ImageResults) -> DataChange | None:
-    """Prepare a data file with other results; None where it holds none and gets none.
+    """Prepare a data file with other results; None if it has none and gets none.
 
     Raises
     ------
     UnsupportedDataError
-        It is damaged, read only, or holds what is not understood.
+        The file is damaged or read only, or contains something that is not understood.
     WriteError
-        Results are of an annotation that it doesn't have.
+        Results belong to an annotation that the file does not have.
     """
     data = parse(path)
     try:
@@ -77,15 +77,14 @@ def native_change(path: Path, results: ImageResults) -> DataChange | None:
     held = [data]
 
     def write(beside: Path) -> None:
-        # let go of then: the check reads as much again
+        # released afterwards, because the check reads the same amount again
         with beside.open("wb") as file:
             held.pop().write(file.write)
 
-    def verify(beside: Path) -> None:
-        if not _is_meant(beside.read_bytes(), after, base, written):
-            raise WriteError(f"{path}: does not read back as it was written; it is as it was")
+    def reads_back(beside: Path) -> bool:
+        return _is_meant(beside.read_bytes(), after, base, written)
 
-    return DataChange(write, verify, data.image_type, counts(data))
+    return DataChange(write, reads_back, data.image_type, counts(data))
 
 
 def parse(path: Path) -> QpData:
@@ -94,9 +93,9 @@ def parse(path: Path) -> QpData:
     Raises
     ------
     UnsupportedDataError
-        It is damaged, or holds what is not understood.
+        The file is damaged, or contains something that is not understood.
     ProjectError
-        It cannot be read.
+        The file cannot be read.
     """
     try:
         content = path.read_bytes()
@@ -110,7 +109,7 @@ def parse(path: Path) -> QpData:
 
 
 def _is_meant(content: bytes, after: str, base: str, results: ImageResults) -> bool:
-    """Whether a written file has the results, and is the user's data without them."""
+    """Whether a written file has the results, and without them equals the user's data."""
     if stamp_bytes(content) != after:
         return False
     data = QpData(content)

@@ -1,4 +1,4 @@
-"""Our results in an image's data: found, taken out, put in; everything else stays as it is."""
+"""Finds, removes and adds our results in an image's data, and keeps everything else."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from qupath_hccmil.qupath.native.pathobjects import (
     TILE,
     PathObject,
     full_class_name,
-    walk_packed,
+    walk_unparsed,
 )
 from qupath_hccmil.qupath.native.qpdata import (
     QpData,
@@ -46,13 +46,13 @@ from qupath_hccmil.qupath.own_tiles import leave_to_user, outline_of_tiles, with
 from qupath_hccmil.qupath.results_comparison import require_annotations
 from qupath_hccmil.qupath.tile_ids import copies
 
-# parameter of our step that names objects whose measurement list was there and empty: without
-# it, a list that is empty when ours are gone is one that we made
+# Parameter of our step that names objects with a measurement list that was already there and empty.
+# Otherwise, a list that is empty after removing ours is one that we made.
 EMPTY_LISTS = "HCC-MIL empty measurement lists"
 
 
 def read_annotation(view: PathObject, parent: PathObject | None, number: int) -> Annotation:
-    """Return an annotation as plain data; `number` is its place among all."""
+    """Return an annotation as plain data; `number` is its number among all."""
     roi = read_roi(view.roi) if view.roi is not None else None
     top = parent is None or parent.kind == "PathRootObject"
     return Annotation(
@@ -83,8 +83,8 @@ def read_data(data: QpData) -> tuple[list[Annotation], int, ImageResults]:
     stack: list[tuple[PathObject, PathObject | None]] = [(PathObject(data.root), None)]
     while stack:
         view, parent = stack.pop()
-        mine, inside, packed = ours.split(view)
-        others += packed
+        mine, inside, unparsed = ours.split(view)
+        others += unparsed
         if view.kind == ANNOTATION:
             annotations.append(read_annotation(view, parent, len(annotations)))
             if mine and _ours(annotations[-1].measurements):
@@ -106,9 +106,9 @@ def read_data(data: QpData) -> tuple[list[Annotation], int, ImageResults]:
 
 @no_collection()
 def remove_results(data: QpData) -> bool:
-    """Take our results out; objects of the user inside our tiles move up. Whether there were any.
+    """Remove our results; the user's objects inside our tiles move up. Returns whether any existed.
 
-    A file that was scored once and not changed since is then as it was before.
+    A file that was scored once and not changed since is then the same as before.
     """
     were_empty = {
         identity
@@ -122,13 +122,13 @@ def remove_results(data: QpData) -> bool:
     while stack:
         view = stack.pop()
         views.append(view)
-        kept, removed, unpacked = _without_tiles(view, ours)
-        if removed or unpacked:
+        kept, removed, parsed = _without_tiles(view, ours)
+        if removed or parsed:
             view.children = kept
         changed |= removed
         stack.extend(PathObject(part) for part in reversed(kept) if not isinstance(part, Run))
     pool = name_pool(data)
-    pool.know_all(kin.view.measurements for kin in walk_packed(data.root))
+    pool.know_all(group.view.measurements for group in walk_unparsed(data.root))
     for view in views:
         node = view.measurements
         if (
@@ -148,23 +148,23 @@ def remove_results(data: QpData) -> bool:
 
 @no_collection()
 def add_results(data: QpData, results: ImageResults) -> None:
-    """Put results into data that have none of ours.
+    """Add results to data that have none of ours.
 
     Parameters
     ----------
     data : QpData
     results : ImageResults
-        Without tiles that are the user's, see :func:`left_to_user`.
+        Results without tiles that belong to the user, see :func:`left_to_user`.
 
     Raises
     ------
     WriteError
-        An annotation is not there.
+        An annotation does not exist.
     """
     pool = name_pool(data)
     maker = TileMaker(pool)
     views: list[PathObject] = []
-    for view, _, _, _ in walk_packed(data.root):
+    for view, _, _, _ in walk_unparsed(data.root):
         maker.learn(view)
         pool.know_all((view.measurements,))
         if view.kind == ANNOTATION:
@@ -188,7 +188,7 @@ def add_results(data: QpData, results: ImageResults) -> None:
 
 @no_collection()
 def left_to_user(data: QpData, results: ImageResults) -> ImageResults:
-    """Results without the tiles that are the user's in data that have none of ours."""
+    """Return results without tiles that belong to the user, for data without our results."""
     annotations: list[str] = []
     taken: list[str] = []
     stack: list[Part] = [data.root]
@@ -219,7 +219,7 @@ def counts(data: QpData) -> dict[str, Any]:
     annotations: Counter[str] = Counter()
     detections: Counter[str] = Counter()
     names: dict[int, str] = {}
-    for view, _, number, _ in walk_packed(data.root):
+    for view, _, number, _ in walk_unparsed(data.root):
         kinds[PLURALS[view.kind]] += number
         target = annotations if view.kind == ANNOTATION else detections
         if view.kind == ANNOTATION or view.kind in DETECTIONS:
@@ -240,33 +240,33 @@ def _java_order(counted: Mapping[str, int]) -> dict[str, int]:
 
 
 def name_pool(data: QpData) -> lists.NamePool:
-    """Return what is shared in the data, so that new objects share it too."""
-    # from 0.6 on, closed lists keep their names in an immutable list
+    """Return the shared names in the data, so that new objects share them too."""
+    # Since 0.6, closed lists keep their names in an immutable list.
     immutable = not data.qupath_version.removeprefix("v").startswith(("0.4.", "0.5."))
     return lists.NamePool(ClassBook(data.stream.classes), immutable=immutable)
 
 
 class _OurTiles:
-    """Tells our tiles from other objects; remembers classes and lists of names it has seen."""
+    """Distinguishes our tiles from other objects; remembers known classes and lists of names."""
 
     def __init__(self) -> None:
         self._classes: dict[int, bool] = {}
         self._names: dict[int, bool] = {}
-        # a node that is known by its id must not be freed, or another could get the id
+        # Nodes that are known by their id() must not be freed, or others could get the same id().
         self._known: list[Part] = []
 
     def split(self, view: PathObject) -> tuple[list[Tiles], list[PathObject], int]:
-        """Return an object's children: our tiles, those that are or hold the user's, packed ones.
+        """Return an object's children: our tiles, those that are or hold the user's, unparsed ones.
 
-        Of the user's packed objects, only the number.
+        Of the user's unparsed objects, only the number.
         """
         mine: list[Tiles] = []
         theirs: list[PathObject] = []
-        packed = 0
+        unparsed = 0
         for part in view.children:
             if isinstance(part, Run):
                 rows = self.rows(part)
-                packed += len(part) - len(rows)
+                unparsed += len(part) - len(rows)
                 if len(rows):
                     mine.append(part.part(rows))
                 continue
@@ -274,18 +274,18 @@ class _OurTiles:
             is_mine = self.has(child)
             if is_mine:
                 mine.append(child)
-            # a tile of ours is a leaf, unless QuPath put something of the user into it
+            # A tile of ours has no children, unless QuPath moved objects of the user into it.
             if not is_mine or child.child_count:
                 theirs.append(child)
-        return mine, theirs, packed
+        return mine, theirs, unparsed
 
     def rows(self, run: Run) -> NDArray[np.int64]:
-        """Return which of some packed objects are tiles of ours, in order."""
+        """Return which of some unparsed objects are tiles of ours, in order."""
         groups = [group.rows for group in run.groups() if self.has(PathObject(group.example))]
         return np.sort(np.concatenate(groups)) if groups else np.empty(0, np.int64)
 
-    def unpack_mentions(self, run: Run) -> bool:
-        """Make nodes of packed objects of the user that have a measurement of ours; say whether."""
+    def parse_mentions(self, run: Run) -> bool:
+        """Parse unparsed objects of the user that have a measurement of ours; say whether."""
         mentions = [
             group
             for group in run.groups()
@@ -293,11 +293,11 @@ class _OurTiles:
             if not self.has(view) and self.mentions(view.measurements)
         ]
         for group in mentions:
-            run.unpack_some(group.rows)
+            run.parse_some(group.rows)
         return bool(mentions)
 
     def has(self, view: PathObject) -> bool:
-        """Whether an object is a tile with a class and a measurement of ours."""
+        """Whether an object is a tile with one of our classes and measurements."""
         if view.kind != TILE:
             return False
         path_class = view.path_class
@@ -307,7 +307,7 @@ class _OurTiles:
         return self._classes[id(path_class)] and self.mentions(view.measurements)
 
     def mentions(self, node: Part) -> bool:
-        """Whether a measurement list has a name of ours."""
+        """Whether a measurement list has one of our names."""
         if not isinstance(node, JavaObject):
             return False
         if class_name(node) not in lists.NUMERIC:
@@ -320,17 +320,17 @@ class _OurTiles:
 
 
 def _without_tiles(view: PathObject, ours: _OurTiles) -> tuple[list[Part], bool, bool]:
-    """Return an object's children without our tiles, whether there were any, and what changed.
+    """Return an object's children without our tiles, whether there were any, and a change.
 
-    The latter is whether packed objects became nodes, because a measurement of ours is in them.
+    The latter is whether unparsed objects became nodes, because a measurement of ours is in them.
     """
     kept: list[Part] = []
-    removed = unpacked = False
+    removed = parsed = False
     rest = view.children[::-1]
     while rest:
         part = rest.pop()
         if isinstance(part, Run):
-            unpacked |= ours.unpack_mentions(part)
+            parsed |= ours.parse_mentions(part)
             for piece in part.pieces():
                 left = _without_rows(piece, ours) if isinstance(piece, Run) else piece
                 removed |= left is not piece
@@ -340,11 +340,11 @@ def _without_tiles(view: PathObject, ours: _OurTiles) -> tuple[list[Part], bool,
             rest.extend(reversed(child.children))
         else:
             kept.append(part)
-    return kept, removed, unpacked
+    return kept, removed, parsed
 
 
 def _without_rows(run: Run, ours: _OurTiles) -> Run | None:
-    """Return a run without our tiles; the same run where it has none."""
+    """Return a run without our tiles; the same run if it has none."""
     rows = ours.rows(run)
     if not len(rows):
         return run
@@ -392,7 +392,7 @@ def _step_node(pool: lists.NamePool, step: WorkflowStep, extra: Mapping[str, str
 def _add_measurements(
     pool: lists.NamePool, view: PathObject, measurements: Mapping[str, float]
 ) -> bool:
-    """Add to an object's list, which is made where absent; whether it was there and empty."""
+    """Add to an object's list, made if absent; returns whether it existed and was empty."""
     finite = {name: float(value) for name, value in measurements.items() if np.isfinite(value)}
     node = view.measurements
     if not finite:

@@ -1,4 +1,4 @@
-"""A new ``data.qpdata``: what QuPath writes for an H&E image with annotations."""
+"""Makes a new ``data.qpdata``, as QuPath writes it for an H&E image with annotations."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from qupath_hccmil.qupath.native.rois import geometry_node
 DATA_VERSION = 3
 IMAGE_TYPE = "BRIGHTFIELD_H_E"
 
-# QuPath's own colours of its standard classes
+# QuPath's own colours for its standard classes
 
 OTHER_COLOUR = 0x404040
 
@@ -68,7 +68,7 @@ class NewAnnotation:
 
 
 def colour_of(class_name: str) -> int:
-    """Return the packed RGB that a class gets in a new project."""
+    """Return the packed RGB of a class in a new project."""
     known = {**DEFAULT_CLASSES, **CLASS_COLOURS}
     return known.get(class_name, OTHER_COLOUR)
 
@@ -88,13 +88,13 @@ def new_data(
     server : mapping
         Server builder as the project has it.
     annotations : sequence of NewAnnotation
-        All directly under the root.
+        Annotations, all directly below the root.
     qupath_version : str
-        Version that the file claims to be of.
+        QuPath version that the file states.
     entry_path : str
-        ``<project.qpproj>::<entry id>``, by which QuPath knows the entry.
+        ``<project.qpproj>::<entry id>``, by which QuPath identifies the entry.
     data_path : str
-        Where the file will be.
+        Path where the file will be.
     """
     builder = _Builder(entry_path)
     head = {
@@ -133,7 +133,7 @@ def new_data(
 
 
 class _Builder:
-    """Makes nodes that share what Java shares."""
+    """Makes nodes that share the same objects as in Java."""
 
     def __init__(self, entry_path: str) -> None:
         self.book = ClassBook()
@@ -145,7 +145,7 @@ class _Builder:
         self._number = 0
 
     def locale(self) -> JavaObject:
-        """Return en."""
+        """Return the locale ``en``."""
         empty, english = JavaString.of(""), JavaString.of("en")
         # hash code not known, then country, extensions, language, script, variant
         unknown = struct.pack(">i", -1)
@@ -154,7 +154,7 @@ class _Builder:
         )
 
     def properties(self) -> JavaObject:
-        """Return the image's properties: the entry that the data are of."""
+        """Return the image's properties, with the entry that the data belong to."""
         key, value = JavaString.of("PROJECT_ENTRY_ID"), JavaString.of(self._entry)
         return self.book.hash_map({str(key): (key, value)})
 

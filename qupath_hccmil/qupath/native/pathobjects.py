@@ -1,4 +1,4 @@
-"""QuPath's objects in the stream: what stands where in a PathObject, and the walk over all."""
+"""QuPath's objects in the stream: the layout of a PathObject, and walking over all objects."""
 
 from __future__ import annotations
 
@@ -42,34 +42,34 @@ _NO_CHILDREN = block(struct.pack(">i", 0))
 
 
 class PathObject:
-    """View of one object: `node.parts` with names.
+    """A view of one object that gives names to `node.parts`.
 
-    The parts are name, colour, metadata (absent in old files), measurements, number of children,
-    children; then, where it has a region, whether it is locked, class, region, class
-    probability; then what a subclass adds.
+    The parts are name, colour, metadata (absent in old files), measurements, number of children and
+    children; then, if it has a region, whether it is locked, class, region and class probability;
+    then the parts of a subclass.
     """
 
     __slots__ = ("_at", "_child_parts", "child_count", "node")
 
     def __init__(self, node: Part) -> None:
         if not isinstance(node, JavaObject) or class_name(node) not in PLURALS:
-            raise UnsupportedDataError(f"holds an unknown object ({class_name(node) or 'null'})")
+            raise UnsupportedDataError(f"contains an unknown object ({class_name(node) or 'null'})")
         parts = node.parts
         if len(parts) < 5:
-            raise UnsupportedDataError(f"holds a {class_name(node)} of an unknown form")
+            raise UnsupportedDataError(f"contains a {class_name(node)} of an unknown form")
         # old files have no metadata
         at = 3 if parts[3].__class__ is bytes else 4
-        # a UUID in its place is a data file of version 4
+        # a UUID in this position means a data file of version 4
         if parts[at].__class__ is not bytes or class_name(parts[2]) == "UUID":
-            raise UnsupportedDataError(f"holds a {class_name(node)} of an unknown form")
+            raise UnsupportedDataError(f"contains a {class_name(node)} of an unknown form")
         self.node = node
         self._at = at
         self.child_count = _child_count(parts[at])
-        # END behind them, and before it class, region and class probability
+        # after them comes END, and before it class, region and class probability
         behind = 1 if class_name(node) == "PathRootObject" else 4
         self._child_parts = _parts_of_children(parts, at + 1, self.child_count)
         if not 0 <= self._child_parts <= len(parts) - at - 1 - behind:
-            raise UnsupportedDataError(f"holds a {class_name(node)} with missing children")
+            raise UnsupportedDataError(f"contains a {class_name(node)} with missing children")
 
     @property
     def kind(self) -> str:
@@ -78,24 +78,24 @@ class PathObject:
 
     @property
     def name(self) -> str | None:
-        """Name that the user gave."""
+        """Name given by the user."""
         return text(self.node.parts[0])
 
     @property
     def metadata(self) -> dict[str, str]:
-        """Metadata, with the object's UUID in it."""
+        """Metadata, including the object's UUID."""
         part = self.node.parts[2]
         if class_name(part) != METADATA or not isinstance(part, JavaObject):
             return {}
         # a number, keys, values, END
         arrays = [each.parts for each in part.parts[1:3] if isinstance(each, ObjectArray)]
         if len(arrays) != 2 or len(arrays[0]) != len(arrays[1]):
-            raise UnsupportedDataError(f"holds a {self.kind} with metadata of an unknown form")
+            raise UnsupportedDataError(f"contains a {self.kind} with metadata of an unknown form")
         return {str(key): str(value) for key, value in zip(*arrays, strict=True)}
 
     @property
     def id(self) -> str:
-        """UUID; empty where the file has none (QuPath before 0.4)."""
+        """UUID; empty if the file has none (QuPath before 0.4)."""
         try:
             return str(uuid.UUID(self.metadata.get(OBJECT_ID, "")))
         except ValueError:
@@ -110,12 +110,12 @@ class PathObject:
     @measurements.setter
     def measurements(self, value: Part) -> None:
         if class_name(self.node.parts[self._at - 1]) == METADATA:
-            raise UnsupportedDataError(f"holds a {self.kind} of an old QuPath")
+            raise UnsupportedDataError(f"contains a {self.kind} of an old QuPath")
         self.node.parts[self._at - 1] = value
 
     @property
     def children(self) -> list[Part]:
-        """Children, in order; those in a :class:`Run` are not nodes yet."""
+        """Children in order; those in a :class:`Run` are not nodes yet."""
         first = self._at + 1
         found: list[Part] = []
         for part in self.node.parts[first : first + self._child_parts]:
@@ -133,26 +133,26 @@ class PathObject:
         self.node.parts[self._at] = block(struct.pack(">i", self.child_count))
         self._child_parts = len(parts)
 
-    def unpack_children(self) -> list[Part]:
-        """Make a node of each child, for good, and return them."""
+    def parse_children(self) -> list[Part]:
+        """Permanently make a node for each child, and return them."""
         for part in self.node.parts[self._at + 1 : self._at + 1 + self._child_parts]:
             if isinstance(part, Run):
-                part.unpack_some(np.arange(len(part)))
+                part.parse_some(np.arange(len(part)))
         return self.children
 
     @property
     def measurements_at(self) -> int:
-        """Which part the measurement list is."""
+        """Index of the part with the measurement list."""
         return self._at - 1
 
     @property
     def class_at(self) -> int:
-        """Which part the class is; the region follows it."""
+        """Index of the part with the class, which is followed by the region."""
         return self._behind
 
     @property
     def _behind(self) -> int:
-        """Where the class is, behind the children and whether the region is locked."""
+        """Index of the class, after the children and the lock of the region."""
         at = self._at + 1 + self._child_parts
         return at + 1 if class_name(self.node.parts[at]) == "Boolean" else at
 
@@ -170,12 +170,12 @@ class PathObject:
 
     @property
     def extras(self) -> list[Part]:
-        """Parts behind the region: class probability, and what a subclass adds (a nucleus)."""
+        """Parts after the region: class probability, and those of a subclass (a nucleus)."""
         return self.node.parts[self._behind + 2 :]
 
     @property
     def colour(self) -> int | None:
-        """Colour of this object's own, as packed ARGB."""
+        """The object's own colour, as packed ARGB."""
         return integer_value(self.node.parts[1])
 
     @property
@@ -187,14 +187,14 @@ class PathObject:
 
 
 def _child_count(part: Part) -> int:
-    # a subclass that goes on with numbers continues the block: only without children
+    # A subclass with further numbers continues the block, but only without children.
     if isinstance(part, bytes) and (part == _NO_CHILDREN or part[2:6] == b"\0\0\0\0"):
         return 0
     return block_int(part)
 
 
 def _parts_of_children(parts: Sequence[Part], first: int, count: int) -> int:
-    """How many parts the children are: those in a run are one."""
+    """Number of parts of the children; a run is one part."""
     if count <= 0 or not any(part.__class__ is Run for part in parts):
         return count
     at, left = first, count
@@ -206,49 +206,49 @@ def _parts_of_children(parts: Sequence[Part], first: int, count: int) -> int:
 
 
 def walk(root: Part) -> Iterator[tuple[PathObject, PathObject | None]]:
-    """Give all objects with their parents, depth first, in QuPath's order; the root first.
+    """Yield all objects with their parents, depth first in QuPath's order, root first.
 
-    Each becomes a node of the tree, so that it may be changed; see :func:`walk_packed`.
+    Each becomes a node of the tree, so that it may be changed; see :func:`walk_unparsed`.
     """
     stack: list[tuple[Part, PathObject | None]] = [(root, None)]
     while stack:
         node, parent = stack.pop()
         view = PathObject(node)
         yield view, parent
-        stack.extend((child, view) for child in reversed(view.unpack_children()))
+        stack.extend((child, view) for child in reversed(view.parse_children()))
 
 
-class Kin(NamedTuple):
-    """An object, or packed objects that have kind, class and names of measurements in common.
+class ObjectGroup(NamedTuple):
+    """An object, or unparsed objects that have kind, class and names of measurements in common.
 
     Attributes
     ----------
     view : PathObject
-        The object; of packed ones the first, which must not be changed.
+        The object; of unparsed ones the first, which must not be changed.
     parent : PathObject or None
         None for the root.
     number : int
-        How many objects it stands for.
-    packed : bool
+        Number of objects that it represents.
+    unparsed : bool
     """
 
     view: PathObject
     parent: PathObject | None
     number: int = 1
-    packed: bool = False
+    unparsed: bool = False
 
 
-def walk_packed(root: Part) -> Iterator[Kin]:
-    """Give all objects, packed ones by their groups: depth first, in QuPath's order."""
+def walk_unparsed(root: Part) -> Iterator[ObjectGroup]:
+    """Give all objects, unparsed ones by their groups: depth first, in QuPath's order."""
     stack: list[tuple[Part, PathObject | None]] = [(root, None)]
     while stack:
         part, parent = stack.pop()
         if isinstance(part, Run):
             for group in part.groups():
-                yield Kin(PathObject(group.example), parent, len(group.rows), packed=True)
+                yield ObjectGroup(PathObject(group.example), parent, len(group.rows), unparsed=True)
             continue
         view = PathObject(part)
-        yield Kin(view, parent)
+        yield ObjectGroup(view, parent)
         stack.extend((child, view) for child in reversed(view.children))
 
 

@@ -1,4 +1,4 @@
-"""An image's ``data.qpdata``: what its stream means, as views on the tree."""
+"""An image's ``data.qpdata``: the meaning of its stream, as views of the tree."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from qupath_hccmil.qupath.native.javastream import (
     serialise,
     write,
 )
-from qupath_hccmil.qupath.native.pathobjects import walk_packed
-from qupath_hccmil.qupath.native.run_rules import PACKING
+from qupath_hccmil.qupath.native.pathobjects import walk_unparsed
+from qupath_hccmil.qupath.native.run_rules import RUN_RULES
 from qupath_hccmil.qupath.qupath_versions import is_newer, newer_note, why_read_only
 
 HEADER = "Data file version "
@@ -44,21 +44,21 @@ class QpData:
     Attributes
     ----------
     gives_back : bool
-        Whether :meth:`write` gives the file byte for byte. False of a newer QuPath's alone, which
-        is read only then; another file that would not come back is damaged.
+        Whether :meth:`write` gives the file byte for byte. False only for a file of a newer QuPath,
+        which is then read only; any other file that cannot be written back counts as damaged.
 
     Raises
     ------
     UnsupportedDataError
-        The file is damaged, or holds what is not understood.
+        The file is damaged, or contains something that is not understood.
     """
 
     def __init__(self, data: bytes) -> None:
-        self.stream: JavaStream = parse(data, PACKING)
+        self.stream: JavaStream = parse(data, RUN_RULES)
         contents = self.stream.contents
         header = payload(contents[0])[2:] if len(contents) > 1 else b""
         if not header.startswith(HEADER.encode()):
-            raise UnsupportedDataError("is not a data file of QuPath")
+            raise UnsupportedDataError("is not a QuPath data file")
         self.version = header[len(HEADER) :].decode("latin-1")
         self.server_json = text(contents[1]) or ""
         self.gives_back = self._gives_back(data)
@@ -68,13 +68,13 @@ class QpData:
 
     @property
     def qupath_version(self) -> str:
-        """QuPath that wrote the file; empty where it doesn't say."""
+        """Version of the QuPath that wrote the file; empty if the file does not state it."""
         content = self.server
         return str(content.get("qupathVersion") or "") if isinstance(content, dict) else ""
 
     @property
     def server(self) -> Any:
-        """What the file says of the image's server; its text where that is no JSON."""
+        """Server of the image according to the file; the text itself if it is not JSON."""
         try:
             return parse_json(self.server_json)
         except ValueError:
@@ -82,7 +82,7 @@ class QpData:
 
     @property
     def image_type(self) -> str:
-        """QuPath's constant; UNSET where there is none."""
+        """QuPath's constant; UNSET if there is none."""
         for part in self.stream.contents:
             if class_name(part) == "ImageData$ImageType":
                 return enum_name(part)
@@ -95,12 +95,12 @@ class QpData:
 
     @property
     def read_only(self) -> str:
-        """Why the file is never written; empty where it may be."""
+        """Why the file is never written; empty if it may be written."""
         return why_read_only(self.version, self.qupath_version, gives_back=self.gives_back)
 
     @property
     def note(self) -> str:
-        """What a user wants to know of a file that may be written; empty of most."""
+        """Note for the user on a file that may be written; usually empty."""
         return "" if self.read_only else newer_note(self.version, self.qupath_version)
 
     def require_writable(self) -> None:
@@ -109,35 +109,35 @@ class QpData:
         Raises
         ------
         UnsupportedDataError
-            It is of a QuPath before 0.4, or of a newer one than was tested and does not come back
-            byte for byte.
+            The file was written by a QuPath before 0.4, or by one newer than the newest tested
+            version and cannot be written back byte for byte.
         """
         if self.read_only:
             raise UnsupportedDataError(self.read_only)
 
     @property
     def steps(self) -> list[Part]:
-        """Steps of the image's history."""
+        """Steps in the image's history."""
         parts = self._workflow.parts
-        # one block holds the version and the number of steps
+        # one block has the version and the number of steps
         count = int.from_bytes(payload(parts[0])[4:8], "big")
         if len(payload(parts[0])) != 8 or count != len(parts) - 2:
-            raise UnsupportedDataError("holds a workflow in a form that is not known")
+            raise UnsupportedDataError("contains a workflow in a form that is not known")
         return parts[1:-1]
 
     @steps.setter
     def steps(self, nodes: list[Part]) -> None:
         head = self._workflow.parts[0]
         if not isinstance(head, bytes):
-            raise UnsupportedDataError("holds a workflow in a form that is not known")
+            raise UnsupportedDataError("contains a workflow in a form that is not known")
         self._workflow.parts[:-1] = [head[:6] + len(nodes).to_bytes(4, "big"), *nodes]
 
     def to_bytes(self) -> bytes:
-        """Return the file."""
+        """Return the content of the file."""
         return serialise(self.stream.contents)
 
     def write(self, sink: Callable[[Bytes], object]) -> None:
-        """Give the file to a function, piece by piece."""
+        """Pass the content of the file to a function, piece by piece."""
         write(self.stream.contents, sink)
 
     def digest(self) -> str:
@@ -157,20 +157,20 @@ class QpData:
 
     @no_collection()
     def _check_tree(self) -> None:
-        """Refuse objects that are not understood, and a hierarchy that is no tree."""
+        """Refuse objects that are not understood, and a hierarchy that is not a tree."""
         seen: set[int] = set()
-        # packed objects are mentioned nowhere else, or they would not be packed
-        for kin in walk_packed(self.root):
-            if kin.packed:
+        # unparsed objects are mentioned nowhere else, or they would have been parsed
+        for group in walk_unparsed(self.root):
+            if group.unparsed:
                 continue
-            if id(kin.view.node) in seen:
-                raise UnsupportedDataError("holds an object that is in two places")
-            seen.add(id(kin.view.node))
+            if id(group.view.node) in seen:
+                raise UnsupportedDataError("contains an object that is in two places")
+            seen.add(id(group.view.node))
 
     def _only(self, name: str) -> JavaObject:
         found = [part for part in self.stream.contents if class_name(part) == name]
         if len(found) != 1 or not isinstance(found[0], JavaObject):
-            raise UnsupportedDataError(f"holds {len(found)} objects of {name}, not one")
+            raise UnsupportedDataError(f"contains {len(found)} objects of {name}, not one")
         return found[0]
 
 
@@ -187,5 +187,5 @@ def step_script(step: JavaObject) -> str:
 
 
 def step_parameters(step: JavaObject) -> dict[str, str]:
-    """Return the parameters of a scriptable step that are texts."""
+    """Return the text parameters of a scriptable step."""
     return {str(text(key)): str(text(value) or "") for key, value in map_items(field(step, "map"))}

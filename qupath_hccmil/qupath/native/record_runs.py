@@ -1,4 +1,4 @@
-"""Runs of records in a tree: children that stay bytes until somebody asks for one of them."""
+"""Runs of records in a tree: children that stay bytes until one of them is needed."""
 
 from __future__ import annotations
 
@@ -28,43 +28,42 @@ _FIRST_WINDOW = 1 << 12
 _LAST_WINDOW = 1 << 22
 _MOST_SHAPES = 64
 _LONGEST_WAIT = 256
-# records whose references are rewritten at a time
+# number of records with references that are rewritten at a time
 _CHUNK = 1 << 14
 
 Read = Callable[[bytes, dict[int, Node], int, int], tuple[JavaObject, list[Node]]]
 
 
-class Packing(NamedTuple):
-    """Which objects of a stream may stay packed.
+class RunRules(NamedTuple):
+    """Which objects of a stream may stay unparsed.
 
     Attributes
     ----------
     parents : callable
-        Whether the children of objects of a class may.
+        Whether children of objects of a class may be packed.
     free : callable
-        What may differ between an object and the next of its kind; None where it may not be
-        packed.
+        What may differ between an object and the next of its kind; None where it must be parsed.
     """
 
     parents: Callable[[Desc], bool]
     free: Callable[[JavaObject], Free | None]
 
 
-class Archive:
-    """What the runs of one stream share, up to a reset of it.
+class RunContext:
+    """Data that the runs of one stream share, up to a reset of the stream.
 
     Parameters
     ----------
     source : Source
     parse : callable
-        Makes the node of a record: takes all bytes, what records mention, where the record
-        begins and its first handle; returns all that has handles in it, too.
+        Makes the node of a record from all bytes, the nodes that records refer to, the position of
+        the record and its first handle; also returns everything in it that has a handle.
 
     Attributes
     ----------
     shapes : list of Shape
     nodes : dict of int to Node
-        What records mention, by its handle in the stream (counted from 0).
+        Nodes that records refer to, by their handles in the stream (from 0).
     """
 
     def __init__(self, source: Source, parse: Read) -> None:
@@ -74,20 +73,20 @@ class Archive:
         self.nodes: dict[int, Node] = {}
 
     def read(self, start: int, first: int) -> tuple[JavaObject, list[Node]]:
-        """Return the node of a record, and all that has handles in it."""
+        """Return the node of a record, and everything in it that has a handle."""
         return self.parse(self.source.data, self.nodes, start, first)
 
 
 class Group(NamedTuple):
-    """Records of a run that have one shape and mention the same objects.
+    """Records of a run that have the same shape and refer to the same objects.
 
     Attributes
     ----------
     rows : (n,) int64
-        Their numbers in the run.
+        Numbers of the records in the run.
     shape : Shape
     example : JavaObject
-        The first of them; a copy, so a change to it is lost.
+        A copy of the first record; changes to it are lost.
     """
 
     rows: Ints
@@ -96,31 +95,31 @@ class Group(NamedTuple):
 
 
 class Run(Node):
-    """Records that follow each other among the parts of an object.
+    """Consecutive records among the parts of an object.
 
     Parameters
     ----------
-    archive : Archive
+    context : RunContext
     starts, ends : (n,) int64
-        Their bytes.
+        Start and end of each record in the bytes.
     kinds : (n,) int64
-        Shape of each, as its number in the archive.
+        Shape of each, as its number in the context.
     firsts : (n,) int64
-        First handle of each in the stream.
+        First handle of each record in the stream.
     """
 
-    __slots__ = ("_groups", "archive", "ends", "firsts", "kinds", "opened", "starts")
+    __slots__ = ("_groups", "context", "ends", "firsts", "kinds", "parsed", "starts")
 
     def __init__(
-        self, archive: Archive, starts: Ints, ends: Ints, kinds: Ints, firsts: Ints
+        self, context: RunContext, starts: Ints, ends: Ints, kinds: Ints, firsts: Ints
     ) -> None:
         self.handle = -1
-        self.archive = archive
+        self.context = context
         self.starts = starts
         self.ends = ends
         self.kinds = kinds
         self.firsts = firsts
-        self.opened: dict[int, JavaObject] = {}
+        self.parsed: dict[int, JavaObject] = {}
         self._groups: list[Group] | None = None
 
     def __len__(self) -> int:
@@ -128,57 +127,57 @@ class Run(Node):
 
     @property
     def handles(self) -> int:
-        """How many handles the records take."""
-        sizes = np.array([shape.handles for shape in self.archive.shapes])
+        """Number of handles of the records."""
+        sizes = np.array([shape.handles for shape in self.context.shapes])
         return int(sizes[self.kinds].sum())
 
     def at_handle(self, handle: int) -> int:
-        """Return the number of the record in which a handle of the stream was given."""
+        """Return the number of the record in which a handle of the stream was assigned."""
         return int(np.searchsorted(self.firsts, handle, "right")) - 1
 
     def copy(self, number: int) -> JavaObject:
-        """Return the node of one record, which stays packed."""
+        """Return the node of one record, which stays unparsed."""
         return self._read(number)[0]
 
-    def unpack(self, number: int) -> list[Node]:
-        """Make a record a node of the tree; return what has handles in it, the record first."""
-        self.opened[number], own = self._read(number)
+    def parse(self, number: int) -> list[Node]:
+        """Turn a record into a node of the tree; returns everything with a handle, record first."""
+        self.parsed[number], own = self._read(number)
         return own
 
-    def unpack_some(self, rows: Ints) -> None:
-        """Make records nodes of the tree."""
+    def parse_some(self, rows: Ints) -> None:
+        """Turn records into nodes of the tree."""
         for number in rows.tolist():
-            if number not in self.opened:
-                self.unpack(number)
+            if number not in self.parsed:
+                self.parse(number)
 
     def _read(self, number: int) -> tuple[JavaObject, list[Node]]:
-        return self.archive.read(int(self.starts[number]), int(self.firsts[number]))
+        return self.context.read(int(self.starts[number]), int(self.firsts[number]))
 
     def part(self, rows: Ints | slice) -> Run:
-        """Return a run of some of the records, none of which was opened."""
+        """Return a run of some of the records, none of which was parsed."""
         return Run(
-            self.archive, self.starts[rows], self.ends[rows], self.kinds[rows], self.firsts[rows]
+            self.context, self.starts[rows], self.ends[rows], self.kinds[rows], self.firsts[rows]
         )
 
     def pieces(self) -> Iterator[Run | JavaObject]:
-        """Give packed stretches and opened records in order."""
-        if not self.opened:
+        """Give unparsed stretches and parsed records in order."""
+        if not self.parsed:
             yield self
             return
         begin = 0
-        for number in sorted(self.opened):
+        for number in sorted(self.parsed):
             if begin < number:
                 yield self.part(slice(begin, number))
-            yield self.opened[number]
+            yield self.parsed[number]
             begin = number + 1
         if begin < len(self):
             yield self.part(slice(begin, None))
 
     def groups(self) -> list[Group]:
-        """Return the records by shape and by what they mention; a group's first come first."""
+        """Group the records by shape and by their references, in order of their first records."""
         if self._groups is None:
             found = [
-                Group(rows, self.archive.shapes[kind], self.copy(int(rows[0])))
+                Group(rows, self.context.shapes[kind], self.copy(int(rows[0])))
                 for kind in np.unique(self.kinds).tolist()
                 for rows in self._grouped(kind)
             ]
@@ -196,8 +195,8 @@ class Run(Node):
         yield from np.split(rows[order], np.cumsum(counts)[:-1])
 
     def _slots(self, kind: int, rows: Ints) -> dict[Path, Ints]:
-        """Handles that stand in the slots of records of one shape."""
-        shape, source = self.archive.shapes[kind], self.archive.source
+        """Handles in the slots of records with the same shape."""
+        shape, source = self.context.shapes[kind], self.context.source
         positions = shape.positions(source, self.starts[rows])
         return {
             path: source.numbers(positions[field.block] + field.offset, 4) - FIRST_HANDLE
@@ -205,7 +204,7 @@ class Run(Node):
         }
 
     def values(self, group: Group, path: Path, size: int = 0) -> NDArray[np.uint8] | None:
-        """Bytes of one value of each record of a group.
+        """Return the bytes of one value for each record of a group.
 
         Parameters
         ----------
@@ -213,17 +212,17 @@ class Run(Node):
         path : path
             Part of the object, see :class:`~qupath_hccmil.qupath.native.similar_records.Free`.
         size : int
-            Of an array: how many bytes of it.
+            For an array: the number of bytes to return.
 
         Returns
         -------
         (n, size) uint8 or None
-            None where the shape has no such value, or an array is shorter.
+            None if the shape has no such value, or an array is shorter.
         """
         field = group.shape.fields.get(path)
         if field is None:
             return None
-        source = self.archive.source
+        source = self.context.source
         at = group.shape.positions(source, self.starts[group.rows])[field.block]
         if field.size:
             return source.rows(at + field.offset, field.size)
@@ -232,11 +231,11 @@ class Run(Node):
         return source.rows(at + field.offset, size) if (counts >= size).all() else None
 
     def mentioned(self) -> dict[int, int]:
-        """Handles that the records mention, each with the first record that does."""
+        """Handles that the records refer to, each with the first record that does."""
         found: dict[int, int] = {}
         for kind in np.unique(self.kinds).tolist():
             rows = np.flatnonzero(self.kinds == kind)
-            pairs = [(handle, int(rows[0])) for _, handle in self.archive.shapes[kind].references]
+            pairs = [(handle, int(rows[0])) for _, handle in self.context.shapes[kind].references]
             for column in self._slots(kind, rows).values():
                 known, first = np.unique(column, return_index=True)
                 pairs += zip(known.tolist(), rows[first].tolist(), strict=True)
@@ -245,25 +244,25 @@ class Run(Node):
         return found
 
     def stretches(self) -> Iterator[memoryview]:
-        """Give the bytes of the records as they are."""
-        whole = memoryview(self.archive.source.data)
+        """Yield the unchanged bytes of the records."""
+        whole = memoryview(self.context.source.data)
         for first, last in spans(self.starts, self.ends):
             yield whole[first:last]
 
     def rewritten(self, handles: dict[int, int]) -> Iterator[memoryview]:
-        """Give the bytes with other handles in the references; a key is the handle as it was."""
+        """Yield the bytes with new handles in the references; keys are the old handles."""
         for begin in range(0, len(self), _CHUNK):
             yield self.part(slice(begin, begin + _CHUNK))._rewritten(handles)
 
     def _rewritten(self, handles: dict[int, int]) -> memoryview:
-        content = np.concatenate([self.archive.source.bytes[a:b] for a, b in self._spans()])
+        content = np.concatenate([self.context.source.bytes[a:b] for a, b in self._spans()])
         sizes = self.ends - self.starts
         moved = np.cumsum(sizes) - sizes - self.starts
         numbers = np.ndarray((len(content) - 3,), ">u4", content, strides=(1,))
         for kind in np.unique(self.kinds).tolist():
             rows = np.flatnonzero(self.kinds == kind)
-            shape = self.archive.shapes[kind]
-            positions = shape.positions(self.archive.source, self.starts[rows])
+            shape = self.context.shapes[kind]
+            positions = shape.positions(self.context.source, self.starts[rows])
 
             def place(field: Field, at: list[Ints] = positions, rows: Ints = rows) -> Ints:
                 return at[field.block] + field.offset + moved[rows]
@@ -281,53 +280,53 @@ class Run(Node):
         return list(spans(self.starts, self.ends))
 
 
-class Packer:
+class RunFinder:
     """Finds runs while a stream is parsed.
 
     Parameters
     ----------
-    archive : Archive
-    packing : Packing
+    context : RunContext
+    rules : RunRules
     """
 
-    def __init__(self, archive: Archive, packing: Packing) -> None:
-        self.packing = packing
-        self._archive = archive
+    def __init__(self, context: RunContext, rules: RunRules) -> None:
+        self.rules = rules
+        self._context = context
         self._by_class: dict[bytes, list[int]] = {}
         self._wait = 0
         self._next_wait = 1
 
     def forget(self) -> None:
-        """Begin anew: the handles so far mean nothing behind a reset of the stream."""
-        self._archive = Archive(self._archive.source, self._archive.parse)
+        """Start again, because handles lose their meaning after a reset of the stream."""
+        self._context = RunContext(self._context.source, self._context.parse)
         self._by_class.clear()
 
     def run(self, node: JavaObject, start: int, end: int, handles: list[Node]) -> Run | None:
-        """Return the records that follow an object which was parsed from some bytes.
+        """Return the records that follow an object that was parsed from some bytes.
 
-        `handles` are those given so far. None where there is no run worth the name.
+        `handles` are those assigned so far. None if the run would be too short.
         """
         if self._wait:
             self._wait -= 1
             return None
-        shapes = len(self._archive.shapes)
+        shapes = len(self._context.shapes)
         run = self._find(node, start, end, handles)
-        learned = shapes < len(self._archive.shapes) <= _MOST_SHAPES
+        learned = shapes < len(self._context.shapes) <= _MOST_SHAPES
         if run is not None or learned:
             self._wait, self._next_wait = 0, 1
         else:
-            # a file whose objects are all different is not tried at each of them
+            # If all objects differ, not every one of them is tried.
             self._wait = self._next_wait
             self._next_wait = min(2 * self._next_wait, _LONGEST_WAIT)
         return run
 
     def _find(self, node: JavaObject, start: int, end: int, handles: list[Node]) -> Run | None:
-        data = self._archive.source.data
+        data = self._context.source.data
         prefix = data[start : start + 6]
         kinds = self._by_class.setdefault(prefix, [])
         if not self._is_known(kinds, start, end, handles):
-            free = self.packing.free(node)
-            shape = None if free is None else learn(self._archive.source, start, end, node, free)
+            free = self.rules.free(node)
+            shape = None if free is None else learn(self._context.source, start, end, node, free)
             if shape is None:
                 return None
             self._add(kinds, shape, handles)
@@ -336,36 +335,36 @@ class Packer:
             pass
         if found.count < SHORTEST_RUN:
             return None
-        return self._packed(found, len(handles))
+        return self._run_of(found, len(handles))
 
     def _is_known(self, kinds: list[int], start: int, end: int, handles: list[Node]) -> bool:
         at = np.array([start], np.int64)
         return any(self._ends(kind, at, handles)[0] == end for kind in kinds)
 
     def _add(self, kinds: list[int], shape: Shape, handles: list[Node]) -> None:
-        kinds.append(len(self._archive.shapes))
-        self._archive.shapes.append(shape)
+        kinds.append(len(self._context.shapes))
+        self._context.shapes.append(shape)
         del kinds[:-_MOST_SHAPES]
         for _, handle in shape.references:
-            self._archive.nodes[handle] = handles[handle]
+            self._context.nodes[handle] = handles[handle]
 
     def _ends(self, kind: int, starts: Ints, handles: list[Node]) -> Ints:
-        shape = self._archive.shapes[kind]
+        shape = self._context.shapes[kind]
 
         def allowed(path: Path, mentioned: Ints) -> Ints:
             wanted = _type(_part(shape.example, path))
             good = []
             for handle in mentioned.tolist():
                 if 0 <= handle < len(handles) and _type(handles[handle]) == wanted:
-                    self._archive.nodes[handle] = handles[handle]
+                    self._context.nodes[handle] = handles[handle]
                     good.append(handle)
             return np.array(good, np.int64)
 
-        return shape.ends(self._archive.source, starts, allowed)
+        return shape.ends(self._context.source, starts, allowed)
 
     def _extend(self, found: _Found, prefix: bytes, kinds: list[int], handles: list[Node]) -> bool:
-        """Add records of the next stretch of bytes; whether there may be more."""
-        data = self._archive.source.data
+        """Add records from the next stretch of bytes; returns whether there may be more."""
+        data = self._context.source.data
         matches = re.compile(re.escape(prefix)).finditer(data, found.end, found.end + found.window)
         starts = np.fromiter((match.start() for match in matches), np.int64)
         which = np.full(len(starts), -1, np.int64)
@@ -377,22 +376,22 @@ class Packer:
             here = self._ends(kind, starts[left], handles)
             which[left[here > 0]] = kind
             ends[left] = here
-        # each must begin where the one before it ends
+        # each record must begin where the previous one ends
         chained = np.concatenate([[True], starts[1:] == ends[:-1]]) & (which >= 0)
         count = len(starts) if chained.all() else int(np.argmin(chained))
         found.add(starts[:count], ends[:count], which[:count])
         found.window = min(2 * found.window, _LAST_WINDOW) if chained.all() else _FIRST_WINDOW
         return count > 0
 
-    def _packed(self, found: _Found, first_handle: int) -> Run:
+    def _run_of(self, found: _Found, first_handle: int) -> Run:
         starts, ends, kinds = (np.concatenate(each) for each in zip(*found.columns, strict=True))
-        sizes = np.array([shape.handles for shape in self._archive.shapes])[kinds]
+        sizes = np.array([shape.handles for shape in self._context.shapes])[kinds]
         firsts = np.cumsum(sizes) - sizes + first_handle
-        return Run(self._archive, starts, ends, kinds.astype(np.int64), firsts)
+        return Run(self._context, starts, ends, kinds.astype(np.int64), firsts)
 
 
 class _Found:
-    """Records found so far, and how far to look for the next."""
+    """Records found so far, and how far to look for more."""
 
     def __init__(self, end: int) -> None:
         self.columns: list[tuple[Ints, Ints, Ints]] = []

@@ -35,9 +35,9 @@ RECTANGLE = "RectangleROI$SerializationProxy"
 
 @dataclass(frozen=True)
 class Roi:
-    """A region: its kind, as in :class:`~qupath_hccmil.qupath.data_types.Annotation`, and plane.
+    """A region: its kind (see :class:`~qupath_hccmil.qupath.data_types.Annotation`) and plane.
 
-    What is odd in it is said in `odd`; then it has no geometry.
+    If the region is odd, `odd` says why, and it has no geometry.
     """
 
     kind: str
@@ -49,12 +49,12 @@ class Roi:
 
 
 def read_roi(node: JavaObject) -> Roi:
-    """Return a region as QuPath's ``getGeometry()`` gives it, but a polygon as it was drawn.
+    """Return a region as QuPath's ``getGeometry()`` gives it, except that polygons are as drawn.
 
     Raises
     ------
     UnsupportedDataError
-        It is of an unknown kind, or damaged.
+        The region is of an unknown kind, or damaged.
     """
     name = class_name(node).removesuffix("$SerializationProxy")
     geometry: BaseGeometry | None = None
@@ -65,7 +65,7 @@ def read_roi(node: JavaObject) -> Roi:
     except OddRegionError as error:
         kind, geometry, odd = _kind(name), None, str(error)
     except (ValueError, struct.error, shapely.errors.GEOSException) as error:
-        raise UnsupportedDataError(f"holds a damaged region of interest ({name})") from error
+        raise UnsupportedDataError(f"contains a damaged region of interest ({name})") from error
     plane = {key: integer_value(field(node, key)) for key in "czt"}
     c, z, t = (value if value is not None else -1 for value in plane.values())
     return Roi(kind, geometry, c, z, t, odd)
@@ -99,7 +99,7 @@ def _geometry(name: str, node: JavaObject) -> tuple[str, BaseGeometry]:
         if name == "PolylineROI":
             return "polyline", line(points)
         return "points", shapely.MultiPoint(points)
-    raise UnsupportedDataError(f"holds a region of interest of an unknown kind ({name})")
+    raise UnsupportedDataError(f"contains a region of interest of an unknown kind ({name})")
 
 
 def _double(part: Part) -> float:
@@ -131,7 +131,7 @@ def rectangle_bounds(node: JavaObject) -> tuple[float, float, float, float]:
     """Return x, y, width, height of a rectangle in px, not rounded."""
     data = node.parts[0]
     if class_name(node) != RECTANGLE or not isinstance(data, bytes) or len(data) != _RECTANGLE.size:
-        raise UnsupportedDataError("holds a tile of ours that is no rectangle")
+        raise UnsupportedDataError("contains a tile of ours that is not a rectangle")
     _, _, x, x2, y, y2, _ = _RECTANGLE.unpack(data)
     return x, y, x2 - x, y2 - y
 
@@ -142,7 +142,7 @@ def rectangle_columns(data: NDArray[np.uint8]) -> NDArray[np.float64]:
     Parameters
     ----------
     data : (n, 44) uint8
-        The fields of each.
+        The fields of each rectangle.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def rectangle_columns(data: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def geometry_node(book: ClassBook, geometry: BaseGeometry) -> JavaObject:
-    """Make a region from a shapely area: a polygon without holes stays one."""
+    """Make a region from a shapely area; a polygon without holes stays a polygon."""
     plane = struct.pack(">iii", -1, 0, 0)
     if isinstance(geometry, shapely.Polygon) and not geometry.interiors:
         points = np.asarray(geometry.exterior.coords, ">f4")[:-1]

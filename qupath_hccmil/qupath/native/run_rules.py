@@ -1,7 +1,7 @@
-"""Which of QuPath's objects may stay packed: detections without children, each much like the next.
+"""Which of QuPath's objects may stay unparsed: detections without children, alike one to the next.
 
-What may differ between two records that are packed together is what nobody asks a single one for:
-identity, outline, values. All else, but for class and names of measurements, is the same.
+Two records of a run may differ in what is not needed of a single one: identity, outline, values.
+All else is the same, except for class and names of measurements.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from qupath_hccmil.qupath.native.pathobjects import (
     PLURALS,
     PathObject,
 )
-from qupath_hccmil.qupath.native.record_runs import Packing
+from qupath_hccmil.qupath.native.record_runs import RunRules
 from qupath_hccmil.qupath.native.similar_records import Free, Path
 
 
-def may_have_packed_children(desc: Desc) -> bool:
-    """Whether a class is one of QuPath's objects."""
+def may_have_unparsed_children(desc: Desc) -> bool:
+    """Whether a class is one of QuPath's object classes."""
     return (
         isinstance(desc, ClassDesc)
         and desc.plan == (CONTENTS,)
@@ -39,9 +39,9 @@ def may_have_packed_children(desc: Desc) -> bool:
 
 
 def what_differs(node: JavaObject) -> Free | None:
-    """Return the places of class, names, map of names and texts; None where it may not be packed.
+    """Return the places of class, names, map of names and texts; None where it must be parsed.
 
-    An inline name of a measurement is no such text: names must be the same.
+    An inline name of a measurement is not such a text, because names must be the same.
     """
     if class_name(node) not in DETECTIONS:
         return None
@@ -56,22 +56,22 @@ def what_differs(node: JavaObject) -> Free | None:
 
 
 def _shared_names(view: PathObject) -> Iterator[Path]:
-    """Places of the references to what closed lists of measurements share.
+    """Yield the paths of references to objects that closed lists of measurements share.
 
     Raises
     ------
     UnsupportedDataError
-        It is a list of an unknown kind.
+        The list is of an unknown kind.
     """
     node = view.measurements
     if not isinstance(node, JavaObject):
         return
     kind = class_name(node)
     if kind not in (*NUMERIC, GENERAL):
-        raise UnsupportedDataError("holds measurements of an unknown kind")
+        raise UnsupportedDataError("contains measurements of an unknown kind")
     if kind != GENERAL and isinstance(node.desc, ClassDesc) and field(node, "isClosed") == b"\1":
         layout = node.desc.layout
         yield from ((view.measurements_at, layout[name][0]) for name in ("names", "map"))
 
 
-PACKING = Packing(may_have_packed_children, what_differs)
+RUN_RULES = RunRules(may_have_unparsed_children, what_differs)

@@ -1,9 +1,10 @@
-"""Records: objects of one shape that follow each other in a stream, told by their bytes alone.
+"""Records: consecutive objects of one shape in a stream, recognised by their bytes.
 
-A million cells differ in numbers and identities only. The shape of one that was parsed says which
-bytes must be the same in the next (codes, class descriptions, references, counts) and which are
-free (values, identities, the length of an outline), so that numpy recognises thousands at once.
-What is recognised is exactly what the parser would have read; all else is left to the parser.
+A million cells differ only in numbers and identities. The shape of a parsed cell says which bytes
+must be the same in the next one (codes, class descriptions, references, counts) and which are free
+(values, identities, the length of an outline), so that numpy recognises thousands at once. The
+recognised records are exactly those that the parser would have read; the rest is left to the
+parser.
 """
 
 from __future__ import annotations
@@ -43,18 +44,18 @@ _UUID = 36
 
 
 class _NoShapeError(Exception):
-    """The object holds what a shape does not tell."""
+    """The object contains something that a shape cannot describe."""
 
 
 class Free(NamedTuple):
-    """What may differ between records, beside values.
+    """What may differ between records, apart from values.
 
-    A path names a part of the object: ``(6,)`` its part 6, ``(3, 2)`` part 2 of its part 3.
+    A path names a part of the object: ``(6,)`` is its part 6, ``(3, 2)`` is part 2 of its part 3.
 
     Attributes
     ----------
     references : collection of path
-        Mentions of objects of one kind; these must be mentions, or null in all records.
+        References to objects of one kind; they must be references, or null in all records.
     texts : collection of path
         Parts in which texts may differ.
     """
@@ -64,7 +65,7 @@ class Free(NamedTuple):
 
 
 class Field(NamedTuple):
-    """Where a value is: in which block, how far behind its start, and its size in bytes."""
+    """The position of a value: its block, the offset in it, and its size in bytes."""
 
     block: int
     offset: int
@@ -72,7 +73,7 @@ class Field(NamedTuple):
 
 
 class Fixed(NamedTuple):
-    """Bytes of a fixed number, of which those under the mask must be the same."""
+    """A fixed number of bytes, of which those under the mask must be the same."""
 
     size: int
     wanted: NDArray[np.uint64]
@@ -80,46 +81,46 @@ class Fixed(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """A count of as many bytes as `width`, and that many items of `size` bytes."""
+    """A count of `width` bytes, followed by that many items of `size` bytes."""
 
     width: int
     size: int
 
 
 class Source:
-    """The bytes of a stream as numpy sees them: numbers and rows at any offset, aligned or not."""
+    """The bytes of a stream for numpy: numbers and rows at any offset, aligned or not."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.bytes = np.frombuffer(data, np.uint8)
 
     def numbers(self, at: Ints, width: int) -> Ints:
-        """Big-endian unsigned integers of 2 or 4 bytes; all offsets must lie inside."""
+        """Read big-endian unsigned integers of 2 or 4 bytes; all offsets must be inside."""
         numbers = _overlapping(self.data, f">u{width}", width)
         return numbers[at].astype(np.int64)
 
     def rows(self, at: Ints, size: int) -> NDArray[np.uint8]:
-        """(n, size) bytes that begin at each offset; all must lie inside."""
+        """Read (n, size) bytes that begin at the offsets; all must be inside."""
         if not (len(at) and size):
             return np.empty((len(at), size), np.uint8)
         return _overlapping(self.data, f"V{size}", size)[at].view(np.uint8).reshape(-1, size)
 
 
 class Shape:
-    """What all records of one kind have in common.
+    """The properties that all records of one kind share.
 
     Attributes
     ----------
     example : JavaObject
         The object that the shape was learned from.
     handles : int
-        How many handles a record takes.
+        Number of handles of a record.
     references : list of (Field, int)
-        References that are the same in all records, and the handles that they mention.
+        References that are the same in all records, with their handles.
     slots : mapping of path to Field
         References that may differ, each to an object of one kind.
     fields : mapping of path to Field
-        Values that may differ; a size of 0 means that a count stands before them.
+        Values that may differ; a size of 0 means that a count comes before them.
     """
 
     def __init__(self, example: JavaObject, reader: _Learner) -> None:
@@ -133,9 +134,9 @@ class Shape:
     def ends(
         self, source: Source, starts: Ints, allowed: Callable[[Path, NDArray[np.int64]], Ints]
     ) -> Ints:
-        """Where the records at some offsets end; 0 where there is no record of this shape.
+        """Ends of the records at some offsets; 0 if there is no record of this shape.
 
-        `allowed` returns which of some handles may stand in a slot.
+        `allowed` returns which handles may be in a slot.
         """
         at = starts.copy()
         alive = np.arange(len(starts))
@@ -163,7 +164,7 @@ class Shape:
             ends[good] += source.numbers(at[good], block.width) * block.size
             return good & (ends <= size), ends
         padded = len(block.wanted) * _WORD
-        # the last few bytes of a file are the parser's
+        # the last few bytes of a file are left to the parser
         good = at + padded <= size
         words = source.rows(at[good], padded).view(np.uint64)
         words ^= block.wanted
@@ -177,7 +178,7 @@ class Shape:
         return good, at + block.size
 
     def positions(self, source: Source, starts: Ints) -> list[Ints]:
-        """Where each block of some records, which are of this shape, begins."""
+        """Starts of each block of some records, which have this shape."""
         found = []
         at = starts
         for block in self.blocks:
@@ -190,13 +191,13 @@ class Shape:
 
 
 def learn(source: Source, start: int, end: int, node: JavaObject, free: Free) -> Shape | None:
-    """Return the shape of an object that was parsed from bytes; None where it has none.
+    """Return the shape of an object that was parsed from bytes; None if it has none.
 
     Parameters
     ----------
     source : Source
     start, end : int
-        Where the object's bytes are.
+        Position of the object's bytes.
     node : JavaObject
     free : Free
     """
@@ -210,7 +211,7 @@ def learn(source: Source, start: int, end: int, node: JavaObject, free: Free) ->
 
 
 class _Learner:
-    """Goes through an object and its bytes together."""
+    """Walks through an object and its bytes together."""
 
     def __init__(self, data: bytes, start: int, free: Free) -> None:
         self.data = data
@@ -289,7 +290,7 @@ class _Learner:
             raise _NoShapeError
 
     def _head(self) -> None:
-        """Code and class, which must have been described before."""
+        """Read code and class, which must have been described before."""
         if self.data[self.at + 1] != REFERENCE:
             raise _NoShapeError
         self._same(2)
@@ -313,7 +314,7 @@ class _Learner:
         if not any(path[: len(each)] == each for each in self.free.texts):
             self._same(2 + size)
         elif size == _UUID:
-            # always as long, and the text that every object has
+            # of fixed length, and the text that every object has
             self._same(2)
             self._free(size, path)
         else:
@@ -352,7 +353,7 @@ def _overlapping(data: bytes, dtype: str, size: int) -> NDArray[np.void]:
 
 
 def spans(starts: Ints, ends: Ints) -> Iterator[tuple[int, int]]:
-    """Give the stretches of bytes that records cover, those that touch as one."""
+    """Yield the stretches of bytes that records cover, joined if they touch."""
     if len(starts):
         breaks = np.flatnonzero(starts[1:] != ends[:-1]) + 1
         first = starts[np.concatenate([[0], breaks])]

@@ -1,4 +1,4 @@
-"""Our tiles as QuPath's objects: made so that they share what QuPath's own would, and read."""
+"""Makes and reads our tiles as QuPath objects that share the same parts as QuPath's own."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from qupath_hccmil.qupath.native.rois import (
 from qupath_hccmil.qupath.own_tiles import together
 from qupath_hccmil.qupath.tile_ids import tile_ids
 
-# tiles of ours as they are found: objects, and packed ones
+# tiles of ours as they are found: objects, and unparsed ones
 Tiles = PathObject | Run
 
 DEFAULT_COLOUR = 0x404040
@@ -47,7 +47,7 @@ _NO_CHILDREN = block(struct.pack(">i", 0))
 
 
 def read_tiles(found: Sequence[Tiles]) -> TileObjects:
-    """Return tiles, packed or not, as columns in their order."""
+    """Return tiles, unparsed or not, as columns in their order."""
     parts: list[TileObjects] = []
     rest = list(found)[::-1]
     while rest:
@@ -62,7 +62,7 @@ def read_tiles(found: Sequence[Tiles]) -> TileObjects:
 
 
 def ids_of_tiles(found: Sequence[Tiles]) -> list[str]:
-    """Return the UUIDs of tiles, packed or not, in their order."""
+    """Return the UUIDs of tiles, unparsed or not, in their order."""
     ids: list[str] = []
     for each in found:
         if isinstance(each, Run):
@@ -73,7 +73,7 @@ def ids_of_tiles(found: Sequence[Tiles]) -> list[str]:
 
 
 def _read_run(run: Run) -> TileObjects:
-    """Return packed tiles as columns."""
+    """Return unparsed tiles as columns."""
     groups = run.groups()
     columns = [_read_group(run, group) for group in groups]
     if any(each is None for each in columns):
@@ -86,7 +86,7 @@ def _read_run(run: Run) -> TileObjects:
 
 
 def _read_group(run: Run, group: Group) -> TileObjects | None:
-    """Return tiles of one shape as columns; None where each must be read for itself."""
+    """Return tiles of one shape as columns; None if each must be read separately."""
     view = PathObject(group.example)
     node = view.measurements
     if not isinstance(node, JavaObject) or class_name(node) not in lists.NUMERIC:
@@ -126,11 +126,11 @@ def _read_views(views: Sequence[PathObject]) -> TileObjects:
 
 
 def _columns(nodes: Sequence[Part]) -> dict[str, NDArray[np.float64]]:
-    """Return measurements of ours of many lists, NaN where one has no such."""
+    """Return our measurements from many lists, with NaN for absent ones."""
     groups: dict[int, list[int]] = {}
     for at, node in enumerate(nodes):
         if not isinstance(node, JavaObject) or class_name(node) not in lists.NUMERIC:
-            raise UnsupportedDataError("holds a tile of ours with unknown measurements")
+            raise UnsupportedDataError("contains a tile of ours with unknown measurements")
         groups.setdefault(id(lists.names_node(node)), []).append(at)
     columns: dict[str, NDArray[np.float64]] = {}
     for rows in groups.values():
@@ -138,7 +138,7 @@ def _columns(nodes: Sequence[Part]) -> dict[str, NDArray[np.float64]]:
         known = lists.names(chosen[0])
         rows_of_values = [lists.values(node)[: len(known)] for node in chosen]
         if any(len(each) != len(known) for each in rows_of_values):
-            raise UnsupportedDataError("holds a tile of ours with missing values")
+            raise UnsupportedDataError("contains a tile of ours with missing values")
         table = np.stack(rows_of_values)
         for at, name in enumerate(known):
             if is_our_measurement(name):
@@ -148,7 +148,7 @@ def _columns(nodes: Sequence[Part]) -> dict[str, NDArray[np.float64]]:
 
 
 class TileMaker:
-    """Makes tiles that share what QuPath's tiles would share."""
+    """Makes tiles that share the same parts as QuPath's tiles."""
 
     def __init__(self, pool: lists.NamePool) -> None:
         self._pool = pool
@@ -159,7 +159,7 @@ class TileMaker:
         self._false: Part = None
 
     def learn(self, view: PathObject) -> None:
-        """Take note of what an object of the stream has, so that tiles share it."""
+        """Note the parts of an object in the stream, so that tiles share them."""
         if self._key is None:
             for part in view.node.parts[2:4]:
                 if class_name(part) == METADATA and isinstance(part, JavaObject):
@@ -184,7 +184,7 @@ class TileMaker:
             self._pool.know_integer(1, node.parts[0])
 
     def path_class(self, name: str) -> JavaObject:
-        """Return the one node of a class."""
+        """Return the shared node of a class."""
         if name not in self._classes:
             colour = CLASS_COLOURS.get(name, DEFAULT_COLOUR) | 0xFF000000
             self._classes[name] = self._book.object(
@@ -196,7 +196,7 @@ class TileMaker:
         return self._classes[name]
 
     def make(self, annotation: PathObject, tiles: TileObjects, copy: int = 0) -> list[Part]:
-        """Return tiles of an annotation, on its plane; `copy` as in :func:`tile_ids`."""
+        """Return the tiles of an annotation, on its plane; `copy` as in :func:`tile_ids`."""
         book = self._book
         self._key = self._key or JavaString.of(OBJECT_ID)
         self._one = self._one or self._pool.integer(1)
@@ -243,7 +243,7 @@ class TileMaker:
         ]
 
     def _measurements(self, tiles: TileObjects) -> list[Part]:
-        """Return each tile's list, without what has no value."""
+        """Return the list of each tile, without absent values."""
         names = list(tiles.measurements)
         if not len(tiles):
             return []
@@ -256,7 +256,9 @@ class TileMaker:
             if has.all():
                 made.append(self._pool.float_list(names, row.tobytes()))
             elif not has.any():
-                raise WriteError("a tile without any value could not be told from the user's own")
+                raise WriteError(
+                    "a tile without any value could not be distinguished from the user's own tiles"
+                )
             else:
                 chosen = [name for name, there in zip(names, has, strict=True) if there]
                 made.append(self._pool.float_list(chosen, row[has].tobytes()))

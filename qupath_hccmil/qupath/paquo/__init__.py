@@ -1,1 +1,1 @@
-"""The objects of an image through the user's own QuPath, started by paquo."""
+"""Access to an image's objects through the user's own QuPath, started by paquo."""

@@ -1,4 +1,4 @@
-"""Our results among the Java objects of an image: read, removed, added, and checked."""
+"""Reads, removes, adds and checks our results among the Java objects of an image."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _SCRIPTABLE = "qupath.lib.plugins.workflow.DefaultScriptableWorkflowStep"
 
 
 def read_results(data: JavaData) -> ImageResults:
-    """Ours in an image, but the metadata, which are the project's."""
+    """Return our results in an image, without the metadata, which are in the project's list."""
     everything = descendants(data.root)
     measured, tiles, scored = {}, {}, []
     annotations = annotations_of(everything)
@@ -71,7 +71,7 @@ def read_results(data: JavaData) -> ImageResults:
 
 
 def has_results(data: JavaData) -> bool:
-    """Whether anything of ours is in the image."""
+    """Whether the image has any of our results."""
     everything = descendants(data.root)
     everything.add(data.root)
     return bool(
@@ -82,7 +82,7 @@ def has_results(data: JavaData) -> bool:
 
 
 def remove_results(data: JavaData) -> None:
-    """Remove ours; the user's objects in our tiles move up to the tile's parent."""
+    """Remove our results; the user's objects in our tiles move up to the tile's parent."""
     remove_ours(data.root)
     for step in _our_steps(data):
         data.workflow.removeStep(step)
@@ -94,7 +94,7 @@ def add_results(data: JavaData, results: ImageResults, path: Path) -> None:
     Raises
     ------
     WriteError
-        They are of an annotation that the image does not have; the message names `path`.
+        Results belong to an annotation that the image does not have; the message names `path`.
     """
     everything = descendants(data.root)
     annotations = annotations_of(everything)
@@ -114,7 +114,7 @@ def add_results(data: JavaData, results: ImageResults, path: Path) -> None:
 
 
 def left_to_user(data: JavaData, results: ImageResults) -> ImageResults:
-    """Results without the tiles that are the user's in an image that has none of ours."""
+    """Return results without tiles that belong to the user, for an image without our results."""
     everything = descendants(data.root)
     taken = set(ids_of(tiles_of_user(everything)))
     return leave_to_user(results, ids_of(annotations_of(everything)), taken)
@@ -174,7 +174,7 @@ def _java_step(step: WorkflowStep) -> Any:
 
 
 def _ours(measurements: Mapping[str, float]) -> dict[str, float]:
-    """Measurements of ours that have a value."""
+    """Return our measurements that have a value."""
     return {
         name: value
         for name, value in measurements.items()

@@ -25,19 +25,19 @@ from qupath_hccmil.qupath.roi_geometry import (
 )
 
 _POINT = "qupath.lib.geom.Point2"
-# Rounding to the hundredth of a px changes an area by far less.
+# Rounding to a hundredth of a px changes an area by much less.
 AREA_TOLERANCE = 1e-3
 
 
 def roi_geometry(roi: Any) -> BaseGeometry:
-    """Geometry of a region from its corners, as the native engine makes it.
+    """Make the geometry of a region from its corners, like the native engine.
 
     Raises
     ------
     OddRegionError
-        It has none.
+        The region has no geometry.
     UnsupportedDataError
-        QuPath and its geometry library do not agree about the area; or the region is damaged.
+        QuPath and its geometry library disagree about the area, or the region is damaged.
     """
     kind = str(roi.getClass().getSimpleName())
     try:
@@ -45,7 +45,7 @@ def roi_geometry(roi: Any) -> BaseGeometry:
     except OddRegionError:
         raise
     except (ValueError, shapely.errors.GEOSException) as error:
-        raise UnsupportedDataError(f"holds a damaged region of interest ({kind})") from error
+        raise UnsupportedDataError(f"contains a damaged region of interest ({kind})") from error
 
 
 def _geometry(kind: str, roi: Any) -> BaseGeometry:
@@ -81,7 +81,7 @@ def _from_java(roi: Any) -> BaseGeometry:
 
 
 def check_area(of_region: float, of_geometry: float) -> None:
-    """Refuse a region whose geometry has another area than QuPath says it has.
+    """Refuse a region if the area of its geometry differs from the area that QuPath gives.
 
     Parameters
     ----------
@@ -91,12 +91,12 @@ def check_area(of_region: float, of_geometry: float) -> None:
     Raises
     ------
     UnsupportedDataError
-        They differ by more than :data:`AREA_TOLERANCE`.
+        The areas differ by more than :data:`AREA_TOLERANCE`.
     """
     if not math.isclose(of_region, of_geometry, rel_tol=AREA_TOLERANCE, abs_tol=1.0):
         version = java("java.lang.System").getProperty("java.runtime.version")
         raise UnsupportedDataError(
-            f"an outline's area is {of_region:.0f} px² to QuPath and {of_geometry:.0f} px² to its "
-            f"geometry library under Java {version}, which has a fault with large polygons; "
-            "--engine native reads it"
+            f"the area of an outline is {of_region:.0f} px² according to QuPath, but "
+            f"{of_geometry:.0f} px² according to its geometry library under Java {version}, which "
+            "has a fault with large polygons; use --engine native"
         )

@@ -1,8 +1,9 @@
-"""An image's ``data.qpdata`` as the Java objects in it, read and written by QuPath's own classes.
+"""An image's ``data.qpdata`` as Java objects, read and written by QuPath's own classes.
 
 QuPath's ``PathIO.readImageData`` is not used: it needs the slide (0.5), adds steps to the history
-each time it reads (0.6, 0.7), and an error ends in an image without objects. The objects of the
-stream are read and written as they are instead, so all but ours stays as it was.
+each time it reads (0.6, 0.7), and after an error returns an image without objects. Instead, the
+objects of the stream are read and written as they are, so that everything but our results stays the
+same.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _IMAGE_TYPE = "qupath.lib.images.ImageData$ImageType"
 
 @dataclass(frozen=True)
 class JavaData:
-    """What a data file holds.
+    """The content of a data file.
 
     Attributes
     ----------
@@ -44,8 +45,8 @@ class JavaData:
     objects : list
         The Java objects of the stream, in order, without the ``EOF`` at its end.
     gives_back : bool
-        Whether the native codec writes the file byte for byte: then nothing in it is unknown to
-        this program. Certain of files of a QuPath that was tested.
+        Whether the native codec can write the file back byte for byte, so that nothing in it is
+        unknown to this program. This is certain for files of tested QuPath versions.
     """
 
     header: str
@@ -59,7 +60,7 @@ class JavaData:
 
     @property
     def root(self) -> Any:
-        """The object that all others are under."""
+        """The root object of the hierarchy."""
         return self.hierarchy.getRootObject()
 
     @property
@@ -69,13 +70,13 @@ class JavaData:
 
     @property
     def image_type(self) -> str:
-        """QuPath's constant, such as ``BRIGHTFIELD_H_E``; UNSET where there is none."""
+        """QuPath's constant, such as ``BRIGHTFIELD_H_E``; UNSET if there is none."""
         found = self.first(_IMAGE_TYPE)
         return "UNSET" if found is None else str(found.name())
 
     @property
     def qupath_version(self) -> str:
-        """Version of the QuPath that wrote the file; empty where it doesn't say."""
+        """Version of the QuPath that wrote the file; empty if the file does not state it."""
         try:
             return str(parse_json(text_of(self.objects[0])).get("qupathVersion") or "")
         except (ValueError, AttributeError, IndexError):
@@ -83,27 +84,27 @@ class JavaData:
 
     @property
     def read_only(self) -> str:
-        """Why the file is never written; empty where it may be."""
+        """Why the file is never written; empty if it may be written."""
         return why_read_only(*self.versions, gives_back=self.gives_back)
 
     @property
     def note(self) -> str:
-        """What a user wants to know of a file that may be written; empty of most."""
+        """Note for the user on a file that may be written; usually empty."""
         return "" if self.read_only else newer_note(*self.versions)
 
     def is_newer_than(self, qupath: str) -> bool:
-        """Whether the file is of a newer QuPath than was tested, and than `qupath`."""
+        """Whether the file is newer than the newest tested QuPath, and newer than `qupath`."""
         return is_newer(*self.versions) and version_number(self.qupath_version) > version_number(
             qupath
         )
 
     @property
     def versions(self) -> tuple[str, str]:
-        """Versions of the format and of the QuPath that wrote it."""
+        """Versions of the format and of the QuPath that wrote the file."""
         return self.header.removeprefix(HEADER), self.qupath_version
 
     def first(self, class_name: str) -> Any:
-        """First object of a class; None where there is none."""
+        """First object of a class; None if there is none."""
         kind = java(class_name)
         return next((each for each in self.objects if isinstance(each, kind)), None)
 
@@ -114,7 +115,7 @@ def read_data(path: Path) -> JavaData:
     Raises
     ------
     UnsupportedDataError
-        QuPath's classes cannot read it, or something is missing in it.
+        QuPath's classes cannot read the file, or something is missing in it.
     """
     try:
         _forget_classes()
@@ -122,14 +123,14 @@ def read_data(path: Path) -> JavaData:
             header = str(stream.readUTF())
             objects = list(_objects(stream))
     except java("java.lang.Throwable") as error:
-        # nothing of the error stays here: what it holds of Java's memory must become free
+        # The error is not kept, so that the Java memory that it refers to can be freed.
         raise _not_read(path, error) from error
     data = JavaData(header, objects, gives_back=True)
     if is_newer(*data.versions):
         data = replace(data, gives_back=_gives_back(path))
     for kind in (_HIERARCHY, _WORKFLOW):
         if data.first(kind) is None:
-            raise UnsupportedDataError(f"{path}: has no {kind}; restore it from a backup")
+            raise UnsupportedDataError(f"{path}: contains no {kind}; restore it from a backup")
     return data
 
 
@@ -141,7 +142,7 @@ def _gives_back(path: Path) -> bool:
 
 
 def write_data(file: BinaryIO, data: JavaData) -> None:
-    """Write a data file in the way of QuPath; Java gives the bytes, and Python writes them.
+    """Write a data file like QuPath; Java makes the bytes, and Python writes them.
 
     Parameters
     ----------
@@ -152,7 +153,7 @@ def write_data(file: BinaryIO, data: JavaData) -> None:
     Raises
     ------
     OSError
-        The disk refused.
+        The disk refuses.
     """
     import jpype
 
@@ -174,14 +175,14 @@ def write_data(file: BinaryIO, data: JavaData) -> None:
 
 
 class _Sink:
-    """A Java channel into a Python file; what the file raises goes past Java."""
+    """A Java channel into a Python file; errors of the file are kept until Java has returned."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.failure: OSError | None = None
 
     def write(self, buffer: Any) -> int:
-        """Take all that is left in a buffer of Java."""
+        """Write everything that is left in a Java buffer."""
         size = int(buffer.remaining())
         piece = java("byte[]")(size)
         buffer.get(piece)
@@ -197,7 +198,7 @@ class _Sink:
         return True
 
     def close(self) -> None:
-        """Leave the file open: it is flushed and closed by who opened it."""
+        """Keep the file open; the caller flushes and closes it."""
 
 
 def require_writable(path: Path, data: JavaData) -> None:
@@ -206,7 +207,7 @@ def require_writable(path: Path, data: JavaData) -> None:
     Raises
     ------
     UnsupportedDataError
-        As :attr:`JavaData.read_only` says.
+        For the reason in :attr:`JavaData.read_only`.
     """
     if data.read_only:
         raise UnsupportedDataError(f"{path}: {data.read_only}")
@@ -214,8 +215,8 @@ def require_writable(path: Path, data: JavaData) -> None:
 
 def _objects(stream: Any) -> Iterator[Any]:
     string = java("java.lang.String")
-    # called straight from Python, the stream would not look for classes among QuPath's: it asks
-    # the loader of the nearest Java class that called it, which reflection makes JPype's
+    # Called directly from Python, the stream would not find QuPath's classes: it asks the loader of
+    # the nearest calling Java class, which is JPype's if reflection is used.
     read_object = java("java.io.ObjectInputStream").class_.getMethod("readObject")
     while True:
         each = read_object.invoke(stream)
@@ -227,7 +228,7 @@ def _objects(stream: Any) -> Iterator[Any]:
 def _input(path: Path) -> Any:
     raw = java("java.nio.file.Files").newInputStream(_path(path))
     try:
-        # QuPath's filter lets only its own and Java's basic classes in
+        # QuPath's filter accepts only its own classes and Java's basic ones.
         return java("qupath.lib.io.PathIO").createObjectInputStream(
             java("java.io.BufferedInputStream")(raw, 1 << 20)
         )
@@ -241,10 +242,10 @@ def _path(path: Path) -> Any:
 
 
 def _forget_classes() -> None:
-    """Let the next file bring its own class colours.
+    """Forget class colours, so that the next file has its own.
 
-    QuPath keeps one object a class name for the life of the process, with the colour that was
-    read first: a second image with another colour would be saved with the first one's.
+    QuPath keeps one object per class name as long as the process lives, with the colour that was
+    read first, so a second image with another colour would be saved with the colour of the first.
     """
     field = java("qupath.lib.objects.classes.PathClass").class_.getDeclaredField("existingClasses")
     field.setAccessible(True)
@@ -252,9 +253,9 @@ def _forget_classes() -> None:
 
 
 def _not_read(path: Path, error: Any) -> HccMilError:
-    """What to say of an error of Java while it read."""
+    """Turn a Java error on reading into an error of ours."""
     if isinstance(error, java("java.lang.reflect.InvocationTargetException")):
-        # that of a call by reflection wraps another
+        # an error of a call by reflection wraps the real one
         error = error.getCause() or error
     if isinstance(error, java("java.lang.OutOfMemoryError")):
         return EngineError(f"{path}: {out_of_memory(error)}")

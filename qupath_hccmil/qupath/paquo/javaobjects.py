@@ -1,4 +1,4 @@
-"""QuPath's objects in Java: what is the user's and what is ours, and how ours come and go."""
+"""QuPath's objects in Java: distinguishes the user's from ours, and adds and removes ours."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _BOUNDS = ("getBoundsX", "getBoundsY", "getBoundsWidth", "getBoundsHeight")
 
 
 def descendants(root: Any) -> Any:
-    """All objects under the root, depth first, in QuPath's order, as a Java list."""
+    """All objects below the root, depth first in QuPath's order, as a Java list."""
     return java("java.util.ArrayList")(root.getDescendantObjects(None))
 
 
@@ -52,18 +52,18 @@ def annotations_of(objects: Any) -> Any:
 
 
 def class_counts(objects: Any) -> dict[str, int]:
-    """How many objects have each class; ``null`` for none."""
+    """Count the objects of each class; ``null`` for no class."""
     return counts(objects, _class())
 
 
 def our_tiles(objects: Any) -> Any:
-    """Tiles that this project wrote: those with a class and a measurement of ours."""
+    """Tiles that this program wrote, with one of our classes and measurements."""
     of_our_class = one_of(_class_name(), list(CLASS_COLOURS))
     return with_our_measurements(where(where(objects, _is_tile()), of_our_class))
 
 
 def outside_of(tiles: Any, annotations: Any) -> Any:
-    """Tiles whose parent is none of some annotations."""
+    """Tiles with a parent that is not one of some annotations."""
     return where(tiles, one_of(getter(PATH_OBJECT, "getParent", PATH_OBJECT), annotations).negate())
 
 
@@ -73,17 +73,17 @@ def ids_of(objects: Any) -> list[str]:
 
 
 def tiles_of_user(objects: Any) -> Any:
-    """Tile objects that aren't ours."""
+    """Tile objects that are not ours."""
     return without(where(objects, _is_tile()), our_tiles(objects))
 
 
 def without(objects: Any, removed: Any) -> Any:
-    """Objects that are not among others."""
+    """Objects that are not among `removed`."""
     return where(objects, one_of(_itself(), removed).negate())
 
 
 def read_annotation(path_object: Any, root: Any, index: int) -> Annotation:
-    """Annotation as plain data; `index` is its place among all."""
+    """Return an annotation as plain data; `index` is its number among all."""
     roi = path_object.getROI()
     parent = path_object.getParent()
     path_class = path_object.getPathClass()
@@ -107,7 +107,7 @@ def read_annotation(path_object: Any, root: Any, index: int) -> Annotation:
 
 
 def _region(roi: Any) -> tuple[BaseGeometry | None, str]:
-    """Geometry of a region, or what of it cannot be used."""
+    """Return the geometry of a region, or why it cannot be used."""
     if roi is None:
         return None, ""
     try:
@@ -117,7 +117,7 @@ def _region(roi: Any) -> tuple[BaseGeometry | None, str]:
 
 
 def read_measurements(path_object: Any) -> dict[str, float]:
-    """All measurements of an object; a NaN that is stored stays one."""
+    """Return all measurements of an object; a stored NaN is kept."""
     if not path_object.hasMeasurements():
         return {}
     measurements = path_object.getMeasurementList()
@@ -126,7 +126,7 @@ def read_measurements(path_object: Any) -> dict[str, float]:
 
 
 def read_tiles(tiles: Any) -> TileObjects:
-    """Tiles of ours as columns."""
+    """Return our tiles as columns."""
     roi = getter(PATH_OBJECT, "getROI", ROI)
     names = dict.fromkeys(
         text_of(name)
@@ -143,7 +143,7 @@ def read_tiles(tiles: Any) -> TileObjects:
 
 
 def with_our_measurements(objects: Any) -> Any:
-    """Objects, whosever they are, that have a measurement of ours."""
+    """Objects of anybody that have one of our measurements."""
     measured = where(objects, _is_measured())
     ours = [
         names
@@ -154,7 +154,7 @@ def with_our_measurements(objects: Any) -> Any:
 
 
 def remove_ours(root: Any) -> None:
-    """Remove our tiles and measurements; objects of the user inside our tiles move up."""
+    """Remove our tiles and measurements; the user's objects inside our tiles move up."""
     objects = descendants(root)
     tiles = our_tiles(objects)
     for parent in without(distinct(tiles, getter(PATH_OBJECT, "getParent", PATH_OBJECT)), tiles):
@@ -172,7 +172,7 @@ def remove_ours(root: Any) -> None:
 
 
 def add_measurements(path_object: Any, values: Mapping[str, float]) -> None:
-    """Add measurements to an object; what is not finite stays absent."""
+    """Add measurements to an object; values that are not finite are left out."""
     if any(map(math.isfinite, values.values())):
         measurements = path_object.getMeasurementList()
         for name, value in values.items():
@@ -182,7 +182,7 @@ def add_measurements(path_object: Any, values: Mapping[str, float]) -> None:
 
 
 def user_content(root: Any) -> tuple[object, ...]:
-    """Fingerprint of all that is not ours, to compare before and after writing."""
+    """Fingerprint of everything that is not ours, to compare before and after writing."""
     everything = descendants(root)
     objects = without(everything, our_tiles(everything))
     others = where(where(objects, _is_annotation().negate()), _is_measured())
@@ -212,12 +212,12 @@ def regions_have_places(root: Any) -> bool:
 
 
 def _without_tiles(children: Any, tiles: Any) -> Any:
-    """Children, in order, with the children of each tile of ours in its place."""
+    """Children in order, with each of our tiles replaced by its children."""
     kept = java("java.util.ArrayList")(children)
     while True:
         ours = where(kept, one_of(_itself(), tiles))
         full = where(ours, _has_children())
-        # only what is ours is looked at one by one
+        # only our own objects are handled one by one
         for tile in full:
             at = kept.indexOf(tile)
             kept.subList(at, at + 1).clear()
@@ -295,7 +295,7 @@ def _measurement(name: str) -> Any:
 
 @cache
 def _traits() -> tuple[Any, ...]:
-    """Return the handles of what every object has."""
+    """Return handles for the properties that every object has."""
     identity = text(getter(PATH_OBJECT, "getID", "java.util.UUID"))
     return (
         identity,
@@ -310,7 +310,7 @@ def _traits() -> tuple[Any, ...]:
 
 @cache
 def _outline() -> tuple[Any, ...]:
-    """Return the handles of a ROI's kind, plane and points."""
+    """Return handles for the kind, plane and points of a ROI."""
     roi = getter(PATH_OBJECT, "getROI", ROI)
     return (
         then(roi, getter(ROI, "getRoiName", STRING)),
@@ -321,7 +321,7 @@ def _outline() -> tuple[Any, ...]:
 
 @cache
 def _values_hash() -> Any:
-    """Hash code of the values of a measurement list, NaN included."""
+    """Hash code of the values of a measurement list, including NaN."""
     return then(
         getter(MEASUREMENTS, "values", "double[]"),
         static("java.util.Arrays", "hashCode", "int", "double[]"),

@@ -1,4 +1,4 @@
-"""Tiles of ours become QuPath's tile objects: 100,000 of them in a fraction of a second."""
+"""Turns our tiles into QuPath's tile objects, 100,000 in a fraction of a second."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _created(annotation: Any, tiles: TileObjects, copy: int) -> Any:
 
 
 def _new_tile(annotation: Any, tiles: TileObjects) -> Any:
-    """Handle that makes the tile of an index."""
+    """Handle that makes the tile for an index."""
     rectangle = static("qupath.lib.roi.ROIs", "createRectangleROI", ROI, *("double",) * 4, _PLANE)
     in_plane = bound(rectangle, 4, annotation.getROI().getImagePlane())
     roi = of_index(in_plane, *(element(column) for column in tiles.bounds.T.astype(np.float64)))
@@ -73,7 +73,7 @@ def _new_tile(annotation: Any, tiles: TileObjects) -> Any:
 
 
 def _new_id(annotation: Any, tiles: TileObjects, copy: int) -> Any:
-    """Handle that makes the UUID of an index."""
+    """Handle that makes the UUID for an index."""
     ids = tile_id_bytes(str(annotation.getID().toString()), tiles.bounds, copy)
     halves = ids.view(">i8").astype(np.int64)
     uuid = constructor(_UUID, "long", "long")
@@ -85,7 +85,7 @@ def _set_id() -> Any:
 
 
 def _our_class(name: str) -> Any:
-    """QuPath's class of a name; an existing one keeps the colour that the user gave it."""
+    """QuPath's class with a name; an existing class keeps the colour that the user chose."""
     return java(PATH_CLASS).fromString(name, _packed(name))
 
 

@@ -1,4 +1,4 @@
-"""The user's QuPath: found through paquo's settings, and started once a process, quietly."""
+"""The user's QuPath: found through paquo's settings, and started once per process."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from qupath_hccmil.qupath.qupath_versions import version_number
 HOW_TO_POINT = "set PAQUO_QUPATH_DIR to the folder of QuPath 0.5 or newer, or use --engine native"
 
 _JAVA_OPTIONS = (
-    # Ctrl-C is Python's: files that are half written get removed
+    # Python handles Ctrl-C, so that partly written files are removed
     "-Xrs",
-    # newer Javas warn about the native part of JPype on standard error
+    # newer versions of Java warn about the native part of JPype on standard error
     "--enable-native-access=ALL-UNNAMED",
 )
 _CORE_JAR = re.compile(r"qupath-core-(\d+\.\d+\.\d+[^/]*)\.jar")
@@ -26,14 +26,14 @@ OLDEST = (0, 5)
 
 @dataclass(frozen=True)
 class QuPathInstall:
-    """A QuPath on this machine.
+    """A QuPath installation on this machine.
 
     Attributes
     ----------
     path : Path
         Folder of its jar files.
     version : str
-        Such as ``0.6.0``; empty where its files don't tell.
+        Such as ``0.6.0``; empty if its files do not state it.
     """
 
     path: Path
@@ -41,19 +41,19 @@ class QuPathInstall:
 
 
 def find_qupath() -> QuPathInstall | None:
-    """Look for QuPath where paquo looks; starts no Java.
+    """Look for QuPath where paquo does, without starting Java.
 
     The environment (``PAQUO_QUPATH_DIR``) and ``.paquo.toml`` come first, then the usual places.
 
     Returns
     -------
     QuPathInstall or None
-        None where there is none.
+        None if no QuPath is found.
 
     Raises
     ------
     EngineError
-        The environment or ``.paquo.toml`` names a folder that is no QuPath.
+        The environment or ``.paquo.toml`` names a folder that is not a QuPath.
     """
     from paquo._config import settings, to_kwargs
     from paquo.jpype_backend import find_qupath as paquo_find_qupath
@@ -64,18 +64,20 @@ def find_qupath() -> QuPathInstall | None:
     except ValueError:
         return None
     except OSError as error:
-        raise EngineError(f"{wanted['qupath_dir']}: is not a QuPath; {HOW_TO_POINT}") from error
+        raise EngineError(
+            f"{wanted['qupath_dir']}: is not a QuPath folder; {HOW_TO_POINT}"
+        ) from error
     versions = [match[1] for jar in app_dir.glob("*.jar") if (match := _CORE_JAR.match(jar.name))]
     return QuPathInstall(app_dir, versions[0] if versions else "")
 
 
 def start_qupath() -> str:
-    """Start the Java of the user's QuPath, once a process.
+    """Start Java with the user's QuPath, once per process.
 
     Returns
     -------
     str
-        QuPath's version.
+        Version of QuPath.
 
     Raises
     ------
@@ -88,7 +90,7 @@ def start_qupath() -> str:
     try:
         version = _start()
     except Exception as error:
-        # what Java, JPype or paquo raise here has no common class
+        # errors of Java, JPype and paquo have no common class
         reason = " ".join(str(error).split())
         raise EngineError(
             f"{install.path}: QuPath does not start ({reason}); {HOW_TO_POINT}"
@@ -108,8 +110,8 @@ def java(name: str) -> Any:
 def text_of(value: Any) -> str:
     """Text of a Java string or object; half a surrogate pair becomes a replacement character.
 
-    Java, and so QuPath, keeps such a string, and JPype cannot make one of Python of it. Empty
-    for null.
+    Java, and so QuPath, allows such strings, but JPype cannot convert them to Python. Empty for
+    null.
     """
     if value is None:
         return ""
@@ -118,17 +120,17 @@ def text_of(value: Any) -> str:
         text = str(string)
     except UnicodeDecodeError:
         text = ""
-    # of some halves JPype makes a wrong character without an error
+    # for some halves JPype makes a wrong character without an error
     return (
         text if text.isascii() and text else bytes(string.getBytes("UTF-16BE")).decode("utf-16-be")
     )
 
 
 def out_of_memory(error: BaseException) -> str:
-    """What to say of a ``java.lang.OutOfMemoryError``."""
+    """Message for a ``java.lang.OutOfMemoryError``."""
     reason = " ".join(str(error).split())
     return (
-        f"Java ran out of memory ({reason}): give it more, such as with "
+        f"Java ran out of memory ({reason}); give it more, for example with "
         "PAQUO_JAVA_OPTS=-Xmx12g, or use --engine native"
     )
 
@@ -142,7 +144,7 @@ def _start() -> str:
         options = shlex.split(options) if isinstance(options, str) else list(options)
         settings.set("java_opts", [*options, *(o for o in _JAVA_OPTIONS if o not in options)])
     paquo_java = importlib.import_module("paquo.java")
-    # standard output is ours: QuPath's warnings go beside it, its chatter nowhere
+    # Standard output is ours; QuPath's warnings go to standard error, its other messages nowhere.
     paquo_java.System.setOut(paquo_java.System.err)
     paquo_java.LogManager.setWarn()
     return str(paquo_java.qupath_version)

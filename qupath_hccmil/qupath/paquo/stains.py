@@ -1,8 +1,8 @@
-"""Stain vectors stay as the user's file has them, to the last digit.
+"""Keeps stain vectors exactly as they are in the user's file.
 
-QuPath normalises them again each time it saves, and 0.5 keeps eight digits: close, but a newer
-QuPath then takes them for others and says so in the image's history. They are one text near the
-start of a data file, which nothing after it depends on.
+QuPath normalises them again each time it saves, and 0.5 keeps eight digits. The result is close,
+but a newer QuPath then takes them for changed stains and adds a step to the image's history. They
+are one text near the start of a data file, and nothing after it depends on it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _HEAD = 1 << 20
 
 
 def keep_stains(before: Path, after: Path) -> None:
-    """Put the stains of one data file into another that QuPath made of it.
+    """Copy the stains of a data file into another one that QuPath made from it.
 
     Parameters
     ----------
     before : Path
-        As the user has it.
+        The user's file.
     after : Path
-        As QuPath's classes wrote it; changed only where the texts differ.
+        The file that QuPath's classes wrote; changed only if the texts differ.
     """
     with before.open("rb") as file:
         wanted = _place(file.read(_HEAD))
@@ -41,7 +41,7 @@ def keep_stains(before: Path, after: Path) -> None:
 
 
 def _place(head: bytes) -> tuple[int, bytes] | None:
-    """Where the text begins, and it with its length; None where there are no stains."""
+    """Position of the text, and the text with its length; None if there are no stains."""
     match = _STAINS.search(head)
     if match is None:
         return None

@@ -1,1 +1,1 @@
-"""Files that are changed whole or not at all, kept as backups, and brought back."""
+"""Changes files completely or not at all, keeps backups, and restores them."""

@@ -1,4 +1,4 @@
-"""The backups of our runs: where they are, what each says, and which are kept."""
+"""The backups of our runs: their location, their manifests, and which are kept."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from qupath_hccmil.qupath.writing.durable_files import read_json, there
 BACKUPS = "hccmil-backups"
 MANIFEST = "manifest.json"
 NEXT_MANIFEST = "manifest-next.json"
-"""The manifest as it will be when the transaction that is under way is done."""
+"""The manifest as it will be when the present transaction is done."""
 KEPT_RUNS = 5
 
 
 def runs(folder: Path) -> list[dict[str, Any]]:
-    """Manifests of the runs whose backups are kept in a project's folder, oldest first."""
+    """Manifests of the runs with backups in a project's folder, oldest first."""
     found = []
     for path in sorted((folder / BACKUPS).glob(f"*/{MANIFEST}")):
         manifest = read_json(path)
-        # a manifest that was moved or damaged must not lead elsewhere
+        # A manifest that was moved or damaged must not lead to another place.
         if isinstance(manifest, dict) and manifest.get("run") == path.parent.name:
             found.append(manifest)
     return found
@@ -36,10 +36,10 @@ def with_files(
     Parameters
     ----------
     manifest : mapping
-        Its ``files`` say, by path: ``before`` the run and ``after`` it, as stamps; and ``shared``,
-        whether another program changed the file between two of the run's own changes.
+        Its ``files`` give for each path the stamps ``before`` and ``after`` the run, and
+        ``shared``: whether another program changed the file between two of the run's own changes.
     replaced : mapping of str to (str, str)
-        Path to the stamps before and after a transaction.
+        For each path, the stamps before and after a transaction.
     merged : container of str
         Paths that another program changed during the transaction.
     """
@@ -57,8 +57,8 @@ def with_files(
 def prune(folder: Path) -> None:
     """Delete old backups: the newest :data:`KEPT_RUNS` stay.
 
-    The newest of a scoring run always stays, with all that are newer, however often it was taken
-    back and forth since.
+    The newest backup of a scoring run always stays, with all newer ones, however often it was
+    undone and redone since.
     """
     kept = runs(folder)
     written = [number for number, each in enumerate(kept) if each["kind"] == "write"]
@@ -68,13 +68,13 @@ def prune(folder: Path) -> None:
 
 
 def remove(home: Path) -> None:
-    """Delete the backup of a run; one that is left half deleted is no backup any more."""
+    """Delete the backup of a run; if it is only partly deleted, it no longer counts as one."""
     (home / MANIFEST).unlink(missing_ok=True)
     shutil.rmtree(home)
 
 
 def sweep(folder: Path) -> None:
-    """Delete what killed processes left among the backups; the caller holds the project's lock."""
+    """Delete what killed processes left in the backups; the caller holds the project's lock."""
     backups = folder / BACKUPS
     if not backups.is_dir():
         return

@@ -1,10 +1,10 @@
-"""What a killed run left under way is completed, or taken back where the user went on since.
+"""Completes a write that a killed run left unfinished, or undoes it if the user saved since.
 
-A transaction whose journal says *ready* is complete on the disk, though not all of it in place: it
-is carried on to its end. Nothing is put over what somebody saved in the meantime: what tells is the
-new file beside the old one. While it is there, the old one was not replaced yet, and where that is
-no longer the file that was read, the image stays as its user left it, with the metadata that it
-had. Once it is gone, whatever is in its place came after us.
+If the journal of a transaction says *ready*, all new files are on the disk, though not all are in
+place, and the transaction is completed. A file that somebody saved in the meantime is never
+overwritten. The new file next to the old one shows the state: while it exists, the old file has not
+been replaced, and if that is no longer the file that was read, the image stays as the user saved
+it, with its old metadata. If it no longer exists, any other file in its place was saved after us.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from qupath_hccmil.qupath.writing.backups import (
     with_files,
 )
 from qupath_hccmil.qupath.writing.durable_files import (
-    inside,
     move,
+    path_inside,
     read_json,
     stamp,
     sync_folder,
@@ -39,17 +39,17 @@ _log = logging.getLogger(__name__)
 
 
 def recover(folder: Path) -> list[str]:
-    """End what killed runs left under way; the caller holds the project's lock.
+    """Complete or undo what killed runs left unfinished; the caller holds the project's lock.
 
     Returns
     -------
     list of str
-        One line for each of them that had begun to change the project.
+        One line for each of these runs that had begun to change the project.
 
     Raises
     ------
     WriteError
-        The disk refused.
+        The disk refuses.
     """
     done = []
     try:
@@ -59,7 +59,7 @@ def recover(folder: Path) -> list[str]:
         sweep(folder)
     except OSError as error:
         raise WriteError(
-            f"{folder}: what a run left half done cannot be completed "
+            f"{folder}: an interrupted run cannot be completed "
             f"({error.strerror or error}); make the folder writable and try again"
         ) from error
     for line in done:
@@ -68,10 +68,10 @@ def recover(folder: Path) -> list[str]:
 
 
 def recover_before_reading(folder: Path) -> None:
-    """End what killed runs left under way, for a command that only reads.
+    """Complete or undo what killed runs left unfinished, for a command that only reads.
 
-    Where another run is at work, or the folder cannot be written, the project is read as it is,
-    which is never wrong but may lack the metadata of the image that was being written.
+    If another run is active or the folder cannot be written, the project is read as it is, which is
+    never wrong but may lack the metadata of the image that was being written.
     """
     if not any(phase is not Phase.PREPARING for phase, _ in unfinished(folder)):
         return
@@ -80,7 +80,7 @@ def recover_before_reading(folder: Path) -> None:
         lock.acquire()
         recover(folder)
     except WriteError as error:
-        _log.warning("a run was interrupted, or is at work, while it wrote this project: %s", error)
+        _log.warning("a run that writes this project was interrupted or is still active: %s", error)
     finally:
         lock.release()
 
@@ -93,8 +93,8 @@ def _end(folder: Path, phase: Phase, journal: Journal) -> str:
         manifest, line = _carry_on(folder, journal, manifest)
     elif phase is Phase.UNDOING:
         put_back(folder, journal)
-        line = f"{folder}: run {home.name} had failed half-way through {_names(journal.steps)}; "
-        line += "the project is as it was before that"
+        line = f"{folder}: run {home.name} failed while it wrote {_names(journal.steps)}; "
+        line += "the project is as it was before"
     discard(folder, journal, manifest)
     return line
 
@@ -102,7 +102,7 @@ def _end(folder: Path, phase: Phase, journal: Journal) -> str:
 def _carry_on(
     folder: Path, journal: Journal, manifest: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], str]:
-    """Put the new files in place, image by image; the run's manifest, and what to tell."""
+    """Put the new files in place, image by image; returns the manifest and a line to print."""
     by_image: dict[str, list[Step]] = {}
     for step in journal.steps:
         by_image.setdefault(step.image, []).append(step)
@@ -125,29 +125,29 @@ def _carry_on(
     line = f"{folder}: run {journal.home.name} was interrupted while it wrote; "
     done = [step for step in journal.steps if step.image not in stopped]
     if done or not stopped:
-        line += f"it was completed: {_names(done) or 'project list'}"
+        line += f"this was completed: {_names(done) or 'project list'}"
     if stopped:
         line += "; " if done else ""
-        line += f"{', '.join(sorted(stopped))} was saved by another program since and stays so"
+        line += f"{', '.join(sorted(stopped))} was saved by another program since and is left as is"
     return manifest, line
 
 
 def _may_go_on(folder: Path, step: Step) -> bool:
-    """Whether an image's first file was replaced already, or still is the one to replace."""
-    target = inside(folder, step.path)
+    """Whether an image's first file has been replaced, or is still the one to replace."""
+    target = path_inside(folder, step.path)
     now = stamp(target)
     if step.deletes:
         return now in (step.before, "")
-    beside = inside(folder, target.with_name(step.beside))
+    beside = path_inside(folder, target.with_name(step.beside))
     if not there(beside):
         return True
     return now in (step.before, step.after) and stamp(beside) == step.after
 
 
 def _put_in_place(folder: Path, step: Step) -> bool:
-    """Replace a file if that is still to do; False where somebody else's is kept instead."""
-    target = inside(folder, step.path)
-    beside = inside(folder, target.with_name(step.beside))
+    """Replace a file if necessary; False if a file of another program is kept instead."""
+    target = path_inside(folder, step.path)
+    beside = path_inside(folder, target.with_name(step.beside))
     if not step.deletes and not there(beside):
         return True
     now = stamp(target)
@@ -166,8 +166,8 @@ def _put_in_place(folder: Path, step: Step) -> bool:
 def _settle_list(folder: Path, journal: Journal, stopped: set[str]) -> str:
     listed = journal.listed
     assert listed is not None
-    path = inside(folder, listed.path)
-    beside = inside(folder, path.with_name(listed.after_beside))
+    path = path_inside(folder, listed.path)
+    beside = path_inside(folder, path.with_name(listed.after_beside))
     metadata = {
         entry: listed.old_metadata.get(entry, {}) if f"data/{entry}" in stopped else ours
         for entry, ours in listed.new_metadata.items()
@@ -178,13 +178,13 @@ def _settle_list(folder: Path, journal: Journal, stopped: set[str]) -> str:
 
 
 def _manifest(home: Path) -> dict[str, Any]:
-    """Return what a run's manifest says, or would if it had finished a transaction."""
+    """Return a run's manifest, as it would be after the unfinished transaction."""
     found = read_json(home / MANIFEST)
     if isinstance(found, dict):
         return found
     planned = read_json(home / NEXT_MANIFEST)
     known = planned if isinstance(planned, dict) else {}
-    # one that is damaged says of no file that it may go
+    # a damaged manifest allows no file to be deleted
     kept = [path for path in home.rglob("*") if path.is_file()] if there(home / MANIFEST) else []
     nothing = {"before": "", "after": "", "shared": True}
     files = {path.relative_to(home).as_posix(): nothing for path in kept}

@@ -1,4 +1,4 @@
-"""Files as safe writing needs them: fingerprints, flushed copies, synced folders."""
+"""File operations for safe writing: fingerprints, flushed copies, synced folders."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ CHUNK = 1 << 20
 UNSUPPORTED = frozenset(
     {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EBADF}
 )
-"""What a file system answers that does not know a call; a disk that fails answers otherwise."""
+"""Errors of file systems that do not support a call; a disk that fails gives other errors."""
 
 
 def stamp(path: Path) -> str:
-    """Fingerprint of a file: its SHA-256 in hex; the empty string where there is no file.
+    """Fingerprint of a file: its SHA-256 in hex; the empty string if there is no file.
 
     Raises
     ------
     OSError
-        The file is there and cannot be read.
+        The file exists but cannot be read.
     """
     try:
         return stamp_of(path)
@@ -37,12 +37,12 @@ def stamp(path: Path) -> str:
 
 
 def stamp_of(path: Path) -> str:
-    """Fingerprint of a file that must be there.
+    """Fingerprint of a file that must exist.
 
     Raises
     ------
     OSError
-        It is not, or cannot be read.
+        The file does not exist or cannot be read.
     """
     digest = hashlib.sha256()
     with path.open("rb") as source:
@@ -52,17 +52,17 @@ def stamp_of(path: Path) -> str:
 
 
 def stamp_bytes(content: bytes) -> str:
-    """Fingerprint of what a file will hold."""
+    """Fingerprint of the future content of a file."""
     return hashlib.sha256(content).hexdigest()
 
 
-def inside(folder: Path, path: Path | str) -> Path:
+def path_inside(folder: Path, path: Path | str) -> Path:
     """Return the real path of a file that must lie in a folder, links and ``..`` resolved.
 
     Raises
     ------
     WriteError
-        It does not.
+        The file is outside the folder.
     """
     real = (folder / path).resolve()
     if folder.resolve() not in real.parents:
@@ -71,19 +71,19 @@ def inside(folder: Path, path: Path | str) -> Path:
 
 
 def flush(file: BinaryIO) -> None:
-    """Bring what was written to the disk, not just to the system's cache."""
+    """Flush written data to the disk, not only to the system's cache."""
     file.flush()
     _sync(file.fileno())
 
 
 def sync_file(path: Path) -> None:
-    """Bring a closed file to the disk."""
+    """Flush a closed file to the disk."""
     with path.open("r+b") as file:
         flush(file)
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring renames in a folder to the disk, where the system can (Windows can't)."""
+    """Flush renames in a folder to the disk, if the system can (Windows cannot)."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -97,14 +97,14 @@ def _sync(handle: int) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        # some network file systems know no such thing, least of all for folders; a disk that
-        # fails says something else
+        # Some network file systems do not support this, especially for folders; a disk that
+        # fails gives another error.
         if error.errno not in UNSUPPORTED:
             raise
 
 
 def same_rights(source: Path, target: Path) -> None:
-    """Give a file the mode of another, and its group where we may: colleagues share projects."""
+    """Give a file the mode of another one, and its group if allowed, for shared projects."""
     there = source.stat()
     try:
         if hasattr(os, "chown"):
@@ -112,13 +112,13 @@ def same_rights(source: Path, target: Path) -> None:
                 os.chown(target, -1, there.st_gid)
         target.chmod(stat.S_IMODE(there.st_mode))
     except OSError as error:
-        # shares of Windows have no modes
+        # Windows shares have no modes
         if error.errno not in UNSUPPORTED:
             raise
 
 
 def copy_file(source: Path, target: Path) -> str:
-    """Copy a file to a path that is free, flushed, and return the fingerprint of the copy."""
+    """Copy a file to an unused path, flush it, and return the fingerprint of the copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     with source.open("rb") as reader, target.open("wb") as writer:
@@ -131,7 +131,7 @@ def copy_file(source: Path, target: Path) -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a small JSON file that is never seen half written."""
+    """Write a small JSON file that never appears partly written."""
     beside = path.with_name(path.name + ".new")
     with beside.open("wb") as file:
         file.write(json.dumps(content, indent=1).encode("ascii"))
@@ -140,18 +140,18 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename a file over another, or to a free name, and bring that to the disk."""
+    """Rename a file over another one or to an unused name, and flush this to the disk."""
     os.replace(source, target)
     sync_folder(target.parent)
 
 
 def read_json(path: Path) -> Any | None:
-    """Read a JSON file of ours; None where it is absent or damaged.
+    """Read a JSON file of ours; None if it is missing or damaged.
 
     Raises
     ------
     OSError
-        It is there and cannot be read.
+        The file exists but cannot be read.
     """
     try:
         return json.loads(path.read_text("ascii"))
@@ -160,12 +160,12 @@ def read_json(path: Path) -> Any | None:
 
 
 def there(path: Path) -> bool:
-    """Whether there is such a file or folder.
+    """Whether a file or folder exists.
 
     Raises
     ------
     OSError
-        The disk does not tell: that is no "no", which some Pythons make of it.
+        The disk gives an error, which some versions of Python would take for "does not exist".
     """
     try:
         path.stat()
@@ -176,12 +176,12 @@ def there(path: Path) -> bool:
 
 @contextlib.contextmanager
 def in_plain_words(path: Path) -> Iterator[None]:
-    """What the disk says while a project is read, as an error of ours: one line, with the file.
+    """Turn errors of the disk while a project is read into errors of ours with the file.
 
     Raises
     ------
     ProjectError
-        In place of an OSError.
+        Instead of an OSError.
     """
     try:
         yield

@@ -1,11 +1,12 @@
-"""What a transaction is about to do, on disk before it does it, so that another can finish it.
+"""The journal of a transaction: its plan is on the disk before anything is changed.
 
-The journal lies in the run's backup folder under a name that tells how far the transaction got:
+So another run can complete it. The journal is in the run's backup folder, and its name shows how
+far the transaction has got:
 
-- *preparing*: new files are being written beside the old ones; nothing was touched yet.
-- *ready*: all of them were flushed, read again and compared; the old files are kept. From here on
-  a transaction that was interrupted is completed.
-- *undoing*: the disk failed on the way, and what was done is being taken back.
+- *preparing*: new files are being written next to the old ones; nothing has been changed yet.
+- *ready*: all new files were flushed, read again and compared, and the old files are kept. From
+  here on, a transaction that was interrupted is completed.
+- *undoing*: the disk failed, and the changes are being undone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ UNDO = ".undo"
 
 
 class Phase(Enum):
-    """How far a transaction got; the value is the journal's file name."""
+    """How far a transaction has got; the value is the journal's file name."""
 
     PREPARING = "journal-preparing.json"
     READY = "journal-ready.json"
@@ -40,14 +41,14 @@ class Step:
     path : str
         In the project's folder, with slashes.
     beside : str
-        Name of the new file until it is renamed, in the same folder; gone afterwards.
+        Name of the new file in the same folder until it is renamed.
     before, after : str
         Stamps; "" for no file.
     deletes : bool
-        Whether there shall be no file. A disk that fails may say of any file that it is not
-        there, so no stamp says it.
+        Whether the file is deleted. This is not derived from stamps, because a disk that fails may
+        report that any file does not exist.
     old : str
-        Where the run's folder keeps the file as it was.
+        Path of the old file's copy in the run's folder.
     """
 
     path: str
@@ -59,30 +60,30 @@ class Step:
 
     @property
     def image(self) -> str:
-        """What the file belongs to: the folder of its image, else itself."""
+        """The folder of the image that the file belongs to, or else the file itself."""
         parts = PurePosixPath(self.path).parts
         return "/".join(parts[:2]) if parts[0] == "data" and len(parts) > 2 else self.path
 
 
 @dataclass
 class ListStep:
-    """The change of the project's list: our metadata of some of its entries.
+    """The change of our metadata of some entries in the project's list.
 
     Attributes
     ----------
     path : str
         The ``.qpproj``, in the project's folder.
     before, interim, after : str
-        Stamps of the file as it was, without our metadata of the entries (empty where that
-        state is not needed), and with the new ones.
+        Stamps of the old file, of the file without our metadata of the entries (empty if that state
+        is not needed), and of the file with the new metadata.
     interim_beside, after_beside : str
-        Names of the latter two until they are renamed.
+        Names of the latter two files until they are renamed.
     old : str
-        Where the run's folder keeps the file as it was.
+        Path of the old file's copy in the run's folder.
     old_metadata, new_metadata : dict of str to dict of str to str
-        Entry id to our metadata.
+        For each entry ID, our metadata.
     contradicting : list of str
-        Entries whose old metadata must not stand beside the new data.
+        Entries with old metadata that must not be there together with the new data.
     """
 
     path: str
@@ -99,16 +100,16 @@ class ListStep:
 
 @dataclass
 class Journal:
-    """A transaction's journal, in the folder of its run.
+    """The journal of a transaction, in the folder of its run.
 
     Attributes
     ----------
     home : Path
-        The run's folder.
+        Folder of the run.
     steps : list of Step
     listed : ListStep or None
     created : list of str
-        Folders of the project that are made for it, parents first.
+        Folders of the project that are created for it, parents first.
     """
 
     home: Path
@@ -117,7 +118,7 @@ class Journal:
     created: list[str] = field(default_factory=list)
 
     def note(self, phase: Phase) -> None:
-        """Write the journal down, and remove that of the phase before."""
+        """Write the journal, and remove that of the previous phase."""
         content = {
             "steps": [asdict(step) for step in self.steps],
             "list": None if self.listed is None else asdict(self.listed),
@@ -128,23 +129,23 @@ class Journal:
             (self.home / Phase.PREPARING.value).unlink()
 
     def turn_back(self) -> None:
-        """Say that the transaction is being undone; needs no space on the disk."""
+        """Mark the transaction as being undone, which needs no space on the disk."""
         if there(self.home / Phase.READY.value):
             os.replace(self.home / Phase.READY.value, self.home / Phase.UNDOING.value)
             sync_folder(self.home)
 
     def forget(self) -> None:
-        """Remove the journal: the transaction is over."""
-        # ready and preparing are both there for a moment, and preparing says the less
+        """Remove the journal at the end of the transaction."""
+        # For a moment both ready and preparing exist; preparing is removed first.
         for phase in (Phase.PREPARING, Phase.READY, Phase.UNDOING):
             (self.home / phase.value).unlink(missing_ok=True)
         sync_folder(self.home)
 
 
 def unfinished(folder: Path) -> Iterator[tuple[Phase, Journal]]:
-    """Transactions of a project's folder that did not end, oldest first."""
+    """Yield unfinished transactions in a project's folder, oldest first."""
     for home in sorted((folder / BACKUPS).glob("*")):
-        # the later phase counts where a process died between writing one and removing the other
+        # If a process died between writing one and removing the other, the later phase counts.
         for phase in (Phase.UNDOING, Phase.READY, Phase.PREPARING):
             if there(home / phase.value):
                 yield phase, _read(home, home / phase.value)
@@ -162,7 +163,7 @@ def _read(home: Path, path: Path) -> Journal:
             created=list(content["created"]),
         )
     except (KeyError, TypeError):
-        # damaged: nothing can be told from it
+        # damaged, so nothing is known about it
         return Journal(home, [])
 
 

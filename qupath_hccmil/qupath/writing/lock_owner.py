@@ -1,4 +1,4 @@
-"""Which process holds something: told so that another can see whether it is still there."""
+"""Identifies a process, so that another process can see whether it is still running."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any
 
 import psutil
 
-# Where the start is a time of day, the clock may have been set between two looks at it.
+# If the start is a time of day, the clock may have been changed between two checks.
 _TOLERANCE = 2.0
 
 
 def this_process() -> dict[str, Any]:
     """Facts by which :func:`is_gone` recognises this process, for JSON.
 
-    Process numbers are used again, so the process's start is among them; so is the start of the
-    machine, and the container, where there is one: its numbers are its own.
+    Process numbers are reused, so the facts include the start of the process, the start of the
+    machine, and the container if there is one, because containers have their own process numbers.
     """
     pid = os.getpid()
     return {
@@ -33,58 +33,58 @@ def this_process() -> dict[str, Any]:
     }
 
 
-def is_gone(holder: Mapping[str, Any]) -> bool:
-    """Whether a process has certainly ended; False where that cannot be told from here.
+def is_gone(owner: Mapping[str, Any]) -> bool:
+    """Whether a process has certainly ended; False if this cannot be known from here.
 
-    Of another machine or container nothing can be told, nor of a holder that says too little.
+    Nothing is known about another machine or container, or about an owner with too few facts.
     """
     here = this_process()
-    # a file of an older version names no machine
-    if any(holder.get(key, here[key]) != here[key] for key in ("host", "machine")):
+    # a file of an older version does not name the machine
+    if any(owner.get(key, here[key]) != here[key] for key in ("host", "machine")):
         return False
-    if "host" not in holder or not isinstance(holder.get("pid"), int):
+    if "host" not in owner or not isinstance(owner.get("pid"), int):
         return False
-    if holder.get("boot", here["boot"]) != here["boot"]:
+    if owner.get("boot", here["boot"]) != here["boot"]:
         return True
     try:
-        started = _started(holder["pid"])
+        started = _started(owner["pid"])
     except (psutil.NoSuchProcess, OverflowError, ValueError):
         return True
     except psutil.Error:
         return False
-    then = holder.get("started")
+    then = owner.get("started")
     return isinstance(then, int | float) and abs(started - then) > _TOLERANCE
 
 
-def described(holder: Mapping[str, Any]) -> str:
+def described(owner: Mapping[str, Any]) -> str:
     """``process 123 on host since 2026-11-23T10:00:00+00:00``."""
-    since = f" since {holder['since']}" if holder.get("since") else ""
-    return f"process {holder.get('pid')} on {holder.get('host')}{since}"
+    since = f" since {owner['since']}" if owner.get("since") else ""
+    return f"process {owner.get('pid')} on {owner.get('host')}{since}"
 
 
 def _started(pid: int) -> float:
-    """When a process started: seconds since the machine did where the system says so (Linux).
+    """Start of a process, in seconds since the machine started if the system gives it (Linux).
 
-    The time of day would move with the clock, and a process that lives would be taken for dead.
+    A time of day would change with the clock, and a living process would be taken for dead.
 
     Raises
     ------
     psutil.NoSuchProcess
-        There is none, or it has ended and waits to be collected.
+        There is no such process, or it has ended and waits to be collected.
     """
     process = psutil.Process(pid)
     if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
         raise psutil.NoSuchProcess(pid)
     try:
         stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
-        # the name in brackets may hold anything; the start is the 22nd field
+        # the name in brackets may contain anything; the start is the 22nd field
         return int(stat.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):
         return process.create_time()
 
 
 def _machine() -> str:
-    """What tells two machines of one name apart, and the containers on them."""
+    """Identity of a machine and container, which distinguishes those with the same name."""
     name = _first_line(Path("/etc/machine-id")) or f"{uuid.getnode():x}"
     try:
         return f"{name} {os.readlink('/proc/self/ns/pid')}"

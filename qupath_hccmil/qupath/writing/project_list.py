@@ -1,7 +1,8 @@
-"""Our metadata in the project's list (``project.qpproj``), brought to what they shall be.
+"""Updates our metadata in the project's list (``project.qpproj``).
 
-The list is QuPath's, and QuPath may save it at any time: an image added, a name changed. So ours
-are spliced into the list as it is at that moment, and never is an older list put over a newer one.
+The list belongs to QuPath, which may save it at any time, for example after adding an image. So our
+metadata are inserted into the list as it is at that moment, and a newer list is never overwritten
+with an older one.
 """
 
 from __future__ import annotations
@@ -18,26 +19,26 @@ from qupath_hccmil.qupath.writing.durable_files import flush, move, same_rights,
 
 TRIES = 5
 PAUSE = 0.1
-"""Seconds; QuPath takes the list away for a moment while it saves."""
+"""Seconds to wait, because QuPath removes the list for a moment while it saves."""
 
 Metadata = Mapping[str, Mapping[str, str]]
-"""Entry id to our metadata."""
+"""For each entry ID, our metadata."""
 
 
 @dataclass(frozen=True)
 class ListChange:
-    """What a transaction changes in the project's list.
+    """The change of the project's list by a transaction.
 
     Attributes
     ----------
     path : Path
         The ``.qpproj``.
     metadata : mapping of str to mapping of str to str
-        Entry id to our metadata; all other keys stay.
+        For each entry ID, our metadata; all other keys stay.
     content : bytes or None
-        The whole file where it is known to be that with these metadata; None splices them.
+        The whole file with these metadata, if known; None inserts them into the present list.
     made_from : str
-        Stamp of the list that `content` may replace; these metadata are spliced into any other.
+        Stamp of the list that `content` may replace; the metadata are inserted into any other list.
     """
 
     path: Path
@@ -47,7 +48,7 @@ class ListChange:
 
 
 def our_metadata(path: Path) -> dict[str, dict[str, str]]:
-    """Our metadata of every entry of a list."""
+    """Read our metadata of every entry in a list."""
     return {
         entry.id: {key: value for key, value in entry.metadata.items() if is_our_metadata(key)}
         for entry in read_project(path).images
@@ -56,7 +57,7 @@ def our_metadata(path: Path) -> dict[str, dict[str, str]]:
 
 
 def spliced(content: bytes, metadata: Metadata) -> bytes:
-    """Put our metadata into a list's bytes; nothing else in them changes.
+    """Insert our metadata into the bytes of a list; nothing else in them changes.
 
     Raises
     ------
@@ -69,41 +70,41 @@ def spliced(content: bytes, metadata: Metadata) -> bytes:
 
 
 def settle(
-    path: Path, metadata: Metadata, beside: Path, made_from: frozenset[str], finished: str
+    path: Path, metadata: Metadata, beside: Path, made_from: frozenset[str], stamp_beside: str
 ) -> str:
-    """Bring our metadata into the list as it is now; entries that are gone stay gone.
+    """Insert our metadata into the present list; entries that were removed stay removed.
 
     Parameters
     ----------
     path : Path
         The list.
     metadata : mapping
-        Ours, by entry id.
+        Our metadata, by entry ID.
     beside : Path
-        The new list, ready to be renamed, if it is there.
+        The new list, ready to be renamed, if it exists.
     made_from : frozenset of str
         Stamps of lists that `beside` may replace.
-    finished : str
+    stamp_beside : str
         Stamp of `beside`.
 
     Returns
     -------
     str
-        Stamp of the list as it is now.
+        Stamp of the present list.
 
     Raises
     ------
     ConflictError
-        It keeps changing under our hands.
+        Another program keeps changing the list.
     OSError
-        The disk refused.
+        The disk refuses.
     """
     for _ in range(TRIES):
         now = stamp(path)
-        if now and now == finished:
+        if now and now == stamp_beside:
             return now
-        if now in made_from and stamp(beside) == finished:
-            new = finished
+        if now in made_from and stamp(beside) == stamp_beside:
+            new = stamp_beside
         elif not (now and (new := _write_beside(path, now, metadata, beside))):
             time.sleep(PAUSE)
             continue
@@ -116,7 +117,7 @@ def settle(
 
 
 def _write_beside(path: Path, now: str, metadata: Metadata, beside: Path) -> str:
-    """Write the present list with our metadata; its stamp, or "" where it changed meanwhile."""
+    """Write the present list with our metadata; returns its stamp, or "" if the list changed."""
     content = path.read_bytes()
     if stamp_bytes(content) != now:
         return ""
@@ -125,7 +126,7 @@ def _write_beside(path: Path, now: str, metadata: Metadata, beside: Path) -> str
         try:
             changed = with_our_metadata(changed, entry, ours)
         except ProjectError:
-            # the image was taken out of the project since
+            # the image was removed from the project since
             continue
     if changed != content:
         write_list(beside, changed, path)
@@ -133,17 +134,19 @@ def _write_beside(path: Path, now: str, metadata: Metadata, beside: Path) -> str
 
 
 def write_list(beside: Path, content: bytes, like: Path) -> None:
-    """Write a list to a file of ours, flushed and read again.
+    """Write a list to a file of ours, flush it and read it again.
 
     Raises
     ------
     ProjectError
-        It is no project any more.
+        The result is not a valid project.
     """
     with beside.open("wb") as file:
         file.write(content)
         flush(file)
     same_rights(like, beside)
     if stamp(beside) != stamp_bytes(content):
-        raise ProjectError(f"{like}: does not read back as it was written; it is as it was")
+        raise ProjectError(
+            f"{like}: could not be read back as it was written; the old file is unchanged"
+        )
     read_project(beside)

@@ -1,9 +1,16 @@
-"""One writer a project: a lock file that names its holder; a dead one's is released.
+"""One writer per project: a lock file names its owner, and is removed if the owner is dead.
 
-No two processes hold the lock at once, whatever their order: the file appears with its content, by
-a hard link where there are any, else by exclusive creation; and a dead holder's file is removed by
-the one process that holds the lock on that removal (a lock of the same kind, named after the dead
-holder's token), after it has read the file again.
+Two processes never hold the lock at the same time. The file appears together with its content, by a
+hard link if possible, otherwise by exclusive creation. The file of a dead owner is removed only by
+the process that holds a second lock for this removal (of the same kind, named after the dead
+owner's token), after reading the file again.
+
+`filelock` (4.3.1 was tried) is not used for these reasons. Its ``FileLock`` is a lock of the
+system, which sshfs, GNOME network places and NFS with ``local_lock`` grant on every computer
+separately, and projects are often on a shared drive. Its ``SoftFileLock`` is a file like ours, but
+it took the lock of a living process on another computer with the same name, it takes a file that it
+cannot read after 2 s, and it keeps the lock of a process that ended without being collected.
+Neither says who holds the lock, and that version needs Python 3.11.
 """
 
 from __future__ import annotations
@@ -23,7 +30,7 @@ from qupath_hccmil.qupath.writing.lock_owner import described, is_gone, this_pro
 LOCK_NAME = "hccmil.lock"
 TRIES = 5
 LOOK_AGAIN = 0.2
-"""Seconds between two looks at a lock that is waited for."""
+"""Seconds between checks of a lock while waiting for it."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,8 +38,8 @@ _log = logging.getLogger(__name__)
 class ProjectLock:
     """Holds ``hccmil.lock`` in a project's folder from :meth:`acquire` to :meth:`release`.
 
-    The file says host, process and the process's start, so that a lock left by a process that
-    died on this machine is recognised. A lock of another machine is never broken.
+    The file gives the host, the process and its start, so that the lock of a process that died on
+    this machine is recognised. The lock of another machine is never removed.
     """
 
     def __init__(self, folder: Path, name: str = LOCK_NAME) -> None:
@@ -50,48 +57,48 @@ class ProjectLock:
         Parameters
         ----------
         wait : float
-            Seconds to wait for a holder that lives; who it is is told in one line.
+            Seconds to wait for another process that holds the lock; a warning says which it is.
 
         Raises
         ------
         WriteError
-            Somebody else holds it, or the folder cannot be written.
+            Another process holds the lock, or the folder cannot be written.
         """
         if self.held:
             return
         until = time.monotonic() + wait
         told = False
         while not self._try():
-            holder = self._holder()
-            if not holder:
-                # given back since; who is next is a matter of luck
+            owner = self._owner()
+            if not owner:
+                # released since; which process gets it next is random
                 time.sleep(0.01)
                 continue
             if time.monotonic() >= until:
                 raise WriteError(
-                    f"{self.path}: {described(holder)} is writing this project; wait for it "
+                    f"{self.path}: {described(owner)} is writing this project; wait for it "
                     "(--wait SECONDS), or delete the file if no qupath-hccmil is at work on it"
                 )
             if not told:
                 _log.warning(
                     "%s: %s is writing this project; waiting up to %g s",
                     self.path.parent,
-                    described(holder),
+                    described(owner),
                     wait,
                 )
                 told = True
             time.sleep(min(LOOK_AGAIN, max(0.0, until - time.monotonic())))
 
     def release(self) -> None:
-        """Give the lock back; without effect where it is not held."""
+        """Release the lock; has no effect if it is not held."""
         if self.held and _read(self.path).get("token") == self._token:
-            # a drive that vanished keeps the file; the next run sees that its holder is dead
+            # If the drive vanished, the file stays; the next run sees that its owner is dead.
             with contextlib.suppress(OSError):
                 self.path.unlink()
         self._token = ""
 
     def _try(self) -> bool:
-        """Take the lock if nobody holds it, or nobody who lives."""
+        """Take the lock if no living process holds it."""
         token = uuid.uuid4().hex
         try:
             for _ in range(TRIES):
@@ -104,7 +111,7 @@ class ProjectLock:
         except OSError as error:
             raise WriteError(
                 f"{self.path.parent}: cannot be written ({error.strerror}); "
-                "the project is as it was"
+                "the project is unchanged"
             ) from error
         return False
 
@@ -119,26 +126,26 @@ class ProjectLock:
                 return False
             except OSError:
                 if not beside.exists():
-                    # a holder swept it away, see _sweep
+                    # another owner removed it, see _sweep
                     return False
                 return _create_exclusively(self.path, content)
         finally:
             beside.unlink(missing_ok=True)
         return True
 
-    def _holder(self) -> dict[str, Any]:
-        """Who holds the lock; empty where it is free by now.
+    def _owner(self) -> dict[str, Any]:
+        """Return the owner of the lock; empty if it is free by now.
 
         Raises
         ------
         WriteError
-            The file does not say.
+            The file does not name its owner.
         """
         for _ in range(TRIES):
-            holder = _read(self.path)
-            if holder or not self.path.exists():
-                return holder
-            # where there are no hard links the file is empty for a moment
+            owner = _read(self.path)
+            if owner or not self.path.exists():
+                return owner
+            # without hard links, the file is empty for a moment
             time.sleep(0.05)
         raise WriteError(
             f"{self.path}: cannot tell who holds this project; "
@@ -146,30 +153,32 @@ class ProjectLock:
         )
 
     def _remove_if_dead(self) -> bool:
-        """Remove the file of a holder that is dead; False where it may live."""
-        holder = self._holder()
-        if not holder:
+        """Remove the file of a dead owner; False if the owner may be alive."""
+        owner = self._owner()
+        if not owner:
             return True
-        if not is_gone(holder):
+        if not is_gone(owner):
             return False
-        token = str(holder.get("token"))[:64]
+        token = str(owner.get("token"))[:64]
         if not token.isalnum():
             return False
         removal = ProjectLock(self.path.parent, f".{LOCK_NAME}.{token}.removal")
         if not removal._try():
             return True
         try:
-            # with this held nobody else removes the file of that token, and its owner is dead
-            if _read(self.path).get("token") == holder["token"]:
+            # While we hold this, nobody else removes the file with that token, and its owner is
+            # dead.
+            if _read(self.path).get("token") == owner["token"]:
                 self.path.unlink(missing_ok=True)
         finally:
             removal.release()
         return True
 
     def _sweep(self) -> None:
-        """Remove what processes left that died while they took the lock.
+        """Remove files of processes that died while they took the lock.
 
-        Another that is just taking it notices: it finds its file gone, or the token changed.
+        A process that is just taking the lock notices this: its file is missing, or the token
+        differs.
         """
         if self.path.name != LOCK_NAME:
             return
@@ -179,7 +188,7 @@ class ProjectLock:
 
 
 def _create_exclusively(path: Path, content: str) -> bool:
-    """Create the file where there are no hard links."""
+    """Create the file on file systems without hard links."""
     try:
         file = path.open("x", encoding="ascii")
     except FileExistsError:
@@ -197,7 +206,7 @@ def _create_exclusively(path: Path, content: str) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        holder = json.loads(path.read_text("ascii"))
+        owner = json.loads(path.read_text("ascii"))
     except (OSError, ValueError):
         return {}
-    return holder if isinstance(holder, dict) else {}
+    return owner if isinstance(owner, dict) else {}

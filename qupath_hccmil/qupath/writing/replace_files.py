@@ -1,6 +1,6 @@
-"""Changing a project's files: all or none, verified before, backed up, completed after a crash.
+"""Changes a project's files: all or none, verified, backed up, and completed after a crash.
 
-One :class:`WriteRun` a command. Each :meth:`WriteRun.replace` is one
+There is one :class:`WriteRun` per command. Each :meth:`WriteRun.replace` is one
 :class:`~qupath_hccmil.qupath.writing.transaction.Transaction` over the files of one image.
 
 The layout: ``<project>/hccmil-backups/<run id>/`` mirrors the paths of the files as they were
@@ -19,7 +19,7 @@ from typing import Any
 from qupath_hccmil.errors import WriteError
 from qupath_hccmil.qupath.writing.backups import BACKUPS, KEPT_RUNS, prune
 from qupath_hccmil.qupath.writing.crash_recovery import recover
-from qupath_hccmil.qupath.writing.durable_files import inside, stamp
+from qupath_hccmil.qupath.writing.durable_files import path_inside, stamp
 from qupath_hccmil.qupath.writing.project_list import ListChange
 from qupath_hccmil.qupath.writing.project_lock import ProjectLock
 from qupath_hccmil.qupath.writing.transaction import Replacement, Transaction
@@ -28,19 +28,19 @@ __all__ = ["BACKUPS", "KEPT_RUNS", "ListChange", "Replacement", "WriteRun", "sta
 
 
 class WriteRun:
-    """A run that changes a project: holds its lock, and keeps a backup of what it replaces.
+    """A run that changes a project; it holds the lock and keeps a backup of replaced files.
 
     Parameters
     ----------
     folder : Path
         The project's folder.
-    kind : {"write", "restore"}
-        What the run is, for its manifest.
+    kind : {"write", "add", "restore"}
+        Kind of the run, for its manifest.
 
     Notes
     -----
-    The lock is taken by :meth:`begin`, or the first :meth:`replace`; the backup folder is made by
-    the latter.
+    The lock is taken by :meth:`begin` or by the first :meth:`replace`, which also creates the
+    backup folder.
     """
 
     def __init__(self, folder: Path, kind: str = "write") -> None:
@@ -57,7 +57,7 @@ class WriteRun:
         }
 
     def begin(self, wait: float = 0.0) -> bool:
-        """Take the project's lock, and end what a killed run left half done.
+        """Take the project's lock, and complete or undo what a killed run left unfinished.
 
         Parameters
         ----------
@@ -67,12 +67,12 @@ class WriteRun:
         Returns
         -------
         bool
-            Whether the lock was taken just now: then the project may be another than before.
+            Whether the lock was taken just now, so that the project may have changed before.
 
         Raises
         ------
         WriteError
-            Another run holds the project, or it cannot be written.
+            Another run holds the lock, or the project cannot be written.
         """
         if self._lock.held:
             return False
@@ -88,7 +88,7 @@ class WriteRun:
         return True
 
     def takes_back(self, runs: Sequence[str]) -> None:
-        """Say for the manifest which runs a restore takes back."""
+        """Note for the manifest which runs a restore undoes."""
         self._manifest = {**self._manifest, "undoes": list(runs)}
 
     def replace(self, files: Sequence[Replacement], listed: ListChange | None = None) -> None:
@@ -97,14 +97,14 @@ class WriteRun:
         Raises
         ------
         ConflictError
-            A file is not the expected one any more; nothing was changed.
+            A file is no longer the expected one; nothing was changed.
         WriteError
-            The disk refused; nothing was changed, or the message says so.
+            The disk refused; nothing was changed, unless the message says otherwise.
         """
         for file in files:
-            inside(self.folder, file.path)
+            path_inside(self.folder, file.path)
         if not self.begin():
-            # what could not be swept away after the transaction before
+            # files that could not be deleted after the previous transaction
             recover(self.folder)
         change = Transaction(self.folder, self.folder / BACKUPS / self.id, self._manifest)
         try:
@@ -113,18 +113,18 @@ class WriteRun:
             if change.touched:
                 raise WriteError(
                     f"{error.filename or self.folder}: the disk failed while files were replaced "
-                    f"({error.strerror or error}); the next qupath-hccmil that opens the project "
-                    "completes or undoes it"
+                    f"({error.strerror or error}); the next qupath-hccmil command on this project "
+                    "completes or undoes the change"
                 ) from error
             raise _refused(self.folder, error) from error
         finally:
             self._manifest = change.manifest
 
     def close(self) -> None:
-        """End the run: prune old backups and give the lock back."""
+        """End the run: delete old backups and release the lock."""
         if self._lock.held:
             try:
-                # old backups that cannot be deleted are no reason to fail a run that is done
+                # A completed run does not fail because old backups cannot be deleted.
                 with contextlib.suppress(OSError):
                     prune(self.folder)
             finally:
@@ -139,5 +139,5 @@ class WriteRun:
 
 def _refused(folder: Path, error: OSError) -> WriteError:
     return WriteError(
-        f"{error.filename or folder}: {error.strerror or error}; the project is as it was"
+        f"{error.filename or folder}: {error.strerror or error}; the project is unchanged"
     )

@@ -1,4 +1,4 @@
-"""Bringing a project back to what it was before one of our runs, byte for byte."""
+"""Restores a project to its state before one of our runs, byte for byte."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qupath_hccmil.qupath.writing.backups import BACKUPS, runs
 from qupath_hccmil.qupath.writing.durable_files import (
     copy_file,
     in_plain_words,
-    inside,
+    path_inside,
     stamp,
     stamp_bytes,
 )
@@ -22,23 +22,25 @@ from qupath_hccmil.qupath.writing.project_list import our_metadata
 from qupath_hccmil.qupath.writing.replace_files import ListChange, Replacement, WriteRun
 
 LIST_SUFFIX = ".qpproj"
+ADD = "add"
+"""Kind of a run that adds images."""
 
 
 @dataclass(frozen=True)
 class Backup:
-    """What one run replaced.
+    """The files that one run replaced.
 
     Attributes
     ----------
     run : str
-        The run's id, to name it by.
+        ID of the run.
     time : str
         ISO 8601, UTC.
     kind : {"write", "restore"}
     files : tuple of str
         Paths in the project's folder.
     undone : bool
-        Whether a later restore took the run back.
+        Whether a later restore undid the run.
     """
 
     run: str
@@ -49,9 +51,13 @@ class Backup:
 
 
 def backups(folder: Path) -> list[Backup]:
-    """Backups in a project's folder, oldest first."""
+    """List the backups in a project's folder, oldest first.
+
+    Added images are not included: a user removes an image from a project in QuPath, and we must not
+    undo the work that was done in it since.
+    """
     with in_plain_words(folder):
-        kept = runs(folder)
+        kept = _to_take_back(folder)
     undone = {run for manifest in kept for run in manifest["undoes"]}
     return [
         Backup(
@@ -68,39 +74,39 @@ def backups(folder: Path) -> list[Backup]:
 def restore(
     folder: Path, run_id: str | None = None, *, force: bool = False, wait: float = 0.0
 ) -> list[Path]:
-    """Bring a project back to its state before a run.
+    """Restore a project to its state before a run.
 
-    Later runs are taken back with it. What the restore replaces is itself kept as a backup. Where
-    QuPath saved the project's list since, our metadata alone are brought back in it: images that
-    were added since stay, and so does a class list that was changed since.
+    Later runs are undone with it. Files that the restore replaces are themselves kept as a backup.
+    If QuPath saved the project's list since, only our metadata in it are restored: images that were
+    added since stay, and so does a class list that was changed since.
 
     Parameters
     ----------
     folder : Path
         The project's folder.
     run_id : str, optional
-        The run; by default the newest that was not taken back yet.
+        The run; by default the newest that has not been undone.
     force : bool
-        Also where an image has changed since our runs wrote it.
+        Also restore images that have changed since our runs wrote them.
     wait : float
-        Seconds to wait for another run that is at work.
+        Seconds to wait for another run that is active.
 
     Returns
     -------
     list of Path
-        The files that were brought back or removed.
+        The files that were restored or removed.
 
     Raises
     ------
     ProjectError
         There is no such backup, or it is damaged.
     ConflictError
-        Images were changed since by another program, and not `force`; nothing was changed.
+        Another program changed images since, and `force` is not set; nothing was changed.
     WriteError
         The disk refused; nothing was changed.
     """
     with in_plain_words(folder), WriteRun(folder, kind="restore") as writer:
-        # what a killed run left half done is completed before anything is compared
+        # An interrupted write is completed before anything is compared.
         if (folder / BACKUPS).is_dir():
             writer.begin(wait)
         undone = _runs_back_to(folder, run_id)
@@ -115,18 +121,19 @@ def restore(
         if not force:
             _refuse_changed(writer.folder, others)
         if classes is not None and classes.is_ours():
-            # a class list that was changed since is the user's; our two classes in it do no harm
+            # A class list that was changed since belongs to the user; our two classes in it do no
+            # harm.
             others.append(classes)
         files = [replacement for each in others if (replacement := each.replacement())]
         changes = [change for each in lists if (change := each.list_change())]
-        # a project has one list; a second .qpproj in the folder is another project's
+        # A project has one list; a second .qpproj in the folder belongs to another project.
         writer.replace(files, changes[0] if changes else None)
     return [file.path for file in files] + [change.path for change in changes[:1]]
 
 
 @dataclass(frozen=True)
 class _History:
-    """What the runs that are taken back did to one file, oldest first."""
+    """The changes that the undone runs made to one file, oldest first."""
 
     folder: Path
     path: str
@@ -134,11 +141,11 @@ class _History:
 
     @property
     def target(self) -> Path:
-        return inside(self.folder, self.path)
+        return path_inside(self.folder, self.path)
 
     @cached_property
     def now(self) -> str:
-        """Stamp of the file, looked at once: what changes after that is a conflict."""
+        """Stamp of the file, computed once; any later change is a conflict."""
         return stamp(self.target)
 
     @property
@@ -150,18 +157,18 @@ class _History:
         ]
 
     def source(self, run: str) -> Path:
-        """Where a run keeps the file."""
-        return inside(self.folder / BACKUPS / run, self.path)
+        """Path of the file's copy in the backup of a run."""
+        return path_inside(self.folder / BACKUPS / run, self.path)
 
     def is_ours(self) -> bool:
-        """Whether nobody but our runs changed the file, from the first of them until now."""
+        """Whether only our runs have changed the file, from the first of them until now."""
         mine = [file for _, file in self._mine]
         befores = [file["before"] for file in mine[1:]] + [self.now]
         afters = [file["after"] for file in mine]
         return afters == befores and not any(file["shared"] for file in mine)
 
     def replacement(self) -> Replacement | None:
-        """How the file goes back; None where it is already as it was."""
+        """How to restore the file; None if it is already in the old state."""
         run, first = self._mine[0]
         if self.now == first["before"]:
             return None
@@ -176,25 +183,25 @@ class _History:
         return Replacement(self.target, write, self.now)
 
     def list_change(self) -> ListChange | None:
-        """How the project's list goes back: as a whole, or our metadata in it."""
+        """How to restore the project's list: as a whole, or only our metadata in it."""
         run, first = self._mine[0]
         if self.now == first["before"]:
             return None
-        content = self._kept(run, first["before"])
+        content = self._backed_up(run, first["before"])
         metadata = our_metadata(self.target)
         if self.is_ours():
             then = our_metadata(self.source(run))
             back = {key: then.get(key, {}) for key in metadata}
             return ListChange(self.target, back, content, self.now)
-        # an image that came later has its first backup in a later run
+        # an image that was added later has its first backup in a later run
         was: dict[str, dict[str, str]] = {}
         for later, file in reversed(self._mine):
-            self._kept(later, file["before"])
+            self._backed_up(later, file["before"])
             was |= our_metadata(self.source(later))
         back = {key: was[key] for key, ours in metadata.items() if was.get(key, ours) != ours}
         return ListChange(self.target, back) if back else None
 
-    def _kept(self, run: str, before: str) -> bytes:
+    def _backed_up(self, run: str, before: str) -> bytes:
         source = self.source(run)
         try:
             content = source.read_bytes()
@@ -221,13 +228,13 @@ def _refuse_changed(folder: Path, histories: Sequence[_History]) -> None:
         said.append(f"{name} ({path})" if name else path)
     raise ConflictError(
         f"{folder}: changed by another program since our run: {', '.join(said)}; nothing was "
-        "brought back: --force loses that change (a backup of it is kept)"
+        "restored: with --force that change is lost (a backup of it is kept)"
     )
 
 
 def _runs_back_to(folder: Path, run_id: str | None) -> list[dict[str, Any]]:
     """Manifests from the wanted run to the newest, oldest first."""
-    kept = runs(folder)
+    kept = _to_take_back(folder)
     if run_id is None:
         run_id = next((b.run for b in reversed(backups(folder)) if not _over(b)), None)
     ids = [manifest["run"] for manifest in kept]
@@ -235,10 +242,14 @@ def _runs_back_to(folder: Path, run_id: str | None) -> list[dict[str, Any]]:
         known = ", ".join(ids) or "none"
         raise ProjectError(
             f"{folder / BACKUPS}: there is no backup "
-            + (f"{run_id!r}" if run_id else "to bring back")
+            + (f"{run_id!r}" if run_id else "to restore")
             + f" (kept: {known})"
         )
     return kept[ids.index(run_id) :]
+
+
+def _to_take_back(folder: Path) -> list[dict[str, Any]]:
+    return [each for each in runs(folder) if each["kind"] != ADD]
 
 
 def _over(backup: Backup) -> bool:
@@ -246,4 +257,4 @@ def _over(backup: Backup) -> bool:
 
 
 def _damaged(source: Path) -> ProjectError:
-    return ProjectError(f"{source}: the backup is damaged; nothing was brought back")
+    return ProjectError(f"{source}: the backup is damaged; nothing was restored")

@@ -1,4 +1,4 @@
-"""Taking a transaction back: the old files return, and nothing of it stays."""
+"""Undoes a transaction: restores the old files and removes everything else."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from qupath_hccmil.qupath.writing.backups import NEXT_MANIFEST
 from qupath_hccmil.qupath.writing.durable_files import (
     copy_file,
-    inside,
     move,
+    path_inside,
     stamp,
     sync_folder,
 )
@@ -21,17 +21,17 @@ from qupath_hccmil.qupath.writing.project_list import settle
 
 
 def put_back(folder: Path, journal: Journal) -> None:
-    """Bring a transaction's files back to what they were before it.
+    """Restore the files of a transaction to their state before it.
 
-    A file that is neither ours nor the old one was saved by another program since: its content is
+    A file that is neither ours nor the old one was saved by another program since; its content is
     newer than both and stays.
 
     Raises
     ------
     ConflictError
-        The project's list keeps changing.
+        Another program keeps changing the project's list.
     OSError
-        The disk refused.
+        The disk refuses.
     """
     for step in reversed(journal.steps):
         _put_file_back(folder, journal.home, step)
@@ -40,7 +40,7 @@ def put_back(folder: Path, journal: Journal) -> None:
 
 
 def discard(folder: Path, journal: Journal, manifest: Mapping[str, Any]) -> None:
-    """Remove all of a transaction but what its run's manifest keeps as backup, the journal last.
+    """Remove a transaction except for the backups in its manifest, with the journal last.
 
     Raises
     ------
@@ -52,9 +52,9 @@ def discard(folder: Path, journal: Journal, manifest: Mapping[str, Any]) -> None
     home = journal.home
     if not manifest["files"]:
         for name in reversed(journal.created):
-            # only those that are empty go
+            # only empty ones are removed
             with contextlib.suppress(OSError):
-                inside(folder, name).rmdir()
+                path_inside(folder, name).rmdir()
         shutil.rmtree(home, ignore_errors=True)
         # the last backup may have been the only one
         with contextlib.suppress(OSError):
@@ -64,18 +64,18 @@ def discard(folder: Path, journal: Journal, manifest: Mapping[str, Any]) -> None
     kept += [journal.listed.old] if journal.listed is not None else []
     for name in kept:
         if name and name not in manifest["files"]:
-            inside(home, name).unlink(missing_ok=True)
-            _remove_empty(inside(home, name).parent, home)
+            path_inside(home, name).unlink(missing_ok=True)
+            _remove_empty(path_inside(home, name).parent, home)
     shutil.rmtree(home / UNDO, ignore_errors=True)
     (home / NEXT_MANIFEST).unlink(missing_ok=True)
     for name in reversed(journal.created):
         with contextlib.suppress(OSError):
-            inside(folder, name).rmdir()
+            path_inside(folder, name).rmdir()
     journal.forget()
 
 
 def _remove_empty(folder: Path, top: Path) -> None:
-    """Remove a folder and those above it, below `top`, as far as they are empty."""
+    """Remove a folder and its parents below `top`, as far as they are empty."""
     with contextlib.suppress(OSError):
         while folder != top.resolve():
             folder.rmdir()
@@ -83,33 +83,33 @@ def _remove_empty(folder: Path, top: Path) -> None:
 
 
 def _temporary(folder: Path, journal: Journal) -> Iterable[Path]:
-    """Files beside those of the project."""
+    """Temporary files next to those of the project."""
     for step in journal.steps:
-        yield inside(folder, (folder / step.path).with_name(step.beside))
+        yield path_inside(folder, (folder / step.path).with_name(step.beside))
     if journal.listed is not None:
         path = folder / journal.listed.path
         for name in (journal.listed.interim_beside, journal.listed.after_beside):
-            yield inside(folder, path.with_name(name))
+            yield path_inside(folder, path.with_name(name))
 
 
 def _put_file_back(folder: Path, home: Path, step: Step) -> None:
-    target = inside(folder, step.path)
+    target = path_inside(folder, step.path)
     if step.before == step.after or target.is_dir() or stamp(target) != step.after:
         return
     if not step.before:
         target.unlink()
         sync_folder(target.parent)
         return
-    beside = inside(folder, target.with_name(step.beside))
-    copy_file(inside(home, step.old), beside)
+    beside = path_inside(folder, target.with_name(step.beside))
+    copy_file(path_inside(home, step.old), beside)
     move(beside, target)
 
 
 def _put_list_back(folder: Path, home: Path, listed: ListStep) -> None:
-    path = inside(folder, listed.path)
-    beside = inside(folder, path.with_name(listed.after_beside))
+    path = path_inside(folder, listed.path)
+    beside = path_inside(folder, path.with_name(listed.after_beside))
     if stamp(path) == listed.before:
         return
-    copy_file(inside(home, listed.old), beside)
+    copy_file(path_inside(home, listed.old), beside)
     ours = frozenset({listed.interim, listed.after} - {""})
     settle(path, listed.old_metadata, beside, ours, listed.before)

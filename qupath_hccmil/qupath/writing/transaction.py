@@ -1,22 +1,22 @@
-"""One transaction over the files of an image: all of them, or none.
+"""One transaction over the files of an image: all of them are changed, or none.
 
-The order, and why a pathologist who opens QuPath after a crash at any place sees nothing wrong:
+The order ensures that a pathologist who opens QuPath after a crash never sees anything wrong:
 
-1. Every new file is written beside the old one, flushed, read again and compared; the old files
-   are copied into the run's backup, flushed and compared. *Nothing that QuPath reads was touched.*
+1. Every new file is written next to the old one, flushed, read again and compared; the old files
+   are copied into the run's backup, flushed and compared. *No file of QuPath has been changed.*
 2. The journal says *ready* (:mod:`~qupath_hccmil.qupath.writing.journal`).
-3. Where the project's list has metadata of an earlier run of ours for the image, they are taken
-   out. *The image is as it was; the list says nothing of a score.*
-4. ``data.qpdata`` is renamed over the old one. **This one rename is the moment at which the image
-   changes**: its outlines, tiles, measurements and history are all in that file. *The image is
-   complete; the list says nothing of a score.*
-5. ``summary.json`` follows: object counts, which QuPath itself writes after the data and does not
-   trust.
-6. The new metadata go into the list. *Complete.*
+3. If the project's list has metadata of an earlier run of ours for the image, they are removed.
+   *The image is unchanged; the list has no score.*
+4. ``data.qpdata`` is renamed over the old one. **With this one rename the image changes**: its
+   outlines, tiles, measurements and history are all in that file. *The image is complete; the list
+   has no score.*
+5. ``summary.json`` follows, with object counts, which QuPath itself writes after the data and does
+   not rely on.
+6. The new metadata are added to the list. *Everything is complete.*
 
-So the list may for a moment say less than the image shows, but never anything else: what an
-earlier run found never stands beside what a later one did. The next command of ours, one that only
-reads too, completes what was interrupted (:mod:`~qupath_hccmil.qupath.writing.crash_recovery`).
+So the list may lack values for a moment but never has wrong ones: results of an earlier run are
+never shown together with those of a later one. Our next command, even one that only reads,
+completes an interrupted transaction (:mod:`~qupath_hccmil.qupath.writing.crash_recovery`).
 
 From step 3 on, only renames and deletions are left, which need no space on the disk.
 """
@@ -36,8 +36,8 @@ from qupath_hccmil.errors import ConflictError
 from qupath_hccmil.qupath.writing.backups import MANIFEST, NEXT_MANIFEST, with_files
 from qupath_hccmil.qupath.writing.durable_files import (
     copy_file,
-    inside,
     move,
+    path_inside,
     same_rights,
     stamp,
     stamp_bytes,
@@ -67,14 +67,13 @@ class Replacement:
     Attributes
     ----------
     path : Path
-        Inside the project's folder; need not exist.
+        Path in the project's folder; the file need not exist.
     write : callable or None
-        Writes the whole new file to the path it is given (in the same folder). None deletes
-        the file.
+        Writes the whole new file to the given path (in the same folder). None deletes the file.
     expected : str
-        :func:`stamp` of the file that the new one was made from; "" where there was none.
+        :func:`stamp` of the file that the new one was made from; "" if there was none.
     verify : callable or None
-        Reads the finished file again and raises a `HccMilError` if it is not what was meant.
+        Reads the new file again and raises a `HccMilError` if it is not as intended.
     """
 
     path: Path
@@ -86,7 +85,7 @@ class Replacement:
     def of_bytes(
         cls, path: Path, content: bytes, expected: str, verify: Write | None = None
     ) -> Replacement:
-        """Replace with bytes that are already there."""
+        """Replace a file by given bytes."""
 
         def write(beside: Path) -> None:
             beside.write_bytes(content)
@@ -100,18 +99,18 @@ class Transaction:
     Parameters
     ----------
     folder : Path
-        The project's folder, links resolved.
+        The project's folder, with links resolved.
     home : Path
-        The run's folder among the backups.
+        Folder of the run in the backups.
     manifest : mapping
-        Of the run so far.
+        Manifest of the run so far.
 
     Attributes
     ----------
     manifest : mapping
-        Of the run, with this transaction when it is done.
+        Manifest of the run, including this transaction when it is done.
     touched : bool
-        Whether a file of the project may be another than before.
+        Whether a file of the project may have changed.
     """
 
     def __init__(self, folder: Path, home: Path, manifest: Mapping[str, Any]) -> None:
@@ -129,10 +128,10 @@ class Transaction:
         Raises
         ------
         ConflictError
-            A file is not the expected one any more; nothing was changed.
+            A file is no longer the expected one; nothing was changed.
         OSError
-            The disk refused. Nothing was changed, unless :attr:`touched` is still set: then the
-            next run completes it or takes it back.
+            The disk refused. Nothing was changed, unless :attr:`touched` is still set; then the
+            next run completes or undoes the transaction.
         """
         self._journal = Journal(
             self.home,
@@ -148,22 +147,22 @@ class Transaction:
             self._undo()
             raise
         self.touched = False
-        # it is done; what cannot be deleted now is swept away later
+        # The transaction is done; files that cannot be deleted now are deleted later.
         with contextlib.suppress(OSError):
             discard(self.folder, self._journal, self.manifest)
 
     def _planned(self, file: Replacement) -> Step:
-        path = inside(self.folder, file.path).relative_to(self.folder)
+        path = path_inside(self.folder, file.path).relative_to(self.folder)
         _require_writable(self.folder / path)
         return Step(path.as_posix(), _beside(file.path.name), file.expected, file.write is None)
 
     def _planned_list(self, change: ListChange) -> ListStep:
-        path = inside(self.folder, change.path).relative_to(self.folder)
+        path = path_inside(self.folder, change.path).relative_to(self.folder)
         _require_writable(self.folder / path)
         return ListStep(path.as_posix(), _beside(path.name), _beside(path.name))
 
     def _prepare(self, files: Sequence[Replacement], listed: ListChange | None) -> None:
-        """Write all that is new beside the old, and keep copies of the old."""
+        """Write the new files next to the old ones, and keep copies of the old ones."""
         journal = self._journal
         for folder in (self.home.parent, self.home):
             folder.mkdir(exist_ok=True)
@@ -195,21 +194,21 @@ class Transaction:
         step.after = stamp_of(beside)
 
     def _keep_old(self, step: Step) -> bool:
-        """Copy what will be replaced; False where the new file equals the old one."""
+        """Copy the file that will be replaced; False if the new file equals the old one."""
         target = self.folder / step.path
         if step.before == step.after:
             self._expect(step)
             target.with_name(step.beside).unlink(missing_ok=True)
             return False
         if step.before:
-            step.old = self._kept(step.path, step.before)
+            step.old = self._backed_up(step.path, step.before)
         return True
 
-    def _kept(self, path: str, before: str) -> str:
-        """Keep a copy of a file as it is; where in the run's folder."""
+    def _backed_up(self, path: str, before: str) -> str:
+        """Keep a copy of a file; returns its path in the run's folder."""
         target = self.folder / path
         known = self.manifest["files"].get(path)
-        # what the run found is its backup; what it wrote itself is only kept to undo
+        # Files from before the run are its backup; its own files are kept only for undoing.
         old = path if known is None or known["before"] == before else f"{UNDO}/{path}"
         kept = self.home / old
         if stamp(kept) != before:
@@ -219,7 +218,7 @@ class Transaction:
         return old
 
     def _prepare_list(self, step: ListStep, change: ListChange, images: set[str]) -> bool:
-        """Write the list's next states beside it; False where it does not change."""
+        """Write the next states of the list next to it; False if it does not change."""
         path = self.folder / step.path
         content = path.read_bytes()
         known = our_metadata(path)
@@ -232,7 +231,7 @@ class Transaction:
         step.after = stamp_bytes(after)
         if after == content:
             return False
-        step.old = self._kept(step.path, step.before)
+        step.old = self._backed_up(step.path, step.before)
         step.contradicting = [
             entry
             for entry, ours in step.old_metadata.items()
@@ -249,7 +248,7 @@ class Transaction:
         journal, listed = self._journal, self._journal.listed
         write_json(self.home / NEXT_MANIFEST, self._next_manifest())
         journal.note(Phase.READY)
-        # as late as can be: a viewer may have saved while we wrote
+        # as late as possible, because a viewer may have saved while we wrote
         for step in journal.steps:
             self._expect(step)
         self.touched = True
@@ -279,7 +278,7 @@ class Transaction:
 
     def _replace(self, step: Step) -> None:
         target = self.folder / step.path
-        # the content was compared a moment ago; this is one look at the folder
+        # the content was compared a moment ago; this only checks the folder entry
         if signature(target) != self._seen[step.path]:
             raise conflict(target)
         if not step.deletes:
@@ -304,16 +303,16 @@ class Transaction:
         return with_files(self.manifest, replaced, merged)
 
     def _undo(self) -> None:
-        """Take back what was done; OSError where the disk does not even allow that."""
+        """Undo the changes; OSError if the disk does not even allow this."""
         if self.touched:
             self._journal.turn_back()
             put_back(self.folder, self._journal)
             self.touched = False
-        # what cannot be deleted now is swept away by the next run
+        # files that cannot be deleted now are deleted by the next run
         with contextlib.suppress(OSError):
             self._journal.turn_back()
             if self.manifest["files"]:
-                # the new one may have been in place already
+                # the new manifest may already have been in place
                 write_json(self.home / MANIFEST, self.manifest)
             discard(self.folder, self._journal, self.manifest)
 
@@ -322,7 +321,7 @@ Signature = tuple[int, int, int, int] | None
 
 
 def signature(path: Path) -> Signature:
-    """What changes when a file is replaced or written; None for no file. Its content isn't read."""
+    """Values that change when a file is replaced or written; None if there is no file."""
     try:
         there = path.stat()
     except FileNotFoundError:
@@ -331,7 +330,7 @@ def signature(path: Path) -> Signature:
 
 
 def conflict(path: Path) -> ConflictError:
-    """A file is no longer the one that was read."""
+    """Make the error for a file that is no longer the one that was read."""
     return ConflictError(
         f"{path}: was changed by another program since it was read (is QuPath open?); "
         "nothing was written: close it and run again"
@@ -343,14 +342,14 @@ def _beside(name: str) -> str:
 
 
 def _require_writable(path: Path) -> None:
-    # a rename would replace a file that its owner has protected
+    # a rename would replace a file that its owner has write-protected
     effective = os.access in os.supports_effective_ids
     if there(path) and not os.access(path, os.W_OK, effective_ids=effective):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 def _missing_folders(folders: Sequence[Path], top: Path) -> list[str]:
-    """Folders to make in a project, parents first."""
+    """Folders that must be created in a project, parents first."""
     missing = {
         each
         for folder in folders

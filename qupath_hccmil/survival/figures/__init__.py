@@ -1,1 +1,1 @@
-"""Figures of results: every function takes a table of the analysis and returns a figure."""
+"""Figures of the results; every function turns a table of the analysis into a figure."""

@@ -18,12 +18,12 @@ TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
 
 @styled
 def forest_figure(table: pd.DataFrame, *, title: str = "") -> Figure:
-    """Draw hazard ratios with intervals on a log axis, one line a level.
+    """Draw hazard ratios with intervals on a log axis, one line per level.
 
     Parameters
     ----------
     table : DataFrame
-        Of ``CoxFit.table`` or ``cox.univariable``.
+        From ``CoxFit.table`` or ``cox.univariable``.
     """
     rows = _rows(table)
     height = 0.26 * len(rows) + 1.05

@@ -1,4 +1,4 @@
-"""Figures of discrimination and calibration: AUC over time, calibration, decision curve, scores."""
+"""Figures of performance: AUC over time, calibration, decision curve, scores, residuals."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def auc_figure(curve: pd.DataFrame, *, unit: str) -> Figure:
     Parameters
     ----------
     curve : DataFrame
-        Of ``auc.auc_over_time``, the score first.
+        From ``auc.auc_over_time``, with the score first.
     """
     names = list(dict.fromkeys(curve["marker"]))
     figure, axes = canvas(5.6, 3.7 + 0.16 * ((len(names) + 1) // 2))
@@ -67,12 +67,12 @@ def auc_figure(curve: pd.DataFrame, *, unit: str) -> Figure:
 def calibration_figure(
     curve: pd.DataFrame, groups: pd.DataFrame, risks: np.ndarray, *, title: str
 ) -> Figure:
-    """Draw the smoothed calibration curve, the fifths of patients, and where the risks lie.
+    """Draw the smoothed calibration curve, fifths of patients, and the distribution of risks.
 
     Parameters
     ----------
     curve, groups : DataFrame
-        Of ``calibration.Calibration``.
+        From ``horizon_calibration.Calibration``.
     risks : (n,) float64
         All predicted risks.
     """
@@ -124,7 +124,7 @@ def calibration_figure(
 
 @styled
 def decision_figure(benefit: pd.DataFrame, *, title: str) -> Figure:
-    """Draw net benefit against the threshold, beside treating all and none."""
+    """Draw net benefit against the threshold, compared with treating all and none."""
     figure, axes = canvas(4.6, 3.5)
     axes.plot(benefit["threshold"], benefit["model"], color=HIGH, label="by the score")
     axes.plot(benefit["threshold"], benefit["all"], color=LOW, ls=DASHES[1], label="treat all")
@@ -166,7 +166,7 @@ def score_figure(score: pd.Series, groups: pd.Series, cuts: Sequence[float]) -> 
 
 @styled
 def residuals_figure(points: pd.DataFrame, *, title: str, unit: str) -> Figure:
-    """Draw scaled Schoenfeld residuals with a running mean: flat where the effect is constant."""
+    """Draw scaled Schoenfeld residuals with a running mean, flat if the effect is constant."""
     figure, axes = canvas(4.8, 3.4)
     ordered = points.sort_values("time")
     window = max(5, len(ordered) // 5)

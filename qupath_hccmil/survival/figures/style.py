@@ -1,4 +1,4 @@
-"""One look for every figure, and its way to SVG."""
+"""The common style of all figures, and conversion to SVG."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ P = ParamSpec("P")
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw with the house's look whatever the user's matplotlib settings are."""
+    """Draw with our style, whatever the user's matplotlib settings are."""
 
     @functools.wraps(draw)
     def inner(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -76,7 +76,7 @@ def svg(figure: Figure) -> str:
     """Draw as SVG text; the same figure gives the same bytes."""
     buffer = io.StringIO()
     with mpl.rc_context(), warnings.catch_warnings():
-        # A letter that the font lacks is drawn as a box; the report's text says it too.
+        # A letter that the font lacks is drawn as a box; the text of the report has it too.
         warnings.filterwarnings("ignore", "Glyph ")
         mpl.rcdefaults()
         mpl.rcParams.update(_LOOK)  # type: ignore[call-overload, arg-type, unused-ignore]
@@ -85,14 +85,14 @@ def svg(figure: Figure) -> str:
 
 
 def group_colours(count: int) -> list[str]:
-    """Colours from low to high risk; one group alone is ink."""
+    """Colours from low to high risk; a single group is drawn in ink."""
     if count == 1:
         return [INK]
     return [to_hex(_RAMP(index / (count - 1))) for index in range(count)]
 
 
 def plain(text: str, most: int = 60) -> str:
-    """Make a text from the data safe for a label: no mathematics, not endless."""
+    """Make a text from the data safe for a label: no formulas, and not too long."""
     text = " ".join(str(text).split())
     short = text if len(text) <= most else f"{text[: most - 1]}…"
     return short.replace("$", r"\$")

@@ -23,8 +23,8 @@ from qupath_hccmil.survival.figures.style import (
 )
 
 BAND = 0.14
-PIXELS = 1200  # steps that can be told apart across a figure
-MOST_MARKS = 400  # more marks of censoring than that only make a line thick
+PIXELS = 1200  # steps that can be distinguished across a figure
+MOST_MARKS = 400  # more marks of censoring only make the line thicker
 
 
 @styled
@@ -44,17 +44,17 @@ def kaplan_meier_figure(
     Parameters
     ----------
     curves : DataFrame
-        Of ``kaplan_meier.curves``.
+        From ``kaplan_meier.curves``.
     unit, endpoint : str
-        Of the axes' names.
+        For the labels of the axes.
     p : float, optional
-        Of the log-rank test.
+        p-value of the log-rank test.
     until : float, optional
-        The end of the time axis.
+        End of the time axis.
     colours : sequence of str, optional
-        One a group.
+        One per group.
     width : float
-        Inches.
+        Width of the figure, inches.
     """
     names = list(dict.fromkeys(curves["group"]))
     colours = list(colours or group_colours(len(names)))
@@ -72,7 +72,7 @@ def kaplan_meier_figure(
     if title:
         axes.set_title(plain(title, 44))
     if len(names) > 1:
-        # Curves that stay high leave their room below.
+        # Curves that stay high leave room below them.
         where: Literal["lower left", "upper right"]
         where = "lower left" if curves["survival"].min() > 0.45 else "upper right"
         told = None if p is None else f"Log-rank {pretty_p(p)}"
@@ -103,7 +103,7 @@ def incidence_figure(
 
 @styled
 def log_log_figure(points: pd.DataFrame, *, unit: str) -> Figure:
-    """Draw log(−log S) against time on a log axis: parallel where hazards are proportional."""
+    """Draw log(−log S) against time on a log axis; parallel if hazards are proportional."""
     names = list(dict.fromkeys(points["group"]))
     figure, axes = canvas(4.8, 3.4)
     for index, (name, colour) in enumerate(zip(names, group_colours(len(names)), strict=True)):
@@ -125,7 +125,7 @@ def log_log_figure(points: pd.DataFrame, *, unit: str) -> Figure:
 
 
 def _as_seen(part: pd.DataFrame, end: float) -> pd.DataFrame:
-    """Keep the last step in each pixel: a curve of many thousand steps looks the same."""
+    """Keep the last step in each pixel; a curve with many thousand steps looks the same."""
     if len(part) <= PIXELS or end <= 0:
         return part
     pixel = (part["time"] / end * PIXELS).astype(int)
@@ -160,7 +160,7 @@ def _percent(axes: Axes, end: float, x: str, y: str) -> None:
 def _numbers_at_risk(
     axes: Axes, curves: pd.DataFrame, names: Sequence[str], colours: Sequence[str], end: float
 ) -> None:
-    """Write how many are at risk under the ticks, a line a group."""
+    """Write the numbers at risk below the ticks, one line per group."""
     ticks = [tick for tick in axes.get_xticks() if 0 <= tick <= end * 1.001]
     axes.set_xticks(ticks)
     blended = axes.get_xaxis_transform()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 
 from qupath_hccmil import __version__
+from qupath_hccmil.survival.attempt import attempt
 from qupath_hccmil.survival.findings import SCORE_NAME, Analysis
-from qupath_hccmil.survival.report.blocks import Fact, Report
+from qupath_hccmil.survival.report.blocks import Fact, Report, Section
 from qupath_hccmil.survival.report.closing_section import (
     checklist_section,
     limits_section,
@@ -33,19 +37,12 @@ RESEARCH = "For research use only: not a medical device, not for decisions about
 
 
 def build_report(analysis: Analysis) -> Report:
-    """Make every section; one without content is left out."""
+    """Make every section; empty sections are left out, and failures are listed as problems."""
     when = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    sections = [
-        cohort_section(analysis),
-        groups_section(analysis),
-        survival_section(analysis),
-        cox_section(analysis),
-        assumption_section(analysis),
-        auc_section(analysis),
-        discrimination_section(analysis),
-        calibration_section(analysis),
-        competing_section(analysis),
-        tiles_section(analysis),
+    analysis = replace(analysis, problems=list(analysis.problems))
+    # the closing sections list what the others could not do
+    sections = [_attempted(analysis, title, make) for title, make in _SECTIONS]
+    sections += [
         limits_section(analysis),
         methods_section(),
         checklist_section(analysis),
@@ -58,15 +55,35 @@ def build_report(analysis: Analysis) -> Report:
     return Report(
         settings.title,
         subtitle,
-        _facts(analysis),
+        attempt(analysis.problems, "Key figures", partial(_facts, analysis)) or [],
         _warnings(analysis),
         [section for section in sections if section is not None and section.blocks],
         [RESEARCH, f"Made by qupath-hccmil {__version__}, {when}."],
     )
 
 
+_SECTIONS: tuple[tuple[str, Callable[[Analysis], Section | None]], ...] = (
+    ("Patients and endpoint", cohort_section),
+    ("Risk groups", groups_section),
+    ("Survival", survival_section),
+    ("Cox models", cox_section),
+    ("Proportional hazards", assumption_section),
+    ("AUC over time", auc_section),
+    ("Discrimination", discrimination_section),
+    ("Calibration", calibration_section),
+    ("Competing events", competing_section),
+    ("Tiles of interest", tiles_section),
+)
+
+
+def _attempted(
+    analysis: Analysis, title: str, make: Callable[[Analysis], Section | None]
+) -> Section | None:
+    return attempt(analysis.problems, f"Section “{title}”", partial(make, analysis))
+
+
 def is_reversed(analysis: Analysis) -> str:
-    """Say that a high score goes with a low risk, in the first lines; empty where it doesn't."""
+    """Warn if a high score goes with a low risk; empty otherwise."""
     table = analysis.effects.univariable
     if table is None:
         return ""
@@ -80,10 +97,10 @@ def is_reversed(analysis: Analysis) -> str:
     )
     if high < 1:
         return (
-            f"{told}: the score may be reversed, or it does not work here. “High risk” names the "
-            "group of high scores, not what happened to it."
+            f"{told}: the score may be reversed, or it does not work here. “High risk” means the "
+            "group with high scores, not that its patients did worse."
         )
-    return f"{told}, which chance alone may explain."
+    return f"{told}, which may be due to chance alone."
 
 
 def _warnings(analysis: Analysis) -> list[str]:
@@ -117,7 +134,7 @@ def _facts(analysis: Analysis) -> list[Fact]:
                     f"{span(row['lower'], row['upper'])}; p {told if '<' in told else '= ' + told}"
                 )
                 facts.append(Fact(title, number(row["hazard_ratio"]), detail))
-    # Of everybody, as the AUC below it is.
+    # Over all patients, like the AUC below it.
     found = analysis.performance.score_alone
     if found is not None:
         rows = found.table[found.table["model"] == SCORE]

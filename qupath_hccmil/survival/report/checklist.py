@@ -1,4 +1,4 @@
-"""The TRIPOD+AI checklist (Collins et al. 2024, BMJ 385:e078378), filled where we know."""
+"""The TRIPOD+AI checklist (Collins et al. 2024, BMJ 385:e078378), filled in as far as known."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ AUTHORS = "To be written by the authors."
 
 
 def tripod(analysis: Analysis) -> pd.DataFrame:
-    """List every item with what this analysis can say of it.
+    """List every item with what this analysis can say about it.
 
     Returns
     -------
@@ -55,7 +55,7 @@ ITEMS = (
     ("12g", "Analysis", "How predictions were calculated"),
     ("13", "Class imbalance", "Methods used and recalibration after them"),
     ("14", "Fairness", "Approaches to fairness"),
-    ("15", "Model output", "What it is, and thresholds"),
+    ("15", "Model output", "What the model predicts, and thresholds"),
     ("16", "Training v. evaluation", "Differences between the data sets"),
     ("17", "Ethics", "Approval and consent"),
     ("18a", "Open science", "Funding"),
@@ -74,7 +74,7 @@ ITEMS = (
     ("23b", "Performance", "Heterogeneity across clusters"),
     ("24", "Updating", "Results of model updating"),
     ("25", "Interpretation", "Results in the light of other studies, fairness"),
-    ("26", "Limitations", "Of the study, and their effect"),
+    ("26", "Limitations", "Limitations of the study, and their effect"),
     ("27a", "Usability", "How poor or missing input is handled in use"),
     ("27b", "Usability", "Expertise and interaction that users need"),
     ("27c", "Usability", "Next steps, generalisability"),
@@ -94,7 +94,7 @@ def _answers(analysis: Analysis) -> dict[str, str]:
         "5a": f"Files {files}, with SHA-256 below. {AUTHORS}",
         "7": "Values are used as they are in the files; recognised codings and what was left out "
         "are listed under “Patients and endpoint”.",
-        "9a": f"The score, and the prognostic variables {names}.",
+        "9a": f"The score and the prognostic variables {names}.",
         "11": (
             f"Complete cases, and {settings.imputations} multiply imputed tables."
             if settings.imputations
@@ -102,18 +102,18 @@ def _answers(analysis: Analysis) -> dict[str, str]:
         ),
         "12a": "All patients with score and outcome; the data were not split.",
         "12b": "Numbers enter linearly, per the step shown; categories by indicators against the "
-        "reference shown.",
+        "reference category shown.",
         "12c": "Cox regression, ties by Efron; bootstrap for optimism, cross-fitting for the "
         "baseline.",
         "12e": "Harrell's and Uno's C, AUC(t), calibration in the large, slope, curve, ICI, Brier "
         "score, decision curve.",
-        "12g": f"Predicted risks: by {analysis.performance.baseline_told}.",
+        "12g": f"Predicted risks come from {analysis.performance.baseline_told}.",
         "15": f"A score; risk groups at {cohort.groups.description}.",
         "18f": "qupath-hccmil is free software (GPL-3.0-or-later).",
         "20a": f"See the flow table: {len(cohort.frame)} patients, {events} events, median "
         f"follow-up {follow['median']:.2f} {cohort.unit}.",
         "20b": "Table 1 and the table of missing values.",
-        "21": "Each table says its patients and events.",
+        "21": "Each table gives its numbers of patients and events.",
         "22": "baseline.json holds the coefficient and the baseline hazard of the score alone; "
         "the coefficients of the other models are in the CSV files.",
         "23a": "Given with intervals; subgroups by Kaplan–Meier only.",

@@ -40,7 +40,7 @@ METHODS = (
 
 
 def methods_section() -> Section:
-    """Say how everything was computed, with sources."""
+    """Explain how everything was computed, with sources."""
     data = pd.DataFrame(METHODS, columns=["part", "method"])
     section = Section("methods", "Methods")
     section.blocks += [
@@ -55,24 +55,28 @@ def methods_section() -> Section:
 
 
 def limits_section(analysis: Analysis) -> Section:
-    """Say what the analysis could not do and what its reader must not conclude."""
+    """List what the analysis could not do, and what a reader must not conclude."""
     section = Section("limits", "Limits")
     section.blocks.append(
         Text(
-            "For research use only. Nothing here is a medical device, and no number here should "
-            "guide the treatment of a patient.",
+            "For research use only. This report is not a medical device, and none of its numbers "
+            "should guide the treatment of a patient.",
             "warning",
         )
     )
     limits = [
         "p-values and intervals are not corrected for the number of comparisons.",
-        "Associations are not effects of treatment.",
+        "Associations are not treatment effects.",
         "Numbers enter Cox models linearly.",
     ]
     if not analysis.settings.baseline:
-        limits.append("Predicted risks were validated on the cohort that their baseline is from.")
+        limits.append(
+            "Predicted risks were validated on the cohort that their baseline was fitted on."
+        )
     if analysis.cohort.coding.competing:
-        limits.append("Discrimination and calibration censor the competing event.")
+        limits.append(
+            "For discrimination and calibration, the competing event is treated as censoring."
+        )
     section.blocks += [Text(f"• {limit}") for limit in limits]
     if analysis.problems:
         data = pd.DataFrame(analysis.problems, columns=["part", "reason"])
@@ -90,7 +94,7 @@ def limits_section(analysis: Analysis) -> Section:
 
 
 def checklist_section(analysis: Analysis) -> Section:
-    """Show TRIPOD+AI, filled where the analysis knows."""
+    """Show the TRIPOD+AI checklist, filled in as far as the analysis can."""
     data = tripod(analysis)
     rows = [(row["item"], row["section"], row["asks"], row["answer"]) for _, row in data.iterrows()]
     section = Section("tripod", "TRIPOD+AI checklist")
@@ -134,12 +138,12 @@ def provenance(analysis: Analysis, when: str) -> dict[str, str]:
     }
     found.update({f"SHA-256 of {name}": value for name, value in analysis.cohort.hashes.items()})
     models = analysis.cohort.scores.models
-    found["Model of the scores"] = "; ".join(models) or "the scores table does not say"
+    found["Model of the scores"] = "; ".join(models) or "not given in the scores table"
     return found
 
 
 def settings_told(analysis: Analysis) -> dict[str, object]:
-    """Collect the settings as used: what was recognised stands where it was left open."""
+    """Collect the settings as used, including those that were recognised."""
     used = asdict(analysis.settings)
     used["variables"] = [variable.name for variable in analysis.cohort.variables]
     used["horizons"] = list(analysis.horizons)

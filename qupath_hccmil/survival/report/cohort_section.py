@@ -1,4 +1,4 @@
-"""Sections on who was analysed: flow, endpoint, Table 1, missing values and risk groups."""
+"""Sections on the patients: flow, endpoint, Table 1, missing values and risk groups."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_LISTED = 60
 
 
 def cohort_section(analysis: Analysis) -> Section:
-    """Who was analysed, who was not and why, and what the endpoint is."""
+    """Describe who was analysed, who was left out and why, and the endpoint."""
     cohort, settings = analysis.cohort, analysis.settings
     section = Section("cohort", "Patients and endpoint")
     section.blocks += [_flow(analysis), _left_out(analysis)]
@@ -45,12 +45,12 @@ def cohort_section(analysis: Analysis) -> Section:
     section.blocks.append(
         Table("endpoint", "Endpoint and score", ("", ""), facts, data, wide_text=True)
     )
-    section.blocks += [_table_one(analysis), *_missing(analysis), *_power(analysis)]
+    section.blocks += [*_table_one(analysis), *_missing(analysis), *_power(analysis)]
     return section
 
 
 def groups_section(analysis: Analysis) -> Section:
-    """How patients were cut into risk groups."""
+    """Describe how patients were divided into risk groups."""
     cohort = analysis.cohort
     section = Section("groups", "Risk groups")
     section.blocks.append(
@@ -63,15 +63,15 @@ def groups_section(analysis: Analysis) -> Section:
         section.blocks.append(
             Text(
                 "The cut was chosen on these patients, so every comparison of the groups is "
-                "optimistic. A cut that does not come from these patients would not be.",
+                "optimistic. A cut chosen on other patients would avoid this.",
                 "warning",
             )
         )
     if cohort.frame[GROUP].nunique() < 2:
         section.blocks.append(
             Text(
-                "All patients fall into one group, so groups cannot be compared. The score itself "
-                "is analysed as a continuous variable.",
+                "All patients fall into one group, so groups cannot be compared. The score is "
+                "still analysed as a continuous variable.",
                 "warning",
             )
         )
@@ -112,8 +112,10 @@ def _left_out(analysis: Analysis) -> Table | Text:
     )
 
 
-def _table_one(analysis: Analysis) -> Table:
+def _table_one(analysis: Analysis) -> list[Table]:
     data = analysis.table_one
+    if data is None:
+        return []
     groups = [str(name) for name in analysis.cohort.frame[GROUP].cat.categories]
     sizes = {OVERALL: len(analysis.cohort.frame)}
     counts = analysis.cohort.frame[GROUP].value_counts()
@@ -130,7 +132,7 @@ def _table_one(analysis: Analysis) -> Table:
         for level in levels:
             if level:
                 rows.append((f"\u2003{level}", *_cells(part, level, shown)))
-    return Table("table_1", "Table 1: patients by risk group", ("", *shown), rows, data)
+    return [Table("table_1", "Table 1: patients by risk group", ("", *shown), rows, data)]
 
 
 def _cells(part: pd.DataFrame, level: str, shown: list[str]) -> list[str]:
@@ -152,6 +154,8 @@ def _short(value: float) -> str:
 
 def _missing(analysis: Analysis) -> list[Table | Text]:
     data = analysis.missing
+    if data is None:
+        return []
     if data.empty or not data["missing"].any():
         return [Text("No variable has a missing value.", "note")] if len(data) else []
     rows = [
@@ -160,11 +164,11 @@ def _missing(analysis: Analysis) -> list[Table | Text]:
         if row["missing"]
     ]
     how = (
-        f"Models use complete cases; {analysis.settings.imputations} imputed tables are pooled "
-        "beside them."
+        f"Models use complete cases; next to them, {analysis.settings.imputations} imputed "
+        "tables are pooled."
         if analysis.settings.imputations
-        else "Models use complete cases: each says how many patients it has. Multiple imputation "
-        "is an option (--imputations)."
+        else "Models use complete cases; each gives its number of patients. Multiple imputation "
+        "is available with --imputations."
     )
     head = ("Variable", MISSING, "Share")
     return [Table("missing", "Missing values", head, rows, data, note=how)]
@@ -182,8 +186,8 @@ def _power(analysis: Analysis) -> list[Text]:
         return [Text(told)]
     return [
         Text(
-            f"{told} Under {ENOUGH} is too few: its estimates are unstable and flatter the model. "
-            "Use fewer variables or merge levels.",
+            f"{told} Fewer than {ENOUGH} are too few: the estimates are unstable and make the "
+            "model look better than it is. Use fewer variables or merge levels.",
             "warning",
         )
     ]

@@ -1,4 +1,4 @@
-"""Sections on what the score is associated with: Kaplan-Meier, Cox models, their assumption."""
+"""Sections on associations with the score: Kaplan-Meier, Cox models and their assumption."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from qupath_hccmil.survival.statistics.cox import FIRTH, CoxFit
 from qupath_hccmil.survival.statistics.kaplan_meier import LogRank
 
 FIRTH_TOLD = (
-    "Firth's penalty was used where a category has no events; its intervals and p-values are of "
-    "the profile likelihood."
+    "Firth's penalty was used where a category has no events; its intervals and p-values come "
+    "from the profile likelihood."
 )
 
 
 def survival_section(analysis: Analysis) -> Section:
-    """Kaplan-Meier curves: overall, by group, and inside each level of each variable."""
+    """Kaplan-Meier curves: overall, by group, and within each level of each variable."""
     found, unit = analysis.survival, analysis.cohort.unit
     endpoint = analysis.settings.endpoint or "Free of the event"
     section = Section("survival", "Survival by risk group")
     images = [
         Image(
             "km_overall",
-            "All patients, with the 95 % interval. Marks are censored patients.",
+            "All patients, with the 95 % interval. Marks show censored patients.",
             svg(kaplan_meier_figure(found.overall, unit=unit, endpoint=endpoint)),
             "Kaplan–Meier curve of all patients",
         )
@@ -50,8 +50,8 @@ def survival_section(analysis: Analysis) -> Section:
     if found.strata and len(found.test.groups) > 1:
         section.blocks.append(
             Text(
-                "Inside each category of each prognostic variable (a number is halved at its "
-                "median, for these figures only):"
+                "Within each category of each prognostic variable (for these figures only, numbers "
+                "are split at their median):"
             )
         )
         section.blocks += [
@@ -92,7 +92,7 @@ def cox_section(analysis: Analysis) -> Section:
 
 
 def assumption_section(analysis: Analysis) -> Section:
-    """Proportional hazards: test, residuals, log-log plot, and what holds without them."""
+    """Proportional hazards: test, residuals, log-log plot, and means that do not assume them."""
     found, unit = analysis.effects, analysis.cohort.unit
     section = Section("proportional", "Proportional hazards")
     if found.proportional is not None:
@@ -102,7 +102,7 @@ def assumption_section(analysis: Analysis) -> Section:
         images.append(
             Image(
                 "log_log",
-                "Parallel curves speak for proportional hazards.",
+                "Parallel curves suggest proportional hazards.",
                 svg(log_log_figure(found.log_log, unit=unit)),
                 "log(−log survival) of the risk groups against time",
             )
@@ -113,8 +113,8 @@ def assumption_section(analysis: Analysis) -> Section:
             images.append(
                 Image(
                     "schoenfeld_score",
-                    "Scaled Schoenfeld residuals of the score (per SD) with a running mean: flat "
-                    "where its effect does not change.",
+                    "Scaled Schoenfeld residuals of the score (per SD) with a running mean, "
+                    "which is flat where the effect of the score does not change.",
                     svg(residuals_figure(points, title="Risk score", unit=unit)),
                     "Scaled Schoenfeld residuals of the score over time",
                 )
@@ -127,7 +127,7 @@ def assumption_section(analysis: Analysis) -> Section:
 
 
 def title_of(analysis: Analysis, name: str) -> str:
-    """Say what the report calls a column."""
+    """Title of a column in the report."""
     known = {variable.name: variable.title for variable in analysis.cohort.variables}
     return {SCORE: "Risk score", GROUP: "Risk group", "GLOBAL": "All together", **known}.get(
         name, name
@@ -225,7 +225,7 @@ def _strata_table(analysis: Analysis) -> Table:
     horizons = [f"At {moment(horizon, unit)}" for horizon in analysis.horizons]
     return Table(
         "survival_in_strata",
-        "Survival by risk group inside each stratum, with 95 % intervals",
+        "Survival by risk group within each stratum, with 95 % intervals",
         (*head_row, *horizons),
         rows,
         pd.concat(parts, ignore_index=True),
@@ -279,7 +279,7 @@ def _effect(row: pd.Series, *, with_z: bool) -> tuple[str, ...]:
 
 
 def _univariable(data: pd.DataFrame) -> Table:
-    note = "Each variable alone, on the patients who have it. Ties by Efron."
+    note = "Each variable alone, in the patients with a value. Ties handled by Efron's method."
     if (data["method"] == FIRTH).any():
         note += f" {FIRTH_TOLD}"
     head = ("Variable", "Patients", "Events", "HR (95 % interval)", "z", "p")
@@ -327,7 +327,7 @@ def _proportional(analysis: Analysis, data: pd.DataFrame) -> list[Block]:
     ]
     note = (
         "Score test on Schoenfeld residuals with the Kaplan–Meier transform of time (cox.zph of "
-        "R), in the multivariable model with the score. A small p speaks against proportional "
+        "R), in the multivariable model with the score. A small p is evidence against proportional "
         "hazards."
     )
     head = ("Variable", "χ²", "df", "p")
@@ -337,8 +337,8 @@ def _proportional(analysis: Analysis, data: pd.DataFrame) -> list[Block]:
     if broken:
         blocks.append(
             Text(
-                f"Hazards are not proportional for: {', '.join(broken)}. Read its hazard ratio as "
-                "an average over follow-up, and the restricted means below.",
+                f"Hazards are not proportional for: {', '.join(broken)}. Interpret the hazard "
+                "ratio as an average over follow-up, and see the restricted means below.",
                 "warning",
             )
         )

@@ -1,4 +1,4 @@
-"""How numbers are written, in one place."""
+"""The format of all numbers in the report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ NONE = "—"
 
 
 def number(value: float, digits: int = 2) -> str:
-    """Write a number with fixed digits; a dash for none, ∞ for infinite."""
+    """Write a number with fixed digits; a dash if it is absent, ∞ if infinite."""
     if value is None or math.isnan(value):
         return NONE
     if math.isinf(value):
@@ -43,7 +43,7 @@ def span(low: float, high: float, digits: int = 2) -> str:
 
 
 def with_span(value: float, low: float, high: float, digits: int = 2) -> str:
-    """Write an estimate with its interval; without one where it does not exist."""
+    """Write an estimate with its interval, if there is one."""
     told = number(value, digits)
     if math.isnan(value) or (math.isnan(low) and math.isnan(high)):
         return told
@@ -66,7 +66,7 @@ def moment(time: float, unit: str) -> str:
 
 
 def p_value(p: float) -> str:
-    """Write a p-value: never 0, never more digits than it has."""
+    """Write a p-value, never as 0 and never with too many digits."""
     if math.isnan(p):
         return NONE
     if p < 0.0001:

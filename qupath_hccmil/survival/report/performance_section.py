@@ -1,4 +1,4 @@
-"""Sections on how good the score is: AUC, C, calibration, Brier, decision curve, tiles."""
+"""Sections on the performance of the score: AUC, C, calibration, Brier, decision curve, tiles."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def auc_section(analysis: Analysis) -> Section:
         return section
     section.blocks.append(
         Text(
-            "Cumulative cases against dynamic controls, weighed by the inverse probability of "
-            "being uncensored. The score is taken as it is. A factor is taken as the linear "
-            "predictor of its Cox model on these patients, which is slightly in its favour."
+            "Cumulative cases against dynamic controls, weighted by the inverse probability of "
+            "being uncensored. The score is used as it is. A factor is represented by the linear "
+            "predictor of its Cox model on these patients, which slightly favours the factor."
         )
     )
     drawn = svg(auc_figure(found.auc_curve, unit=unit))
@@ -88,14 +88,13 @@ def discrimination_section(analysis: Analysis) -> Section:
         for _, row in table.iterrows()
     ]
     how = (
-        f"Percentile intervals of {found.repeats} bootstrap samples of patients, in each of which "
-        "the models were fitted again; the optimism of a fitted model is taken off."
+        f"Percentile intervals from {found.repeats} bootstrap samples of patients, in each of "
+        "which the models were fitted again; the optimism of a fitted model is subtracted."
         if found.repeats
-        else "No bootstrap was asked for, so there are no intervals and nothing is taken off for "
-        "optimism."
+        else "No bootstrap was requested, so there are no intervals and no correction for optimism."
     )
     compared = whole(found.table["patients"].iloc[0])
-    note = f"Models are compared on the {compared} patients with every variable. {how}"
+    note = f"Models are compared on the {compared} patients who have every variable. {how}"
     head = ("Model", f"C ({unit})", "Patients", "Apparent", "Optimism", "Corrected (95 % interval)")
     section.blocks.append(Table("concordance", "Concordance", head, rows, table, note))
     if len(found.differences):
@@ -108,7 +107,7 @@ def discrimination_section(analysis: Analysis) -> Section:
             for _, row in found.differences.iterrows()
         ]
         names = ("Models", "C", "Difference (95 % interval)")
-        caption = "Differences of concordance, same patients"
+        caption = "Differences in concordance, in the same patients"
         section.blocks.append(
             Table("concordance_differences", caption, names, gaps, found.differences)
         )
@@ -122,16 +121,16 @@ def calibration_section(analysis: Analysis) -> Section:
     section.blocks.append(
         Text(
             "The score is not a probability of survival. It was turned into one by "
-            f"{found.baseline_told}. What follows is about that prediction; it says nothing of the "
-            "score without it."
+            f"{found.baseline_told}. This section is about that prediction, not about the score "
+            "itself."
         )
     )
     if not analysis.settings.baseline:
         section.blocks.append(
             Text(
                 "Because the baseline comes from the same cohort, this is internal validation. "
-                "To judge calibration elsewhere, give the baseline.json of this analysis to an "
-                "analysis of another cohort (--baseline).",
+                "To assess calibration elsewhere, give the baseline.json of this analysis to the "
+                "analysis of another cohort, with --baseline.",
                 "note",
             )
         )
@@ -157,16 +156,16 @@ def calibration_section(analysis: Analysis) -> Section:
 
 
 def competing_section(analysis: Analysis) -> Section | None:
-    """Cumulative incidence and cause-specific hazards, where events compete."""
+    """Cumulative incidence and cause-specific hazards, if events compete."""
     found, unit = analysis.competing, analysis.cohort.unit
     if found is None:
         return None
     section = Section("competing", "Competing risks")
     section.blocks.append(
         Text(
-            "Kaplan–Meier curves and Cox models above censor the competing event, so they are "
-            "about the cause-specific hazard. The cumulative incidence here is the probability "
-            "in the presence of both."
+            "The Kaplan–Meier curves and Cox models above treat the competing event as "
+            "censoring, so they describe the cause-specific hazard. The cumulative incidence "
+            "here is the probability of an event when both causes act."
         )
     )
     images = []
@@ -205,7 +204,7 @@ def tiles_section(analysis: Analysis) -> Section | None:
 
 
 def tiles_table(data: pd.DataFrame) -> Table:
-    """Show a table of ``tiles_of_interest.compare_counts``."""
+    """Show a table from ``tiles_of_interest.compare_counts``."""
     rows = [
         (
             row["feature"],
@@ -225,8 +224,8 @@ def tiles_table(data: pd.DataFrame) -> Table:
         "χ² p", "Yates p",
     )  # fmt: skip
     note = (
-        "Conditional odds ratio with exact interval. Tiles of one patient are alike, and these "
-        "tests count each as independent: take the p-values as a lower bound."
+        "Conditional odds ratio with exact interval. Tiles of one patient are alike, but these "
+        "tests count each as independent, so the p-values are too small."
     )
     return Table(
         "tiles_of_interest", "Features of high- and low-risk tiles", head, rows, data, note
@@ -249,7 +248,7 @@ def _auc_differences(data: pd.DataFrame, unit: str) -> Table:
         "Against", f"Time ({unit})", "Patients", "AUC of the score", "Difference (95 % interval)",
         "p",
     )  # fmt: skip
-    caption = "AUC of the score less that of each factor, in the patients who have it"
+    caption = "AUC of the score minus that of each factor, in the patients who have both"
     return Table("auc_differences", caption, head, rows, data)
 
 
@@ -313,8 +312,8 @@ def _brier(analysis: Analysis) -> Table:
         extra = {key: whole_span[key] for key in ("brier", "null", "scaled")}
         data = pd.concat([data, pd.DataFrame([{"time": "integrated", **extra}])], ignore_index=True)
     note = (
-        "The null model gives everybody the Kaplan–Meier estimate. Scaled: 1 − Brier / null, the "
-        "share of the error that the score takes away."
+        "The null model gives everybody the Kaplan–Meier estimate. Scaled is 1 − Brier / null, the "
+        "share of the error that the score removes."
     )
     head = ("At", "Brier (95 % interval)", "Null model", "Scaled (95 % interval)")
     return Table("brier", "Brier score", head, rows, data, note)

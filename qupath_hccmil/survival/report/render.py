@@ -15,7 +15,7 @@ INDENT = "\u2003"
 
 
 def render_html(report: Report) -> str:
-    """Render as HTML: figures are inside, nothing is loaded, every text is escaped."""
+    """Render as HTML with embedded figures, no external resources and escaped text."""
     return _environment(autoescape=True).get_template("report.html.j2").render(report=report)
 
 
@@ -59,7 +59,7 @@ def _is_heading(row: list[str]) -> bool:
 
 
 def _is_number(table: Table, column: int) -> bool:
-    """Whether a column holds numbers, so that it is set to the right."""
+    """Whether a column has numbers, so that it is aligned to the right."""
     if table.wide_text or column == 0:
         return False
     cells = [row[column] for row in table.rows if row[column]]

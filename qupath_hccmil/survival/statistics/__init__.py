@@ -1,1 +1,1 @@
-"""The statistics of survival: plain functions from arrays to numbers."""
+"""Survival statistics, as plain functions from arrays to numbers."""

@@ -1,7 +1,7 @@
 """Time-dependent AUC (cumulative cases, dynamic controls) with intervals, bands and comparisons.
 
 scikit-survival has the estimate without an interval. The standard errors here come from the
-influence function of the weighed estimate, the estimated weights included (Blanche, Dartigues and
+influence function of the weighted estimate, including the estimated weights (Blanche, Dartigues and
 Jacqmin-Gadda 2013, Statistics in Medicine 32:5381), as in ``timeROC`` and ``riskRegression``.
 """
 
@@ -18,21 +18,21 @@ from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.ipcw import censoring
 from qupath_hccmil.survival.statistics.survival_outcome import numbers, outcome
 
-NOBODY = "no case or no control at this time"
+NOBODY = "there is no case or no control at this time"
 
 
 @dataclass(frozen=True)
 class TimeAuc:
-    """AUC(t) of markers and their paired differences to one of them.
+    """AUC(t) of markers, and their paired differences from one of them.
 
     Attributes
     ----------
     table : DataFrame
         ``marker, time, cases, controls, auc, se, lower, upper, band_lower, band_upper, note``.
-        The bands hold for all times of a marker at once.
+        The bands are simultaneous for all times of a marker.
     differences : DataFrame
         ``marker, reference, time, difference, se, lower, upper, z, p``: the reference marker's
-        AUC less this one's, in the same patients.
+        AUC minus the AUC of this one, in the same patients.
     """
 
     table: pd.DataFrame
@@ -48,7 +48,7 @@ def auc_over_time(
     simulations: int = 2000,
     seed: int = 0,
 ) -> TimeAuc:
-    """AUC(t) of every marker at every time, the first marker compared with each other one.
+    """AUC(t) of every marker at every time, with the first marker compared with each other one.
 
     AUC(t) is the probability that a patient with an event up to ``t`` has a higher marker than one
     without an event at ``t``; equal markers count one half.
@@ -62,14 +62,14 @@ def auc_over_time(
     times : sequence of float
         In the unit of ``time``.
     confidence : float
-        Of intervals (Wald, cut at 0 and 1), of bands and of the differences.
+        Level of the intervals (Wald, limited to [0, 1]), of the bands and of the differences.
     simulations : int
-        Draws of the Gaussian process for the simultaneous bands (Lin, Wei and Ying 1994).
+        Number of draws of the Gaussian process for the simultaneous bands (Lin, Wei and Ying 1994).
     seed : int
-        Of those draws.
+        Seed of these draws.
     """
     if not markers:
-        raise DataError("no marker named for the time-dependent AUC")
+        raise DataError("no marker was given for the time-dependent AUC")
     time, event = outcome(frame)
     setting = _Setting(time, event)
     rows: list[pd.DataFrame] = []
@@ -97,17 +97,17 @@ def auc_over_time(
 def clinical_times(frame: pd.DataFrame, last: float, points: int = 25) -> np.ndarray:
     """Evenly spaced times for a curve: from the first tenth of the events up to ``last``.
 
-    Earlier there are too few cases for an AUC to mean anything.
+    Earlier there are too few cases for a meaningful AUC.
     """
     time, event = outcome(frame)
     if not event.any():
-        raise DataError("no events: there is no AUC over time")
+        raise DataError("there are no events, so the AUC over time cannot be estimated")
     first = float(np.quantile(time[event], 0.1))
     return np.linspace(min(first, last), last, points)
 
 
 class _Setting:
-    """The outcome with its patients sorted by time once, for every marker and time."""
+    """The outcome with patients sorted by time once, for all markers and times."""
 
     def __init__(self, time: np.ndarray, event: np.ndarray) -> None:
         self.time, self.event = time, event
@@ -116,9 +116,9 @@ class _Setting:
         self.weight = np.zeros(len(time))
         self.weight[event] = 1.0 / self.censoring.before(time[event])
         times = self.censoring.times
-        # Cases after each censoring time, as a position in the order of time.
+        # Position of the first case after each censoring time, in the order of time.
         self.after = np.searchsorted(time[self.by_time], times, side="right")
-        # A patient with an event at u has left before the censorings of u.
+        # A patient with an event at u is no longer at risk for the censorings at u.
         self.seen = np.where(
             event,
             np.searchsorted(times, time, side="left"),
@@ -133,7 +133,7 @@ class _Setting:
 
 
 class _Sorted:
-    """A marker sorted once: the weight below each patient is then one cumulated sum."""
+    """A marker sorted once, so that the weight below each patient is a cumulative sum."""
 
     def __init__(self, marker: np.ndarray) -> None:
         self.order = np.argsort(marker, kind="stable")
@@ -142,7 +142,7 @@ class _Sorted:
         self.last = np.searchsorted(ordered, marker, side="right")
 
     def share_below(self, weight: np.ndarray) -> np.ndarray:
-        """Weight of the patients with a lower marker, those with an equal one by half."""
+        """Weight of the patients with a lower marker, plus half of those with an equal one."""
         summed = np.r_[0.0, np.cumsum(weight[self.order])]
         return (summed[self.first] + summed[self.last]) / 2
 
@@ -172,10 +172,10 @@ def _at(setting: _Setting, ordered: _Sorted, at: float) -> tuple[float, np.ndarr
 
 
 def _weights_influence(setting: _Setting, by_case: np.ndarray) -> np.ndarray:
-    """How each patient moves the estimate through the estimated weights of the cases.
+    """Influence of each patient on the estimate through the estimated weights of the cases.
 
-    The martingale representation of the reverse Kaplan-Meier estimate: each censoring time ``u``
-    carries the part of the cases after it.
+    This uses the martingale representation of the reverse Kaplan-Meier estimate: each censoring
+    time ``u`` affects the cases after it.
     """
     times = setting.censoring.times
     if not len(times):
@@ -220,7 +220,7 @@ def _intervals(
 
 
 def _band_factor(influence: np.ndarray, confidence: float, simulations: int, seed: int) -> float:
-    """How many standard errors hold the curve at all times at once."""
+    """Number of standard errors for a band that covers the curve at all times simultaneously."""
     spread = influence.std(axis=0)
     known = np.isfinite(spread) & (spread > 0)
     if not known.any():

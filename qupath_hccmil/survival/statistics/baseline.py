@@ -1,7 +1,8 @@
 """The Cox baseline that turns a score into a probability of survival.
 
-The sigmoid score is not a probability of anything at a stated time. ``S(t | x) = exp(-H0(t)
-exp(b (x - c)))`` is, with ``b`` and Efron's ``H0`` fitted on data that the baseline names.
+The sigmoid score is not the probability of an event by a certain time. ``S(t | x) = exp(-H0(t)
+exp(b (x - c)))`` is a probability, with ``b`` and Efron's ``H0`` fitted on data that the baseline
+names.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ class Baseline:
     Attributes
     ----------
     name : str
-        The data it was fitted on, as reports name it.
+        Name in reports of the data that it was fitted on.
     unit : str
-        Of ``times``: days, months or years.
+        Unit of ``times``: days, months or years.
     coefficient : float
-        Log hazard ratio of one unit of the score.
+        Log hazard ratio per unit of the score.
     centre : float
-        The score at which ``cumulative_hazard`` holds.
+        Score to which ``cumulative_hazard`` applies.
     times, cumulative_hazard : tuple of float
-        Efron's estimate (as ``survfit(coxph(...))`` of R), a step at each time.
+        Efron's estimate (as ``survfit(coxph(...))`` in R), with a step at each time.
     last : float
-        The longest follow-up; later nothing is known.
+        Longest follow-up; nothing is known after it.
     patients, events : int
     """
 
@@ -56,8 +57,8 @@ class Baseline:
         """Probability of no event up to ``time``, for scores of shape (n,)."""
         if time > self.last:
             raise DataError(
-                f"baseline {self.name!r} knows nothing past {self.last:.3g} {self.unit}: "
-                f"{time:g} was asked for"
+                f"baseline {self.name!r} ends at {self.last:.3g} {self.unit}, but "
+                f"{time:g} was requested"
             )
         step = int(np.searchsorted(np.asarray(self.times), time, side="right"))
         hazard = self.cumulative_hazard[step - 1] if step else 0.0
@@ -65,12 +66,12 @@ class Baseline:
         return np.exp(-hazard * relative)
 
     def to_json(self) -> str:
-        """As a file that ``read_baseline`` reads."""
+        """Return the text of a file that ``read_baseline`` reads."""
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=1)
 
 
 def fit_baseline(frame: pd.DataFrame, score: str, *, name: str, unit: str) -> Baseline:
-    """Fit a Cox model of the score alone, and Efron's baseline hazard.
+    """Fit a Cox model with only the score, and Efron's baseline hazard.
 
     Parameters
     ----------
@@ -78,18 +79,18 @@ def fit_baseline(frame: pd.DataFrame, score: str, *, name: str, unit: str) -> Ba
         Columns ``time``, ``event`` and the score.
     score : str
     name : str
-        What reports call these data.
+        Name of these data in reports.
     unit : str
-        Of ``time``.
+        Unit of ``time``.
     """
     time, event = outcome(frame, at_least=2)
     value = numbers(frame, score)
     centre, spread = float(value.mean()), float(value.std())
     if not event.any():
-        raise DataError(f"no event among {len(time)} patients: no baseline can be fitted")
+        raise DataError(f"none of {len(time)} patients has an event: no baseline can be fitted")
     if spread == 0:
         raise DataError(f"every patient has the score {value[0]:g}: no baseline can be fitted")
-    # The score comes to the fit centred and with a spread of one, whatever its scale.
+    # The score is centred and scaled to a spread of one for the fit, whatever its scale.
     column = ((value - centre) / spread)[:, None]
     beta = refit(time, event, column)
     moments = RiskSets(time, event, column).moments(beta)
@@ -113,13 +114,13 @@ def read_baseline(path: str | Path) -> Baseline:
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
         if values.pop("format", None) != FORMAT:
-            raise ValueError("it is of another format")
+            raise ValueError("it has another format")
         values["times"] = tuple(values["times"])
         values["cumulative_hazard"] = tuple(values["cumulative_hazard"])
         return Baseline(**values)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
-            f"{path}: no baseline ({error}); give a baseline.json that an earlier "
+            f"{path}: is not a baseline ({error}); give a baseline.json that an earlier "
             "'qupath-hccmil survival' wrote"
         ) from error
 
@@ -134,19 +135,19 @@ def cross_fitted(
 ) -> np.ndarray:
     """Probability of survival of each patient from a baseline fitted on the other folds.
 
-    Folds are balanced by event. A baseline fitted on the very patients it is judged on is
-    calibrated by construction; this one is not.
+    Folds are balanced by event. A baseline that is evaluated on the very patients that it was
+    fitted on is calibrated by construction; this one is not.
 
     Returns
     -------
     (n, horizons) float64
-        NaN where the other folds are not followed to the horizon.
+        NaN if the other folds are not followed to the horizon.
     """
     _, event = outcome(frame, at_least=2)
     value = numbers(frame, score)
     folds = min(folds, int(event.sum()), len(event))
     if folds < 2:
-        raise DataError("fewer than two events: no baseline can be cross-fitted")
+        raise DataError("there are fewer than two events, so no baseline can be cross-fitted")
     generator = np.random.default_rng(seed)
     fold = np.empty(len(event), int)
     for rows in (np.flatnonzero(event), np.flatnonzero(~event)):

@@ -1,4 +1,4 @@
-"""Brier score and integrated Brier score, weighed for censoring, against the null model."""
+"""Brier score and integrated Brier score, weighted for censoring, against the null model."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Brier:
     ----------
     table : DataFrame
         ``time, brier, lower, upper, null, scaled, scaled_lower, scaled_upper``; ``null`` is the
-        error of one Kaplan-Meier estimate for everybody, ``scaled = 1 − brier / null``.
+        error of the same Kaplan-Meier estimate for everybody, ``scaled = 1 − brier / null``.
     integrated : dict
-        ``from, to, brier, null, scaled``: the means over time (trapezoids).
+        ``from, to, brier, null, scaled``: means over time (trapezoidal rule).
     """
 
     table: pd.DataFrame
@@ -43,10 +43,10 @@ def brier_scores(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Brier:
-    """Brier score at horizons, and integrated over a grid of times.
+    """Compute the Brier score at horizons, and integrated over a grid of times.
 
-    Graf et al. 1999, Statistics in Medicine 18:2529: patients with an event up to ``t`` are weighed
-    by ``1 / G(T-)``, those without by ``1 / G(t)``, those censored before by 0.
+    Graf et al. 1999, Statistics in Medicine 18:2529: patients with an event up to ``t`` are
+    weighted by ``1 / G(T-)``, those without by ``1 / G(t)``, and those censored before by 0.
 
     Parameters
     ----------
@@ -55,17 +55,19 @@ def brier_scores(
     risk : (n, times + horizons) float64
         Predicted risk of an event up to each time, then up to each horizon.
     times : sequence of float
-        Ascending: the grid of the integral.
+        Grid of the integral, ascending.
     horizons : sequence of float
-        The rows of the table.
+        Times of the rows of the table.
     repeats : int
-        Bootstrap samples for the intervals, by patient; 0 for none.
+        Bootstrap samples of patients for the intervals; 0 for none.
     """
     time, event = outcome(frame, at_least=2)
     every = np.array([*times, *horizons], float)
     risk = np.asarray(risk, float)
     if risk.shape != (len(time), len(every)):
-        raise DataError(f"predicted risks of shape {risk.shape}: need {(len(time), len(every))}")
+        raise DataError(
+            f"predicted risks have shape {risk.shape}, but need {(len(time), len(every))}"
+        )
     model = _brier(time, event, risk, every)
     null = _null(frame, time, event, every)
     drawn = []

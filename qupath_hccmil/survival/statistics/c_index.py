@@ -1,6 +1,6 @@
 """Harrell's and Uno's C of a cohort.
 
-lifelines has no Uno's C, and scikit-survival's weighs by ``G(T)`` instead of ``G(T-)`` (see
+lifelines does not have Uno's C, and scikit-survival weights by ``G(T)`` instead of ``G(T-)`` (see
 ``ipcw``).
 """
 
@@ -21,10 +21,10 @@ def harrell(frame: pd.DataFrame, score: str) -> float:
 
 
 def uno(frame: pd.DataFrame, score: str, tau: float) -> float:
-    """Uno's C: pairs with the earlier event up to ``tau``, weighed by ``1 / G(T-)²`` (Uno 2011).
+    """Uno's C: pairs with the earlier event up to ``tau``, weighted by ``1 / G(T-)²`` (Uno 2011).
 
-    It does not depend on the distribution of censoring. Beyond ``tau`` nothing is used, so state
-    it. As ``survival::concordance(timewt = "n/G2", ymax = tau)``.
+    It does not depend on the distribution of censoring. Nothing after ``tau`` is used, so ``tau``
+    must be reported. The same as ``survival::concordance(timewt = "n/G2", ymax = tau)``.
     """
     time, event = outcome(frame)
     return concordance(time, event, numbers(frame, score), uno_weight(time, event, tau))

@@ -27,9 +27,8 @@ def cumulative_incidence(
 ) -> pd.DataFrame:
     """Cumulative incidence of each cause (Aalen and Johansen 1978), by scikit-survival.
 
-    The interval is on the log(-log) scale with Aalen's variance. In a group where nobody has
-    another cause the incidence is 1 − Kaplan-Meier, with the Kaplan-Meier interval (Greenwood's
-    variance).
+    The interval is on the log(-log) scale with Aalen's variance. In a group without other causes,
+    the incidence is 1 − Kaplan-Meier, with the Kaplan-Meier interval (Greenwood's variance).
 
     Parameters
     ----------
@@ -49,7 +48,7 @@ def cumulative_incidence(
     need(frame, [TIME, EVENT])
     unknown = set(frame[EVENT].unique()) - {0, *causes}
     if unknown:
-        raise DataError(f"event code {min(unknown)} is none of 0, {list(causes)}")
+        raise DataError(f"event code {min(unknown)} is not one of 0, {list(causes)}")
     parts = []
     for name, group in groups_of(frame, by):
         time = group[TIME].to_numpy(float)
@@ -62,7 +61,7 @@ def cumulative_incidence(
 
 
 def incidence_at(table: pd.DataFrame, horizons: Sequence[float]) -> pd.DataFrame:
-    """Rows of ``cumulative_incidence`` at horizons; NaN past the last follow-up of a group."""
+    """Values of ``cumulative_incidence`` at horizons; NaN after the last follow-up of a group."""
     rows = []
     for (group, cause), curve in table.groupby(["group", "cause"], sort=False):
         times = curve["time"].to_numpy()
@@ -86,7 +85,7 @@ def cause_specific(
     *,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """Cox models of each cause alone, the other causes censored at their time.
+    """Cox models of each cause, with the other causes censored at their time.
 
     Returns
     -------
@@ -101,12 +100,12 @@ def cause_specific(
             table.insert(0, "cause", cause)
             parts.append(table)
     if not parts:
-        raise DataError("no event of any cause: no hazard ratio can be estimated")
+        raise DataError("there is no event of any cause, so no hazard ratio can be estimated")
     return pd.concat(parts, ignore_index=True)
 
 
 def _one_cause(time: np.ndarray, event: np.ndarray, code: int, confidence: float) -> pd.DataFrame:
-    # scikit-survival wants the codes to be 1, 2, … without gaps: this cause, and all others.
+    # scikit-survival needs the codes 1, 2, … without gaps: this cause, and all others.
     coded = np.where(event == code, 1, np.where(event == 0, 0, 2))
     present = np.unique(coded[coded > 0])
     at = np.unique(time)

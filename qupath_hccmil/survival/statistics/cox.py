@@ -1,7 +1,7 @@
-"""Cox regression: univariable, multivariable, and the gain of adding the score.
+"""Cox regression: univariable, multivariable, and the gain from adding the score.
 
-Ties by Efron. Where a group has no events the likelihood has no maximum, and Firth's penalty takes
-over (or the user asks for it).
+Ties are handled by Efron's method. If a group has no events, the likelihood has no maximum, and
+Firth's penalty is used; the user can also request it.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ class CoxFit:
     ----------
     table : DataFrame
         ``variable, label, level, reference, step, patients, events, coefficient, se,
-        hazard_ratio, lower, upper, z, p, method``: one row a level (the reference first, with a
-        hazard ratio of 1 and no interval) or a numeric variable. With Firth's penalty the interval
-        and p are of the profile likelihood and there is no z.
+        hazard_ratio, lower, upper, z, p, method``: one row per level (the reference first, with a
+        hazard ratio of 1 and no interval) or numeric variable. With Firth's penalty, the interval
+        and p come from the profile likelihood and there is no z.
     variables : tuple of Variable
-        As fitted: levels that nobody has are gone.
+        Variables as fitted, without levels that nobody has.
     coefficients : tuple of float
         In the order of ``design``.
     patients, events : int
     left_out : int
-        Patients without a value in a variable.
+        Number of patients without a value for some variable.
     log_likelihood, log_likelihood_null : float
-        Penalised with Firth's method.
+        Penalised if Firth's method was used.
     method : str
         ``"Efron"`` or ``"Firth"``.
     """
@@ -100,22 +100,24 @@ def fit_cox(
         Columns ``time``, ``event`` and the variables.
     variables : sequence of Variable
     confidence : float
-        Of the intervals (Wald, or profile likelihood with Firth's penalty).
+        Level of the intervals (Wald, or profile likelihood with Firth's penalty).
     penalty : str
-        ``"none"``, ``"firth"``, or ``"auto"``: Firth's where the likelihood has no maximum.
+        ``"none"``, ``"firth"``, or ``"auto"``: Firth's if the likelihood has no maximum.
 
     Raises
     ------
     DataError
-        No events, no variable that varies, variables that determine each other, or (without a
-        penalty) a likelihood without a maximum.
+        There are no events, no variable varies, variables determine each other, or (without a
+        penalty) the likelihood has no maximum.
     """
     if penalty not in PENALTIES:
-        raise DataError(f"penalty {penalty!r} is none of {', '.join(PENALTIES)}")
+        raise DataError(f"penalty {penalty!r} is not one of {', '.join(PENALTIES)}")
     rows = complete(frame, [variable.name for variable in variables])
     time, event = outcome(rows, at_least=2)
     if not event.any():
-        raise DataError(f"no event among {len(rows)} patients: no hazard ratio can be estimated")
+        raise DataError(
+            f"none of the {len(rows)} patients has an event, so no hazard ratio can be estimated"
+        )
     kept = present_levels(rows, variables)
     if not kept:
         names = ", ".join(variable.name for variable in variables)
@@ -145,13 +147,13 @@ def univariable(
     confidence: float = 0.95,
     penalty: str = "auto",
 ) -> pd.DataFrame:
-    """One Cox model a variable, each on all the patients who have it.
+    """Fit one Cox model per variable, each on all patients with a value.
 
     Returns
     -------
     DataFrame
-        The tables of ``fit_cox`` below each other, and per row ``left_out`` and the overall
-        likelihood-ratio test of the variable, ``variable_p``.
+        The tables of ``fit_cox``, one after the other, with ``left_out`` and the overall
+        likelihood-ratio test of the variable, ``variable_p``, in each row.
     """
     parts = []
     for variable in variables:
@@ -176,7 +178,7 @@ def gain_of(
     note = ""
     if smaller.method == FIRTH:
         larger = fit_cox(rows, [*base, added], penalty="firth")
-        note = "of penalised likelihoods: a group has no events, so take it as approximate"
+        note = "from penalised likelihoods, because a group has no events; approximate"
     degrees = len(larger.coefficients) - len(smaller.coefficients)
     if degrees < 1:
         return LikelihoodRatio(np.nan, 0, np.nan, len(rows), larger.events, "nothing was added")
@@ -186,14 +188,14 @@ def gain_of(
 
 
 def refit(time: np.ndarray, event: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Coefficients alone, for bootstrap samples; Firth's where the likelihood has no maximum.
+    """Return only coefficients, for bootstrap samples; Firth's if the likelihood has no maximum.
 
     Parameters
     ----------
     time : (n,) float64
     event : (n,) bool
     columns : (n, p) float64
-        A column that is constant in the sample, or is made of others there, gets the coefficient 0.
+        A column that is constant or depends on others in the sample gets the coefficient 0.
 
     Returns
     -------
@@ -210,9 +212,9 @@ def refit(time: np.ndarray, event: np.ndarray, columns: np.ndarray) -> np.ndarra
 
 
 def independent(columns: np.ndarray) -> np.ndarray:
-    """Columns that carry something that the others don't, shape (p,) bool.
+    """Columns that do not depend on the others, shape (p,) bool.
 
-    In a bootstrap sample two rare categories may have the same patients; the linear predictor is
+    In a bootstrap sample, two rare categories may have the same patients; the linear predictor is
     the same whichever of them is kept.
     """
     spread = columns.std(axis=0)
@@ -253,8 +255,8 @@ def _estimate(
     if penalty == "auto":
         return _firth(time, event, columns, confidence)
     raise DataError(
-        "the Cox likelihood has no maximum, as a group has no events or a variable tells the "
-        "outcome apart; use Firth's penalty (--penalty firth)"
+        "the Cox likelihood has no maximum, because a group has no events or a variable "
+        "separates the outcomes completely; use Firth's penalty (--penalty firth)"
     )
 
 
@@ -356,7 +358,7 @@ def _table(
 def _row(numbers: _Numbers, index: int | None) -> tuple[float, ...]:
     if index is None:
         return 0.0, np.nan, 1.0, np.nan, np.nan, np.nan, np.nan
-    with np.errstate(over="ignore"):  # a step of the variable that is far too wide gives ∞
+    with np.errstate(over="ignore"):  # a step that is much too wide gives ∞
         ratio = np.exp([numbers.coefficients[index], numbers.lower[index], numbers.upper[index]])
     return (
         float(numbers.coefficients[index]),

@@ -20,7 +20,7 @@ def net_benefit(
     horizon: float,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> pd.DataFrame:
-    """Net benefit of treating those whose predicted risk exceeds a threshold.
+    """Net benefit of treating patients with a predicted risk above a threshold.
 
     With ``x`` for "risk above the threshold p": ``P(x) (1 − S(t|x)) − P(x) S(t|x) p / (1 − p)``,
     S by Kaplan-Meier among them (Vickers et al. 2008, BMC Med Inform Decis Mak 8:53).
@@ -38,8 +38,8 @@ def net_benefit(
     Returns
     -------
     DataFrame
-        ``threshold, treated, model, all, none``; ``model`` is NaN where those above the threshold
-        are not followed to the horizon.
+        ``threshold, treated, model, all, none``; ``model`` is NaN if the patients above the
+        threshold are not followed to the horizon.
     """
     risk = numbers(frame, predicted)
     time, event = outcome(frame)

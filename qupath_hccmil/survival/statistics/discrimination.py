@@ -35,13 +35,13 @@ class Discrimination:
     ----------
     table : DataFrame
         ``model, statistic, tau, patients, events, apparent, optimism, estimate, lower, upper``.
-        A fitted model flatters itself; ``estimate`` is ``apparent`` less the bootstrap's
-        ``optimism`` (Harrell, Lee and Mark 1996), its interval moved by as much (Noma et al.
-        2021). The score is fitted on nothing here, so its optimism is 0.
+        The apparent performance of a fitted model is optimistic; ``estimate`` is ``apparent`` minus
+        the ``optimism`` from the bootstrap (Harrell, Lee and Mark 1996), with its interval shifted
+        by the same amount (Noma et al. 2021). The score is not fitted here, so its optimism is 0.
     differences : DataFrame
-        ``comparison, statistic, tau, difference, lower, upper``, of the corrected estimates.
+        ``comparison, statistic, tau, difference, lower, upper`` for the corrected estimates.
     repeats : int
-        Bootstrap samples.
+        Number of bootstrap samples.
     """
 
     table: pd.DataFrame
@@ -59,7 +59,7 @@ def discrimination(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Discrimination:
-    """C of the score alone, of the clinical model, and of both together.
+    """Concordance of the score alone, of the clinical model, and of both together.
 
     Parameters
     ----------
@@ -69,11 +69,11 @@ def discrimination(
     score : str
         Column of the score; higher means higher risk.
     clinical : sequence of Variable
-        Of the clinical model; empty for the score alone.
+        Variables of the clinical model; empty for the score alone.
     tau : float
         Uno's C uses events up to this time.
     repeats : int
-        Bootstrap samples, by patient; 0 for no intervals and no correction.
+        Bootstrap samples of patients; 0 for no intervals and no correction.
     """
     rows = complete(frame, [score, *(variable.name for variable in clinical)])
     models = _Models(rows, score, clinical, tau)
@@ -101,7 +101,7 @@ class _Models:
         self.tau = tau
         self.time, self.event = outcome(rows, at_least=2)
         self.score = numbers(rows, score)
-        # The columns of each model; the score alone is not fitted.
+        # The columns of each model; the score by itself is not fitted.
         self.models: list[tuple[str, np.ndarray | None]] = [(SCORE, None)]
         columns, _ = design(rows, present_levels(rows, clinical))
         if columns.shape[1]:
@@ -116,7 +116,7 @@ class _Models:
         return np.array([self._both(self.time, self.event, predict) for predict in fits])
 
     def resampled(self, sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Find the C in a sample, and how much better it is there than in all patients."""
+        """Compute C in a sample, and how much better it is there than in all patients."""
         inside, outside = [], []
         for _, columns in self.models:
             predicted = self._predict(sample, columns)

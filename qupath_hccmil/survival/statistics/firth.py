@@ -1,8 +1,8 @@
-"""Cox regression with Firth's penalty: finite hazard ratios where a group has no events.
+"""Cox regression with Firth's penalty, for finite hazard ratios if a group has no events.
 
 Heinze and Schemper 2001, Biometrics 57:114: the log partial likelihood plus half the logarithm of
-the determinant of the information (Jeffreys' prior), with intervals and p-values from the profile
-of the penalised likelihood, since Wald's are misleading there.
+the determinant of the information (Jeffreys' prior). Intervals and p-values come from the profile
+of the penalised likelihood, because Wald intervals would be misleading.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def fit_firth(
     event : (n,) bool
     columns : (n, p) float64
     confidence : float
-        Of the profile intervals.
+        Level of the profile intervals.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def fit_firth(
 
 
 def firth_coefficients(time: np.ndarray, event: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Find the coefficients alone, shape (p,): no profiles, so it is quick. See ``fit_firth``."""
+    """Find only the coefficients, shape (p,), quickly and without profiles; see ``fit_firth``."""
     spread, problem = _problem(time, event, columns)
     return problem.maximise(np.zeros(len(spread))) / spread
 
@@ -82,14 +82,16 @@ def _problem(
     time: np.ndarray, event: np.ndarray, columns: np.ndarray
 ) -> tuple[np.ndarray, _Penalised]:
     if not event.any():
-        raise DataError("no events: there is no hazard ratio to estimate")
+        raise DataError("there are no events, so no hazard ratio can be estimated")
     spread = columns.std(axis=0)
     if (spread == 0).any() or np.linalg.matrix_rank(columns - columns.mean(axis=0)) < len(spread):
-        raise DataError("Firth's regression: a column is constant or depends on others; leave it")
+        raise DataError(
+            "Firth's regression: a column is constant or depends on others; leave it out"
+        )
     problem = _Penalised(RiskSets(time, event, columns / spread))
     if np.linalg.matrix_rank(problem.information(np.zeros(len(spread)))) < len(spread):
         raise DataError(
-            f"{int(event.sum())} event(s), at which all who are at risk have equal values: no "
+            f"at all {int(event.sum())} event(s), all patients at risk have equal values, so no "
             "hazard ratio can be estimated"
         )
     return spread, problem
@@ -130,7 +132,7 @@ class _Penalised:
         return value, moments.residuals.sum(axis=0) + penalty, information
 
     def maximise(self, start: np.ndarray, fixed: int | None = None) -> np.ndarray:
-        """Newton steps on the modified score, halved until the likelihood grows."""
+        """Maximise by Newton steps on the modified score, halved until the likelihood increases."""
         beta = start.copy()
         free = np.array([index for index in range(len(beta)) if index != fixed], int)
         if not len(free):
@@ -150,7 +152,7 @@ class _Penalised:
     def _search(
         self, beta: np.ndarray, free: np.ndarray, step: np.ndarray, value: float
     ) -> tuple[np.ndarray, np.ndarray, tuple[float, np.ndarray, np.ndarray]] | None:
-        """Halve a step until the likelihood grows: where it ends, the step, the slopes there."""
+        """Halve a step until the likelihood increases; returns its end, the step, the slopes."""
         for _ in range(25):
             trial = beta.copy()
             trial[free] += step
@@ -167,7 +169,7 @@ class _Penalised:
         return self.value(self.maximise(start, index))
 
     def bounds(self, best: np.ndarray, index: int, level: float) -> tuple[float, float]:
-        """Both ends of the profile interval of one coefficient."""
+        """Both limits of the profile interval of one coefficient."""
         error = float(np.sqrt(np.linalg.inv(self.information(best))[index, index]))
         low, high = (self._bound(best, index, level, side) for side in (-1.0, 1.0))
         if low is None or high is None:
@@ -180,10 +182,10 @@ class _Penalised:
         return low, high
 
     def _bound(self, best: np.ndarray, index: int, level: float, side: float) -> float | None:
-        """One end by Venzon and Moolgavkar's steps (1988, Applied Statistics 37:87).
+        """One limit by the steps of Venzon and Moolgavkar (1988, Applied Statistics 37:87).
 
-        Each step solves for the likelihood at its level and all other slopes at 0 together; None
-        where the steps don't settle, and the profile itself has to be searched.
+        Each step solves simultaneously for the likelihood at its level and all other slopes at 0.
+        Returns None if the steps do not converge, so that the profile itself must be searched.
         """
         beta = best.copy()
         for _ in range(ROUNDS):
@@ -210,7 +212,7 @@ class _Penalised:
 
 
 def _root(gap: Callable[[float], float], start: float, step: float) -> float:
-    """Where the profile falls to the level, seen from ``start`` in the direction of ``step``."""
+    """Find where the profile falls to the level, from ``start`` in the direction of ``step``."""
     inner, reach = start, 2.0 * step
     while abs(reach) < WIDEST:
         if gap(start + reach) < 0:

@@ -23,12 +23,12 @@ GRID = 60
 
 @dataclass(frozen=True)
 class Calibration:
-    """How predicted risks at one horizon agree with what happened.
+    """Agreement of predicted risks at one horizon with the observed outcomes.
 
     Attributes
     ----------
     summary : DataFrame
-        One row a quantity: ``quantity, estimate, lower, upper``.
+        One row per quantity: ``quantity, estimate, lower, upper``.
     curve : DataFrame
         ``predicted, observed, lower, upper``: the smoothed curve over the range of predictions.
     groups : DataFrame
@@ -54,7 +54,7 @@ def calibration(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Calibration:
-    """Calibrate predicted risks of an event up to the horizon.
+    """Assess the calibration of predicted risks of an event up to the horizon.
 
     In the large: observed (1 − Kaplan-Meier) over mean predicted risk, the interval from
     Greenwood's variance on the log scale. Slope: the coefficient of the complementary log-log of
@@ -79,9 +79,9 @@ def calibration(
     if ((risk <= 0) | (risk >= 1)).any():
         raise DataError(f"column {predicted!r}: a predicted risk must lie between 0 and 1")
     if horizon > time.max():
-        raise DataError(f"horizon {horizon:g} lies past the last follow-up ({time.max():.3g})")
+        raise DataError(f"horizon {horizon:g} is after the last follow-up ({time.max():.3g})")
     if not (event & (time <= horizon)).any():
-        raise DataError(f"no event up to the horizon {horizon:g}: nothing to calibrate against")
+        raise DataError(f"there is no event up to the horizon {horizon:g} to calibrate against")
     ended = pd.DataFrame(
         {
             TIME: np.minimum(time, horizon),
@@ -119,7 +119,7 @@ def calibration(
 
 
 def spline_basis(values: np.ndarray, knots: np.ndarray) -> np.ndarray:
-    """Restricted cubic spline: the value itself and one column a knot beyond two.
+    """Restricted cubic spline: the value itself, and one more column per knot beyond two.
 
     Harrell 2015, eq. 2.25, scaled by the squared range of the knots.
 
@@ -156,7 +156,7 @@ def _cube(values: np.ndarray) -> np.ndarray:
 
 def _knots(link: np.ndarray) -> np.ndarray:
     knots = np.unique(np.quantile(link, KNOTS))
-    # With so few different predictions a straight line is all there is to see.
+    # With so few different predictions, only a straight line can be fitted.
     return knots if len(knots) == len(KNOTS) else np.empty(0)
 
 

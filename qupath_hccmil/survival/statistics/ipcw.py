@@ -1,8 +1,8 @@
-"""The distribution of censoring, whose inverse weighs the patients whose outcome is known.
+"""The distribution of censoring, for weighting patients with a known outcome by its inverse.
 
-One definition for every analysis: at equal times an event comes before a censoring, and a patient
-with an event at ``T`` is weighed by ``1 / G(T-)``, as ``riskRegression`` and ``survival`` of R do.
-scikit-survival weighs by ``1 / G(T)``, which differs where both happen at one time.
+All analyses use the same definition: at equal times an event comes before a censoring, and a
+patient with an event at ``T`` has the weight ``1 / G(T-)``, as in ``riskRegression`` and
+``survival`` of R. scikit-survival uses ``1 / G(T)``, which differs if both happen at the same time.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Censoring:
     values : (k,) float64
         ``G`` at and after each of them.
     at_risk : (k,) float64
-        Patients who could be censored then: those with an event at that time have left.
+        Patients who could be censored at that time, without those with an event at that time.
     censored : (k,) float64
-        Patients censored then.
+        Number of patients censored at that time.
     """
 
     times: np.ndarray

@@ -14,12 +14,12 @@ from scipy import stats
 from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME, complete, need, outcome
 
 OVERALL = "All patients"
-HALF_TOLERANCE = 1.5e-8  # the root of the machine's precision, as R
+HALF_TOLERANCE = 1.5e-8  # the square root of the machine precision, as in R
 
 
 @dataclass(frozen=True)
 class LogRank:
-    """A log-rank test. ``p`` is NaN where the test does not exist; ``note`` says why."""
+    """A log-rank test. ``p`` is NaN if the test is not defined, and ``note`` says why."""
 
     statistic: float
     degrees_of_freedom: int
@@ -29,7 +29,7 @@ class LogRank:
 
 
 def curves(frame: pd.DataFrame, by: str | None = None, *, confidence: float = 0.95) -> pd.DataFrame:
-    """Kaplan-Meier curves, one row a group and time.
+    """Kaplan-Meier curves, with one row per group and time.
 
     The interval is Greenwood's on the log(-log) scale (Kalbfleisch and Prentice 1980), as
     ``survfit(conf.type = "log-log")`` of R.
@@ -39,7 +39,7 @@ def curves(frame: pd.DataFrame, by: str | None = None, *, confidence: float = 0.
     frame : DataFrame
         Columns ``time``, ``event`` and ``by``. Rows without a group are left out.
     by : str, optional
-        The column that names the group; all patients together when absent.
+        Column of the group; without it, all patients together.
     confidence : float
         In (0, 1).
 
@@ -47,15 +47,15 @@ def curves(frame: pd.DataFrame, by: str | None = None, *, confidence: float = 0.
     -------
     DataFrame
         ``group, time, at_risk, events, censored, survival, lower, upper``; the first row of a
-        group is time 0. ``at_risk`` counts the patients just before ``time``. Where the survival is
-        1 or 0 there is no interval (NaN), as in R.
+        group is time 0. ``at_risk`` counts the patients just before ``time``. If the survival is 1
+        or 0 there is no interval (NaN), as in R.
     """
     parts = []
     for name, group in groups_of(frame, by):
         fit = _fit(group, confidence)
         table = fit.event_table
         survival = fit.survival_function_.iloc[:, 0].to_numpy(float)
-        # At 1 and at 0 the interval on this scale does not exist; lifelines gives a width of 0.
+        # At 1 and 0 the interval is not defined on this scale; lifelines gives a width of 0.
         between = (survival > 0) & (survival < 1)
         bounds = np.where(between[:, None], fit.confidence_interval_.to_numpy(float), np.nan)
         parts.append(
@@ -82,13 +82,13 @@ def at_horizons(
     *,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """Survival at horizons, one row a group and horizon.
+    """Survival at horizons, with one row per group and horizon.
 
     Returns
     -------
     DataFrame
-        ``group, time, at_risk, survival, lower, upper, note``. Past the last follow-up of its
-        group the survival is not known: NaN, and ``note`` says so.
+        ``group, time, at_risk, survival, lower, upper, note``. After the last follow-up of a group
+        the survival is not known; it is NaN, and ``note`` says so.
     """
     table = curves(frame, by, confidence=confidence)
     rows = []
@@ -97,7 +97,7 @@ def at_horizons(
         for horizon in horizons:
             row = {"group": name, "time": float(horizon)}
             if horizon > times[-1]:
-                note = f"past the last follow-up ({times[-1]:.2f})"
+                note = f"after the last follow-up ({times[-1]:.2f})"
                 rows.append({**row, "at_risk": 0, "survival": np.nan, "note": note})
                 continue
             at = curve.iloc[int(np.searchsorted(times, horizon, side="right")) - 1]
@@ -109,9 +109,9 @@ def at_horizons(
 
 
 def survival_at(time: np.ndarray, event: np.ndarray, horizon: float) -> float:
-    """Survival at one time without an interval, for what asks it of hundreds of subgroups.
+    """Survival at one time without an interval, for hundreds of subgroups.
 
-    NaN past the last follow-up; lifelines takes 10 ms for a curve, a decision curve needs 50.
+    NaN after the last follow-up. lifelines takes 10 ms per curve, and a decision curve needs 50.
     """
     if horizon > time.max():
         return float("nan")
@@ -128,8 +128,8 @@ def medians(
     Returns
     -------
     DataFrame
-        ``group, patients, events, median, lower, upper``; infinite where the curve or its bound
-        does not come down to one half.
+        ``group, patients, events, median, lower, upper``; infinite if the curve or its limit does
+        not fall to one half.
     """
     rows = []
     for name, group in groups_of(frame, by):
@@ -156,7 +156,7 @@ def follow_up(frame: pd.DataFrame, *, confidence: float = 0.95) -> dict[str, flo
 
 
 def log_rank(frame: pd.DataFrame, by: str, *, strata: str | None = None) -> LogRank:
-    """Compare groups by the log-rank test (Mantel 1966), stratified when ``strata`` names a column.
+    """Compare groups by the log-rank test (Mantel 1966), stratified by ``strata`` if given.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def log_rank(frame: pd.DataFrame, by: str, *, strata: str | None = None) -> LogR
 
 
 def groups_of(frame: pd.DataFrame, by: str | None) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Each group with its rows, in the order of its categories (or sorted), empty ones left out."""
+    """Yield each group that is not empty with its rows, in the order of categories or sorted."""
     if by is None:
         yield OVERALL, frame
         return
@@ -209,7 +209,7 @@ def _observed_less_expected(
         deaths[:, code] = np.searchsorted(died, at, "right") - np.searchsorted(died, at, "left")
     total, dead = at_risk.sum(axis=1), deaths.sum(axis=1)
     share = at_risk / total[:, None]
-    # The hypergeometric variance; at the last patient at risk it is 0.
+    # The hypergeometric variance; it is 0 for the last patient at risk.
     factor = np.where(total > 1, dead * (total - dead) / np.maximum(total - 1, 1), 0.0)
     variance = np.diag(factor @ share) - (share * factor[:, None]).T @ share
     return (deaths - dead[:, None] * share).sum(axis=0), variance
@@ -223,13 +223,13 @@ def _times_of(frame: pd.DataFrame, by: str | None, name: str) -> np.ndarray:
 def _fit(group: pd.DataFrame, confidence: float) -> KaplanMeierFitter:
     time, event = outcome(group)
     with warnings.catch_warnings():
-        # lifelines takes log(0) where the curve reaches 0 or has not left 1; the limit is right.
+        # lifelines computes log(0) where the curve is 0 or 1; the limit is right.
         warnings.simplefilter("ignore", RuntimeWarning)
         return KaplanMeierFitter(alpha=1 - confidence).fit(time, event)
 
 
 def _first_at_or_below_half(curve: pd.DataFrame, column: str) -> float:
-    # Where the curve rests on one half exactly, the middle of that rest, as R and SAS have it.
+    # If the curve is exactly one half over an interval, its middle is used, as in R and SAS.
     known = curve[curve[column] < 0.5 + HALF_TOLERANCE]
     if known.empty:
         return float("inf")

@@ -20,7 +20,7 @@ CYCLES = 10
 
 @dataclass(frozen=True)
 class Pooled:
-    """Rubin's rules for one coefficient."""
+    """One coefficient pooled by Rubin's rules."""
 
     estimate: float
     se: float
@@ -48,7 +48,7 @@ class ImputedCox:
 
 
 def count_missing(frame: pd.DataFrame, variables: Sequence[Variable]) -> pd.DataFrame:
-    """Patients without a value, a row a variable: ``variable, label, missing, share``."""
+    """Count missing values, one row per variable: ``variable, label, missing, share``."""
     need(frame, [variable.name for variable in variables])
     rows = []
     for variable in variables:
@@ -60,7 +60,7 @@ def count_missing(frame: pd.DataFrame, variables: Sequence[Variable]) -> pd.Data
 def impute(
     frame: pd.DataFrame, variables: Sequence[Variable], count: int, *, seed: int = 0
 ) -> list[pd.DataFrame]:
-    """Complete tables by chained equations with predictive mean matching (statsmodels).
+    """Impute tables by chained equations with predictive mean matching (statsmodels).
 
     Every covariate is predicted from the others, the event and the Nelson-Aalen cumulative hazard
     (White and Royston 2009, Statistics in Medicine 28:1982). Categories are imputed as the rank of
@@ -69,8 +69,8 @@ def impute(
     Parameters
     ----------
     count : int
-        Imputed tables; about as many as the percentage of incomplete patients is advised (White,
-        Royston and Wood 2011).
+        Number of imputed tables; about as many as the percentage of incomplete patients is
+        recommended (White, Royston and Wood 2011).
     """
     from statsmodels.imputation.mice import MICEData
 
@@ -104,7 +104,7 @@ def imputed_cox(
     fits = [fit_cox(table, variables, penalty=penalty) for table in tables]
     first = fits[0]
     if any(fit.variables != first.variables for fit in fits):
-        raise DataError("imputed tables differ in the levels they have: merge rare levels")
+        raise DataError("the imputed tables differ in the levels that occur; merge rare levels")
     table = first.table.drop(columns="z").copy()
     for name in ("t", "degrees_of_freedom", "fraction_missing"):
         table[name] = np.nan
@@ -126,7 +126,7 @@ def imputed_cox(
         }
         for name, value in values.items():
             table.iloc[row, table.columns.get_loc(name)] = value
-    # Counts of levels differ between imputations: the first one's would mislead.
+    # Counts of levels differ between imputations; those of the first one would be misleading.
     table = table.drop(columns=["patients", "events"])
     return ImputedCox(table, count, first.patients, first.events)
 
@@ -137,7 +137,7 @@ def rubin(estimates: Sequence[float], variances: Sequence[float], complete_df: f
     Parameters
     ----------
     estimates, variances : sequence of float
-        Of the imputed tables; at least two.
+        From the imputed tables; at least two.
     complete_df : float
         Degrees of freedom with complete data.
     """
@@ -157,7 +157,7 @@ def rubin(estimates: Sequence[float], variances: Sequence[float], complete_df: f
 
 def _pool_terms(fits: Sequence[CoxFit], index: int) -> Pooled:
     errors = [fit.table.loc[~fit.table["reference"], "se"].iloc[index] for fit in fits]
-    # With censoring the events are what carries information.
+    # With censoring, the events carry the information.
     spare = max(fits[0].events - len(fits[0].coefficients), 1)
     return rubin([fit.coefficients[index] for fit in fits], np.square(errors).tolist(), spare)
 

@@ -1,9 +1,10 @@
 """The Cox partial likelihood with Efron's ties, its score and information, at a given beta.
 
-Written by hand because lifelines lacks it: its Newton steps are not guarded, so it ends far from
-the maximum on small groups (5 events among 100 patients of ``cgvhd``: 8.5 instead of 2.18), a fit
-takes 40 ms where a bootstrap needs one, and it has neither Firth's penalty, nor Efron's baseline
-hazard, nor the exact test of proportional hazards, which all are made of the same pieces.
+This is our own code because lifelines is not sufficient. Its Newton steps are not guarded, so it
+stops far from the maximum for small groups (5 events among 100 patients of ``cgvhd``: 8.5 instead
+of 2.18). A fit takes 40 ms, which is too slow for a bootstrap. And it has neither Firth's penalty,
+nor Efron's baseline hazard, nor the exact test of proportional hazards, which all use the same
+parts.
 """
 
 from __future__ import annotations
@@ -14,26 +15,26 @@ import numpy as np
 from scipy import linalg
 
 MOST_STEPS = 60
-# Where the information falls to this share of what it is at 0, in any direction, the likelihood
-# has flattened out: it has no maximum. A coefficient's size says nothing of it, as a covariate that
-# is nearly always one value has a small SD.
+# If the information falls to this share of its value at 0, in any direction, the likelihood has
+# become flat and has no maximum. The size of a coefficient does not show this, because a covariate
+# with nearly always the same value has a small SD.
 FLAT = 1e-6
-WIDEST = 600.0  # span of log hazards beyond which the smallest weights are no numbers
+WIDEST = 600.0  # span of log hazards beyond which the smallest weights underflow
 
 
 @dataclass(frozen=True)
 class Moments:
-    """What each event contributes, in ascending time; ``d`` events, ``p`` columns.
+    """The contribution of each event, in ascending time; ``d`` events, ``p`` columns.
 
     Attributes
     ----------
     times : (d,) float64
     log_likelihood : float
     residuals : (d, p) float64
-        Covariates of the patient with the event less their weighed mean in the risk set
+        Covariates of the patient with the event minus their weighted mean in the risk set
         (Schoenfeld's residuals). Their sum is the score.
     variances : (d, p, p) float64
-        The weighed covariance in the risk set. Their sum is the information.
+        Weighted covariance in the risk set. Their sum is the information.
     hazards : (d,) float64
         Efron's increments of the baseline hazard, at the mean of the columns.
     """
@@ -46,7 +47,7 @@ class Moments:
 
 
 class RiskSets:
-    """Patients sorted once, so that the likelihood at many betas is cheap.
+    """Patients sorted once, so that the likelihood can be computed quickly for many betas.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ class RiskSets:
         dead = np.flatnonzero(event)[::-1]
         self.dead = dead
         self.times = time[dead]
-        # Everyone from the latest down to the last of this time is at risk.
+        # Everybody from the latest time down to this time is at risk.
         self.end = np.searchsorted(-time, -self.times, side="right")
         distinct, self.group, count = np.unique(self.times, return_inverse=True, return_counts=True)
         first = self.first = np.searchsorted(self.times, distinct)
@@ -85,7 +86,7 @@ class RiskSets:
         return Moments(self.times, likelihood, x[self.dead] - mean, variance, hazards)
 
     def maximise(self) -> np.ndarray | None:
-        """Coefficients by Newton's method, shape (p,); None where there is no maximum."""
+        """Coefficients by Newton's method, shape (p,); None if there is no maximum."""
         beta = np.zeros(self.columns.shape[1])
         scale = self.columns.std(axis=0)
         moments = self.moments(beta)
@@ -115,7 +116,7 @@ class RiskSets:
     def third_moments(self, beta: np.ndarray, moments: Moments, inverse: np.ndarray) -> np.ndarray:
         """Slope of ``log det`` of the information at ``beta``, shape (p,): ``tr(I⁻¹ ∂I/∂β)``.
 
-        The derivative of a weighed covariance is the third central moment, so the slope is the sum
+        The derivative of a weighted covariance is the third central moment, so the slope is the sum
         over events of the mean of ``(x − m)ᵀI⁻¹(x − m) (x − m)``.
 
         Parameters
@@ -124,7 +125,7 @@ class RiskSets:
         moments : Moments
             At ``beta``.
         inverse : (p, p) float64
-            Of the information.
+            Inverse of the information.
         """
         x = self.columns
         linear = x @ beta

@@ -1,8 +1,8 @@
-"""The test of proportional hazards, and what the log-log plot and residual plot need.
+"""The test of proportional hazards, and the data for the log-log and residual plots.
 
-The score test of Grambsch and Therneau (1994) as ``cox.zph`` of R's survival 3 computes it, with
-the Kaplan-Meier transform of time. lifelines has the approximation of earlier versions, which
-differs by several percent.
+The score test of Grambsch and Therneau (1994) as in ``cox.zph`` of R's survival 3, with the
+Kaplan-Meier transform of time. lifelines has the approximation of earlier versions, which differs
+by several percent.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ GLOBAL = "GLOBAL"
 def schoenfeld_test(
     frame: pd.DataFrame, variables: Sequence[Variable], coefficients: Sequence[float]
 ) -> pd.DataFrame:
-    """Test that each variable's effect is constant over time, and all together.
+    """Test that the effect of each variable, and of all together, is constant over time.
 
     Parameters
     ----------
     frame : DataFrame
-        The rows that the model was fitted on.
+        Rows that the model was fitted on.
     variables : sequence of Variable
-        Those of the model.
+        Variables of the model.
     coefficients : sequence of float
-        Of the fitted model, in the order of ``design``.
+        Coefficients of the fitted model, in the order of ``design``.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def schoenfeld_test(
     information = moments.variances.sum(axis=0)
     mixed = np.einsum("d,dij->ij", transform, moments.variances)
     squared = np.einsum("d,dij->ij", transform**2, moments.variances)
-    # What is left of the slopes' information once the effects themselves are estimated.
+    # Information about the slopes that remains after estimating the effects themselves.
     try:
         left = squared - mixed @ np.linalg.solve(information, mixed)
         return _rows(owners, slope, left)
@@ -73,7 +73,7 @@ def _rows(owners: list[str], slope: np.ndarray, left: np.ndarray) -> pd.DataFram
 def scaled_residuals(
     frame: pd.DataFrame, variables: Sequence[Variable], coefficients: Sequence[float]
 ) -> pd.DataFrame:
-    """Scaled Schoenfeld residuals: ``beta(t)`` over time, one row an event and model column.
+    """Scaled Schoenfeld residuals, ``beta(t)`` over time, one row per event and model column.
 
     Returns
     -------
@@ -95,12 +95,12 @@ def scaled_residuals(
 
 
 def log_log(frame: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Points of the log(-log S) against log(time) plot: parallel where hazards are proportional.
+    """Points of the plot of log(-log S) against log(time), parallel if hazards are proportional.
 
     Returns
     -------
     DataFrame
-        ``group, time, log_time, log_minus_log`` where both logarithms exist.
+        ``group, time, log_time, log_minus_log``, for rows in which both logarithms exist.
     """
     table = curves(frame, by)
     table = table[(table["survival"] > 0) & (table["survival"] < 1) & (table["time"] > 0)]
@@ -124,7 +124,7 @@ def _moments(
 
 
 def _kaplan_meier_transform(frame: pd.DataFrame, times: np.ndarray) -> np.ndarray:
-    """One less the Kaplan-Meier estimate just before each time, centred."""
+    """One minus the Kaplan-Meier estimate just before each time, centred."""
     curve = curves(frame)
     before = np.searchsorted(curve["time"].to_numpy(), times, side="left")
     survival = np.r_[1.0, curve["survival"].to_numpy()][before]

@@ -1,4 +1,4 @@
-"""Risk groups: the model's threshold, or a cut on the data, told to be optimistic."""
+"""Risk groups, by the model's threshold or by a cut on the data, which is optimistic."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class RiskGroups:
     Attributes
     ----------
     groups : Series
-        Ordered categories, the lowest risk first; only groups that have patients.
+        Ordered categories, lowest risk first, without empty groups.
     cuts : tuple of float
         A score above a cut is in the higher group.
     from_data : bool
-        The cuts were chosen on these patients, so what is shown of them is optimistic.
+        Whether the cuts were chosen on these patients, so that results on them are optimistic.
     description : str
     """
 
@@ -44,25 +44,27 @@ def risk_groups(score: pd.Series, cut: str = MODEL, *, threshold: float = THRESH
     Parameters
     ----------
     score : Series
-        One a patient; higher is higher risk.
+        One per patient; higher means higher risk.
     cut : str
         ``"model"`` (the model's threshold), ``"median"``, ``"tertiles"``, ``"quartiles"``,
         ``"quintiles"``, ``"quantiles=N"``, or a number.
     threshold : float
-        The model's; used by ``"model"``.
+        Threshold of the model; used for ``"model"``.
 
     Raises
     ------
     DataError
-        An unknown cut, a model's threshold on scores outside [0, 1], or too few different scores.
+        The cut is unknown, a model's threshold is used with scores outside [0, 1], or there are too
+        few different scores.
     """
     values = score.to_numpy(float)
     cut = cut.strip().lower()
     if cut == MODEL:
         if (values < 0).any() or (values > 1).any():
             raise DataError(
-                f"the model's threshold {threshold:g} is for risks in [0, 1], and these scores go "
-                f"from {values.min():g} to {values.max():g}: cut by median, quantiles or a number"
+                f"the model's threshold {threshold:g} is for risks in [0, 1], but these scores "
+                f"range from {values.min():g} to {values.max():g}; cut by median, quantiles or a "
+                "number"
             )
         return _two(score, threshold, False, f"the model's threshold, {threshold:g}")
     number = _number(cut)
@@ -75,7 +77,7 @@ def risk_groups(score: pd.Series, cut: str = MODEL, *, threshold: float = THRESH
     labels = _quantile_labels(len(edges) + 1)
     place = np.searchsorted(edges, values, side="left")
     if len(np.unique(place)) < count:
-        raise DataError(f"too few different scores for {count} groups: ask for fewer")
+        raise DataError(f"there are too few different scores for {count} groups; ask for fewer")
     named = pd.Series([labels[group] for group in place], index=score.index)
     groups = named.astype(pd.CategoricalDtype(labels, ordered=True))
     told = ", ".join(f"{edge:.4g}" for edge in edges)
@@ -97,7 +99,7 @@ def _number(cut: str) -> float | None:
     except ValueError:
         return None
     if not np.isfinite(value):
-        raise DataError(f"cut {cut!r} is no finite number")
+        raise DataError(f"cut {cut!r} is not a finite number")
     return value
 
 
@@ -106,7 +108,7 @@ def _count(cut: str) -> int:
     count = int(match.group(1)) if match else NAMED.get(cut, 0)
     if not 2 <= count <= 10:
         raise DataError(
-            f"cut {cut!r} is none of model, median, tertiles, quartiles, quintiles, "
+            f"cut {cut!r} is not one of model, median, tertiles, quartiles, quintiles, "
             "quantiles=2…10, or a number"
         )
     return count

@@ -1,4 +1,4 @@
-"""Restricted mean survival time and its difference between groups, free of proportional hazards."""
+"""Restricted mean survival time and its differences, without assuming proportional hazards."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from qupath_hccmil.survival.statistics.kaplan_meier import curves, groups_of
 
 @dataclass(frozen=True)
 class RestrictedMeans:
-    """Restricted means and their differences to the first group.
+    """Restricted means and their differences from the first group.
 
     Attributes
     ----------
     means : DataFrame
         ``group, patients, tau, rmst, se, lower, upper``, in the unit of ``time``.
     differences : DataFrame
-        ``group, reference, tau, difference, se, lower, upper, z, p``: this group less the first.
+        ``group, reference, tau, difference, se, lower, upper, z, p``: this group minus the first.
     """
 
     means: pd.DataFrame
@@ -34,12 +34,12 @@ def restricted_means(
     """Mean survival up to ``tau``: the area under each Kaplan-Meier curve.
 
     The variance is Greenwood's: the sum over event times of the squared area to the right of each,
-    times ``d / (n (n - d))`` (Klein and Moeschberger 2003, eq. 4.5.2), as ``survfit`` of R.
+    times ``d / (n (n - d))`` (Klein and Moeschberger 2003, eq. 4.5.2), as in ``survfit`` of R.
 
     Raises
     ------
     DataError
-        ``tau`` lies past the last follow-up of a group, where the area is not known.
+        ``tau`` is after the last follow-up of a group, where the area is not known.
     """
     critical = float(stats.norm.ppf(0.5 + confidence / 2))
     rows = []
@@ -82,7 +82,7 @@ def _area(curve: pd.DataFrame, tau: float, name: str) -> tuple[float, float]:
     at_risk = curve["at_risk"].to_numpy(float)[inside]
     events = curve["events"].to_numpy(float)[inside]
     left = at_risk - events
-    # Where everyone at risk has the event the curve is 0 and the area to the right with it.
+    # If everybody at risk has the event, the curve and the area to the right of it are 0.
     terms = np.divide(events * right**2, at_risk * left, out=np.zeros_like(right), where=left > 0)
     return float(pieces.sum()), float(np.sqrt(terms.sum()))
 

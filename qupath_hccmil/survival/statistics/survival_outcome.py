@@ -19,9 +19,9 @@ def outcome(frame: pd.DataFrame, *, at_least: int = 1) -> tuple[np.ndarray, np.n
     Parameters
     ----------
     frame : DataFrame
-        One row a patient; ``time`` is not negative, ``event`` is 0 (censored) or 1.
+        One row per patient; ``time`` is not negative, ``event`` is 0 (censored) or 1.
     at_least : int
-        How few patients the analysis can do with.
+        Smallest number of patients for the analysis.
 
     Returns
     -------
@@ -31,17 +31,19 @@ def outcome(frame: pd.DataFrame, *, at_least: int = 1) -> tuple[np.ndarray, np.n
     Raises
     ------
     DataError
-        A column is absent, a value is missing or out of range, or there are too few patients.
+        A column is missing, a value is missing or out of range, or there are too few patients.
     """
     need(frame, [TIME, EVENT])
     time = pd.to_numeric(frame[TIME], errors="coerce").to_numpy(float)
     event = pd.to_numeric(frame[EVENT], errors="coerce").to_numpy(float)
     if len(time) < at_least:
-        raise DataError(f"{len(time)} patient(s) with an outcome: at least {at_least} are needed")
+        raise DataError(
+            f"{len(time)} patient(s) have an outcome, but at least {at_least} are needed"
+        )
     if not np.isfinite(time).all() or (time < 0).any():
-        raise DataError("column 'time' must hold numbers that are not negative; drop other rows")
+        raise DataError("column 'time' must have numbers that are not negative; drop other rows")
     if not np.isin(event, (0, 1)).all():
-        raise DataError("column 'event' must hold 0 (censored) or 1 (event); recode it first")
+        raise DataError("column 'event' must have only 0 (censored) and 1 (event); recode it first")
     return time, event.astype(bool)
 
 
@@ -50,16 +52,16 @@ def need(frame: pd.DataFrame, columns: Iterable[str]) -> None:
     absent = [name for name in columns if name not in frame.columns]
     if absent:
         have = ", ".join(str(name) for name in frame.columns)
-        raise DataError(f"no column {absent[0]!r} in the table; it has: {have}")
+        raise DataError(f"the table has no column {absent[0]!r}; its columns: {have}")
 
 
 def numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
-    """Take a column as float64, refused when a value is missing or infinite."""
+    """Return a column as float64; missing and infinite values are refused."""
     need(frame, [column])
     values = pd.to_numeric(frame[column], errors="coerce").to_numpy(float)
     if not np.isfinite(values).all():
         count = int((~np.isfinite(values)).sum())
-        raise DataError(f"column {column!r}: {count} value(s) are missing or no numbers")
+        raise DataError(f"column {column!r}: {count} value(s) are missing or not numbers")
     return values
 
 

@@ -1,4 +1,4 @@
-"""Table 1: the patients by risk group and overall; and how many events the model's terms have."""
+"""Table 1 (patients by risk group and overall), and events per variable of a model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MISSING = "Missing"
 
 @dataclass(frozen=True)
 class EventsPerVariable:
-    """Events against the coefficients that a model estimates; under 10 it is too large."""
+    """Events per coefficient of a model; with fewer than 10 the model is too large."""
 
     events: int
     coefficients: int
@@ -29,9 +29,10 @@ class EventsPerVariable:
 def table_one(
     frame: pd.DataFrame, variables: Sequence[Variable], by: str | None = None
 ) -> pd.DataFrame:
-    """Describe the patients, one row a variable, level and group.
+    """Describe the patients, with one row per variable, level and group.
 
-    No p-values: groups of a score are not randomised, and a test of balance answers nothing.
+    There are no p-values, because risk groups are not randomised and a test of balance would be
+    meaningless.
 
     Parameters
     ----------
@@ -43,9 +44,9 @@ def table_one(
     Returns
     -------
     DataFrame
-        ``variable, label, level, group, patients, count, share, median, q1, q3``. A categorical
-        level has ``count`` and ``share`` (of those with a value), a numeric variable its quartiles;
-        the level "Missing" counts those without a value.
+        ``variable, label, level, group, patients, count, share, median, q1, q3``. A category has
+        ``count`` and ``share`` (of patients with a value), a numeric variable has quartiles; the
+        level "Missing" counts patients without a value.
     """
     need(frame, [variable.name for variable in variables])
     rows: list[tuple[object, ...]] = []

@@ -14,10 +14,10 @@ NO = ("0", "no", "false", "absent", "n")
 
 
 def compare_counts(counts: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
-    """Test each feature's 2×2 table.
+    """Test the 2×2 table of each feature.
 
-    The odds ratio and its interval are the conditional maximum likelihood estimate and the exact
-    interval, as ``fisher.test`` of R.
+    The odds ratio is the conditional maximum likelihood estimate with the exact interval, as in
+    ``fisher.test`` of R.
 
     Parameters
     ----------
@@ -27,15 +27,17 @@ def compare_counts(counts: pd.DataFrame, *, confidence: float = 0.95) -> pd.Data
     Returns
     -------
     DataFrame
-        The same and ``odds_ratio, lower, upper, fisher_p, chi_square, chi_square_p, yates_p``. The
-        chi-square is NaN when nobody or everybody has the feature.
+        The same columns, and ``odds_ratio, lower, upper, fisher_p, chi_square, chi_square_p,
+        yates_p``. The chi-square is NaN if no tile or every tile has the feature.
     """
     rows = []
     for feature, high, high_total, low, low_total in counts[
         ["feature", "high", "high_total", "low", "low_total"]
     ].itertuples(index=False):
         if not (0 <= high <= high_total and 0 <= low <= low_total and high_total and low_total):
-            raise DataError(f"feature {feature!r}: {high}/{high_total} and {low}/{low_total} tiles")
+            raise DataError(
+                f"feature {feature!r}: impossible counts {high}/{high_total} and {low}/{low_total}"
+            )
         table = np.array([[high, high_total - high], [low, low_total - low]], int)
         ratio = stats.contingency.odds_ratio(table)
         interval = ratio.confidence_interval(confidence)
@@ -56,21 +58,21 @@ def count_features(tiles: pd.DataFrame, group: str = "group") -> pd.DataFrame:
     Parameters
     ----------
     tiles : DataFrame
-        One row a tile: ``group`` (a text with "high" or "low" in it) and one column a feature with
-        1/0, yes/no, true/false or present/absent. Columns of anything else are not features.
+        One row per tile, with ``group`` (a text with "high" or "low" in it) and one column per
+        feature with 1/0, yes/no, true/false or present/absent. Other columns are not features.
 
     Returns
     -------
     DataFrame
-        What ``compare_counts`` takes. Tiles where a feature is not recorded do not count in its
-        totals.
+        Input for ``compare_counts``. Tiles for which a feature is not recorded are not counted in
+        its totals.
     """
     if group not in tiles.columns:
-        raise DataError(f"no column {group!r} that says which tiles are high and low risk")
+        raise DataError(f"there is no column {group!r} that says which tiles are high and low risk")
     side = tiles[group].astype(str).str.lower()
     high, low = side.str.contains(HIGH), side.str.contains(LOW)
     if not high.any() or not low.any():
-        raise DataError(f"column {group!r} must hold both high- and low-risk tiles")
+        raise DataError(f"column {group!r} must have both high- and low-risk tiles")
     rows = []
     for name in tiles.columns:
         recorded = _recorded(tiles[name]) if name != group else None
@@ -83,7 +85,9 @@ def count_features(tiles: pd.DataFrame, group: str = "group") -> pd.DataFrame:
             ]
             rows.append((str(name), *counts))
     if not rows:
-        raise DataError("no feature column with 1/0, yes/no, true/false or present/absent")
+        raise DataError(
+            "no feature column has the values 1/0, yes/no, true/false or present/absent"
+        )
     return pd.DataFrame(rows, columns=["feature", "high", "high_total", "low", "low_total"])
 
 

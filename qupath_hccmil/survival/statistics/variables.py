@@ -1,10 +1,11 @@
-"""Prognostic variables: number or category, levels and reference, and the columns of a model."""
+"""Prognostic variables: numbers or categories, levels and references, and model columns."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,9 @@ from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.survival_outcome import complete, need
 from qupath_hccmil.tables.numbers import what_is_wrong
 
-FEW_CODES = 5  # whole numbers with at most this many values are taken for codes of categories
+FEW_CODES = 5  # whole numbers with at most this many values are codes of categories
 MOST_LEVELS = 12
-# Not categories of a disease, so never the reference of their own accord.
+# These are not categories of a disease, so they are never chosen as the reference.
 PLACEHOLDER = re.compile(r"\[|unknown|not |n/?a$|missing|other", re.IGNORECASE)
 LOWEST = ("none", "no", "absent", "negative", "normal", "false", "0", "low")
 
@@ -27,17 +28,17 @@ class Variable:
     Attributes
     ----------
     name : str
-        Its column.
+        Name of the column.
     kind : str
         ``"numeric"`` or ``"categorical"``.
     levels : tuple of str
-        Of a categorical variable, the reference first.
+        Levels of a categorical variable, reference first.
     label : str
-        What the report calls it.
+        Name in the report.
     per : float
-        The hazard ratio of a numeric variable is for this step, in the variable's unit.
+        Step of a numeric variable's hazard ratio, in the unit of the variable.
     unit : str
-        How the step is written when a number does not say it: ``per SD``, ``per doubling``.
+        Text for a step that is not a plain number, such as ``per SD`` or ``per doubling``.
     """
 
     name: str
@@ -49,18 +50,18 @@ class Variable:
 
     @property
     def title(self) -> str:
-        """The label, or the column made readable."""
+        """The label, or a readable form of the column name."""
         return self.label or self.name.replace("_", " ")
 
     @property
     def step(self) -> str:
-        """The step that a numeric variable's hazard ratio is for: ``per 10``."""
+        """The step of a numeric variable's hazard ratio, such as ``per 10``."""
         return self.unit or f"per {self.per:.3g}"
 
 
 @dataclass(frozen=True)
 class VariableRequest:
-    """What the user says of a variable; what is absent is recognised from the values.
+    """What the user gives for a variable; the rest is recognised from the values.
 
     Attributes
     ----------
@@ -71,21 +72,21 @@ class VariableRequest:
     levels : tuple of str
         All categories in their order, the reference first.
     reference : str
-        The reference alone.
+        The reference level only.
     label : str
         What the report calls it.
     per : float
         Step of a numeric variable's hazard ratio; 0 for a round number just below its SD.
     log : bool
-        Use the binary logarithm: the hazard ratio is for a doubling.
+        Use the binary logarithm, so that the hazard ratio is per doubling.
     merge : mapping of str to str
-        Values that are renamed, so that several become one category.
+        New names of values, so that several can become one category.
     missing : tuple of str
-        Values that mean missing.
+        Values that mean a missing value.
     """
 
     name: str
-    kind: str = ""
+    kind: Literal["", "numeric", "categorical"] = ""
     levels: tuple[str, ...] = ()
     reference: str = ""
     label: str = ""
@@ -99,19 +100,19 @@ def recognise(column: pd.Series, request: VariableRequest) -> tuple[Variable, pd
     """Turn a column of text or numbers into a variable and its coded values.
 
     Numbers with more than five values are numeric; text, and whole numbers with at most five
-    values, are categories. Categories sort by name with "none", "no", "absent"… first, and the
-    first is the reference, unless the request orders them.
+    values, are categories. Categories are sorted by name, with "none", "no", "absent"… first, and
+    the first is the reference, unless the request gives an order.
 
     Returns
     -------
     variable : Variable
     values : Series
-        float64, or an ordered categorical; missing where the column has no value.
+        float64, or an ordered categorical; missing if the column has no value.
 
     Raises
     ------
     DataError
-        No value, only one value, too many categories, or a named level that does not occur.
+        There is no value, only one value or too many categories, or a named level does not occur.
     """
     text = column.map(_text).astype(object)
     text = text.where(~text.isin([*request.missing, ""]), None)
@@ -119,10 +120,10 @@ def recognise(column: pd.Series, request: VariableRequest) -> tuple[Variable, pd
         text = text.map(lambda value: request.merge.get(value, value) if value else None)
     present = text.dropna()
     if present.empty:
-        raise DataError(f"variable {request.name!r} has no value in any patient of the analysis")
+        raise DataError(f"variable {request.name!r} has no value for any patient of the analysis")
     if present.nunique() < 2:
         raise DataError(
-            f"variable {request.name!r} is {present.iloc[0]!r} in every patient: leave it out"
+            f"variable {request.name!r} is {present.iloc[0]!r} in every patient; leave it out"
         )
     parsed = pd.to_numeric(present, errors="coerce")
     kind = request.kind or _kind(parsed, request)
@@ -132,14 +133,14 @@ def recognise(column: pd.Series, request: VariableRequest) -> tuple[Variable, pd
 
 
 def scaled(frame: pd.DataFrame, variable: Variable) -> pd.Series:
-    """Put a numeric variable in its step (``value / per``)."""
+    """Scale a numeric variable to its step (``value / per``)."""
     return frame[variable.name].astype(float) / variable.per
 
 
 def design(
     frame: pd.DataFrame, variables: Sequence[Variable]
 ) -> tuple[pd.DataFrame, list[tuple[Variable, str]]]:
-    """Make the columns of a Cox model: one a numeric variable, one a level beside the reference.
+    """Make the columns of a Cox model: one per numeric variable, one per level but the reference.
 
     Parameters
     ----------
@@ -150,9 +151,9 @@ def design(
     Returns
     -------
     columns : DataFrame
-        float64, one column a term, named ``x0, x1, …`` (names from the data do not reach models).
+        float64, one column per term, named ``x0, x1, …`` (names from the data do not reach models).
     terms : list of (Variable, level)
-        What each column stands for; the level of a numeric variable is ``""``.
+        Meaning of each column; the level of a numeric variable is ``""``.
     """
     need(frame, [variable.name for variable in variables])
     columns: dict[str, np.ndarray] = {}
@@ -172,8 +173,8 @@ def design(
 def weighed_sum(columns: np.ndarray, coefficients: Sequence[float] | np.ndarray) -> np.ndarray:
     """Linear predictor of each row; equal rows give equal numbers on any processor, in any order.
 
-    A matrix product doesn't: how it rounds a row depends on where the row stands, and patients of
-    equal covariates would be told apart by the last digit.
+    A matrix product does not guarantee this: its rounding depends on the position of a row, and
+    patients with equal covariates would differ in the last digit.
 
     Parameters
     ----------
@@ -191,7 +192,7 @@ def weighed_sum(columns: np.ndarray, coefficients: Sequence[float] | np.ndarray)
 
 
 def present_levels(frame: pd.DataFrame, variables: Sequence[Variable]) -> list[Variable]:
-    """Take the variables as they are in these rows: levels that nobody has are gone.
+    """Return the variables without levels that do not occur in these rows.
 
     A variable that is constant in these rows is left out.
     """
@@ -242,7 +243,7 @@ def _numeric(
     if request.log:
         if (values <= 0).any():
             raise DataError(
-                f"variable {request.name!r}: the logarithm needs values above 0, and "
+                f"variable {request.name!r}: the logarithm needs values above 0, but "
                 f"{values.min():g} occurs"
             )
         doubled = Variable(request.name, "numeric", (), request.label, 1.0, "per doubling")
@@ -252,7 +253,7 @@ def _numeric(
 
 
 def _spread(values: pd.Series) -> float:
-    # The middle half of a normal distribution is 1.35 SD wide, and outliers do not widen it.
+    # The middle half of a normal distribution is 1.35 SD wide and is not affected by outliers.
     low, high = values.quantile([0.25, 0.75])
     return float((high - low) / 1.35) or float(values.std(ddof=0))
 
@@ -267,7 +268,7 @@ def _categorical(
     text: pd.Series, present: pd.Series, parsed: pd.Series, request: VariableRequest
 ) -> tuple[Variable, pd.Series]:
     if parsed.notna().mean() > 0 and parsed.notna().all():
-        # 1, 1.0 and 01 are one code.
+        # 1, 1.0 and 01 are the same code.
         numbered = {value: _text(float(value)) for value in present.unique()}
         text = text.map(lambda value: numbered.get(value) if value else None)
         present = text.dropna()
@@ -276,7 +277,7 @@ def _categorical(
         hint = ""
         if parsed.notna().mean() > 0.5:
             wrong = present[parsed.reindex(present.index).isna()]
-            hint = f"; {_some(wrong)} is no number, so say --missing if it means missing"
+            hint = f"; {_some(wrong)} is not a number; give --missing if it means a missing value"
         raise DataError(
             f"variable {request.name!r} has {len(levels)} different values, more than "
             f"{MOST_LEVELS} categories{hint}"
@@ -294,7 +295,7 @@ def _levels(present: pd.Series, request: VariableRequest) -> tuple[str, ...]:
         if extra:
             raise DataError(
                 f"variable {request.name!r}: value {extra[0]!r} is not among the given levels "
-                f"({', '.join(request.levels)}); add, merge or mark it as missing"
+                f"({', '.join(request.levels)}); add it, merge it, or mark it as missing"
             )
         found = [level for level in request.levels if level in set(present)]
     if request.reference:

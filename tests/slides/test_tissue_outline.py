@@ -4,30 +4,14 @@ import cv2
 import numpy as np
 import openslide
 import pytest
-import shapely
 
-from qupath_hccmil.demo.drawn import DrawnSlide
-from qupath_hccmil.demo.tissue_outline import tissue_outline
-from qupath_hccmil.demo.tissue_plan import MARGIN, plan_tissue
+from qupath_hccmil.slides.tissue_outline import tissue_outline
 
 
 def picture(path) -> tuple[np.ndarray, tuple[int, int]]:
     with openslide.OpenSlide(path) as slide:
         thumbnail = slide.get_thumbnail((800, 800)).convert("RGB")
         return np.asarray(thumbnail), slide.dimensions
-
-
-def test_it_is_the_outline_of_the_drawn_tissue(drawn: DrawnSlide) -> None:
-    thumbnail, size = picture(drawn.path)
-    outline, _ = tissue_outline(thumbnail, *size)
-    assert len(outline) == 1
-    plan = plan_tissue(drawn.width, drawn.height, seed=3, mpp=0.25)
-    tissue = plan.tissue[MARGIN:-MARGIN, MARGIN:-MARGIN] > 0
-    rows, columns = np.mgrid[: tissue.shape[0], : tissue.shape[1]]
-    centres = (np.stack([columns, rows]) + 0.5) * plan.step_px
-    found = shapely.contains_xy(outline[0], centres[0], centres[1])
-    assert 2 * np.sum(found & tissue) / (found.sum() + tissue.sum()) > 0.97
-    assert all(shapely.contains_properly(outline[0], tumour) for tumour in drawn.tumours)
 
 
 def test_a_real_slide(data_dir) -> None:

@@ -1,12 +1,11 @@
-"""The slides that a user has: the images of a QuPath project, or the files of a folder."""
+"""The slides of a user: the images of a QuPath project, or the files in a folder."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from shapely.geometry import box
@@ -18,7 +17,6 @@ from qupath_hccmil.errors import (
     SlideError,
     SlideMissingError,
 )
-from qupath_hccmil.linked_folders import walk
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState, Server
 from qupath_hccmil.qupath.export.patient_of_image import patient_by_key
 from qupath_hccmil.qupath.fingerprint import annotation_fingerprint
@@ -35,30 +33,26 @@ from qupath_hccmil.qupath.selection import (
 from qupath_hccmil.qupath.slide_location import locate_slide
 from qupath_hccmil.scoring.open_image import open_image
 from qupath_hccmil.slides.open_slide import Slide
+from qupath_hccmil.slides.slide_files import SUFFIXES, slide_files
 from qupath_hccmil.tiles.tile_plan import TumourOutline
 from qupath_hccmil.training.left_out import LeftOut
 
-SUFFIXES = frozenset(
-    {".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".czi"}
-)
-# Under a folder of slides these are as often masks and fields of view.
-_AT_THE_TOP = frozenset({".tif", ".tiff"})
 NO_OUTLINE, NOT_FOUND, UNREADABLE = "no tumour outline", "not found", "unreadable"
-SAME_NAME = "several files of the name"
+SAME_NAME = "several files with this name"
 
 
 @dataclass(frozen=True)
-class SourceSlide:
-    """A slide with what is needed to take tiles from it.
+class OutlinedSlide:
+    """A slide with everything that is needed to take tiles from it.
 
     Attributes
     ----------
     entry : ImageEntry
     path : Path
     annotations : sequence of Annotation
-        Tumour outlines; empty takes the whole slide, of which the tissue rule keeps the tissue.
+        Tumour outlines; empty for the whole slide, in which only tissue is used.
     patient : str or None
-        As the project's metadata say.
+        Patient according to the project's metadata.
     """
 
     entry: ImageEntry
@@ -68,12 +62,12 @@ class SourceSlide:
 
     @property
     def name(self) -> str:
-        """As the user knows it."""
+        """Name of the slide as the user knows it."""
         return self.entry.name
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What its tiles follow from, as plain data: other outlines or pixels are another slide."""
+        """Everything that determines its tiles (outlines, pixels), as plain data."""
         server = self.entry.server
         return {
             "name": self.name,
@@ -89,17 +83,17 @@ class SourceSlide:
         return open_image(self.entry, self.path)
 
     def outlines(self, slide: Slide) -> list[TumourOutline]:
-        """Its outlines; the whole of the open slide where there are none."""
+        """Outlines of the slide; the whole open slide if there are none."""
         if self.annotations:
             return tumour_outlines(self.annotations)
         return [TumourOutline(0, self.name, box(0, 0, slide.width, slide.height))]
 
 
 @dataclass(frozen=True)
-class SourceSlides:
-    """All slides of a source, and those that can't be used."""
+class OutlinedSlides:
+    """All slides of a source, and those that cannot be used."""
 
-    slides: list[SourceSlide]
+    slides: list[OutlinedSlide]
     left_out: list[LeftOut] = field(default_factory=list)
 
 
@@ -111,22 +105,22 @@ def project_slides(
     images: Sequence[str] = (),
     slides_dir: Path | None = None,
     patient_key: str | None = None,
-) -> SourceSlides:
-    """Slides of a QuPath project that have a tumour outline.
+) -> OutlinedSlides:
+    """Find the slides of a QuPath project that have a tumour outline.
 
     Parameters
     ----------
     path : Path
-        Its folder or its ``.qpproj``. Nothing in it is changed.
+        Folder of the project, or its ``.qpproj``. Nothing in it is changed.
     classes : sequence of str
-        Of tumour outlines.
+        Classes of tumour outlines.
     engine : {"auto", "paquo", "native"}
     images : sequence of str
-        Names or glob patterns; empty takes all.
+        Names or glob patterns; empty for all.
     slides_dir : Path, optional
-        Folder in which slides that have moved are looked for by file name.
+        Folder in which to look, by file name, for slides that have moved.
     patient_key : str, optional
-        Metadata key that names the patient; else a usual one.
+        Metadata key that names the patient; by default a usual one.
 
     Raises
     ------
@@ -140,19 +134,20 @@ def project_slides(
                 found.append(_project_slide(project, entry, classes, slides_dir, patient_of(entry)))
             except (HccMilError, OSError) as error:
                 left_out.append(LeftOut("slide", entry.name, _reason(error), str(error)))
-    return SourceSlides(found, left_out)
+    return OutlinedSlides(found, left_out)
 
 
-def folder_slides(folder: Path, classes: Sequence[str]) -> SourceSlides:
-    """Slides of a folder: with the outlines of a GeoJSON next to a slide, else all their tissue.
+def folder_slides(folder: Path, classes: Sequence[str]) -> OutlinedSlides:
+    """Find the slides in a folder, with outlines from GeoJSON files or else with all their tissue.
 
     Parameters
     ----------
     folder : Path
-        See :func:`slide_files`. Of several files of one name none is taken.
+        See :func:`~qupath_hccmil.slides.slide_files.slide_files`. If several files have
+        the same name, none is used.
     classes : sequence of str
-        Of tumour outlines in a GeoJSON, see :func:`~.geojson_files.geojson_next_to`. In one
-        without any class every polygon counts.
+        Classes of tumour outlines in a GeoJSON file, see
+        :func:`~.geojson_files.geojson_next_to`. In a file without any class, every polygon is used.
 
     Raises
     ------
@@ -168,36 +163,21 @@ def folder_slides(folder: Path, classes: Sequence[str]) -> SourceSlides:
             continue
         entry = ImageEntry(path.name, path.name, Server("uri", "", path.resolve().as_uri()))
         try:
-            found.append(SourceSlide(entry, path, _outlines_next_to(path, classes)))
+            found.append(OutlinedSlide(entry, path, _outlines_next_to(path, classes)))
         except AnnotationError as error:
             left_out.append(LeftOut("slide", path.name, NO_OUTLINE, str(error)))
     if not found and not left_out:
-        raise DataError(f"{folder}: no slides in it ({', '.join(sorted(SUFFIXES))})")
-    return SourceSlides(found, left_out)
-
-
-def slide_files(folder: Path) -> list[Path]:
-    """Files of a folder that are slides by their suffix, with those of folders in it.
-
-    Linked folders are entered too. TIFFs count at the top alone: below it they are as often masks
-    or fields of view. A file and links to it of the same name are one.
-    """
-    files: dict[tuple[str, str], Path] = {}
-    for parent, names in walk(folder):
-        for name in names:
-            suffix = PurePath(name).suffix.lower()
-            if suffix in SUFFIXES and (parent == folder or suffix not in _AT_THE_TOP):
-                files.setdefault((name, os.path.realpath(parent / name)), parent / name)
-    return sorted(files.values())
+        raise DataError(f"{folder}: contains no slides ({', '.join(sorted(SUFFIXES))})")
+    return OutlinedSlides(found, left_out)
 
 
 def read_outlines(path: Path, classes: Sequence[str]) -> list[Annotation]:
-    """Tumour outlines of a GeoJSON file: level-0 px, y down.
+    """Read tumour outlines from a GeoJSON file, in level-0 px with y down.
 
     Raises
     ------
     AnnotationError
-        It can't be read, or holds no area of the wanted classes in the first plane.
+        It cannot be read, or has no area of the wanted classes in the first plane.
     """
     areas = [annotation for annotation in read_annotations(path) if has_area(annotation)]
     classed = any(annotation.class_name for annotation in areas)
@@ -205,8 +185,8 @@ def read_outlines(path: Path, classes: Sequence[str]) -> list[Annotation]:
     if not chosen:
         there = sorted({a.class_name or "unclassified" for a in areas})
         raise AnnotationError(
-            f"{path}: no polygon of class {', '.join(classes)}; there are: "
-            f"{', '.join(there) or 'none of any class'}"
+            f"{path}: has no polygon of class {', '.join(classes)}; its classes: "
+            f"{', '.join(there) or 'none'}"
         )
     return chosen
 
@@ -222,11 +202,11 @@ def _project_slide(
     classes: Sequence[str],
     slides_dir: Path | None,
     patient: str | None,
-) -> SourceSlide:
+) -> OutlinedSlide:
     state: ImageState = project.read(entry)
     annotations = tumour_annotations(state, classes)
     path = locate_slide(entry, project.path, project.previous_uri, slides_dir)
-    return SourceSlide(entry, path, annotations, patient)
+    return OutlinedSlide(entry, path, annotations, patient)
 
 
 _REASONS: tuple[tuple[type[Exception], str], ...] = (

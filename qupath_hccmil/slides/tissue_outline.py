@@ -1,4 +1,4 @@
-"""Outlines the tissue of a slide: the demo's stand-in for a pathologist's tumour outline."""
+"""Outlines the tissue of a slide, which does not replace a pathologist's tumour outline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SMALLEST_SHARE = 0.01
 """Pieces and holes below this share of the whole picture are dropped."""
 
 TOLERANCE_PX = 1.0
-"""How far (px of the thumbnail) the simplified outline may leave the true one."""
+"""Largest distance of the simplified outline from the true one, thumbnail px."""
 
 
 class TissueOutline(NamedTuple):
@@ -23,9 +23,9 @@ class TissueOutline(NamedTuple):
     Attributes
     ----------
     pieces : list of Polygon
-        Level-0 px, largest first; empty where there is no contrast.
+        Pieces in level-0 px, largest first; empty if there is no contrast.
     share : float
-        Share of all the tissue that they hold, in [0, 1]: small pieces are left out.
+        Share of all tissue in these pieces, in [0, 1]; small pieces are left out.
     """
 
     pieces: list[Polygon]
@@ -35,14 +35,14 @@ class TissueOutline(NamedTuple):
 def tissue_outline(thumbnail: NDArray[np.uint8], width: int, height: int) -> TissueOutline:
     """Outline the tissue in a thumbnail.
 
-    Tissue is what is darker or more coloured than the glass: Otsu's threshold on each pixel's
-    stain strength ``max(saturation, 255 - luminosity)``, smoothed; then closed, so that sinusoids
-    and fat do not cut it up.
+    Tissue is darker or more coloured than the glass: Otsu's threshold is applied to the smoothed
+    stain strength ``max(saturation, 255 - luminosity)`` of each pixel. The result is closed, so
+    that sinusoids and fat do not divide it.
 
     Parameters
     ----------
     thumbnail : (h, w, 3) uint8, RGB
-        The whole slide, small; about 1000 px wide serves.
+        The whole slide at low resolution; a width of about 1000 px is enough.
     width, height : int
         Level-0 px of the slide.
 
@@ -52,7 +52,7 @@ def tissue_outline(thumbnail: NDArray[np.uint8], width: int, height: int) -> Tis
     """
     strength = _stain_strength(thumbnail)
     threshold, _ = cv2.threshold(strength, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    if np.ptp(strength) < 16:  # glass alone, or tissue alone that fills the view
+    if np.ptp(strength) < 16:  # only glass, or only tissue that fills the view
         threshold = 30
     stained = (strength > threshold).astype(np.uint8)
     radius = max(1, round(max(thumbnail.shape[:2]) * 0.006))

@@ -1,0 +1,46 @@
+"""A real Chromium for the tests of the gallery; where there is none, the reason."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+VARIABLE = "HCCMIL_TEST_CHROMIUM"
+# no start page, no look for updates: the browser asks nothing of any network
+QUIET = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+def chromium() -> str | None:
+    """Path of a Chromium that is installed."""
+    named = os.environ.get(VARIABLE)
+    return named or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+def missing() -> str:
+    """Why the gallery can't be tested in a browser here; empty where it can."""
+    for package in ("playwright", "axe_playwright_python"):
+        if find_spec(package) is None:
+            return f"{package} is not installed"
+    if chromium() is None:
+        return f"no Chromium: install one, or name it in {VARIABLE}"
+    return ""
+
+
+@contextmanager
+def open_browser() -> Iterator:
+    """Start Chromium without a window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium(), args=list(QUIET))
+        try:
+            yield browser
+        finally:
+            browser.close()
