@@ -12,7 +12,10 @@ def answer = { String code ->
     try {
         def qupath = QuPathGUI.instance
         // with the extension's classes where it is installed
-        def loader = qupath.stage.getProperties().get('hccmil.loader') ?: scripts
+        def classes = qupath.stage.getProperties().get('hccmil.loader') ?: scripts
+        // With a class loader of its own: a shell locks its loader's cache before it asks for
+        // classes, and a menu entry that is compiled meanwhile takes the same locks in turn.
+        def loader = new GroovyClassLoader(classes)
         def binding = new Binding([qupath: qupath])
         return gson.toJson([value: new GroovyShell(loader, binding).evaluate(code)])
     } catch (Throwable error) {

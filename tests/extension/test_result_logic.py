@@ -1,4 +1,4 @@
-"""What the result says of a run, from the record that the command writes: no window needed."""
+"""The result of a run as words, from the record that the command writes, without a window."""
 
 from dataclasses import replace
 
@@ -56,9 +56,9 @@ def test_the_record_is_read_as_the_command_writes_it(groovy_process):
         "0.2527 µm per px, from the slide file",
         "2026-11-27 11:03",
         [
-            "13 tiles of background, with hardly any tissue",
+            "13 tiles with almost no tissue (background)",
             "1 tile out of focus",
-            "1 outline without any tile",
+            "1 outline without a tile",
         ],
     ]
 
@@ -69,8 +69,8 @@ def test_a_limit_of_tiles_and_tiles_of_the_user_are_said(groovy_process):
     record = replace(RECORD, settings=settings, outlines=(left,), background=0, blurred=0)
     lines = groovy_process("RunFacts.read(record).leftOut()", record=record.to_parameter())
     assert lines == [
-        "2 tiles scored, but not written, since you had made them yours",
-        "of the rest, at most 1,500 tiles were drawn at random (--max-tiles)",
+        "2 tiles scored, but not written, because you gave them another class",
+        "of the rest, at most 1,500 tiles were chosen at random (--max-tiles)",
     ]
 
 

@@ -1,10 +1,18 @@
-"""What the review keeps, its order of tiles and its features: no window needed."""
+"""Files of reviews, the orders of tiles and the features, without a window."""
 
 import json
 from pathlib import Path
 
 import pytest
 
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.tiles_of_interest.cohort_tiles import CohortProject
+from qupath_hccmil.tiles_of_interest.review_features import (
+    REVIEWS_FOLDER,
+    TAKEN_KEYS,
+    TAKEN_NAMES,
+    review_features,
+)
 from tests.extension.groovy_process import GroovyProcess, ProblemError
 
 PUT = """
@@ -96,15 +104,18 @@ def test_what_is_not_ours_in_the_file_stays(groovy_process, tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"{", "is no JSON"),
-        (b"[]", "is no file of reviews"),
+        (b"{", "is not valid JSON"),
+        (b"[]", "is not a file of reviews"),
         (b"\xff\xfe", "is not UTF-8"),
-        (b'{"format": "hccmil-reviews 2", "reviewer": "Dr A"}', 'is of format "hccmil-reviews 2"'),
-        (b'{"format": "hccmil-reviews 1", "reviewer": "Dr/A"}', 'has the reviews of "Dr/A"'),
+        (
+            b'{"format": "hccmil-reviews 2", "reviewer": "Dr A"}',
+            'has the format "hccmil-reviews 2"',
+        ),
+        (b'{"format": "hccmil-reviews 1", "reviewer": "Dr/A"}', 'contains the reviews of "Dr/A"'),
         (b'{"format": "hccmil-reviews 1", "reviewer": "Dr A", "reviews": {}}', "has no list"),
         (
             b'{"format": "hccmil-reviews 1", "reviewer": "Dr A", "reviews": [{"image_id": "1"}]}',
-            "has a review that isn't understood",
+            "has a review that cannot be understood",
         ),
     ],
 )
@@ -121,7 +132,7 @@ def test_a_file_that_is_not_understood_is_refused_and_left(groovy_process, tmp_p
 
 def test_a_folder_that_cannot_be_written_is_said(groovy_process, tmp_path: Path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ProblemError, match="can't be"):
+    with pytest.raises(ProblemError, match="cannot be"):
         put(groovy_process, tmp_path / "file")
 
 
@@ -185,8 +196,12 @@ def test_features_are_read_from_toml(groovy_process, tmp_path: Path):
         ('[[feature]]\nname = "x"', "its key must be"),
         ('[[feature]]\nname = "x"\nkey = "a"', "has another meaning"),
         ('[[feature]]\nname = "x"\nkey = "12"', "its key must be"),
-        ('[[feature]]\nname="x"\nkey="1"\n[[feature]]\nname="y"\nkey="1"', "of another feature"),
-        ('[[feature]]\nname="x"\nkey="1"\n[[feature]]\nname="x"\nkey="2"', "a second feature x"),
+        (
+            '[[feature]]\nname="x"\nkey="1"\n[[feature]]\nname="y"\nkey="1"',
+            "another feature has the key 1",
+        ),
+        ('[[feature]]\nname="x"\nkey="1"\n[[feature]]\nname="X"\nkey="2"', "feature is called X"),
+        ('[[feature]]\nname = "Tile"\nkey = "1"', "Tile is a column of the tables"),
     ],
 )
 def test_features_that_are_not_understood_are_refused_in_one_line(
@@ -197,6 +212,35 @@ def test_features_that_are_not_understood_are_refused_in_one_line(
     assert str(refused.value).startswith("f/features.toml")
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+KEYS = [*sorted(TAKEN_KEYS), "?", "é", "nn"]
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("Fat", "f"), *(("x", key) for key in KEYS), *((name, "1") for name in sorted(TAKEN_NAMES))],
+)
+def test_the_gallery_takes_the_same_features(groovy_process, tmp_path: Path, name: str, key: str):
+    folder = tmp_path / REVIEWS_FOLDER
+    folder.mkdir()
+    (folder / "features.toml").write_text(
+        f'[[feature]]\nname = "{name}"\nkey = "{key}"\n', encoding="utf-8"
+    )
+    try:
+        ours = [
+            (each.name, each.key)
+            for each in review_features([CohortProject("p", tmp_path / "project.qpproj", None)])
+        ]
+    except DataError:
+        ours = None
+    try:
+        read = "Features.of(java.nio.file.Path.of(folder)).collect { [it.name, it.key] }"
+        theirs = [(n, k.lower()) for n, k in groovy_process(read, folder=str(folder))]
+    except ProblemError:
+        theirs = None
+    assert theirs == ours
+    assert (ours is None) == (name in TAKEN_NAMES or key in {*TAKEN_KEYS, "?", "nn"})
 
 
 TILES = """

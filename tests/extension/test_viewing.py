@@ -194,7 +194,7 @@ def test_the_result_says_all_that_it_rests_on(scored, project, tmp_path):
     scored.ask("hccmil.Settings.COMMAND.set(path); null", path=str(program(tmp_path)))
     record = recorded(state_of(project))
     scored.click("Result…")
-    scored.wait_for_dialog("Yes: the saved outlines are those that were scored.")
+    scored.wait_for_dialog("Yes: the saved outlines are the ones that were scored.")
     text = text_of(scored, "HCC-MIL: result")
     for part in (
         "TRAINED ON SIMULATED OUTCOMES",
@@ -205,7 +205,7 @@ def test_the_result_says_all_that_it_rests_on(scored, project, tmp_path):
         "Nodule one",
         "0.25 µm per px, from QuPath's calibration",
         f"{record.model} (surrogate)",
-        f"{record.background} tiles of background",
+        f"{record.background} tiles with almost no tissue",
         f"by version {record.version}",
         "For research use only",
     ):
@@ -232,7 +232,7 @@ def test_an_edited_outline_makes_the_result_stale(scored, project, tmp_path):
     scored.ask("qupath.project.getEntry(qupath.imageData).saveImageData(qupath.imageData); null")
     scored.click("Result…")
     said = scored.wait_for_dialog("Score the image again")["text"]
-    assert "NO: outlines since edited: Nodule two" in said
+    assert "NO: outlines were changed since (edited: Nodule two)" in said
 
 
 def test_without_the_command_the_result_says_what_to_do(scored, tmp_path):
@@ -367,11 +367,11 @@ def test_a_blinded_review_hides_what_the_model_says_and_brings_it_back(scored, p
     assert during["hidden"] == [names.CLASS_HIGH, names.CLASS_LOW]
     assert scored.ask(LEGEND) is None
     text = text_of(scored, "review")
-    assert "What the model says is hidden." in text
+    assert "The values of the model are hidden." in text
     assert "risk 0." not in text
     press_key(scored, "review", "A", "DIGIT4")
     [kept] = reviews_of(project, "Blind")
-    assert (kept["verdict"], kept["blinded"]) == (None, True)
+    assert (kept["verdict"], kept["blinded"]) == ("agree", True)
     first = scored.ask(CURRENT)
     random = "hccmil.TileOrder.RANDOM.sorted(hccmil.TileMap.of(qupath.viewer).scored().tiles, '1')"
     assert first == scored.ask(f"{random}.first().bounds.numbers()")
@@ -402,7 +402,7 @@ def test_a_damaged_file_of_reviews_is_left_as_it_is(scored, project):
     folder.mkdir()
     (folder / "D.json").write_text("{", encoding="utf-8")
     review(scored, "D")
-    scored.wait_for_dialog("is no JSON")
+    scored.wait_for_dialog("is not valid JSON")
     press_key(scored, "review", "A")
     assert (folder / "D.json").read_text(encoding="utf-8") == "{"
     assert in_windows(scored, "#hccmil-verdict-A", "node.disabled") is True

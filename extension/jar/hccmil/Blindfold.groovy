@@ -6,15 +6,18 @@ import qupath.lib.gui.QuPathGUI
 import qupath.lib.gui.viewer.QuPathViewer
 
 /**
- * Hides what tells a reviewer the model's view: our map, QuPath's outlines of tiles in the colours
- * of their classes, the class below the mouse, and the panes with measurements. What was hidden is
- * shown again as it was.
+ * Hides what shows the model's opinion from a reviewer.
+ *
+ * <p>That is our map and our windows with numbers, QuPath's outlines of tiles in the colours of
+ * their classes, the class below the mouse, and the panes with measurements. Afterwards all but
+ * our windows is shown again as it was.
  */
 @CompileStatic
 class Blindfold {
+    private static Blindfold worn
+
     private final QuPathGUI qupath
     private final QuPathViewer viewer
-    private boolean on
     private MapKind kind
     private double opacity
     private boolean filled
@@ -25,15 +28,23 @@ class Blindfold {
         this.viewer = viewer
     }
 
+    /** @throws Problem during a blinded review */
+    static void requireNone() {
+        if (worn != null) {
+            throw new Problem('A blinded review is going on, and this would show what the model says. '
+                + 'Set the review to Open, or close it, first.')
+        }
+    }
+
     boolean isOn() {
-        on
+        is(worn)
     }
 
     void putOn() {
         if (on) {
             return
         }
-        on = true
+        worn = this
         TileMap map = TileMap.of(viewer)
         kind = map.kind
         opacity = map.opacity
@@ -45,26 +56,26 @@ class Blindfold {
             before[each] = each.get()
             each.set(false)
         }
+        TileMapPanel.close()
+        ResultWindow.close()
+        TilesWindow.close()
     }
 
     void takeOff() {
         if (!on) {
             return
         }
-        on = false
+        worn = null
         OutlinesOfTiles.of(viewer.overlayOptions).hide(this, false)
         for (Map.Entry<BooleanProperty, Boolean> each : before.entrySet()) {
-            // what the user has shown meanwhile stays so
+            // what the user has shown in the meantime stays visible
             if (!each.key.get()) {
                 each.key.set(each.value)
             }
         }
         before.clear()
-        try {
-            TileMap.of(viewer).show(kind, opacity, filled)
-        } catch (Problem ignored) {
-            // another image is open by now, which has no scores
-            TileMap.of(viewer).show(MapKind.NOTHING)
-        }
+        TileMap map = TileMap.of(viewer)
+        // another image may be open by now, without scores
+        map.show(map.scoredOrNull() == null ? MapKind.NOTHING : kind, opacity, filled)
     }
 }

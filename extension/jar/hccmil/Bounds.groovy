@@ -2,7 +2,7 @@ package hccmil
 
 import groovy.transform.CompileStatic
 
-/** Where a tile lies: x, y, width and height in level-0 px, compared to the thousandth. */
+/** Bounds of a tile: x, y, width and height in level-0 px, compared to the thousandth. */
 @CompileStatic
 class Bounds {
     final double x
@@ -27,7 +27,7 @@ class Bounds {
         y + height / 2
     }
 
-    /** The four numbers for JSON: integers where they are. */
+    /** The four numbers for JSON; whole numbers are integers. */
     List<Number> numbers() {
         List<Number> found = []
         for (double each : [x, y, width, height]) {

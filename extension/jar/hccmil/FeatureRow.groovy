@@ -7,14 +7,14 @@ import javafx.scene.layout.HBox
 import javafx.scene.layout.Priority
 import javafx.scene.layout.Region
 
-/** A feature to judge: present, absent, or, with neither pressed, not judged. */
+/** Buttons for a feature: present, absent or, if neither is pressed, not judged. */
 class FeatureRow extends HBox {
     final Feature feature
     private final ToggleButton present = Ui.toggle('Present')
     private final ToggleButton absent = Ui.toggle('Absent')
     private final Closure judged
 
-    /** @param judged called when the judgement was changed by the reviewer */
+    /** @param judged called when the reviewer changed the judgement */
     FeatureRow(Feature feature, Closure judged) {
         super(6)
         this.feature = feature
@@ -47,7 +47,7 @@ class FeatureRow extends HBox {
         absent.selected = judgement == false
     }
 
-    /** Not judged, present, absent, and again. */
+    /** Steps from not judged to present, to absent, and back. */
     void turn() {
         setJudgement(getJudgement() == null ? true : getJudgement() ? false : null)
         judged()

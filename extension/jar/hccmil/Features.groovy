@@ -9,19 +9,23 @@ import java.util.regex.Matcher
 import java.util.regex.Pattern
 
 /**
- * The features of a review, from features.toml next to the reviews.
+ * The features of a review, from the file features.toml next to the reviews.
  *
- * <p>QuPath brings no reader of TOML, and the file is a list of two texts: so this reads just that
- * part of TOML ({@code [[feature]]}, {@code name = "…"}, {@code key = "…"}, comments) and refuses
- * every other line, so that nothing is misunderstood in silence.
+ * <p>QuPath has no TOML library, and the file only lists names and keys. So this class reads only
+ * that part of TOML ({@code [[feature]]}, {@code name = "…"}, {@code key = "…"}, comments) and
+ * refuses every other line, so that nothing is misread silently.
  */
 @CompileStatic
 class Features {
     static final String FILE = 'features.toml'
-    /** Keys of the four verdicts, and N for the next tile that isn't judged. */
-    static final String TAKEN_KEYS = 'ADXCN'
+    /** Keys of a review: four verdicts, U for the next tile, 0 for the remaining features. */
+    static final String TAKEN_KEYS = 'ADXCU0'
 
-    /** The four that the paper's pathologists recorded. */
+    /** Names that no feature may have: columns of the tables that `qupath-hccmil tiles` makes. */
+    static final Set<String> TAKEN_NAMES =
+        ['group', 'tile', 'unit', 'reviewer', 'verdict', 'blinded'].toSet().asImmutable()
+
+    /** The four features that the pathologists of the paper recorded. */
     static final List<Feature> DEFAULT = [
         new Feature('Stroma', '1'),
         new Feature('High cytological atypia', '2'),
@@ -32,7 +36,7 @@ class Features {
     private static final Pattern LINE =
         ~/\s*(name|key)\s*=\s*(?:"((?:[^"\\]|\\["\\])*)"|'([^']*)')\s*(?:#.*)?/
 
-    /** The features of a folder of reviews; the default ones where it has no such file. */
+    /** The features of a folder of reviews; the default ones if it has no such file. */
     static List<Feature> of(Path folder) {
         Path file = folder.resolve(FILE)
         try {
@@ -40,17 +44,17 @@ class Features {
         } catch (NoSuchFileException ignored) {
             return DEFAULT
         } catch (CharacterCodingException ignored) {
-            throw new Problem("$file: is not UTF-8; save it as UTF-8")
+            throw new Problem("$file: is not UTF-8; save the file as UTF-8")
         } catch (IOException error) {
-            throw new Problem("$file: can't be read ($error.message); look at its permissions")
+            throw new Problem("$file: cannot be read ($error.message); check its permissions")
         }
     }
 
     /**
      * Reads the text of a features.toml.
      *
-     * @param where the file, for messages
-     * @throws Problem where a line isn't understood, or a name or key is missing or double
+     * @param where path of the file, for messages
+     * @throws Problem if a line is not understood, or a name or key is missing or not unique
      */
     static List<Feature> read(String text, String where) {
         List<Map<String, String>> tables = []
@@ -67,13 +71,13 @@ class Features {
             }
             Matcher found = LINE.matcher(line)
             if (!found.matches() || tables.empty) {
-                throw new Problem("$where, line $number: \"$bare\" isn't understood; "
-                    + 'write [[feature]], and below it name = "Stroma" and key = "1"')
+                throw new Problem("$where, line $number: \"$bare\" is not understood; "
+                    + 'write [[feature]] and, below it, name = "Stroma" and key = "1"')
             }
             Map<String, String> table = tables.last()
             if (table.containsKey(found.group(1))) {
                 throw new Problem("$where, line $number: a second ${found.group(1)}; "
-                    + 'begin each feature with a line [[feature]]')
+                    + 'start each feature with a line [[feature]]')
             }
             String value = found.group(2) != null
                 ? found.group(2).replaceAll(/\\(["\\])/, '$1') : found.group(3)
@@ -99,13 +103,16 @@ class Features {
                 throw new Problem("$place: its key must be one letter or digit, such as key = \"1\"")
             }
             if (TAKEN_KEYS.contains(key)) {
-                throw new Problem("$place: key $key has another meaning in a review (A, D, X, C, N); take another")
+                throw new Problem("$place: key $key has another meaning in a review (${TAKEN_KEYS.split('').join(', ')}); choose another")
             }
-            if (!names.add(name)) {
-                throw new Problem("$place: a second feature $name; give it another name")
+            if (TAKEN_NAMES.contains(name.toLowerCase(Locale.ROOT))) {
+                throw new Problem("$place: $name is a column of the tables; choose another name")
+            }
+            if (!names.add(name.toLowerCase(Locale.ROOT))) {
+                throw new Problem("$place: another feature is called $name too; choose another name")
             }
             if (!keys.add(key)) {
-                throw new Problem("$place: key $key is that of another feature; take another")
+                throw new Problem("$place: another feature has the key $key too; choose another")
             }
             new Feature(name, key)
         }

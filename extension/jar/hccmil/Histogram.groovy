@@ -3,14 +3,14 @@ package hccmil
 import groovy.transform.CompileStatic
 
 /**
- * How many tiles have which risk: bins of about a twentieth, of which one begins at the threshold,
- * so that each bin is wholly on one side of it.
+ * Numbers of tiles by risk, in bins of about 0.05. One bin begins at the threshold, so that each bin
+ * lies on one side of it.
  */
 @CompileStatic
 class Histogram {
     static final int BINS = 20
 
-    /** Ascending, from 0 to 1; one more than bins. */
+    /** Edges of the bins, ascending from 0 to 1; one more than there are bins. */
     final double[] edges
     final int[] counts
 
@@ -24,7 +24,7 @@ class Histogram {
         }
     }
 
-    /** Number of the bin that holds a risk: its lower edge belongs to it, and 1 to the last. */
+    /** Index of the bin for a risk; a bin includes its lower edge, and the last one includes 1. */
     int binOf(double risk) {
         int found = Arrays.binarySearch(edges, risk)
         int bin = found >= 0 ? found : -found - 2

@@ -9,7 +9,7 @@ import javafx.scene.paint.Color
 import javafx.scene.text.Font
 import javafx.scene.text.TextAlignment
 
-/** Tiles by risk, in the colours of the map, with the threshold; a click on a bar says which. */
+/** Chart of the tiles by risk, in the colours of the map, with the threshold. */
 class HistogramChart extends Pane {
     private static final int TOP = 18
     private static final int FOOT = 32
@@ -21,7 +21,7 @@ class HistogramChart extends Pane {
     private final Tooltip tip = new Tooltip()
     private int over = -1
 
-    /** @param chosen gets the edges of a bar that was clicked on, if it holds tiles */
+    /** @param chosen called with the edges of a bar that was clicked and has tiles */
     HistogramChart(Histogram histogram, double threshold, double width, double height,
             Closure chosen) {
         this.histogram = histogram
@@ -52,7 +52,7 @@ class HistogramChart extends Pane {
         if (bin >= 0) {
             tip.text = "Risk ${Ui.number(histogram.edges[bin], 3)} to " +
                 "${Ui.number(histogram.edges[bin + 1], 3)}: " +
-                RunFacts.counted(histogram.counts[bin], 'tile') + (there ? '. Click to see them.' : '')
+                RunFacts.counted(histogram.counts[bin], 'tile') + (there ? '. Click to view them.' : '')
         }
         if (bin != over) {
             over = bin
@@ -74,7 +74,7 @@ class HistogramChart extends Pane {
         histogram.counts.eachWithIndex { count, bin ->
             double left = place(histogram.edges[bin])
             double right = place(histogram.edges[bin + 1])
-            // one tile of thousands is to be seen
+            // a bar of one tile among thousands stays visible
             double high = count == 0 ? 0d : Math.max(2d, (floor - TOP) * count / most)
             boolean isHigh = histogram.edges[bin] >= threshold
             g.fill = Ui.colour(isHigh ? RiskColours.HIGH : RiskColours.LOW)
@@ -104,6 +104,6 @@ class HistogramChart extends Pane {
         g.fillText("threshold ${Ui.number(threshold, 4)}", at, floor + 5)
         g.fillText('risk of a tile', canvas.width / 2, floor + 18)
         g.textAlign = TextAlignment.LEFT
-        g.fillText("most in a bar: ${RunFacts.counted(histogram.most, 'tile')}", SIDE, 2)
+        g.fillText("highest bar: ${RunFacts.counted(histogram.most, 'tile')}", SIDE, 2)
     }
 }

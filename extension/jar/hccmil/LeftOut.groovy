@@ -9,24 +9,24 @@ import org.locationtech.jts.geom.prep.PreparedGeometry
 import org.locationtech.jts.geom.prep.PreparedGeometryFactory
 
 /**
- * Places of the slide's tile grid that lie in an outline and have no tile.
+ * Places of the slide's tile grid that lie inside an outline and have no scored tile.
  *
- * <p>The record says how many tiles were left out, not where they are; but a run takes each tile of
- * the grid that lies in an outline, so those that are missing are the places. The grid begins at the
- * slide's corner and has the tiles' own size.
+ * <p>The record says how many tiles were left out, but not where they are. A run plans each tile of
+ * the grid that lies inside an outline, so the missing ones are those that were left out. The grid
+ * starts at the corner of the slide, and its cells have the size of the tiles.
  */
 @CompileStatic
 class LeftOut {
-    // Half a tile cut out by an outline on the grid's own lines is half, whatever the rounding.
+    // Rounding must not decide about a tile of which exactly the smallest share is inside.
     private static final double ROUNDING = 1e-9d
     private static final GeometryFactory FACTORY = new GeometryFactory()
 
     /**
      * @param outlines areas in level-0 px
-     * @param tiles the tiles that are there, at least one
-     * @param minInside share of a tile that must lie in an outline
-     * @param width of the slide in level-0 px
-     * @param height likewise
+     * @param tiles the scored tiles, at least one
+     * @param minInside smallest share of a tile that must lie inside an outline
+     * @param width width of the slide in level-0 px
+     * @param height height of the slide in level-0 px
      */
     static List<Bounds> places(Collection<Geometry> outlines, Collection<Bounds> tiles,
             double minInside, double width, double height) {
@@ -49,7 +49,7 @@ class LeftOut {
             long top = Math.max(0L, (long) Math.floor(box.minY / sideY))
             long bottom = Math.min(rows, (long) Math.ceil(box.maxY / sideY))
             for (long row = top; row < bottom; row++) {
-                // an outline may have 50,000 corners: each tile meets those of its own row only
+                // an outline may have 50,000 corners: each tile is compared with those of its row only
                 Geometry strip = area.intersection(rectangle(
                     box.minX, row * sideY, box.maxX - box.minX, sideY))
                 if (strip.empty) {

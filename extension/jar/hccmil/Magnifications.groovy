@@ -3,7 +3,7 @@ package hccmil
 import groovy.transform.CompileStatic
 import javafx.util.StringConverter
 
-/** Magnifications in words. */
+/** Turns magnifications into text and back. */
 @CompileStatic
 class Magnifications extends StringConverter<Double> {
     @Override

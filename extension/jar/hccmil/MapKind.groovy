@@ -2,7 +2,7 @@ package hccmil
 
 import groovy.transform.CompileStatic
 
-/** What the viewer shows of the tiles. */
+/** The maps of tiles that a viewer can show. */
 @CompileStatic
 enum MapKind {
     NOTHING('Nothing', 0d),
@@ -11,11 +11,11 @@ enum MapKind {
     CONTRIBUTION('Contribution', 0.55d),
     NUCLEI('Nuclei fraction', 0.55d)
 
-    /** Share of nuclei that has the darkest colour. */
+    /** Share of nuclei from which on a tile has the darkest colour. */
     static final double MOST_NUCLEI = 0.5d
 
     final String title
-    /** How opaque at first: H&E stays readable. */
+    /** Opacity at first, in [0, 1]; H&E stays readable below the map. */
     final double opacity
 
     MapKind(String title, double opacity) {
@@ -23,7 +23,7 @@ enum MapKind {
         this.opacity = opacity
     }
 
-    /** Packed RGB of each tile. */
+    /** Colour of each tile, packed RGB. */
     int[] colours(ScoredImage image) {
         int[] colours = new int[image.tiles.size()]
         double most = mostContribution(image)
@@ -33,7 +33,7 @@ enum MapKind {
         colours
     }
 
-    /** The largest contribution of a tile, either way: the ends of that map. */
+    /** Largest absolute contribution of a tile, which is the end of that map on both sides. */
     static double mostContribution(ScoredImage image) {
         double most = 0d
         for (Tile each : image.tiles) {

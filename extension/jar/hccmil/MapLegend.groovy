@@ -13,7 +13,7 @@ import javafx.scene.paint.Color
 import javafx.scene.shape.Rectangle
 import qupath.lib.gui.viewer.QuPathViewer
 
-/** What the colours of the map mean, in the upper left corner of the viewer. */
+/** Legend of the map, in the upper left corner of the viewer. */
 class MapLegend {
     static final String ID = 'hccmil-legend'
     private static final int WIDTH = 230
@@ -34,7 +34,7 @@ class MapLegend {
             ' -fx-border-color: #767676; -fx-border-radius: 4; -fx-font-size: 12px;'
     }
 
-    /** Shows the legend of a map, or none where the image is null. */
+    /** Shows the legend of a map; hides it if the image is null. */
     void show(MapKind kind, ScoredImage image) {
         def children = viewer.view.children
         children.remove(box)
@@ -60,14 +60,14 @@ class MapLegend {
                 box.children << bar { RiskColours.diverging(it * 2 - 1, -1, 0, 1) }
                 box.children << ticks([0d: '−' + Ui.number(most, 3), 0.5d: '0',
                     1d: '+' + Ui.number(most, 3)])
-                box.children << text("Amber raises the slide's risk, teal lowers it. "
-                    + "The ends are this slide's.")
+                box.children << text("Amber tiles raise the slide's risk, teal tiles lower it. "
+                    + "The range is that of this slide.")
                 break
             default:
                 def most = Math.round(MapKind.MOST_NUCLEI * 100)
                 box.children << bar { RiskColours.sequential(it, 0, 1) }
                 box.children << ticks([0d: '0 %', 1d: "$most % or more".toString()])
-                box.children << text('Share of the tile that is nuclei. Grey: not known.')
+                box.children << text('Share of the tile that nuclei cover. Grey: not known.')
         }
         if (image.facts?.surrogate) {
             def warning = text(Ui.SURROGATE_SHORT)
@@ -115,7 +115,7 @@ class MapLegend {
         canvas
     }
 
-    /** Labels below a bar, each centred on its place, and those of the ends within it. */
+    /** Labels below a bar, each centred on its value; those at the ends stay inside the bar. */
     private Canvas ticks(Map<Double, String> labels) {
         def canvas = new Canvas(WIDTH, 16)
         def paint = canvas.graphicsContext2D

@@ -5,8 +5,10 @@ import qupath.lib.gui.viewer.OverlayOptions
 import qupath.lib.objects.classes.PathClass
 
 /**
- * Hides QuPath's own outlines of our tiles, by their classes, while somebody of ours paints tiles,
- * and shows them again as they were: edges that two tiles share would be drawn over one another.
+ * Hides QuPath's own outlines of our tiles, by their classes, while our overlay paints the tiles.
+ *
+ * <p>QuPath would draw the edges that two tiles share over one another. Afterwards the classes are
+ * shown or hidden as they were before.
  */
 @CompileStatic
 class OutlinesOfTiles {
@@ -15,7 +17,7 @@ class OutlinesOfTiles {
 
     private final OverlayOptions options
     private final Set<Object> hiders = Collections.newSetFromMap(new IdentityHashMap<Object, Boolean>())
-    /** What was set for each class that was to be seen. */
+    /** Value that was set for each class that had been visible. */
     private final Map<PathClass, Boolean> changed = [:]
 
     static OutlinesOfTiles of(OverlayOptions options) {
@@ -26,7 +28,7 @@ class OutlinesOfTiles {
         this.options = options
     }
 
-    /** Hides or shows them for somebody; they are hidden while anybody wants that. */
+    /** Hides or shows the outlines for one user of this class; one that hides them is enough. */
     void hide(Object who, boolean hidden) {
         boolean before = !hiders.empty
         if (hidden) {
@@ -50,7 +52,7 @@ class OutlinesOfTiles {
         options.setPathClassHidden(each, true)
         boolean set = true
         if (!options.isPathClassHidden(each)) {
-            // QuPath 0.6 can show the chosen classes alone
+            // QuPath 0.6 and later can be set to show only the selected classes
             set = false
             options.setPathClassHidden(each, false)
         }
@@ -59,7 +61,7 @@ class OutlinesOfTiles {
 
     private void restore() {
         for (Map.Entry<PathClass, Boolean> each : changed.entrySet()) {
-            // what the user has shown meanwhile stays so
+            // a class that the user has shown in the meantime stays visible
             if (options.isPathClassHidden(each.key)) {
                 options.setPathClassHidden(each.key, !each.value)
             }

@@ -1,6 +1,6 @@
 package hccmil
 
-/** Says what came out for the open image. */
+/** Opens the result of the open image. */
 class Result implements Runnable {
     @Override
     void run() {

@@ -20,9 +20,11 @@ import javafx.stage.Stage
 import qupath.lib.gui.QuPathGUI
 import qupath.lib.gui.viewer.QuPathViewer
 
-/** What came out for the open image, and what it rests on. */
+/** Shows the result of the open image and what it is based on. */
 class ResultWindow {
     private static final int WIDTH = 320
+    private static final String UNSAVED =
+        'Not known: this image has unsaved changes. Save it, then open this window again.'
     private static ResultWindow open
 
     private final QuPathGUI qupath = QuPathGUI.instance
@@ -33,9 +35,10 @@ class ResultWindow {
     private final Runnable onMap = { load() } as Runnable
     private ScoredImage shown
 
-    /** @throws Problem where the image has no scores */
+    /** @throws Problem if the image has no scores */
     static void show() {
-        ScoredImage.of(QuPathGUI.instance.imageData, QuPathGUI.instance.project)
+        Blindfold.requireNone()
+        TileMap.of(QuPathGUI.instance.viewer).scored()
         if (open != null && !open.viewer.is(QuPathGUI.instance.viewer)) {
             open.stage.close()
         }
@@ -43,6 +46,11 @@ class ResultWindow {
         open.shown = null
         open.load()
         Ui.openLeft(open.stage, open.qupath.stage)
+    }
+
+    /** Closes the window, if it is open. */
+    static void close() {
+        open?.stage?.close()
     }
 
     private ResultWindow() {
@@ -61,7 +69,7 @@ class ResultWindow {
         }
     }
 
-    /** Reads the image that is open now, if it is another or has other scores. */
+    /** Shows the open image if it is another one or has new scores. */
     private void load() {
         ScoredImage image
         try {
@@ -73,6 +81,9 @@ class ResultWindow {
         }
         if (shown != null && shown.data.is(image.data) && shown.facts?.time == image.facts?.time
                 && shown.tiles.size() == image.tiles.size()) {
+            if (image.data.changed) {
+                state.text = UNSAVED
+            }
             return
         }
         shown = image
@@ -87,14 +98,14 @@ class ResultWindow {
             small(Ui.RESEARCH)]
     }
 
-    /** In words that nobody misses. */
+    /** The warning about the model, in words that nobody misses. */
     private Node warning(ScoredImage image) {
         if (image.facts != null && !image.facts.surrogate) {
             return null
         }
         def text = Ui.text(image.facts == null
-            ? 'These scores have no record that this version can read: score the image again to '
-                + 'know by which model they are.'
+            ? 'These scores have no record that this version can read, so their model is unknown. '
+                + 'Score the image again.'
             : Ui.SURROGATE)
         text.maxWidth = Double.MAX_VALUE
         text.padding = new Insets(8, 10, 8, 10)
@@ -123,8 +134,8 @@ class ResultWindow {
         def row = new HBox(10, group, number)
         row.alignment = Pos.CENTER_LEFT
         def threshold = Ui.number(image.threshold, 4)
-        def says = small("Risk of the slide, 0 to 1. ${high ? 'Above' : 'Not above'} the model's "
-            + "threshold $threshold. No probability of recurrence in so many years.")
+        def says = small("Risk of the slide, from 0 to 1. It is ${high ? 'above' : 'not above'} the model's "
+            + "threshold $threshold. It is not a probability of recurrence within a certain time.")
         new VBox(4, row, says)
     }
 
@@ -132,7 +143,7 @@ class ResultWindow {
         def histogram = new Histogram(image.tiles*.risk, image.threshold)
         def chart = new HistogramChart(histogram, image.threshold, WIDTH - 4, 140,
             { range -> Ui.guarded { TilesWindow.show(range) } })
-        new VBox(3, bold('Tiles by risk'), chart, small('Click a bar to see its tiles.'))
+        new VBox(3, bold('Tiles by risk'), chart, small('Click a bar to go to its tiles.'))
     }
 
     private Node facts(ScoredImage image) {
@@ -166,7 +177,7 @@ class ResultWindow {
         }
         def names = outlineNames(image)
         def lines = facts.outlines.withIndex().collect { each, at ->
-            "${names[each.id] ?: 'Outline ' + (at + 1) + ', no longer there'}: " +
+            "${names[each.id] ?: 'Outline ' + (at + 1) + ', deleted since'}: " +
                 RunFacts.counted(each.tiles + each.left, 'tile')
         }
         def most = lines.size() > 8 ? lines.take(7) + ["and ${lines.size() - 7} more".toString()] : lines
@@ -176,10 +187,14 @@ class ResultWindow {
         rows['Model'] = facts.model + (facts.surrogate ? ' (surrogate)' : '')
         rows['Scored'] = "${facts.when(ZoneId.systemDefault())}, by version $facts.version".toString()
         if (shown.data.changed) {
-            state.text = 'Not known: this image has unsaved changes. Save it, then open this again.'
+            state.text = UNSAVED
         } else {
             state.text = 'Checking…'
-            UpToDate.check(image) { says -> if (image.is(shown)) { state.text = says } }
+            UpToDate.check(image) { says ->
+                if (image.is(shown) && !image.data.changed) {
+                    state.text = says
+                }
+            }
         }
         rows
     }
@@ -218,7 +233,7 @@ class ResultWindow {
             return
         }
         Say.LOG.info('Places that were left out')
-        says.text = 'Looking…'
+        says.text = 'Searching…'
         def ids = image.facts.outlines*.id as Set
         def outlines = image.data.hierarchy.annotationObjects
             .findAll { it.getID().toString() in ids && it.ROI?.area }.collect { it.ROI.geometry }
@@ -231,12 +246,18 @@ class ResultWindow {
                 return
             }
             map.showLeftOut(places)
-            int expected = image.facts.background + image.facts.blurred
-            says.text = "${RunFacts.counted(places.size(), 'place')} crossed out in the image: the "
-                .concat('tile grid within the outlines, without the tiles that were scored.')
-                .concat(image.facts.maxTiles == null && places.size() != expected
-                    ? " The run left out $expected: the outlines were changed since." : '')
+            says.text = "${RunFacts.counted(places.size(), 'place')} crossed out in the image: "
+                .concat('tiles of the grid inside the outlines that have no score.')
+                .concat(wasChanged(image.facts, places.size()))
         }
+    }
+
+    /** Says that outlines were changed, where the number of places shows it. */
+    private static String wasChanged(RunFacts facts, int places) {
+        int expected = facts.background + facts.blurred
+        // with a limit, or with tiles that the user took over, there are more places
+        facts.maxTiles != null || facts.left > 0 || places == expected ? ''
+            : " The run left out $expected, so the outlines were changed since."
     }
 
     private Node tileButtons() {

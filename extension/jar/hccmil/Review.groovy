@@ -2,23 +2,23 @@ package hccmil
 
 import groovy.transform.CompileStatic
 
-/** What one reviewer says of one tile. */
+/** The review of one tile by one reviewer. */
 @CompileStatic
 class Review {
     static final List<String> VERDICTS = ['agree', 'disagree', 'artefact', 'cannot say'].asImmutable()
 
-    /** The project entry's ID. */
+    /** ID of the project's entry. */
     String imageId
     String image
     Bounds tile
-    /** SHA-256 of the weights of the model whose risk was reviewed. */
+    /** SHA-256 of the weights of the model that had scored the tile. */
     String model
     /** One of VERDICTS, or null. */
     String verdict
-    /** Feature to whether it is present; one that wasn't judged is absent. */
+    /** Whether each judged feature is present; features that were not judged are not keys. */
     Map<String, Boolean> features = [:]
     boolean blinded
-    /** ISO 8601, UTC. */
+    /** Time of the review, ISO 8601 in UTC. */
     String time
 
     boolean isEmpty() {

@@ -22,9 +22,9 @@ import java.nio.file.StandardOpenOption
 /**
  * The reviews of one reviewer: {@code <project folder>/hccmil-reviews/<reviewer>.json}.
  *
- * <p>It is read again before every change, so that what another window wrote meanwhile stays, and
- * written whole: a new file next to it takes its place. Keys that this version doesn't know are
- * kept. A file that isn't understood is refused, and never written over.
+ * <p>The file is read again before every change, so that changes by another window are kept, and it
+ * is always written completely: a new file is written next to it and renamed. Keys that this version
+ * does not know are kept. A file that cannot be understood is refused and never overwritten.
  */
 @CompileStatic
 class ReviewFile {
@@ -39,9 +39,9 @@ class ReviewFile {
     final List<String> features
 
     /**
-     * @param folder the folder of reviews, which need not exist yet
-     * @param reviewer name as the reviewer writes it
-     * @param features names of the features, in their order
+     * @param folder folder of the reviews, which need not exist yet
+     * @param reviewer name of the reviewer, as typed
+     * @param features names of the features, in order
      */
     ReviewFile(Path folder, String reviewer, List<String> features) {
         this.path = folder.resolve(fileName(reviewer))
@@ -49,19 +49,19 @@ class ReviewFile {
         this.features = features
     }
 
-    /** A reviewer's file name: all but letters, digits, space, - and _ becomes _. */
+    /** File name for a reviewer; characters other than letters, digits, space, - and _ become _. */
     static String fileName(String reviewer) {
         String name = reviewer.strip().replaceAll(/[^\p{L}\p{N} _-]/, '_')
         if (name.empty) {
-            throw new Problem('A review needs the name of the reviewer; type it first')
+            throw new Problem('A review needs the name of the reviewer; type it first.')
         }
         name + '.json'
     }
 
     /**
-     * All reviews of an image by tile: of two of a tile, by different models, the later one.
+     * All reviews of an image, by tile. If a tile has reviews for two models, the later one counts.
      *
-     * @throws Problem where the file is damaged
+     * @throws Problem if the file is damaged
      */
     Map<Bounds, Review> ofImage(String imageId) {
         Map<Bounds, Review> found = [:]
@@ -78,11 +78,11 @@ class ReviewFile {
     }
 
     /**
-     * Keeps a review; one of the same image, tile and model is replaced.
+     * Saves a review, which replaces one of the same image, tile and model.
      *
-     * <p>One that says nothing, without verdict and features, removes that.
+     * <p>A review without a verdict and features removes the saved one.
      *
-     * @throws Problem where the file is damaged or can't be written; it is as it was
+     * @throws Problem if the file is damaged or cannot be written; then it is unchanged
      */
     void put(Review review) {
         JsonObject content = content()
@@ -99,7 +99,7 @@ class ReviewFile {
             }
         }
         if (!review.empty) {
-            // what an entry says beyond ours stays with it
+            // keys of an entry that are not ours are kept
             JsonObject entry = place ?: new JsonObject()
             fill(entry, review)
             kept.add(entry)
@@ -117,27 +117,27 @@ class ReviewFile {
         } catch (CharacterCodingException ignored) {
             throw damaged('is not UTF-8')
         } catch (IOException error) {
-            throw new Problem("$path: can't be read ($error.message); look at its permissions")
+            throw new Problem("$path: cannot be read ($error.message); check its permissions")
         }
         JsonElement parsed
         try {
             parsed = JsonParser.parseString(text)
         } catch (JsonParseException ignored) {
-            throw damaged('is no JSON')
+            throw damaged('is not valid JSON')
         }
         if (!parsed.jsonObject) {
-            throw damaged('is no file of reviews')
+            throw damaged('is not a file of reviews')
         }
         JsonObject content = parsed.asJsonObject
         String format = textOf(content.get('format'))
         if (format != FORMAT) {
-            throw new Problem("$path: is of format \"$format\", not \"$FORMAT\"; "
+            throw new Problem("$path: has the format \"$format\" instead of \"$FORMAT\"; "
                 + 'update HCC-MIL, or move the file away')
         }
         String other = textOf(content.get('reviewer'))
         if (other != reviewer) {
-            throw new Problem("$path: has the reviews of \"$other\"; "
-                + "write the name like that, or take one that differs by a letter or digit")
+            throw new Problem("$path: contains the reviews of \"$other\"; type the "
+                + 'name in that way, or choose one that differs by a letter or digit')
         }
         entries(content).each { JsonObject each -> read(each) }
         content
@@ -178,7 +178,7 @@ class ReviewFile {
                 blinded: entry.get('blinded')?.asBoolean ?: false,
                 time: textOf(entry.get('time')))
         } catch (RuntimeException ignored) {
-            throw damaged("has a review that isn't understood ($entry)")
+            throw damaged("has a review that cannot be understood ($entry)")
         }
     }
 
@@ -207,11 +207,11 @@ class ReviewFile {
     }
 
     private void write(String text) {
-        Path beside = path.resolveSibling(".${path.fileName}.${UUID.randomUUID()}.new")
+        Path temporary = path.resolveSibling(".${path.fileName}.${UUID.randomUUID()}.new")
         try {
             Files.createDirectories(path.parent)
             try {
-                FileChannel.open(beside, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)
+                FileChannel.open(temporary, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)
                     .withCloseable { FileChannel channel ->
                         ByteBuffer bytes = ByteBuffer.wrap(text.getBytes('UTF-8'))
                         while (bytes.hasRemaining()) {
@@ -219,19 +219,19 @@ class ReviewFile {
                         }
                         channel.force(true)
                     }
-                Files.move(beside, path,
+                Files.move(temporary, path,
                     StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING)
             } finally {
-                Files.deleteIfExists(beside)
+                Files.deleteIfExists(temporary)
             }
         } catch (IOException error) {
-            throw new Problem("$path: can't be written (${error.message ?: error}); "
-                + 'the last click is not saved: look at the disk and its permissions')
+            throw new Problem("$path: cannot be written (${error.message ?: error}). "
+                + 'The last click is not saved; check the disk and its permissions.')
         }
     }
 
     private Problem damaged(String why) {
-        new Problem("$path: $why; mend it or move it away, nothing was written")
+        new Problem("$path: $why; repair the file or move it away (nothing was written)")
     }
 
     private static JsonArray strings(List<String> texts) {

@@ -32,7 +32,7 @@ import qupath.lib.gui.QuPathGUI
 import qupath.lib.gui.prefs.PathPrefs
 import qupath.lib.gui.viewer.QuPathViewer
 
-/** Walks a reviewer from tile to tile, and keeps each click in the reviewer's own file. */
+/** Leads a reviewer from tile to tile, and saves each click in the reviewer's own file. */
 class ReviewWindow {
     private static final StringProperty REVIEWER =
         PathPrefs.createPersistentPreference('hccmil.reviewer', '')
@@ -50,7 +50,6 @@ class ReviewWindow {
     private final TextField reviewer = new TextField(REVIEWER.get())
     private final RadioButton blinded = new RadioButton('Blinded')
     private final RadioButton unblinded = new RadioButton('Open')
-    private final Label blindedSays = Ui.text('')
     private final TextField seed = new TextField('1')
     private final ComboBox<TileOrder> order = new ComboBox<>()
     private final ComboBox<Double> magnification = new ComboBox<>()
@@ -62,10 +61,14 @@ class ReviewWindow {
     private final Label saved = Ui.text('')
     private final Button previous = new Button('◀ Previous')
     private final Button next = new Button('Next ▶')
-    private final Button nextOpen = new Button('Next not judged (N)')
-    private final CheckBox everywhere = new CheckBox('Keys work in the image too')
+    private final Button nextOpen = new Button('Next without review (U)')
+    private final CheckBox everywhere = new CheckBox('Keys also work in the image')
     private final VBox judging = new VBox(8)
-    private final Runnable onMap = { if (!changing) { load() } } as Runnable
+    private final Runnable onMap = {
+        if (!changing && (image == null || !image.is(TileMap.of(viewer).scoredOrNull()))) {
+            load()
+        }
+    } as Runnable
     private final EventHandler<KeyEvent> onKey = { KeyEvent event -> pressed(event) } as EventHandler
     private List<FeatureRow> features = []
     private ScoredImage image
@@ -73,14 +76,15 @@ class ReviewWindow {
     private Map<Bounds, Review> reviews = [:]
     private boolean changing
 
-    /** @throws Problem where there is nothing to review, or no project to keep it in */
+    /** @throws Problem if there is nothing to review, or no project for the reviews */
     static void show() {
         def qupath = QuPathGUI.instance
-        ScoredImage.of(qupath.imageData, qupath.project)
+        TileMap.of(qupath.viewer).scored()
         folder()
         if (open != null && !open.viewer.is(qupath.viewer)) {
             open.stage.close()
         }
+        TilesWindow.close()
         open = open ?: new ReviewWindow()
         Ui.openLeft(open.stage, qupath.stage)
         open.load()
@@ -89,9 +93,14 @@ class ReviewWindow {
     private static Path folder() {
         def project = QuPathGUI.instance.project?.path
         if (project == null || QuPathGUI.instance.project.getEntry(QuPathGUI.instance.imageData) == null) {
-            throw new Problem('Reviews are kept in a project. Open this image in a QuPath project first.')
+            throw new Problem('Reviews are kept in a project. Open the image from a QuPath project first.')
         }
         project.parent.resolve(ReviewFile.FOLDER)
+    }
+
+    /** Closes the window, if it is open. */
+    static void close() {
+        open?.stage?.close()
     }
 
     private ReviewWindow() {
@@ -174,11 +183,10 @@ class ReviewWindow {
         nextOpen.setOnAction { Ui.guarded { goToOpen() } }
         facts.minHeight = 38
         facts.alignment = Pos.TOP_LEFT
-        blindedSays.style = '-fx-font-size: 11px'
         judging.children.setAll(heading, facts, new HBox(6, previous, next), nextOpen,
-            new Separator(), grid, blindedSays, featureBox)
-        def help = Ui.text('Keys: ← → to step, the letters and digits above; the same key again '
-            + 'takes a judgement back.')
+            new Separator(), grid, featureBox)
+        def help = Ui.text('Keys: ← → Home End step through the tiles; letters and digits as shown above; '
+            + '0 sets the remaining features to absent. The same key again removes a verdict.')
         help.style = '-fx-font-size: 11px'
         saved.style = '-fx-font-size: 11px'
         saved.minHeight = 30
@@ -234,7 +242,7 @@ class ReviewWindow {
         }
     }
 
-    /** Reads the open image, the features and what the reviewer has said so far. */
+    /** Reads the open image, the features and the reviews so far. */
     private void load() {
         try {
             image = TileMap.of(viewer).scored()
@@ -264,7 +272,7 @@ class ReviewWindow {
                 reviews = made.ofImage(image.entryId)
                 file = made
             }
-            saved.text = name ? '' : 'Type your name first: your reviews go into a file of your own.'
+            saved.text = name ? '' : 'Type your name first. Your reviews are kept in a file of your own.'
         } catch (Problem problem) {
             saved.text = problem.message
         }
@@ -290,13 +298,13 @@ class ReviewWindow {
         def places = (1..count).collect { (walk.at + it) % count }
         def found = places.find { reviews[walk.tiles[it].bounds] == null }
         if (found == null) {
-            saved.text = 'All tiles of this image are judged.'
+            saved.text = 'All tiles of this image have a review.'
         } else {
             go(found)
         }
     }
 
-    /** Shows the tile, and what was said of it. */
+    /** Shows the current tile and its review. */
     private void tell() {
         def tile = walk.tile
         int count = walk.tiles.size()
@@ -305,19 +313,14 @@ class ReviewWindow {
         if (image != null) {
             heading.text = tile == null ? image.name : "Tile ${walk.at + 1} of $count"
         }
-        facts.text = tile == null ? '' : blinded.selected ? 'What the model says is hidden.' : describe(tile)
+        facts.text = tile == null ? '' : blinded.selected ? 'The values of the model are hidden.' : describe(tile)
         def review = tile == null ? null : reviews[tile.bounds]
         verdicts.each { verdict, button -> button.selected = review?.verdict == verdict }
         features.each { it.judgement = review?.features?.get(it.feature.name) }
-        // who doesn't see what the model says has nothing to agree with
-        ['agree', 'disagree'].each { verdicts[it].disable = blinded.selected }
-        blindedSays.text = blinded.selected
-            ? 'Blinded, there is nothing to agree with: judge the features.' : ''
-        blindedSays.managed = blinded.selected
         int done = walk.tiles.count { reviews[it.bounds] != null } as int
-        counted.text = "${String.format(Locale.ROOT, '%,d', done)} of ${RunFacts.counted(count, 'tile')} judged"
+        counted.text = "${String.format(Locale.ROOT, '%,d', done)} of ${RunFacts.counted(count, 'tile')} reviewed"
         if (review != null && review.model != image.model) {
-            facts.text += '\nJudged when another model had scored the slide.'
+            facts.text += '\nReviewed when another model had scored the slide.'
         }
     }
 
@@ -328,7 +331,13 @@ class ReviewWindow {
             "nuclei ${Ui.percent(tile.nuclei)}"
     }
 
-    /** Saves what the buttons say of this tile. */
+    /** Judges all features absent that are not judged. */
+    private void restAbsent() {
+        features.findAll { it.judgement == null }.each { it.judgement = false }
+        keep()
+    }
+
+    /** Saves the review of this tile as the buttons show it. */
     private void keep() {
         def tile = walk.tile
         if (tile == null || file == null) {
@@ -377,17 +386,20 @@ class ReviewWindow {
         def name = code.name.toUpperCase(Locale.ROOT)
         def button = verdicts.find { verdict, each -> VERDICTS[verdict][1] == name }?.value
         def row = features.find { it.feature.key == name || "NUMPAD ${it.feature.key}" == name }
-        if (code in [KeyCode.RIGHT, KeyCode.LEFT]) {
-            Ui.guarded { go(walk.at + (code == KeyCode.RIGHT ? 1 : -1)) }
+        def place = [(KeyCode.RIGHT): walk.at + 1, (KeyCode.LEFT): walk.at - 1,
+            (KeyCode.HOME): 0, (KeyCode.END): walk.tiles.size() - 1][code]
+        if (place != null) {
+            Ui.guarded { go(place) }
         } else if (judging.disable) {
             return false
         } else if (button != null) {
-            // a key of a verdict that isn't asked for does nothing, here or in QuPath
-            button.disable ?: button.fire()
+            button.fire()
         } else if (row != null) {
             Ui.guarded { row.turn() }
-        } else if (code == KeyCode.N) {
+        } else if (code == KeyCode.U) {
             Ui.guarded { goToOpen() }
+        } else if (code in [KeyCode.DIGIT0, KeyCode.NUMPAD0]) {
+            Ui.guarded { restAbsent() }
         } else {
             return false
         }

@@ -5,25 +5,25 @@ import groovy.transform.CompileStatic
 /**
  * Colours of risk, packed RGB: amber for high, teal for low, white between.
  *
- * <p>They are those of the classes of tiles (Okabe and Ito's), which are told apart with the common
- * kinds of colour blindness and are not among the colours of H&E.
+ * <p>The colours are those of the tile classes (from Okabe and Ito's palette). People with the common
+ * kinds of colour blindness can tell them apart, and they differ from the colours of H&E.
  */
 @CompileStatic
 class RiskColours {
     static final int HIGH = 0xE69F00
     static final int LOW = 0x009E73
     static final int MIDDLE = 0xFFFFFF
-    /** The published threshold, for images whose record says none. */
+    /** The published threshold, for images without a record. */
     static final double THRESHOLD = 0.4457d
-    /** Of a tile without a value. */
+    /** Colour of a tile without a value. */
     static final int UNKNOWN = 0x808080
-    /** The darkest of the map of nuclei, which has one colour: violet. */
+    /** Darkest colour of the map of nuclei, which goes from white to violet. */
     static final int NUCLEI = 0x4B2A84
 
     /**
      * Colour of a value on a diverging scale, white in the middle.
      *
-     * @param lowest, middle, highest the scale; values beyond its ends take their colour
+     * @param lowest, middle, highest the scale; values beyond its ends get the colour of the end
      */
     static int diverging(double value, double lowest, double middle, double highest) {
         value < middle

@@ -1,6 +1,6 @@
 package hccmil
 
-/** Shows the map of risk in the image. */
+/** Shows the risk map in the image. */
 class RiskMap implements Runnable {
     @Override
     void run() {

@@ -11,7 +11,7 @@ import java.time.OffsetDateTime
 import java.time.ZoneId
 import java.time.format.DateTimeFormatter
 
-/** What the record of a run says, as the command wrote it into the image's history. */
+/** The record of a run, which the command wrote into the image's history. */
 @CompileStatic
 class RunFacts {
     static final String STEP = 'HCC-MIL risk scoring'
@@ -34,10 +34,10 @@ class RunFacts {
     String mppSource
     double minInside
     Integer maxTiles
-    /** Of the slide. */
+    /** Tiles of the slide that were left out for this reason. */
     int background
     int blurred
-    /** Tiles that were scored and not written, since the user has made them theirs. */
+    /** Tiles that were scored but not written, because the user gave them another class. */
     int left
     List<OutlineFacts> outlines = []
 
@@ -51,7 +51,7 @@ class RunFacts {
         int left
     }
 
-    /** Reads a record; null where it is damaged or of a newer version. */
+    /** Reads a record; null if it is damaged or from a newer version. */
     static RunFacts read(String text) {
         try {
             JsonObject content = JsonParser.parseString(text ?: '').asJsonObject
@@ -104,7 +104,7 @@ class RunFacts {
         "${number(mpp, 4)} µm per px, from ${SOURCES[mppSource] ?: mppSource}"
     }
 
-    /** When it was scored, in a time zone. */
+    /** Time of the run in a time zone. */
     String when(ZoneId zone) {
         try {
             Instant instant = OffsetDateTime.parse(time).toInstant()
@@ -114,26 +114,26 @@ class RunFacts {
         }
     }
 
-    /** What was left out and why, a line each; empty where nothing was. */
+    /** What was left out and why, one line per reason; empty if nothing was. */
     List<String> leftOut() {
         List<String> lines = []
         if (background) {
-            lines << "${counted(background, 'tile')} of background, with hardly any tissue".toString()
+            lines << "${counted(background, 'tile')} with almost no tissue (background)".toString()
         }
         if (blurred) {
             lines << "${counted(blurred, 'tile')} out of focus".toString()
         }
         if (left) {
             lines << ("${counted(left, 'tile')} scored, but not written, "
-                + 'since you had made them yours').toString()
+                + 'because you gave them another class').toString()
         }
         if (maxTiles != null) {
             lines << ("of the rest, at most ${counted((int) maxTiles, 'tile')} "
-                + 'were drawn at random (--max-tiles)').toString()
+                + 'were chosen at random (--max-tiles)').toString()
         }
         int without = outlines.count { OutlineFacts each -> each.tiles + each.left == 0 } as int
         if (without) {
-            lines << "${counted(without, 'outline')} without any tile".toString()
+            lines << "${counted(without, 'outline')} without a tile".toString()
         }
         lines
     }
@@ -142,7 +142,7 @@ class RunFacts {
         "${String.format(Locale.ROOT, '%,d', count)} $thing${count == 1 ? '' : 's'}"
     }
 
-    /** A number with at most so many decimals, with a point in every language. */
+    /** A number with at most the given decimals, and a decimal point in every language. */
     static String number(double value, int decimals) {
         new BigDecimal(value).setScale(decimals, java.math.RoundingMode.HALF_EVEN)
             .stripTrailingZeros().toPlainString()

@@ -11,7 +11,7 @@ import qupath.lib.projects.Project
 import qupath.lib.projects.ProjectImageEntry
 import qupath.lib.roi.interfaces.ROI
 
-/** What the command wrote into an image: its tiles, each once, and the record of the run. */
+/** The results that the command wrote into an image: each tile once, and the record of the run. */
 @CompileStatic
 class ScoredImage {
     static final String CLASS_HIGH = 'HCC-MIL high risk'
@@ -22,10 +22,10 @@ class ScoredImage {
 
     final ImageData<BufferedImage> data
     final String name
-    /** ID of the project's entry; null where the image is of no project. */
+    /** ID of the project's entry; null if the image is not in a project. */
     final String entryId
     final List<Tile> tiles
-    /** Null where no run kept a record, or one that isn't understood. */
+    /** Null if there is no record, or none that this version can read. */
     final RunFacts facts
 
     private ScoredImage(ImageData<BufferedImage> data, Project<BufferedImage> project) {
@@ -40,7 +40,7 @@ class ScoredImage {
     /**
      * Reads an open image.
      *
-     * @throws Problem where no image is open, or it has no scores
+     * @throws Problem if no image is open, or it has no scores
      */
     static ScoredImage of(ImageData<BufferedImage> data, Project<BufferedImage> project) {
         if (data == null) {
@@ -54,7 +54,7 @@ class ScoredImage {
         found
     }
 
-    /** The model's threshold; the published one where there is no record. */
+    /** The model's threshold, or the published one if there is no record. */
     double getThreshold() {
         facts == null ? RiskColours.THRESHOLD : facts.threshold
     }
@@ -68,7 +68,7 @@ class ScoredImage {
     }
 
     private static List<Tile> tilesOf(ImageData<BufferedImage> data) {
-        // outlines that overlap share tiles
+        // outlines that overlap have the same tile twice
         Map<Bounds, Tile> found = [:]
         for (PathObject each : data.hierarchy.getObjects(null, PathTileObject)) {
             PathClass pathClass = each.pathClass

@@ -16,7 +16,7 @@ import javafx.scene.image.Image
 import qupath.lib.images.servers.ImageServer
 import qupath.lib.regions.RegionRequest
 
-/** Small pictures of tiles, read in the background, the last asked for first; some are kept. */
+/** Thumbnails of tiles, read in the background, the latest request first; some are kept. */
 @CompileStatic
 class Thumbnails {
     static final int SIDE = 140
@@ -41,7 +41,7 @@ class Thumbnails {
             } as ThreadFactory)
     }
 
-    /** Who asked last is served first: that is what is on the screen. */
+    /** Serves the latest request first: it is for what is on the screen. */
     @CompileStatic
     private static class LastFirst extends LinkedBlockingDeque<Runnable> {
         @Override
@@ -50,7 +50,7 @@ class Thumbnails {
         }
     }
 
-    /** Gives the picture to somebody in the window's thread, now or later; null if unreadable. */
+    /** Passes the picture to a receiver in the window's thread, now or later; null if it cannot be read. */
     void ask(Bounds tile, Consumer<Image> receiver) {
         Image known = kept[tile]
         if (known != null) {

@@ -8,10 +8,10 @@ class Tile {
     Bounds bounds
     /** In [0, 1]. */
     double risk
-    /** Share of the slide's logit that is this tile's; its sign says whether it raises the risk. */
+    /** Share of the slide's m that comes from this tile; positive values raise the risk. */
     double contribution
-    /** In [0, 1]; NaN where the run had none. */
+    /** In [0, 1]; NaN if the run did not measure it. */
     double nuclei
-    /** Whether the tile is of the class of high risk. */
+    /** Whether the tile has the class of high risk. */
     boolean high
 }

@@ -1,6 +1,6 @@
 package hccmil
 
-/** Shows the classes of tiles in the image. */
+/** Shows the classes of the tiles in the image. */
 class TileClasses implements Runnable {
     @Override
     void run() {

@@ -11,18 +11,21 @@ import qupath.lib.objects.hierarchy.events.PathObjectHierarchyEvent
 import qupath.lib.objects.hierarchy.events.PathObjectHierarchyListener
 
 /**
- * What is painted of the tiles in one viewer: the map, the tile that is looked at, and places that
- * were left out. It follows the viewer to another image, and to new scores of the same.
+ * What one viewer paints of the tiles: the map, the current tile, and places that were left out.
+ *
+ * <p>It follows the viewer to other images, and to new scores of the same image.
  */
 @CompileStatic
 class TileMap {
-    private static final Map<QuPathViewer, TileMap> MAPS = new WeakHashMap<>()
+    private static final String KEY = 'hccmil.map'
 
     final QuPathViewer viewer
     private final TileOverlay overlay = new TileOverlay()
     private final MapLegend legend
     private final List<Runnable> listeners = []
     private ImageData<BufferedImage> heard
+    /** Results of the open image; null if they have to be read again. */
+    private ScoredImage known
     private boolean behind
 
     private MapKind kind = MapKind.NOTHING
@@ -31,7 +34,14 @@ class TileMap {
 
     /** The map of a viewer. */
     static TileMap of(QuPathViewer viewer) {
-        MAPS.computeIfAbsent(viewer) { QuPathViewer each -> new TileMap(each) }
+        // kept with the viewer, so that it goes when the viewer goes
+        Map<Object, Object> kept = viewer.view.properties
+        TileMap found = (TileMap) kept[KEY]
+        if (found == null) {
+            found = new TileMap(viewer)
+            kept[KEY] = found
+        }
+        found
     }
 
     private TileMap(QuPathViewer viewer) {
@@ -57,7 +67,7 @@ class TileMap {
         overlay
     }
 
-    /** Runs something whenever the image, its scores or what is shown of them changed. */
+    /** Adds a listener for changes of the image, its scores or the map. */
     void whenChanged(Runnable listener) {
         listeners << listener
     }
@@ -66,14 +76,15 @@ class TileMap {
         listeners.remove(listener)
     }
 
-    /** Shows a map of the open image, or none, as opaque as that kind is at first. */
+    /** Shows a map of the open image, or none, with the opacity that this kind has at first. */
     void show(MapKind kind) {
         show(kind, kind.opacity, filled)
     }
 
     /**
-     * @param filled of the map of classes: the others always are
-     * @throws Problem where the image has no scores
+     * @param opacity in [0, 1]
+     * @param filled whether tiles are filled in the map of classes; other maps are always filled
+     * @throws Problem if the image has no scores
      */
     void show(MapKind kind, double opacity, boolean filled) {
         if (kind != MapKind.NOTHING) {
@@ -88,33 +99,38 @@ class TileMap {
         refresh()
     }
 
-    /** Outlines a tile; null for none. */
+    /** Outlines the current tile; null for none. */
     void look(Bounds tile) {
         overlay.current = tile
         place()
     }
 
-    /** Hatches places that were left out; an empty list for none. */
+    /** Crosses out places that were left out; an empty list for none. */
     void showLeftOut(List<Bounds> places) {
         overlay.leftOut = places
         place()
     }
 
-    /** What the open image holds of ours; throws Problem where that is nothing. */
+    /** The results of the open image; throws Problem if there are none. */
     ScoredImage scored() {
-        ScoredImage.of(viewer.imageData, QuPathGUI.instance.project)
+        if (known == null || !known.data.is(viewer.imageData)) {
+            known = ScoredImage.of(viewer.imageData, QuPathGUI.instance.project)
+        }
+        known
+    }
+
+    /** The results of the open image; null if there are none. */
+    ScoredImage scoredOrNull() {
+        try {
+            return scored()
+        } catch (Problem ignored) {
+            return null
+        }
     }
 
     private void refresh() {
-        ScoredImage image = null
-        if (kind != MapKind.NOTHING) {
-            try {
-                image = scored()
-            } catch (Problem ignored) {
-                // another image was opened, without scores: the map waits for one that has some
-                image = null
-            }
-        }
+        // after an image without scores is opened, the map waits for one with scores
+        ScoredImage image = kind == MapKind.NOTHING ? null : scoredOrNull()
         if (image == null) {
             overlay.show([], new int[0], filled, opacity)
         } else {
@@ -127,7 +143,7 @@ class TileMap {
         listeners.collect().each { Runnable each -> each.run() }
     }
 
-    /** Puts the overlay into the viewer while it has something to paint. */
+    /** Keeps the overlay in the viewer while it has something to paint. */
     private void place() {
         boolean there = viewer.customOverlayLayers.contains(overlay)
         if (overlay.empty && there) {
@@ -139,6 +155,7 @@ class TileMap {
     }
 
     private void imageChanged() {
+        known = null
         hear()
         overlay.current = null
         overlay.leftOut = []
@@ -146,8 +163,12 @@ class TileMap {
     }
 
     private final PathObjectHierarchyListener onObjects = { PathObjectHierarchyEvent event ->
-        // tiles come by the thousand: once is enough
-        if (!event.changing && !behind) {
+        if (event.changing) {
+            return
+        }
+        known = null
+        // thousands of tiles may change one by one; one refresh is enough
+        if (!behind) {
             behind = true
             Platform.runLater {
                 behind = false

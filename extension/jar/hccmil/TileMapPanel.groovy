@@ -15,7 +15,7 @@ import javafx.scene.layout.VBox
 import javafx.stage.Stage
 import qupath.lib.gui.QuPathGUI
 
-/** The small window that chooses what the viewer shows of the tiles. */
+/** The small window in which the map of the viewer is chosen. */
 class TileMapPanel {
     private static TileMapPanel open
 
@@ -30,11 +30,12 @@ class TileMapPanel {
     private boolean setting
 
     /**
-     * Shows a map, and the panel to change it.
+     * Shows a map, and the window in which it can be changed.
      *
-     * @throws Problem where the image has no scores
+     * @throws Problem if the image has no scores
      */
     static void show(MapKind kind) {
+        Blindfold.requireNone()
         def map = TileMap.of(QuPathGUI.instance.viewer)
         map.show(kind)
         if (open == null) {
@@ -42,6 +43,11 @@ class TileMapPanel {
         }
         open.read(map)
         Ui.openRight(open.stage, open.qupath.stage)
+    }
+
+    /** Closes the window, if it is open. */
+    static void close() {
+        open?.stage?.close()
     }
 
     private TileMapPanel() {
@@ -77,7 +83,7 @@ class TileMapPanel {
         follow()
     }
 
-    /** Shows what the map of the active viewer is, whoever changes it. */
+    /** Follows the map of the active viewer, whatever changes it. */
     private void follow() {
         followed?.forget(onMap)
         followed = map()
@@ -95,7 +101,7 @@ class TileMapPanel {
         }
     }
 
-    /** Shows what a map is. */
+    /** Shows the state of a map. */
     private void read(TileMap map) {
         if (setting) {
             return

@@ -3,13 +3,13 @@ package hccmil
 import groovy.transform.CompileStatic
 import java.security.MessageDigest
 
-/** In which order a slide's tiles are looked at. */
+/** Orders in which the tiles of a slide can be viewed. */
 @CompileStatic
 enum TileOrder {
-    RAISE('Raise the risk most'),
-    LOWER('Lower the risk most'),
-    HIGHEST('Highest risk'),
-    LOWEST('Lowest risk'),
+    RAISE('Contribution, highest first'),
+    LOWER('Contribution, lowest first'),
+    HIGHEST('Risk, highest first'),
+    LOWEST('Risk, lowest first'),
     RANDOM('Random')
 
     final String title
@@ -24,9 +24,9 @@ enum TileOrder {
     }
 
     /**
-     * Tiles in this order; of equals the one further up and left comes first.
+     * Sorts tiles in this order; equal ones are sorted by row, then by column.
      *
-     * @param seed of the random order: the same tiles and seed give the same order anywhere
+     * @param seed seed of the random order; the same tiles and seed give the same order everywhere
      */
     List<Tile> sorted(Collection<Tile> tiles, String seed) {
         List<Tile> placed = tiles.sort(false, Comparator
@@ -42,7 +42,7 @@ enum TileOrder {
 
     private double key(Tile tile) {
         double value = this in [RAISE, LOWER] ? tile.contribution : tile.risk
-        // what has no value comes last
+        // tiles without a value come last
         Double.isNaN(value) ? Double.MAX_VALUE : this in [RAISE, HIGHEST] ? -value : value
     }
 

@@ -15,12 +15,13 @@ import qupath.lib.images.ImageData
 import qupath.lib.regions.ImageRegion
 
 /**
- * Paints tiles below QuPath's own objects: so neither the objects, nor what is selected, nor any
- * setting of QuPath's overlays is touched, and nothing has to be restored when it goes.
+ * Paints tiles below QuPath's own objects.
+ *
+ * <p>So the objects, the selection and the settings of QuPath's overlays stay as they are.
  */
 @CompileStatic
 class TileOverlay implements PathOverlay {
-    /** Below this size on the screen a tile is filled, for its outline would be all there is. */
+    /** Tiles smaller than this many screen px are filled, as their outlines would cover them. */
     private static final double SMALLEST_OUTLINED = 8d
     private static final Color LEFT_OUT = new Color(0x4A4A4A)
     private static final Color CURRENT = new Color(0xFFE500)
@@ -30,12 +31,12 @@ class TileOverlay implements PathOverlay {
     private boolean filled
     private double opacity
 
-    /** The tile that is looked at; null for none. */
+    /** The current tile; null for none. */
     volatile Bounds current
-    /** Places without a tile, hatched. */
+    /** Places that were left out, crossed out. */
     volatile List<Bounds> leftOut = []
 
-    /** Sets what is painted; `colours` are packed RGB, one a place. */
+    /** Sets the tiles to paint, with one colour (packed RGB) per tile. */
     synchronized void show(List<Bounds> places, int[] colours, boolean filled, double opacity) {
         this.places = places
         this.colours = colours
@@ -54,7 +55,7 @@ class TileOverlay implements PathOverlay {
         try {
             Rectangle2D seen = g.clipBounds ?: new Rectangle2D.Double(
                 region.x, region.y, region.width, region.height)
-            // with antialiasing the edges that two tiles share would be painted twice
+            // with antialiasing, edges that two tiles share would be painted twice
             g.setRenderingHint(
                 RenderingHints.KEY_ANTIALIASING, RenderingHints.VALUE_ANTIALIAS_OFF)
             g.setRenderingHint(RenderingHints.KEY_STROKE_CONTROL, RenderingHints.VALUE_STROKE_PURE)
@@ -69,7 +70,7 @@ class TileOverlay implements PathOverlay {
     }
 
     private void paintTiles(Graphics2D g, Rectangle2D seen, double downsample) {
-        // QuPath's own slider of opacity counts too
+        // QuPath's own opacity slider applies to our overlay too
         float given = g.composite instanceof AlphaComposite
             ? ((AlphaComposite) g.composite).alpha : 1f
         double smallest = SMALLEST_OUTLINED * downsample
@@ -93,7 +94,7 @@ class TileOverlay implements PathOverlay {
                 g.setColor(new Color(last))
             }
             if (filled && place == current) {
-                // what is looked at is to be seen
+                // the tissue of the current tile stays visible
                 paintFrame(g, box, place, line)
             } else if (whole) {
                 box.setRect(place.x, place.y, place.width, place.height)
@@ -104,7 +105,7 @@ class TileOverlay implements PathOverlay {
         }
     }
 
-    /** Four bars within the tile, so that neighbours don't paint over one another. */
+    /** Paints four bars inside the tile, so that neighbours do not paint over one another. */
     private static void paintFrame(
             Graphics2D g, Rectangle2D.Double box, Bounds place, double line) {
         double width = Math.min(line, place.width / 4)
@@ -133,7 +134,7 @@ class TileOverlay implements PathOverlay {
         }
     }
 
-    /** An outline around the tile, yellow on black, that hides nothing of it. */
+    /** Paints an outline around the tile, yellow on black, which covers nothing of it. */
     private void paintCurrent(Graphics2D g, double downsample) {
         Bounds place = current
         if (place == null) {

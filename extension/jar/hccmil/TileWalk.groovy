@@ -3,10 +3,10 @@ package hccmil
 import groovy.transform.CompileStatic
 import qupath.lib.gui.viewer.QuPathViewer
 
-/** Goes from tile to tile: centres each in the viewer at the chosen magnification, outlined. */
+/** Steps through tiles: centres each in the viewer at the chosen magnification, and outlines it. */
 @CompileStatic
 class TileWalk {
-    /** Magnifications to choose from; 0 shows the whole tile and what is around it. */
+    /** Magnifications to choose from; 0 shows the whole tile and its surroundings. */
     static final List<Double> MAGNIFICATIONS = [0d, 5d, 10d, 20d, 40d].asImmutable()
     // the common rule: 40× is 0.25 µm/px
     private static final double UM_AT_1 = 10d
@@ -25,7 +25,7 @@ class TileWalk {
         at < 0 || at >= tiles.size() ? null : tiles[at]
     }
 
-    /** Takes other tiles, or another order of them, and goes nowhere yet. */
+    /** Takes other tiles or another order; the viewer stays where it is. */
     void take(List<Tile> tiles) {
         Bounds before = tile?.bounds
         this.tiles = tiles
@@ -40,7 +40,7 @@ class TileWalk {
         go(at - 1)
     }
 
-    /** Goes to a tile by its place in the order; false where there is none. */
+    /** Goes to a tile by its position in the order; returns false if there is none. */
     boolean go(int place) {
         if (place < 0 || place >= tiles.size()) {
             return false
@@ -53,7 +53,7 @@ class TileWalk {
         true
     }
 
-    /** Takes the outline away. */
+    /** Removes the outline. */
     void leave() {
         TileMap.of(viewer).look(null)
     }

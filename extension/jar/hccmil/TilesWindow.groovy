@@ -22,7 +22,7 @@ import org.controlsfx.control.GridView
 import qupath.lib.gui.QuPathGUI
 import qupath.lib.gui.viewer.QuPathViewer
 
-/** Thumbnails of a slide's tiles in a chosen order; each leads to its place in the viewer. */
+/** Thumbnails of a slide's tiles in a chosen order; a click on one goes to its place in the viewer. */
 class TilesWindow {
     private static TilesWindow open
 
@@ -39,22 +39,28 @@ class TilesWindow {
     private final HBox filter = new HBox(8)
     private final Button previous = new Button('◀ Previous')
     private final Button next = new Button('Next ▶')
-    private final Runnable onMap = { load() } as Runnable
+    private final Runnable onMap = {
+        if (image == null || !image.is(TileMap.of(viewer).scoredOrNull())) {
+            load()
+        }
+    } as Runnable
     private ScoredImage image
     private Thumbnails pictures
     private List<Double> range
 
     /**
-     * Opens the window.
+     * Opens the window; it takes the place of a review, as the viewer has one current tile.
      *
-     * @param range risk from and below, or null for all tiles
-     * @throws Problem where the image has no scores
+     * @param range lowest risk and the risk below which tiles are shown, or null for all tiles
+     * @throws Problem if the image has no scores
      */
     static void show(List<Double> range = null) {
-        ScoredImage.of(QuPathGUI.instance.imageData, QuPathGUI.instance.project)
+        Blindfold.requireNone()
+        TileMap.of(QuPathGUI.instance.viewer).scored()
         if (open != null && !open.viewer.is(QuPathGUI.instance.viewer)) {
             open.stage.close()
         }
+        ReviewWindow.close()
         open = open ?: new TilesWindow()
         open.range = range
         open.load()
@@ -64,13 +70,18 @@ class TilesWindow {
         }
     }
 
+    /** Closes the window, if it is open. */
+    static void close() {
+        open?.stage?.close()
+    }
+
     private TilesWindow() {
         heading.style = '-fx-font-weight: bold'
         order.items.setAll(TileOrder.values())
         order.value = TileOrder.RAISE
         order.id = 'hccmil-tiles-order'
         seed.prefColumnCount = 4
-        seed.tooltip = new Tooltip('The same seed gives the same random order')
+        seed.tooltip = new Tooltip('The same seed gives the same random order everywhere')
         magnification.items.setAll(TileWalk.MAGNIFICATIONS)
         magnification.value = 0d
         magnification.id = 'hccmil-tiles-magnification'
@@ -107,7 +118,7 @@ class TilesWindow {
         facts.wrapText = true
         facts.minHeight = 52
         facts.alignment = Pos.TOP_LEFT
-        def help = new Label('Keys: ← previous, → next. Click a tile to go there.')
+        def help = new Label('Keys: ← previous tile, → next tile. Click a tile to go there.')
         help.style = '-fx-text-fill: derive(-fx-text-background-color, 25%); -fx-font-size: 11px'
         def bottom = new VBox(8, steps, facts, help)
         bottom.padding = new Insets(8, 12, 12, 12)
@@ -144,24 +155,22 @@ class TilesWindow {
         open = null
     }
 
-    /** Reads the tiles of the image that is open now. */
+    /** Reads the tiles of the open image. */
     private void load() {
+        def before = image
         try {
             image = TileMap.of(viewer).scored()
         } catch (Problem problem) {
             image = null
             heading.text = problem.message
         }
-        if (image == null || !image.data.is(loaded)) {
+        if (image == null || !image.data.is(before?.data)) {
             pictures?.close()
             pictures = image == null ? null : new Thumbnails(image.data.server)
             walk.take([])
         }
-        loaded = image?.data
         sort()
     }
-
-    private def loaded
 
     private void sort() {
         def tiles = image == null ? [] : image.tiles
@@ -191,12 +200,12 @@ class TilesWindow {
         }
     }
 
-    /** Says what is shown, and marks it among the thumbnails. */
+    /** Describes the current tile, and marks it among the thumbnails. */
     private void tell() {
         def tile = walk.tile
         previous.disable = walk.at <= 0
         next.disable = walk.at >= walk.tiles.size() - 1
-        facts.text = tile == null ? 'No tile chosen yet.' : describe(tile)
+        facts.text = tile == null ? 'No tile is selected yet.' : describe(tile)
         grid.lookupAll('.hccmil-tile').each { it.userData.mark() }
         if (tile != null) {
             reveal(walk.at)
@@ -212,7 +221,7 @@ class TilesWindow {
         "$place: $risk\n$rest"
     }
 
-    /** Scrolls until a thumbnail can be seen. */
+    /** Scrolls until a thumbnail is visible. */
     private void reveal(int place) {
         def flow = grid.lookup('.virtual-flow')
         if (flow == null) {
@@ -228,7 +237,7 @@ class TilesWindow {
         }
     }
 
-    /** One thumbnail, with its risk below. */
+    /** One thumbnail, with its risk below it. */
     private class Cell extends GridCell<Tile> {
         private final ImageView picture = new ImageView()
         private final Label label = new Label()

@@ -8,19 +8,19 @@ import javafx.stage.Screen
 import javafx.stage.Stage
 import javafx.stage.Window
 
-/** What all of our windows share. */
+/** Texts and helpers that our windows share. */
 class Ui {
     static final String RESEARCH = 'For research use only; not for diagnosis or treatment.'
     static final String SURROGATE =
-        "TRAINED ON SIMULATED OUTCOMES\nThis model's numbers mean nothing for a patient."
-    static final String SURROGATE_SHORT = 'Trained on simulated outcomes: means nothing for a patient.'
+        "TRAINED ON SIMULATED OUTCOMES\nThe numbers of this model mean nothing for a patient."
+    static final String SURROGATE_SHORT = 'Trained on simulated outcomes: the numbers mean nothing for a patient.'
 
-    /** Colour of packed RGB. */
+    /** Colour for packed RGB. */
     static Color colour(int packed) {
         Color.rgb((packed >> 16) & 0xFF, (packed >> 8) & 0xFF, packed & 0xFF)
     }
 
-    /** A number with so many decimals, with a point in every language. */
+    /** A number with the given decimals, and a decimal point in every language. */
     static String number(double value, int decimals) {
         Double.isNaN(value) ? '–' : String.format(Locale.ROOT, "%.${decimals}f", value)
     }
@@ -30,7 +30,7 @@ class Ui {
         Double.isNaN(share) ? '–' : number(share * 100, share < 0.0995 && share > 0 ? 1 : 0) + ' %'
     }
 
-    /** Text that may be longer than its line. */
+    /** Text that wraps. */
     static Label text(String says) {
         def label = new Label(says)
         label.wrapText = true
@@ -46,7 +46,7 @@ class Ui {
         button
     }
 
-    /** Opens a window where it hides little of the slide: at the left of QuPath's, over its panes. */
+    /** Opens a window on the left of QuPath's, over its panes, where it covers little of the slide. */
     static void openLeft(Stage stage, Window owner) {
         open(stage) { room ->
             stage.x = Math.max(room.minX, owner.x)
@@ -54,7 +54,7 @@ class Ui {
         }
     }
 
-    /** Opens a window at the right of QuPath's, below the overview. */
+    /** Opens a window on the right of QuPath's, below the overview. */
     static void openRight(Stage stage, Window owner) {
         open(stage) { room ->
             stage.x = Math.max(room.minX,
@@ -74,14 +74,14 @@ class Ui {
         stage.toFront()
     }
 
-    /** A listener of a property or list, of whatever kind. */
+    /** Adds a listener to a property. */
     static void listen(property, Closure run) {
         property.addListener({ a, before, now -> guarded { run(now) } } as javafx.beans.value.ChangeListener)
     }
 
     /**
-     * Works in the background, then tells somebody in the window's thread what came out, or in a
-     * dialog what went wrong.
+     * Works in the background, then calls {@code tell} with the result in the window's thread; a
+     * problem becomes a dialog.
      */
     static void background(Closure work, Closure tell) {
         Say.inBackground {
@@ -90,7 +90,7 @@ class Ui {
         }
     }
 
-    /** Runs something; what goes wrong becomes a dialog and a line in the log. */
+    /** Runs an action; a problem or an error becomes a dialog and a line in the log. */
     static void guarded(Closure run) {
         try {
             run()
@@ -98,7 +98,7 @@ class Ui {
             Say.problem(problem.message)
         } catch (Exception error) {
             Say.LOG.error('HCC-MIL', error)
-            Say.problem("$error\n\nView > Show log says more.")
+            Say.problem("$error\n\nView > Show log has the details.")
         }
     }
 }

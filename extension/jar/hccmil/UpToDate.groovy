@@ -4,15 +4,17 @@ import com.google.gson.JsonParser
 import qupath.lib.gui.QuPathGUI
 
 /**
- * Whether scores are those of the outlines as they are now. The command judges that, in the
- * background: it compares fingerprints of outlines that it alone makes.
+ * Whether the scores belong to the outlines as they are now.
+ *
+ * <p>The command answers this in the background: it compares fingerprints of the outlines, which
+ * only the command can make.
  */
 class UpToDate {
-    /** Tells somebody in the window's thread; a problem is told too. */
+    /** Calls {@code tell} in the window's thread with the answer, which may be a problem. */
     static void check(ScoredImage image, Closure tell) {
         def project = QuPathGUI.instance.project?.path
         if (project == null || image.entryId == null) {
-            tell('Not known: the image is of no project.')
+            tell('Not known: the image is not in a project.')
             return
         }
         Ui.background({ ask(project.toString(), image.entryId) }, tell)
@@ -25,7 +27,7 @@ class UpToDate {
                 '--image', "id:$id".toString(), '--engine', 'native', '--json'])
             int code = run.run { said << it }
             if (code != 0) {
-                throw new Problem(run.errorText ?: "the command ended with code $code")
+                throw new Problem(run.errorText ?: "the command ended with exit code $code")
             }
         } catch (Problem problem) {
             Say.LOG.warn(problem.message)
@@ -34,14 +36,14 @@ class UpToDate {
         words(said.join('\n'))
     }
 
-    /** What the command's JSON says of one image, in words. */
+    /** Puts the command's JSON for one image into words. */
     static String words(String json) {
         def image = JsonParser.parseString(json).asJsonObject.getAsJsonArray('images').get(0).asJsonObject
         if (!image.get('scored').asBoolean) {
-            return 'No: the saved image has no scores. Save it, or reload it.'
+            return 'NO: the saved image has no scores. Save or reload it.'
         }
         if (!image.get('stale').asBoolean) {
-            return 'Yes: the saved outlines are those that were scored.'
+            return 'Yes: the saved outlines are the ones that were scored.'
         }
         def changes = ['edited', 'added'].collectMany { kind ->
             def names = image.getAsJsonArray(kind).collect { it.asString }
@@ -51,7 +53,7 @@ class UpToDate {
         if (deleted) {
             changes << "$deleted deleted"
         }
-        def since = changes ? "outlines since ${changes.join('; ')}" : 'not all results are there'
+        def since = changes ? "outlines were changed since (${changes.join('; ')})" : 'some results are missing'
         "NO: $since. Score the image again."
     }
 }
