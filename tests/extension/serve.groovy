@@ -12,12 +12,14 @@ def answer = { String code ->
     try {
         def qupath = QuPathGUI.instance
         // with the extension's classes where it is installed
-        def classes = qupath.stage.getProperties().get('hccmil.loader') ?: scripts
-        // With a class loader of its own: a shell locks its loader's cache before it asks for
-        // classes, and a menu entry that is compiled meanwhile takes the same locks in turn.
-        def loader = new GroovyClassLoader(classes)
-        def binding = new Binding([qupath: qupath])
-        return gson.toJson([value: new GroovyShell(loader, binding).evaluate(code)])
+        def loader = qupath.stage.getProperties().get('hccmil.loader') ?: scripts
+        def shell = new GroovyShell(loader, new Binding([qupath: qupath]))
+        def script
+        // as a menu entry does, which may be compiled meanwhile: each would wait for the other
+        synchronized (loader) {
+            script = shell.parse(code)
+        }
+        return gson.toJson([value: script.run()])
     } catch (Throwable error) {
         def text = new StringWriter()
         error.printStackTrace(new PrintWriter(text))

@@ -130,7 +130,7 @@ def test_classes_that_the_user_hid_stay_hidden(scored):
     scored.ask(f"{hide}.fromString('{names.CLASS_LOW}'), false); null")
 
 
-@pytest.mark.parametrize(("kind", "says"), [("contribution", "raises"), ("nuclei", "nuclei")])
+@pytest.mark.parametrize(("kind", "says"), [("contribution", "raise the slide"), ("nuclei", "nuclei")])
 def test_other_maps(scored, kind: str, says: str):
     scored.click("Risk map…")
     scored.wait_for_dialog("map of tiles")
