@@ -1,6 +1,7 @@
 """QuPath's windows, each opened once a session, with the extension in them."""
 
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,9 +21,32 @@ SIZE = (3000, 2400)
 
 
 def window_dirs() -> list[Path]:
-    """The oldest and the newest QuPath whose window can be opened here."""
-    found = [folder for folder in qupath_dirs() if why_no_window(folder) is None]
-    return found if len(found) < 3 else [found[0], found[-1]]
+    """Each QuPath whose window can be opened here, from the oldest to the newest."""
+    return [folder for folder in qupath_dirs() if why_no_window(folder) is None]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Choose the versions of QuPath in whose window a test runs.
+
+    That is the newest, and the oldest too for tests marked ``oldest_and_newest``.
+    """
+    if "window" not in metafunc.fixturenames:
+        return
+    folders = window_dirs()
+    if not metafunc.config.getoption("--all-qupaths"):
+        both = metafunc.definition.get_closest_marker("oldest_and_newest")
+        folders = [*folders[:-1][: 1 if both else 0], *folders[-1:]]
+    # with pytest-xdist, one process opens a window and runs all of its tests
+    xdist = metafunc.config.pluginmanager.hasplugin("xdist")
+    groups = [
+        [pytest.mark.xdist_group(f"window of {folder.name}")] if xdist else [] for folder in folders
+    ]
+    params = [
+        pytest.param(folder, id=folder.name, marks=marks)
+        for folder, marks in zip(folders, groups, strict=True)
+    ]
+    none = pytest.param(None, id="none")
+    metafunc.parametrize("window", params or [none], indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -39,13 +63,9 @@ def program(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture(
-    scope="session",
-    params=window_dirs() or [None],
-    ids=lambda folder: folder.name if folder else "none",
-)
+@pytest.fixture(scope="session")
 def window(request, tmp_path_factory, program) -> Iterator[QuPathWindow]:
-    """An open QuPath of each version in turn, with the extension installed and no project."""
+    """An open QuPath with the extension installed and no project; the newest speaks German."""
     if request.param is None:
         reasons = {why_no_window(folder) for folder in qupath_dirs()}
         pytest.skip("; ".join(sorted(filter(None, reasons))) or "no QuPath: see CONTRIBUTING.md")
@@ -55,16 +75,20 @@ def window(request, tmp_path_factory, program) -> Iterator[QuPathWindow]:
         install(home / "QuPath" / "extensions")
     preferences = {}
     if request.param == window_dirs()[-1]:
-        # one of them speaks German, where a comma is the decimal mark
+        # a comma is the decimal mark, and the menu has another name
         words = home / "QuPath" / "localization" / "qupath-gui-strings_de.properties"
         words.parent.mkdir()
         words.write_text("Menu.Extensions = Erweiterungen\n", encoding="utf-8")
         language = ("locale", "localeFormat", "localeDisplay")
         preferences = dict.fromkeys(language, "German (Germany)")
     opened = QuPathWindow(request.param, home, preferences)
-    opened.wait_for("hccmil.Watch.instance != null")
-    yield opened
-    opened.close()
+    try:
+        opened.wait_for("hccmil.Watch.instance != null")
+        yield opened
+    finally:
+        opened.close()
+        # 200 MB of what Java unpacks
+        shutil.rmtree(home)
 
 
 @pytest.fixture(scope="session")
