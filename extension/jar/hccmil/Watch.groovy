@@ -10,8 +10,8 @@ import qupath.lib.gui.QuPathGUI
 import qupath.lib.images.ImageData
 
 /**
- * Notices that a run has written scores into an image that is open, whoever started the run, and
- * shows them; where the image has unsaved changes it warns instead.
+ * Notices when a run has written scores into an open image, whoever started the run, and shows
+ * them. If the user has unsaved work in the image, it warns instead.
  */
 class Watch {
     private static Watch instance
@@ -22,9 +22,9 @@ class Watch {
         thread.daemon = true
         thread
     }
-    /** Stamp of the file of each open image when the two were known to agree. */
+    /** Stamp of each open image's file when both were last known to be the same. */
     private final Map<ImageData, String> agreed = new WeakHashMap<>()
-    /** Stamps that a person was warned of. */
+    /** Stamp of the file for which the user was warned. */
     private final Map<ImageData, String> warned = new WeakHashMap<>()
     private final Set<ImageData> reading = Collections.newSetFromMap(new IdentityHashMap<>())
     private Object listOf
@@ -43,24 +43,24 @@ class Watch {
         every.play()
     }
 
-    /** Looks at once; in the window's thread. */
+    /** Looks now; in the window's thread. */
     static void now() {
         try {
             instance.look()
         } catch (IOException | UncheckedIOException error) {
-            // a drive that is gone; QuPath itself says so when it needs it
+            // A drive is gone; QuPath reports that when it needs the drive.
             Say.LOG.debug("Could not look at the disk", error)
         }
     }
 
-    /** Whether an image on the disk is another than the open one, so that saving loses it. */
+    /** Whether an image was written on the disk since it was opened, so that saving would lose that. */
     static boolean differs(ImageData data) {
         def entry = OpenImages.of(instance.qupath)[data]
         def known = instance.agreed[data]
         known != null && entry != null && OpenImages.stamp(OpenImages.dataFile(entry)) != known
     }
 
-    /** An image and its file are the same now, as after it was saved. */
+    /** Notes that an image and its file are the same, as after saving. */
     static void agree(ImageData data) {
         def entry = OpenImages.of(instance.qupath)[data]
         if (entry != null) instance.agreed[data] = OpenImages.stamp(OpenImages.dataFile(entry))
@@ -91,16 +91,16 @@ class Watch {
     private void take(ImageData data, String name, String stamp, ImageData fresh) {
         def record = OpenImages.record(fresh)
         if (record == OpenImages.record(data)) {
-            // QuPath saved it
+            // QuPath saved it.
             agreed[data] = stamp
-        } else if (data.changed) {
+        } else if (data.changed && !UserObjects.same(data, fresh)) {
             warned[data] = stamp
-            Say.warning("""New scores of $name are on the disk, but $name has unsaved changes here. \
-Saving them would lose the scores. File > Reload data shows the scores, without the changes.""")
+            Say.warning("""There are new scores of $name on the disk, but $name has unsaved changes here. \
+Saving the changes would overwrite the scores. File > Reload data shows the scores and drops the changes.""")
         } else {
             OpenImages.show(qupath, data, fresh)
             agreed[data] = stamp
-            Say.news(record == null ? "Scores of $name were removed" : "New scores of $name are shown")
+            Say.news(record == null ? "The scores of $name were removed" : "New scores of $name are shown")
         }
     }
 
