@@ -4,6 +4,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,23 +31,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
     That is the newest, and the oldest too for tests marked ``oldest_and_newest``.
     """
-    if "window" not in metafunc.fixturenames:
-        return
-    folders = window_dirs()
-    if not metafunc.config.getoption("--all-qupaths"):
-        both = metafunc.definition.get_closest_marker("oldest_and_newest")
-        folders = [*folders[:-1][: 1 if both else 0], *folders[-1:]]
-    # with pytest-xdist, one process opens a window and runs all of its tests
-    xdist = metafunc.config.pluginmanager.hasplugin("xdist")
-    groups = [
-        [pytest.mark.xdist_group(f"window of {folder.name}")] if xdist else [] for folder in folders
-    ]
-    params = [
-        pytest.param(folder, id=folder.name, marks=marks)
-        for folder, marks in zip(folders, groups, strict=True)
-    ]
-    none = pytest.param(None, id="none")
-    metafunc.parametrize("window", params or [none], indirect=True, scope="session")
+    scopes = {"window": "session", "window_without": "function"}
+    for fixture in scopes.keys() & set(metafunc.fixturenames):
+        folders = window_dirs()
+        if not metafunc.config.getoption("--all-qupaths"):
+            both = metafunc.definition.get_closest_marker("oldest_and_newest")
+            folders = [*folders[:-1][: 1 if both else 0], *folders[-1:]]
+        # with pytest-xdist, one process opens a window and runs all of its tests
+        xdist = metafunc.config.pluginmanager.hasplugin("xdist")
+        params = [
+            pytest.param(
+                folder,
+                id=folder.name,
+                marks=[pytest.mark.xdist_group(f"window of {folder.name}")] if xdist else [],
+            )
+            for folder in folders
+        ]
+        none = pytest.param(None, id="none")
+        metafunc.parametrize(fixture, params or [none], indirect=True, scope=scopes[fixture])
 
 
 @pytest.fixture(scope="session")
@@ -66,27 +68,43 @@ def program(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def window(request, tmp_path_factory, program) -> Iterator[QuPathWindow]:
     """An open QuPath with the extension installed and no project; the newest speaks German."""
-    if request.param is None:
-        reasons = {why_no_window(folder) for folder in qupath_dirs()}
-        pytest.skip("; ".join(sorted(filter(None, reasons))) or "no QuPath: see CONTRIBUTING.md")
     home = tmp_path_factory.mktemp("home") / "Müller, Ärztin"
+    home.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command.sys, "argv", [str(program)])
         install(home / "QuPath" / "extensions")
     preferences = {}
-    if request.param == window_dirs()[-1]:
+    if request.param in window_dirs()[-1:]:
         # a comma is the decimal mark, and the menu has another name
         words = home / "QuPath" / "localization" / "qupath-gui-strings_de.properties"
         words.parent.mkdir()
         words.write_text("Menu.Extensions = Erweiterungen\n", encoding="utf-8")
         language = ("locale", "localeFormat", "localeDisplay")
         preferences = dict.fromkeys(language, "German (Germany)")
-    opened = QuPathWindow(request.param, home, preferences)
+    with opened(request.param, home, preferences) as found:
+        found.wait_for("hccmil.Watch.instance != null")
+        yield found
+
+
+@pytest.fixture
+def window_without(request, tmp_path) -> Iterator[QuPathWindow]:
+    """An open QuPath without the extension."""
+    with opened(request.param, tmp_path / "home") as found:
+        yield found
+
+
+@contextmanager
+def opened(
+    qupath: Path | None, home: Path, preferences: dict[str, str] | None = None
+) -> Iterator[QuPathWindow]:
+    if qupath is None:
+        reasons = {why_no_window(folder) for folder in qupath_dirs()}
+        pytest.skip("; ".join(sorted(filter(None, reasons))) or "no QuPath: see CONTRIBUTING.md")
+    window = QuPathWindow(qupath, home, preferences)
     try:
-        opened.wait_for("hccmil.Watch.instance != null")
-        yield opened
+        yield window
     finally:
-        opened.close()
+        window.close()
         # 200 MB of what Java unpacks
         shutil.rmtree(home)
 

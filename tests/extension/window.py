@@ -119,7 +119,7 @@ class QuPathWindow:
         try:
             self._start()
         except (AssertionError, RuntimeError):
-            # once in a while a Java or an Xvfb doesn't start on a machine that is short of something
+            # now and then a Java or an Xvfb does not start on a busy machine
             self._start()
 
     def _start(self) -> None:
@@ -318,6 +318,11 @@ class QuPathWindow:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(30)
         self.screen.close()
+
+    def restart(self) -> None:
+        """End QuPath, and open it again with what is in its home."""
+        self.close()
+        self._start()
 
     def _wait(self, is_so: Any, complaint: str) -> None:
         end = time.monotonic() + PATIENCE_S
