@@ -172,7 +172,14 @@ def test_run_for_project_keeps_the_score_of_each_image(window, made_project):
     assert '/gone"]' in text
     window.open(project, "one")
     window.ask("qupath.scriptEditor.showScript('step', text); null", text=text)
-    window.later("qupath.scriptEditor.handleRunProject(true)")
+    window.later(
+        """
+        def chosen = qupath.lib.gui.scripting.DefaultScriptEditor
+            .getDeclaredMethod('handleRunProject', boolean)
+        chosen.accessible = true
+        chosen.invoke(qupath.scriptEditor, true)
+        """
+    )
     window.wait_for(
         """
         import javafx.stage.Window
@@ -197,7 +204,7 @@ def test_run_for_project_keeps_the_score_of_each_image(window, made_project):
     # the list that QuPath holds has them too
     window.ask("qupath.project.syncChanges(); null")
     assert state_of(project, 1).entry.metadata[names.META_TILES] == "3"
-    window.ask("qupath.scriptEditor.dialog.close(); null")
+    window.ask("javafx.stage.Window.windows.findAll { it != qupath.stage }*.hide(); null")
 
 
 def test_the_scripts_of_a_project_do_what_the_menu_does(window, made_project, program, monkeypatch):

@@ -201,10 +201,26 @@ class QuPathWindow:
         return answer["value"]
 
     def later(self, code: str, **values: Any) -> None:
-        """Run Groovy in the window's thread without waiting for its end, as a click does."""
+        """Run Groovy in the window's thread without waiting for its end, as a click does.
+
+        If it fails, the next question does.
+        """
         self.ask(
-            f"def __later = {{ ->\n{code}\n}}\njavafx.application.Platform.runLater"
-            " { __later() }; null",
+            f"""
+            def __later = {{ ->
+            {code}
+            }}
+            javafx.application.Platform.runLater {{
+                try {{
+                    __later()
+                }} catch (Throwable error) {{
+                    def text = new StringWriter()
+                    error.printStackTrace(new PrintWriter(text))
+                    System.setProperty('hccmil.tests.failure', text.toString())
+                }}
+            }}
+            null
+            """,
             **values,
         )
 
