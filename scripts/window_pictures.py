@@ -23,14 +23,20 @@ from tests.conftest import qupath_dirs  # noqa: E402
 from tests.extension.viewing import close_windows, in_windows, press_key  # noqa: E402
 from tests.extension.window import QuPathWindow, why_no_window  # noqa: E402
 
-WIDTH = 1100
-COLOURS = 96
-MENU = """
+WIDTH = 1000
+COLOURS = 64
+EXTENSIONS = """
 def title = qupath.lib.gui.localization.QuPathResources.getString('Menu.Extensions')
-def menu = qupath.getMenu(title, false)
-menu.show()
-qupath.getMenu(title + '>HCC-MIL', false).show()
+qupath.getMenu(title, false).show()
 null
+"""
+# a submenu opens below the mouse only
+SUBMENU = """
+def title = qupath.lib.gui.localization.QuPathResources.getString('Menu.Extensions')
+def node = qupath.getMenu(title + '>HCC-MIL', false).styleableNode
+def at = node?.localToScreen(20, 10)
+if (at != null) new javafx.scene.robot.Robot().mouseMove(at)
+at != null
 """
 HIDE_MENU = """
 def title = qupath.lib.gui.localization.QuPathResources.getString('Menu.Extensions')
@@ -66,7 +72,8 @@ class Pictures:
         """Take the pictures in the order of the tutorial."""
         window = self.window
         window.ask(WHOLE)
-        window.ask(MENU)
+        window.ask(EXTENSIONS)
+        window.wait_for(SUBMENU)
         self.take("menu")
         window.ask(HIDE_MENU)
         window.click("Score this image…")
@@ -79,8 +86,7 @@ class Pictures:
         self.take("risk-map")
         window.click("Result…")
         window.wait_for_dialog("HCC-MIL: result")
-        window.press("Show these places")
-        window.wait_for_dialog("crossed out in the image")
+        window.wait_for_dialog("the ones that were scored")
         window.ask("javafx.stage.Window.windows.find { it.title?.contains('map of') }.hide(); null")
         self.take("result")
         close_windows(window)
@@ -92,7 +98,8 @@ class Pictures:
         window.click("Review…")
         window.wait_for_dialog("HCC-MIL: review")
         in_windows(window, "#hccmil-review-blinded", "node.fire(); null")
-        press_key(window, "review", "C", "DIGIT1", "DIGIT2", "DIGIT2", "RIGHT", "DIGIT1", "DIGIT4")
+        in_windows(window, "#hccmil-review-magnification", "node.value = 10d; null")
+        press_key(window, "review", "C", "DIGIT1", "DIGIT2", "DIGIT2", "DIGIT4")
         self.take("review")
 
 

@@ -36,7 +36,7 @@ from tests.tiles_of_interest.scored_projects import score_image  # noqa: E402
 SIDE, COLUMNS = 32, 160
 NAME = "many tiles"
 MOST_SECONDS = 1.0
-FRAMES = 60
+FRAMES = 40
 
 # Runs an action, and keeps the time until the frame after its result is there.
 TIMED = """
@@ -47,6 +47,7 @@ def shown = {{ title -> javafx.stage.Window.windows.find {{
 def node = {{ selector -> javafx.stage.Window.windows.findAll {{ it != qupath.stage }}
     .collect {{ it.scene.root.lookup(selector) }}.find {{ it }} }}
 def map = hccmil.TileMap.of(qupath.viewer)
+def last = map.overlay.current
 def key = {{ title, code -> def scene = shown(title).scene
     javafx.event.Event.fireEvent(scene.focusOwner ?: scene.root, new javafx.scene.input.KeyEvent(
         javafx.scene.input.KeyEvent.KEY_PRESSED, '', '', code, false, false, false, false)) }}
@@ -98,7 +99,7 @@ ACTIONS = {
         f"shown('{TILES}') && node('#hccmil-tiles').items.size() == map.scored().tiles.size()",
     ),
     "… next tile": (
-        f"def last = map.overlay.current; key('{TILES}', javafx.scene.input.KeyCode.RIGHT)",
+        f"key('{TILES}', javafx.scene.input.KeyCode.RIGHT)",
         "map.overlay.current != last",
     ),
     "… random order": (
@@ -112,7 +113,7 @@ ACTIONS = {
         "node('#hccmil-verdict-A').selected",
     ),
     "… next tile, blinded": (
-        f"def last = map.overlay.current; key('{REVIEW}', javafx.scene.input.KeyCode.RIGHT)",
+        f"key('{REVIEW}', javafx.scene.input.KeyCode.RIGHT)",
         "map.overlay.current != last",
     ),
 }
@@ -180,7 +181,7 @@ def pan(window: QuPathWindow, downsample: float | None) -> dict[str, float]:
     for name, show in SHOW.items():
         window.ask(f"{show}\nnull")
         # QuPath paints its own overlays in the background and keeps them: so all is there
-        for _ in range(8):
+        for _ in range(3):
             window.ask(f"{PAN}; null", frames=FRAMES)
         found[name] = statistics.median(window.ask(PAN, frames=FRAMES))
     window.ask("hccmil.TileMap.of(qupath.viewer).show(hccmil.MapKind.NOTHING); null")
@@ -203,7 +204,10 @@ def measured(qupath: Path, tiles: int) -> dict[str, dict[str, float]]:
                 "the whole slide": pan(window, None),
                 "500 tiles in view": pan(window, 1.5),
             }
-            seconds = {name: act(window, action, done) for name, (action, done) in ACTIONS.items()}
+            seconds = {}
+            for name, (action, done) in ACTIONS.items():
+                seconds[name] = act(window, action, done)
+                print(f"{name:28} {seconds[name]:.2f} s", file=sys.stderr)
         finally:
             window.close()
     return {"actions, s": seconds, **{f"a frame, ms: {k}": v for k, v in frames.items()}}

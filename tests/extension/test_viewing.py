@@ -355,6 +355,12 @@ def test_each_click_of_a_review_is_saved_and_nothing_goes_into_the_image(scored,
     # another reviewer sees nothing of it
     name_reviewer(scored, "B")
     assert in_windows(scored, "#hccmil-verdict-A", "node.selected") is False
+    # whose name is known next time, so that the first key is not a letter of the name
+    close_windows(scored)
+    scored.click("Review…")
+    scored.wait_for_dialog("HCC-MIL: review")
+    press_key(scored, "review", "X")
+    assert [each["verdict"] for each in reviews_of(project, "B")] == ["artefact"]
     assert scored.ask(OBJECTS) == objects
     assert (project / "data" / "1" / "data.qpdata").read_bytes() == data
     assert "HCC-MIL - Review of tile" in scored.log()
