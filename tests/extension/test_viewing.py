@@ -1,12 +1,16 @@
 """Maps, result, tiles of interest and review in QuPath's own window."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from qupath_hccmil.cli.main import run
 from qupath_hccmil.qupath import names
+from qupath_hccmil.qupath.data_types import ImageState
 from qupath_hccmil.qupath.staleness import recorded
 from tests.extension.viewing import (
     OBJECTS,
@@ -130,7 +134,9 @@ def test_classes_that_the_user_hid_stay_hidden(scored):
     scored.ask(f"{hide}.fromString('{names.CLASS_LOW}'), false); null")
 
 
-@pytest.mark.parametrize(("kind", "says"), [("contribution", "raise the slide"), ("nuclei", "nuclei")])
+@pytest.mark.parametrize(
+    ("kind", "says"), [("contribution", "raise the slide"), ("nuclei", "nuclei")]
+)
 def test_other_maps(scored, kind: str, says: str):
     scored.click("Risk map…")
     scored.wait_for_dialog("map of tiles")
@@ -178,16 +184,14 @@ def test_the_map_follows_the_viewer_to_another_image_and_back(scored, project):
     assert "Tile map: risk" in scored.wait_for(LEGEND)
 
 
-@pytest.mark.parametrize(
-    "entry", ["Tile classes…", "Risk map…", "Result…", "Tiles of interest…", "Review…"]
-)
-def test_an_image_without_scores_is_said_and_what_to_do(window, project, entry: str):
+def test_for_an_image_without_scores_each_entry_says_what_to_do(window, project):
     window.open(project / "project.qpproj", PLAIN)
-    window.click(entry)
-    said = window.wait_for_dialog(f"{PLAIN} has no scores yet")["text"]
-    assert "Score this image" in said
-    window.press("OK")
-    close_windows(window)
+    for entry in ("Tile classes…", "Risk map…", "Result…", "Tiles of interest…", "Review…"):
+        window.click(entry)
+        said = window.wait_for_dialog(f"{PLAIN} has no scores yet")["text"]
+        assert "Score this image" in said
+        window.press("OK")
+        window.wait_for("javafx.stage.Window.windows.size() == 1")
 
 
 def test_the_result_says_all_that_it_rests_on(scored, project, tmp_path):
@@ -351,6 +355,12 @@ def test_each_click_of_a_review_is_saved_and_nothing_goes_into_the_image(scored,
     # another reviewer sees nothing of it
     name_reviewer(scored, "B")
     assert in_windows(scored, "#hccmil-verdict-A", "node.selected") is False
+    # whose name is known next time, so that the first key is not a letter of the name
+    close_windows(scored)
+    scored.click("Review…")
+    scored.wait_for_dialog("HCC-MIL: review")
+    press_key(scored, "review", "X")
+    assert [each["verdict"] for each in reviews_of(project, "B")] == ["artefact"]
     assert scored.ask(OBJECTS) == objects
     assert (project / "data" / "1" / "data.qpdata").read_bytes() == data
     assert "HCC-MIL - Review of tile" in scored.log()
@@ -381,6 +391,97 @@ def test_a_blinded_review_hides_what_the_model_says_and_brings_it_back(scored, p
     in_windows(scored, "#hccmil-review-blinded", "node.fire(); null")
     scored.ask("javafx.stage.Window.windows.find { it.title?.contains('review') }.hide(); null")
     assert scored.ask(SETTINGS) == before
+
+
+def test_a_blinded_review_closes_and_refuses_the_windows_that_would_unblind(scored):
+    scored.click("Result…")
+    scored.wait_for_dialog("HCC-MIL: result")
+    scored.click("Tiles of interest…")
+    scored.wait_for_dialog("tiles of interest")
+    review(scored, "Blind")
+    # the viewer has one current tile: the review takes over from the tiles
+    titles = {each["title"] for each in scored.dialogs()}
+    assert titles == {"HCC-MIL: result", "HCC-MIL: review"}
+    in_windows(scored, "#hccmil-review-blinded", "node.fire(); null")
+    assert {each["title"] for each in scored.dialogs()} == {"HCC-MIL: review"}
+    current = scored.ask(CURRENT)
+    assert current is not None
+    for entry in ("Tile classes…", "Risk map…", "Result…", "Tiles of interest…"):
+        scored.click(entry)
+        scored.wait_for_dialog("A blinded review is going on")
+        scored.press("OK")
+        scored.wait_for("javafx.stage.Window.windows.size() == 2")
+    assert scored.ask(LEGEND) is None
+    assert scored.ask(CURRENT) == current
+
+
+def test_reviews_of_the_window_become_tables(scored, project, tmp_path):
+    review(scored, "Dr Ä/1")
+    judged = []
+    for keys, verdict, present, absent in (
+        (["A", "DIGIT1"], "agree", "Stroma", ""),
+        (["X"], "artefact", "", ""),
+        (
+            ["DIGIT4", "DIGIT0", "C"],
+            "cannot say",
+            "Immune cell infiltration",
+            "Stroma; High cytological atypia; Nuclear hyperchromasia",
+        ),
+    ):
+        judged.append([*scored.ask(CURRENT)[:2], verdict, present, absent])
+        press_key(scored, "review", *keys, "RIGHT")
+    in_windows(scored, "#hccmil-review-blinded", "node.fire(); null")
+    press_key(scored, "review", "END")
+    judged.append([*scored.ask(CURRENT)[:2], "disagree", "", ""])
+    press_key(scored, "review", "D")
+    command = ["tiles", str(project), "--reviews", "--out", str(tmp_path / "tables")]
+    assert run([*command, "--engine", "native", "--bootstrap", "20", "--top", "30"]) == 0
+    with (tmp_path / "tables" / "reviews.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = [
+        [float(row["x_px"]), float(row["y_px"]), row["verdict"], row["features"],
+         row["features_absent"]]
+        for row in rows
+    ]  # fmt: skip
+    assert sorted(found) == sorted(judged)
+    assert {row["reviewer"] for row in rows} == {"Dr Ä/1"}
+    assert {row["other_model"] for row in rows} == {"false"}
+    assert [row["blinded"] for row in rows if row["verdict"] == "disagree"] == ["true"]
+    # each row finds its tile among the scores
+    assert all(row["tile_risk"] and row["chosen_as"] for row in rows)
+
+
+def test_nothing_of_the_user_changes_from_looking_to_saving_in_qupath(scored, project):
+    before = state_of(project)
+    for entry, window in (
+        ("Tile classes…", "map of tiles"),
+        ("Result…", "HCC-MIL: result"),
+        ("Tiles of interest…", "tiles of interest"),
+    ):
+        scored.click(entry)
+        scored.wait_for_dialog(window)
+    in_windows(scored, "#hccmil-left-out", "node.fire(); null")
+    scored.wait_for_dialog("crossed out in the image")
+    for kind in ("contribution", "nuclei", "risk"):
+        in_windows(scored, f"#hccmil-map-{kind}", "node.fire(); null")
+    press_key(scored, "tiles of interest", "RIGHT", "RIGHT")
+    review(scored, "S")
+    press_key(scored, "review", "A", "DIGIT1")
+    scored.ask("qupath.project.getEntry(qupath.imageData).saveImageData(qupath.imageData); null")
+    after = state_of(project)
+    assert after.annotations == before.annotations
+    assert recorded(after) == recorded(before)
+    assert tiles_of(after) == tiles_of(before)
+
+
+def tiles_of(state: ImageState) -> list[tuple]:
+    """Bounds, class and values of all tiles."""
+    found = []
+    for outline, tiles in sorted(state.results.tiles.items()):
+        values = np.stack([tiles.measurements[name] for name in sorted(tiles.measurements)], axis=1)
+        rows = zip(tiles.bounds.tolist(), tiles.class_names, values.tolist(), strict=True)
+        found += [(outline, *bounds, name, *numbers) for bounds, name, numbers in rows]
+    return sorted(found)
 
 
 def test_features_and_keys_come_from_the_project(scored, project):

@@ -1,6 +1,7 @@
 package hccmil
 
 import groovy.transform.CompileStatic
+import java.awt.geom.Rectangle2D
 
 /** Bounds of a tile: x, y, width and height in level-0 px, compared to the thousandth. */
 @CompileStatic
@@ -25,6 +26,10 @@ class Bounds {
 
     double getCentreY() {
         y + height / 2
+    }
+
+    Rectangle2D rectangle() {
+        new Rectangle2D.Double(x, y, width, height)
     }
 
     /** The four numbers for JSON; whole numbers are integers. */

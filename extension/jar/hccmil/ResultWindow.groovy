@@ -211,9 +211,11 @@ class ResultWindow {
         }
         def lines = image.facts.leftOut()
         if (!lines) {
-            return new VBox(3, bold('Left out'), Ui.text('Nothing: every tile of the outlines was scored.'))
+            lines = ['no tile of the grid']
         }
-        def box = new VBox(3, bold('Left out'), *lines.collect { Ui.text("• $it") })
+        def share = Ui.percent(image.facts.minInside)
+        def edges = small("Edges of an outline that fill less than $share of a tile have no tile.")
+        def box = new VBox(3, bold('Left out'), *lines.collect { Ui.text("• $it") }, edges)
         if (image.facts.background + image.facts.blurred > 0 || image.facts.maxTiles != null) {
             def button = new ToggleButton('Show these places')
             button.id = 'hccmil-left-out'

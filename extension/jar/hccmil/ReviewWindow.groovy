@@ -88,6 +88,10 @@ class ReviewWindow {
         open = open ?: new ReviewWindow()
         Ui.openLeft(open.stage, qupath.stage)
         open.load()
+        if (open.file != null) {
+            // otherwise the first keys would go into the reviewer's name
+            open.stage.scene.root.requestFocus()
+        }
     }
 
     private static Path folder() {
@@ -118,6 +122,7 @@ class ReviewWindow {
         seed.tooltip = new Tooltip('The same seed gives the same order to every reviewer')
         magnification.items.setAll(TileWalk.MAGNIFICATIONS)
         magnification.value = 0d
+        magnification.id = 'hccmil-review-magnification'
         magnification.converter = new Magnifications()
         magnification.focusTraversable = false
         everywhere.selected = true

@@ -22,12 +22,12 @@ import qupath.lib.regions.ImageRegion
 @CompileStatic
 class TileOverlay implements PathOverlay {
     /** Tiles smaller than this many screen px are filled, as their outlines would cover them. */
-    private static final double SMALLEST_OUTLINED = 8d
+    private static final double SMALLEST_OUTLINED = 20d
     private static final Color LEFT_OUT = new Color(0x4A4A4A)
     private static final Color CURRENT = new Color(0xFFE500)
 
-    private List<Bounds> places = []
-    private int[] colours = new int[0]
+    private TileGrid grid = new TileGrid([], new int[0])
+    private boolean painting
     private boolean filled
     private double opacity
 
@@ -38,14 +38,14 @@ class TileOverlay implements PathOverlay {
 
     /** Sets the tiles to paint, with one colour (packed RGB) per tile. */
     synchronized void show(List<Bounds> places, int[] colours, boolean filled, double opacity) {
-        this.places = places
-        this.colours = colours
+        painting = !places.empty
+        grid = new TileGrid(places, colours)
         this.filled = filled
         this.opacity = opacity
     }
 
     boolean isEmpty() {
-        places.empty && leftOut.empty && current == null
+        !painting && leftOut.empty && current == null
     }
 
     @Override
@@ -73,51 +73,31 @@ class TileOverlay implements PathOverlay {
         // QuPath's own opacity slider applies to our overlay too
         float given = g.composite instanceof AlphaComposite
             ? ((AlphaComposite) g.composite).alpha : 1f
-        double smallest = SMALLEST_OUTLINED * downsample
         double line = 2.5d * downsample
-        Rectangle2D.Double box = new Rectangle2D.Double()
-        int last = -1
-        float alpha = -1f
-        for (int at = 0; at < colours.length; at++) {
-            Bounds place = places[at]
-            if (!seen.intersects(place.x, place.y, place.width, place.height)) {
-                continue
+        boolean whole = filled || grid.tileWidth < SMALLEST_OUTLINED * downsample
+        if (whole) {
+            g.setComposite(
+                AlphaComposite.getInstance(AlphaComposite.SRC_OVER, (float) (given * opacity)))
+            // the tissue of the current tile stays visible
+            grid.fill(g, current)
+            for (Map.Entry<Bounds, Integer> each : grid.others.entrySet()) {
+                if (each.key != current) {
+                    g.setColor(new Color(each.value))
+                    g.fill(each.key.rectangle())
+                }
             }
-            boolean whole = filled || place.width < smallest
-            float wanted = whole ? (float) (given * opacity) : given
-            if (wanted != alpha) {
-                alpha = wanted
-                g.setComposite(AlphaComposite.getInstance(AlphaComposite.SRC_OVER, alpha))
+            Integer colour = grid.colourAt(current)
+            if (colour != null) {
+                frame(g, current, colour, line)
             }
-            if (colours[at] != last) {
-                last = colours[at]
-                g.setColor(new Color(last))
-            }
-            if (filled && place == current) {
-                // the tissue of the current tile stays visible
-                paintFrame(g, box, place, line)
-            } else if (whole) {
-                box.setRect(place.x, place.y, place.width, place.height)
-                g.fill(box)
-            } else {
-                paintFrame(g, box, place, line)
-            }
+        } else {
+            grid.frame(g, seen, line)
+            grid.others.each { Bounds place, Integer colour -> frame(g, place, colour, line) }
         }
     }
 
-    /** Paints four bars inside the tile, so that neighbours do not paint over one another. */
-    private static void paintFrame(
-            Graphics2D g, Rectangle2D.Double box, Bounds place, double line) {
-        double width = Math.min(line, place.width / 4)
-        box.setRect(place.x, place.y, place.width, width)
-        g.fill(box)
-        box.setRect(place.x, place.y + place.height - width, place.width, width)
-        g.fill(box)
-        box.setRect(place.x, place.y + width, width, place.height - 2 * width)
-        g.fill(box)
-        box.setRect(
-            place.x + place.width - width, place.y + width, width, place.height - 2 * width)
-        g.fill(box)
+    private static void frame(Graphics2D g, Bounds place, int colour, double line) {
+        TileGrid.frame(g, place.x, place.y, place.width, place.height, colour, line)
     }
 
     private void paintLeftOut(Graphics2D g, Rectangle2D seen, double downsample) {
