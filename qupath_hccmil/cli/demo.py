@@ -53,6 +53,7 @@ def demo(folder: Path, slide: Path | None, drawn: bool, engine: EngineChoice, qu
     for name in sorted(path.name for path in results.glob("*.png")):
         say(f"Look at:        {results / name}")
     say(f"Open in QuPath: {made.project}")
+    say("                then Extensions > HCC-MIL (installed by: qupath-hccmil qupath install)")
     say(f"Tables:         {results}")
     say(summary_line(outcomes, models.facts))
     return exit_codes.DONE
