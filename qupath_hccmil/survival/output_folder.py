@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -32,12 +33,26 @@ OURS = re.compile(
 )
 
 
-def write_analysis(analysis: Analysis, folder: str | Path, report_format: str = "html") -> Path:
+def write_analysis(
+    analysis: Analysis,
+    folder: str | Path,
+    report_format: str = "html",
+    tell: Callable[[str], None] | None = None,
+) -> Path:
     """Write everything and return the path of the report.
 
     ``report.html`` or ``report.md``, ``figures/*.svg``, ``tables/*.csv``, ``results.json``,
-    ``baseline.json``, and ``analysis.csv`` with ``analysis.R``. Files that an earlier run wrote, according to its ``results.json``, and that
-    this run does not write are removed; the user's own files are not touched.
+    ``baseline.json``, and ``analysis.csv`` with ``analysis.R``. Files that an earlier run wrote,
+    according to its ``results.json``, and that this run does not write are removed; the user's own
+    files are not touched.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    folder : path
+    report_format : {"html", "md"}
+    tell : callable
+        Called with each warning that the results give.
 
     Raises
     ------
@@ -82,6 +97,9 @@ def write_analysis(analysis: Analysis, folder: str | Path, report_format: str = 
         with atomic_file(folder / name) as new:
             # A file name may not be valid in any encoding; its bytes are then written as escapes.
             new.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
+    if tell is not None:
+        for line in report.found:
+            tell(line)
     return folder / f"report.{report_format}"
 
 

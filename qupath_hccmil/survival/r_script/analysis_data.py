@@ -28,8 +28,9 @@ def column_names(analysis: Analysis) -> dict[str, str]:
     """
     names: dict[str, str] = {}
     for variable in analysis.cohort.variables:
-        plain = unicodedata.normalize("NFKD", variable.name).encode("ascii", "ignore").decode()
-        name = re.sub(r"[^A-Za-z0-9]+", "_", plain).strip("_").lower()
+        plain = unicodedata.normalize("NFKD", variable.name.casefold())
+        plain = plain.encode("ascii", "ignore").decode()
+        name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
         name = name if name[:1].isalpha() else f"v_{name}".rstrip("_")
         taken = {*FIXED, *names.values()}
         number = 2

@@ -55,7 +55,7 @@ def _settings(analysis: Analysis) -> str:
     }
     unit = f"# Times are in {cohort.unit}."
     lines = [f"{name} <- {value}" for name, value in values.items()]
-    return "\n".join(["# ---- Settings of this analysis " + "-" * 66, "", unit, *lines, ""])
+    return "\n".join(["# ---- Settings of this analysis " + "-" * 65, "", unit, *lines, ""])
 
 
 def _variable(variable: Variable) -> str:
@@ -83,7 +83,7 @@ def _baseline(analysis: Analysis) -> str:
     return "list(\n" + ",\n".join(f"  {key} = {value}" for key, value in parts.items()) + "\n)"
 
 
-def _vector(values: Iterable[str], width: int = 96) -> str:
+def _vector(values: Iterable[str], width: int = 80) -> str:
     """Write ``c(…)`` in lines of at most `width` characters, where the values allow it."""
     lines, line = [], "c("
     for place, value in enumerate(values):

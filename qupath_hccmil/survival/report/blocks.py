@@ -85,12 +85,25 @@ class Fact:
 
 @dataclass
 class Report:
-    """Everything that is rendered."""
+    """Everything that is rendered.
+
+    Attributes
+    ----------
+    title, subtitle : str
+    facts : list of Fact
+    warnings : list of str
+        What to know first: how the tables were read, what was found, and what could not be done.
+    found : list of str
+        Those of the warnings that only the results show, for the screen, too.
+    sections : list of Section
+    footer : list of str
+    """
 
     title: str
     subtitle: str
     facts: list[Fact]
     warnings: list[str]
+    found: list[str]
     sections: list[Section]
     footer: list[str]
 

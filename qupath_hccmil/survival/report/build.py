@@ -10,7 +10,7 @@ from functools import partial
 from qupath_hccmil import __version__
 from qupath_hccmil.survival.attempt import attempt
 from qupath_hccmil.survival.findings import SCORE_NAME, Analysis
-from qupath_hccmil.survival.report.blocks import Fact, Report, Section
+from qupath_hccmil.survival.report.blocks import Fact, Report, Section, Text
 from qupath_hccmil.survival.report.closing_section import (
     checklist_section,
     limits_section,
@@ -42,6 +42,7 @@ def build_report(analysis: Analysis) -> Report:
     analysis = replace(analysis, problems=list(analysis.problems))
     # the closing sections list what the others could not do
     sections = [_attempted(analysis, title, make) for title, make in _SECTIONS]
+    found = _found(analysis, [section for section in sections if section is not None])
     sections += [
         limits_section(analysis),
         methods_section(),
@@ -56,7 +57,12 @@ def build_report(analysis: Analysis) -> Report:
         settings.title,
         subtitle,
         attempt(analysis.problems, "Key figures", partial(_facts, analysis)) or [],
-        _warnings(analysis),
+        [
+            *found,
+            *analysis.cohort.notes,
+            *(f"{part}: {reason}." for part, reason in analysis.problems),
+        ],
+        found,
         [section for section in sections if section is not None and section.blocks],
         [RESEARCH, f"Made by qupath-hccmil {__version__}, {when}."],
     )
@@ -103,12 +109,18 @@ def is_reversed(analysis: Analysis) -> str:
     return f"{told}, which may be due to chance alone."
 
 
-def _warnings(analysis: Analysis) -> list[str]:
-    warnings = list(analysis.cohort.notes)
-    if against := is_reversed(analysis):
-        warnings.insert(0, against)
-    warnings += [f"{part}: {reason}." for part, reason in analysis.problems]
-    return warnings
+def _found(analysis: Analysis, sections: list[Section]) -> list[str]:
+    """What the results warn of: a reversed score, and the warnings of every section."""
+    reversed_ = is_reversed(analysis)
+    return [
+        *([reversed_] if reversed_ else []),
+        *(
+            f"{section.title}: {block.text}"
+            for section in sections
+            for block in section.blocks
+            if isinstance(block, Text) and block.kind == "warning"
+        ),
+    ]
 
 
 def _facts(analysis: Analysis) -> list[Fact]:

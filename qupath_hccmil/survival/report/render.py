@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import jinja2
 
-from qupath_hccmil.survival.report.blocks import Image, Images, Report, Table, Text
+from qupath_hccmil.survival.report.blocks import Image, Images, Report, Section, Table, Text
 
 NUMBER = re.compile(r"^[−<∞—\d]")
 INDENT = "\u2003"
@@ -34,7 +34,7 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(kind=_kind)
+    environment.globals.update(kind=_kind, table_name=_table_name)
     environment.filters.update(
         data_uri=_data_uri,
         is_heading=_is_heading,
@@ -47,6 +47,11 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
 
 def _kind(block: object) -> str:
     return {Text: "text", Table: "table", Images: "images"}[type(block)]
+
+
+def _table_name(table: Table, section: Section) -> str:
+    """ID of the heading that names a table: its own, or that of its section."""
+    return f"{section.key}-title" if table.caption == section.title else f"table-{table.key}"
 
 
 def _data_uri(image: Image) -> str:

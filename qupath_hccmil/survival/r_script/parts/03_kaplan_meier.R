@@ -106,9 +106,16 @@ part("Restricted mean survival", "survival", function() {
   report <- read_report("restricted_means")
   if (is.null(report)) return()
   found <- lapply(report$group, function(group) {
-    table <- summary(curve_of(in_group(data, group)), rmean = report$tau[1])$table
-    mean <- table[[grep("^[*]?rmean", names(table))]]
-    se <- table[[grep("se[(]", names(table))]]
+    inside <- in_group(data, group)
+    tau <- report$tau[1]
+    if (tau < min(inside$time)) {  # nothing has happened yet; survfit refuses this
+      mean <- tau
+      se <- 0
+    } else {
+      table <- summary(curve_of(inside), rmean = tau)$table
+      mean <- table[[grep("^[*]?rmean", names(table))]]
+      se <- table[[grep("se[(]", names(table))]]
+    }
     c(rmst = mean, se = se, lower = mean - critical * se, upper = mean + critical * se)
   })
   for (i in seq_along(found))

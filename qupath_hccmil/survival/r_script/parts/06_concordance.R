@@ -21,32 +21,23 @@ percentiles <- function(values) {
   if (length(values)) unname(quantile(values, c(tail_probability, 1 - tail_probability)))
   else c(NA_real_, NA_real_)
 }
-# Compares simulated limits; they may differ by five standard errors of the difference of two
-# simulations, which is found by drawing from the simulated values again.
+# Compares simulated limits. They may differ by five standard errors of the difference of two
+# simulations: that of a normal distribution, or that found by drawing from the simulated values
+# again, whichever is larger.
 compare_interval <- function(table, what, lower, upper, drawn) {
   found <- percentiles(drawn)
   again <- replicate(200, percentiles(sample(drawn, replace = TRUE)))
-  error <- 5 * sqrt(2) * apply(again, 1, sd) + 1e-6
+  normal <- sqrt(tail_probability * (1 - tail_probability) / length(drawn)) /
+    dnorm(qnorm(tail_probability)) * sd(drawn, na.rm = TRUE)
+  error <- 5 * sqrt(2) * pmax(apply(again, 1, sd), normal) + 1e-6
   compare(table, what, "lower (simulated)", lower, found[1], error[1])
   compare(table, what, "upper (simulated)", upper, found[2], error[2])
 }
 
-# Coefficients on a sample; a column that is constant or depends on others gets 0, and where the
-# likelihood has no maximum, Firth's penalty is used.
-refit <- function(frame, x) {
-  endless <- FALSE
-  fit <- withCallingHandlers(
-    coxph(Surv(frame$time, frame$event) ~ x, control = exact),
-    warning = function(problem) {
-      endless <<- endless || grepl("infinite|converge", conditionMessage(problem))
-      invokeRestart("muffleWarning")
-    })
-  beta <- unname(coef(fit))
-  if (endless)
-    beta[!is.na(beta)] <- firth_fit(frame$time, frame$event, x[, !is.na(beta), drop = FALSE],
-                                    FALSE)$coefficients
-  beta[is.na(beta)] <- 0
-  beta
+# Coefficients on a sample; a column that is constant or depends on others gets 0.
+refit <- function(time, event, x) {
+  beta <- fit_columns(time, event, x, "auto", FALSE)$coefficients
+  replace(beta, is.na(beta), 0)
 }
 
 concordance_of <- function(terms, label, report, gaps) {
@@ -63,7 +54,8 @@ concordance_of <- function(terms, label, report, gaps) {
   marker_of <- function(model, sample) {
     if (is.null(model$x)) return(rows$risk_score)
     # Rounding must not tell patients with equal values apart.
-    signif(as.vector(model$x %*% refit(rows[sample, ], model$x[sample, , drop = FALSE])), 12)
+    beta <- refit(rows$time[sample], rows$event[sample], model$x[sample, , drop = FALSE])
+    signif(as.vector(model$x %*% beta), 12)
   }
   everybody <- seq_len(nrow(rows))
   apparent <- vapply(models, function(model) both_c(rows, marker_of(model, everybody), tau),

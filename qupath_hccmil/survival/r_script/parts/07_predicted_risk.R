@@ -35,13 +35,14 @@ spline_columns <- function(x, knots) {
 }
 smoothed <- function(frame, knots, at, horizon) {
   x <- spline_columns(frame$link, knots)
-  varies <- apply(x, 2, function(column) length(unique(column)) > 1)
-  frame$x <- x[, varies, drop = FALSE]
-  fit <- coxph(Surv(time, event) ~ x, frame, control = exact)
-  new <- data.frame(row.names = seq_along(at))
-  new$x <- spline_columns(log(-log1p(-at)), knots)[, varies, drop = FALSE]
+  x <- x[, apply(x, 2, function(column) length(unique(column)) > 1), drop = FALSE]
+  beta <- refit(frame$time, frame$event, x)
   # Efron's hazard at the mean of the columns, as survfit has it.
-  1 - as.vector(summary(survfit(fit, newdata = new), times = horizon, extend = TRUE)$surv)
+  frame$lp <- as.vector(x %*% beta)
+  fit <- coxph(Surv(time, event) ~ lp, frame, init = 1, control = coxph.control(iter.max = 0))
+  new <- spline_columns(log(-log1p(-at)), knots)[, seq_along(beta), drop = FALSE]
+  curves <- survfit(fit, newdata = data.frame(lp = as.vector(new %*% beta)))
+  1 - as.vector(summary(curves, times = horizon, extend = TRUE)$surv)
 }
 gaps_of <- function(frame, knots, horizon) {
   gap <- abs(smoothed(frame, knots, frame$risk, horizon) - frame$risk)
@@ -57,18 +58,18 @@ calibration_at <- function(risk, horizon, report) {
   ended <- data.frame(time = pmin(data$time, horizon),
                       event = as.numeric(data$event == 1 & data$time <= horizon), risk = risk,
                       link = log(-log1p(-risk)))
-  slope <- coxph(Surv(time, event) ~ link, ended, control = exact)
-  se <- sqrt(slope$var[1, 1])
+  slope <- fit_columns(ended$time, ended$event, cbind(ended$link), "auto", TRUE)
   knots <- unique(quantile(ended$link, c(0.1, 0.5, 0.9)))
   found <- list(
     "Observed risk" = c(observed, 1 - curve$upper, 1 - curve$lower),
     "Mean predicted risk" = c(mean(risk), NA, NA),
     "Observed / expected" = c(ratio, ratio * exp(-critical * error), ratio * exp(critical * error)),
-    "Calibration slope" = c(coef(slope), coef(slope) - critical * se, coef(slope) + critical * se))
+    "Calibration slope" = c(slope$coefficients, slope$lower, slope$upper))
   for (name in names(found)) {
     row <- report[report$quantity == name & report$horizon == horizon, ]
     compare("calibration", paste(name, horizon), c("estimate", "lower", "upper"),
-            row[c("estimate", "lower", "upper")], found[[name]])
+            row[c("estimate", "lower", "upper")], found[[name]],
+            if (name == "Calibration slope" && slope$method == "Firth") 1e-5 else 1e-6)
   }
   gaps <- gaps_of(ended, knots, horizon)
   drawn <- replicate(bootstrap, {
@@ -154,13 +155,15 @@ part("Brier score", c("survival", "riskRegression"), function() {
     list(model = risks), formula = Surv(time, event) ~ 1, data = score_data, times = times,
     metrics = "brier", null.model = TRUE, se.fit = FALSE, conf.int = FALSE, cens.method = "ipcw",
     cens.model = "km")$Brier$score)
+  # The share of the null model's error; none before the first event, without an error.
+  removed <- function(model, null) ifelse(null > 0, 1 - model / null, NA)
   risks <- predicted_risk(at)
   found <- score_at(at, risks)
   model <- found$Brier[found$model == "model"]
   null <- found$Brier[found$model == "Null model"]
   compare("brier", at, "brier", single$brier, model)
   compare("brier", at, "null", single$null, null)
-  compare("brier", at, "scaled", single$scaled, 1 - model / null)
+  compare("brier", at, "scaled", single$scaled, removed(model, null))
   for (k in seq_along(at)) if (bootstrap) {
     drawn <- replicate(bootstrap, {
       rows <- draw(data$event)
@@ -187,5 +190,5 @@ part("Brier score", c("survival", "riskRegression"), function() {
   model <- area(found$Brier[found$model == "model"])
   null <- area(found$Brier[found$model == "Null model"])
   compare("brier", "integrated", c("brier", "null", "scaled"),
-          whole[c("brier", "null", "scaled")], c(model, null, 1 - model / null))
+          whole[c("brier", "null", "scaled")], c(model, null, removed(model, null)))
 })

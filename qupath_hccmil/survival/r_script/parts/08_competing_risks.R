@@ -15,6 +15,14 @@ part("Cumulative incidence", c("survival", "cmprsk"), function() {
               if (row$time > max(inside$time)) NA else 0)
       next
     }
+    if (!any(!(inside$cause %in% c(0, code)))) {  # nothing competes: Kaplan-Meier
+      found <- survival_at(transform(inside, event = as.numeric(inside$cause == code)), row$time)
+      bounds <- 1 - found[c("survival", "upper", "lower")]
+      if (!(bounds[1] > 0)) bounds <- c(0, 0, 0)
+      compare("cumulative_incidence", what, c("incidence", "lower", "upper"),
+              row[c("incidence", "lower", "upper")], bounds)
+      next
+    }
     curves <- cmprsk::cuminc(inside$time, inside$cause)
     at <- cmprsk::timepoints(curves, row$time)
     place <- grep(paste0(" ", code, "$"), rownames(at$est))
