@@ -63,7 +63,7 @@ LIBRARIES = {
     "torch": NETWORKS,
     "torchvision": NETWORKS,
     "lifelines": {"survival"},
-    "sksurv": {"survival"},
+    "sksurv": set(),
 }
 
 

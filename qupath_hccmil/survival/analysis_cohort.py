@@ -420,6 +420,12 @@ def _notes(
     frame: pd.DataFrame, scored: PatientScores, groups: RiskGroups, settings: Settings
 ) -> list[str]:
     notes = []
+    if settings.entry:
+        late = int((frame[ENTRY] > 0).sum())
+        notes.append(
+            f"Left truncation: patients are at risk from “{settings.entry}”, {late} of "
+            f"{len(frame)} from after time zero."
+        )
     zero = int((frame["time"] == 0).sum())
     if zero:
         notes.append(f"{zero} patient(s) have a follow-up of 0; they are kept.")

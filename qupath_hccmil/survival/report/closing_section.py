@@ -15,7 +15,7 @@ from qupath_hccmil.survival.report.checklist import tripod
 from qupath_hccmil.survival.report.number_format import NONE
 
 PACKAGES = (
-    "lifelines", "scikit-survival", "statsmodels", "numpy", "scipy", "pandas", "matplotlib",
+    "lifelines", "statsmodels", "numpy", "scipy", "pandas", "matplotlib",
 )  # fmt: skip
 METHODS = (
     ("Survival curves", "Kaplan–Meier; Greenwood's variance on the log(−log) scale; log-rank test "
