@@ -87,6 +87,7 @@ def flchain() -> pd.DataFrame:
             "group": "Q"
             + pd.Series(np.digitize(light, light.quantile([0.25, 0.5, 0.75])) + 1).astype(str),
             "sex": frame["sex"].astype(str),
+            "year": frame["sample.yr"].astype(str),
             "age": frame["age"].astype(float),
             "predicted": predicted,
             "entry_time": frame["age"].astype(float),

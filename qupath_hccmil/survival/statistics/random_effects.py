@@ -71,9 +71,7 @@ def pool(estimates: np.ndarray, errors: np.ndarray, *, confidence: float = 0.95)
     count = len(estimates)
     if count < 2:
         raise DataError(f"{count} estimate(s) cannot be pooled; two are needed")
-    found = combine_effects(
-        estimates, variances, method_re="iterated", atol=1e-8
-    )
+    found = combine_effects(estimates, variances, method_re="iterated", atol=1e-8)
     tau2 = max(float(found.tau2), 0.0)
     weight = 1 / (variances + tau2)
     mean = float(weight @ estimates / weight.sum())

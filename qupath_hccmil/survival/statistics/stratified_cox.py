@@ -167,9 +167,7 @@ def _risk_sets(rows: pd.DataFrame, columns: np.ndarray) -> RiskSets:
     return RiskSets(time, event, columns, entry_of(rows))
 
 
-def _robust(
-    sets: Strata, beta: np.ndarray, groups: np.ndarray, variance: np.ndarray
-) -> np.ndarray:
+def _robust(sets: Strata, beta: np.ndarray, groups: np.ndarray, variance: np.ndarray) -> np.ndarray:
     if len(set(groups)) < 2:
         raise DataError("there is only one cluster, so its variance cannot be estimated")
     residuals = np.concatenate([score_residuals(part, beta) for part in sets.parts])

@@ -4,11 +4,11 @@
 #   Rscript tests/survival/reference/groups_and_competing.R DATA tests/survival/reference
 #
 # Debian 12: R 4.2.2, survival 3.5-3, cmprsk 2.2-11, riskRegression 2022.11.28, survMisc 0.5.6,
-# Hmisc 4.8-0. The code was developed on other data (cgvhd, gbsg2 and simulations).
+# Hmisc 4.8-0, metafor 3.8-1. The code was developed on other data (cgvhd, gbsg2 and simulations).
 
 suppressPackageStartupMessages({
   library(survival); library(cmprsk); library(riskRegression); library(prodlim)
-  library(survMisc); library(Hmisc)
+  library(survMisc); library(Hmisc); library(metafor)
 })
 options(digits = 17)
 arguments <- commandArgs(trailingOnly = TRUE)
@@ -163,3 +163,60 @@ for (threshold in c(0.05, 0.1, 0.2)) {
       model = mean(above) * (risk - (1 - risk) * threshold / (1 - threshold)))
 }
 save_rows("groups_and_competing.csv")
+
+# --- Subgroups and centres (the year of the sample stands for a centre) -----------------------------
+exact <- coxph.control(eps = 1e-11, toler.chol = 1e-13, iter.max = 50)
+cox <- function(formula, frame = flchain) coxph(formula, frame, control = exact)
+with_events <- subset(flchain, ave(event, year, FUN = sum) > 0)
+put_test <- function(item, smaller, larger) {
+  gain <- 2 * (larger$loglik[2] - smaller$loglik[2])
+  degrees <- length(coef(larger)) - length(coef(smaller))
+  put("flchain", "interaction", item, chisq = gain, df = degrees,
+      p = pchisq(gain, degrees, lower.tail = FALSE))
+}
+put_test("sex", cox(Surv(time, event) ~ score + strata(sex)),
+         cox(Surv(time, event) ~ score:strata(sex) + strata(sex)))
+put_test("age", cox(Surv(time, event) ~ score + age), cox(Surv(time, event) ~ score * age))
+put_test("year", cox(Surv(time, event) ~ score + strata(year), with_events),
+         cox(Surv(time, event) ~ score:strata(year) + strata(year), with_events))
+flchain <- as.data.frame(flchain)  # Score() makes it a data.table
+for (name in c("F", "M")) {
+  fit <- coxph(Surv(time, event) ~ score, flchain[flchain$sex == name, ], control = exact)
+  put("flchain", "subgroup-sex", name, coef = coef(fit), se = sqrt(vcov(fit)))
+}
+younger <- flchain$age <= median(flchain$age)
+for (half in c("younger", "older")) {
+  fit <- coxph(Surv(time, event) ~ score, flchain[younger == (half == "younger"), ],
+               control = exact)
+  put("flchain", "subgroup-age", half, coef = coef(fit), se = sqrt(vcov(fit)))
+}
+models <- list(
+  plain = coxph(Surv(time, event) ~ score + age, flchain, control = exact),
+  clustered = coxph(Surv(time, event) ~ score + age, flchain, cluster = year, control = exact),
+  stratified = cox(Surv(time, event) ~ score + age + strata(year)),
+  late = coxph(Surv(entry_time, exit_age, event) ~ score + sex, flchain, cluster = year,
+               control = exact))
+for (name in names(models))
+  put("flchain", "centre-models", name, coef = coef(models[[name]])[1],
+      se = sqrt(vcov(models[[name]])[1, 1]))
+years <- names(which(tapply(flchain$event, flchain$year, sum) > 1))
+effects <- sapply(years, function(name) {
+  here <- flchain$year == name
+  fit <- coxph(Surv(time, event) ~ score, flchain[here, ], control = exact)
+  put("flchain", "by-centre", name, coef = coef(fit), se = sqrt(vcov(fit)))
+  rest <- cox(Surv(time, event) ~ score + strata(year), flchain[!here, ])
+  put("flchain", "without-centre", name, coef = coef(rest), se = sqrt(vcov(rest)))
+  c(coef(fit), sqrt(vcov(fit)))
+})
+put_pooled <- function(item, estimates, errors) {
+  fit <- rma(estimates, errors^2, method = "PM", test = "adhoc",
+             control = list(tol = 1e-12, maxiter = 1000))
+  future <- predict(fit)
+  put("pooled", item, "", estimate = fit$b, se = fit$se, lower = fit$ci.lb, upper = fit$ci.ub,
+      low_new = future$pi.lb, high_new = future$pi.ub, tau = sqrt(fit$tau2), q = fit$QE,
+      p = fit$QEp, i_squared = fit$I2 / 100)
+}
+put_pooled("flchain", effects[1, ], effects[2, ])
+put_pooled("heterogeneous", c(-0.3, 0.8, 0.15, 1.4, 0.6, 0.9), c(0.2, 0.3, 0.12, 0.25, 0.4, 0.18))
+put_pooled("two", c(0.4, 0.9), c(0.2, 0.15))
+save_rows("groups_and_centres.csv")
