@@ -220,6 +220,49 @@ def test_patients_who_enter_late_are_at_risk_from_then(tmp_path):
     assert "Log-rank tests of pairs of risk groups" in text
 
 
+def test_the_effect_in_subgroups_and_centres_is_reported(tmp_path):
+    frame = made_cohort(200)
+    place = np.arange(200)
+    frame["hospital"] = np.array(["North", "South", "West"])[place % 3]
+    frame.loc[0, "hospital"] = None
+    frame["sex"] = np.where(place % 2, "f", "m")
+    frame["time"] = np.where(place % 5 < 2, "early", "late")
+    found = run(
+        tmp_path,
+        frame,
+        **ONE,
+        centre="Hospital",
+        variables=(VariableRequest("stage"), VariableRequest("age")),
+        subgroups=("age", "sex", "time"),
+    )
+    assert found.problems == []
+    subgroups, centres = found.groups.subgroups, found.groups.centres
+    assert list(dict.fromkeys(subgroups.tests["label"])) == ["age", "sex", "time"]
+    assert centres.by_centre["centre"].tolist() == ["North", "South", "West"]
+    assert centres.by_centre["patients"].sum() == 199
+    assert centres.pooled.estimate > 0
+    report = write_analysis(found, tmp_path / "out").read_text("utf-8")
+    assert "The subgroups are those that were named for this analysis. 3 tests" in report
+    assert "1 patient(s) without a centre are not in this section." in report
+    assert "95 % prediction interval for a new one" in report
+    names = {path.name for path in (tmp_path / "out").glob("*/*")}
+    assert names >= {
+        "forest_subgroups.svg", "forest_centres.svg", "interactions.csv", "centre_models.csv",
+        "leave_one_centre_out.csv",
+    }  # fmt: skip
+
+
+def test_no_subgroups_and_wrong_ones(tmp_path):
+    frame = made_cohort(100)
+    assert run(tmp_path, frame, **ONE, subgroups=("none",)).groups.subgroups is None
+    with pytest.raises(DataError, match="subgroup 'rfs_days' is the follow-up itself"):
+        run(tmp_path, frame, subgroups=("rfs_days",))
+    with pytest.raises(DataError, match="no column 'ward'"):
+        run(tmp_path, frame, centre="ward")
+    one = run(tmp_path, frame.assign(ward="A"), **ONE, centre="ward", subgroups=("none",))
+    assert one.problems == [("Centres", "there is only one centre")]
+
+
 def test_one_risk_group_still_has_an_analysis(tmp_path):
     found = run(tmp_path, made_cohort(100), threshold=0.999, **ONE)
     assert found.effects.with_group is None
