@@ -12,6 +12,12 @@ from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.result_folder import ResultFolder
 from qupath_hccmil.survival.findings import Analysis
+from qupath_hccmil.survival.r_script.analysis_data import (
+    analysis_table,
+    further_numbers,
+    imputed_table,
+)
+from qupath_hccmil.survival.r_script.write_script import r_script
 from qupath_hccmil.survival.report.build import build_report
 from qupath_hccmil.survival.report.render import render_html, render_markdown
 from qupath_hccmil.survival.results_json import results_json
@@ -20,15 +26,19 @@ from qupath_hccmil.tables.table_writer import write_rows
 FORMATS = ("html", "md")
 RESULTS = "results.json"
 # Nothing else is ever removed, whatever a results file says.
-OURS = re.compile(r"report\.(html|md)|results\.json|baseline\.json|(figures|tables)/[\w.-]+")
+OURS = re.compile(
+    r"report\.(html|md)|results\.json|baseline\.json|analysis\.R|analysis(_imputed)?\.csv|"
+    r"(figures|tables)/[\w.-]+"
+)
 
 
 def write_analysis(analysis: Analysis, folder: str | Path, report_format: str = "html") -> Path:
     """Write everything and return the path of the report.
 
-    ``report.html`` or ``report.md``, ``figures/*.svg``, ``tables/*.csv``, ``results.json`` and
-    ``baseline.json``. Files that an earlier run wrote, according to its ``results.json``, and that
-    this run does not write are removed; the user's own files are not touched.
+    ``report.html`` or ``report.md``, ``figures/*.svg``, ``tables/*.csv``, ``results.json``,
+    ``baseline.json``, and ``analysis.csv`` with ``analysis.R``. Files that an earlier run wrote,
+    according to its ``results.json``, and that this run does not write are removed; the user's own
+    files are not touched.
 
     Raises
     ------
@@ -53,6 +63,7 @@ def write_analysis(analysis: Analysis, folder: str | Path, report_format: str = 
         contents["baseline.json"] = analysis.performance.baseline.to_json()
     contents.update({f"figures/{image.key}.svg": image.svg for image in report.images()})
     contents.update({f"tables/{table.key}.csv": table.data for table in report.tables()})
+    contents.update(_for_r(analysis))
     # Written first, so that it lists our files even if the run is interrupted.
     names = sorted([*contents, RESULTS])
     contents = {RESULTS: results_json(analysis, when, names), **contents}
@@ -73,3 +84,14 @@ def write_analysis(analysis: Analysis, folder: str | Path, report_format: str = 
             # A file name may not be valid in any encoding; its bytes are then written as escapes.
             new.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
     return folder / f"report.{report_format}"
+
+
+def _for_r(analysis: Analysis) -> dict[str, str | pd.DataFrame]:
+    """The patients as analysed, numbers that no table of the report has, and the R script."""
+    contents: dict[str, str | pd.DataFrame] = {
+        f"tables/{name}.csv": table for name, table in further_numbers(analysis).items()
+    }
+    contents["analysis.csv"] = analysis_table(analysis)
+    if analysis.effects.imputed is not None:
+        contents["analysis_imputed.csv"] = imputed_table(analysis, analysis.effects.imputed)
+    return {**contents, "analysis.R": r_script(analysis)}

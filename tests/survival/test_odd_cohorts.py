@@ -47,8 +47,10 @@ def test_one_event_of_the_last_patient_at_risk(tmp_path):
     assert not any("please report it" in reason for reason in problems.values())
 
 
-def test_all_times_tied(tmp_path):
-    problems = reported(analysed(tmp_path / "in", made_cohort().assign(rfs_days=500)))
+@pytest.mark.parametrize("horizon", [1.0, 2.0])
+def test_all_times_tied(tmp_path, horizon):
+    frame = made_cohort().assign(rfs_days=500)
+    problems = reported(analysed(tmp_path / "in", frame, horizons=(horizon,)))
     assert not any("please report it" in reason for reason in problems.values())
 
 

@@ -82,12 +82,12 @@ def brier_scores(
     for sample in samples(data.event, repeats, seed):
         part = data.take(sample)
         again = _brier(part, risk[sample], every)
-        drawn.append((again, 1 - again / _null(part, every)))
+        drawn.append((again, _scaled(again, _null(part, every))))
     rows = []
     for index in range(len(times), len(every)):
         plain = percentile_interval(np.array([d[0][index] for d in drawn]), confidence)
         gain = percentile_interval(np.array([d[1][index] for d in drawn]), confidence)
-        scaled = 1 - model[index] / null[index]
+        scaled = _scaled(model[index], null[index])
         rows.append((every[index], model[index], *plain, null[index], scaled, *gain))
     names = ["time", "brier", "lower", "upper", "null", "scaled", "scaled_lower", "scaled_upper"]
     return Brier(pd.DataFrame(rows, columns=names), _integrate(every[: len(times)], model, null))
@@ -104,8 +104,14 @@ def _integrate(times: np.ndarray, model: np.ndarray, null: np.ndarray) -> dict[s
         "to": float(times[-1]),
         "brier": mean,
         "null": mean_null,
-        "scaled": 1 - mean / mean_null,
+        "scaled": float(_scaled(mean, mean_null)),
     }
+
+
+def _scaled(model: np.ndarray | float, null: np.ndarray | float) -> np.ndarray:
+    """Share of the null model's error that is removed; NaN before the first event, without one."""
+    model, null = np.asarray(model, float), np.asarray(null, float)
+    return 1 - np.divide(model, null, out=np.full_like(model, np.nan), where=null > 0)
 
 
 @dataclass(frozen=True)
