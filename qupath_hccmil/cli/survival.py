@@ -28,6 +28,14 @@ if TYPE_CHECKING:
     "--entry",
     help="Column of the time (or date) from which a patient is at risk (left truncation).",
 )
+@click.option("--centre", help="Column of the centre, if there are several.")
+@click.option(
+    "--subgroup",
+    "subgroups",
+    multiple=True,
+    help="Column of subgroups for the effect of the score; repeatable; 'none' for none; default: "
+    "the variables.",
+)
 @click.option(
     "--unit",
     type=options.TimeUnit,

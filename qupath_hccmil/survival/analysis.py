@@ -20,6 +20,7 @@ from qupath_hccmil.survival.statistics.table_one import events_per_variable, tab
 from qupath_hccmil.survival.statistics.tiles_of_interest import compare_counts, count_features
 from qupath_hccmil.survival.step_competing import competing_step
 from qupath_hccmil.survival.step_effects import effects_step
+from qupath_hccmil.survival.step_groups import groups_step
 from qupath_hccmil.survival.step_performance import performance_step
 from qupath_hccmil.survival.step_survival import survival_step
 from qupath_hccmil.tables.table_reader import read_table
@@ -62,6 +63,7 @@ def analyse(
         )
     survival = survival_step(context)
     effects = effects_step(context)
+    groups = groups_step(context)
     performance = performance_step(context)
     return Analysis(
         cohort,
@@ -72,6 +74,7 @@ def analyse(
         context.attempt("Events per variable", partial(events_per_variable, frame, model)),
         survival,
         effects,
+        groups,
         performance,
         context.attempt("Competing risks", partial(competing_step, context))
         if cohort.coding.competing

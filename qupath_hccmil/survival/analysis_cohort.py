@@ -13,6 +13,7 @@ import pandas as pd
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.method.published_numbers import THRESHOLD
 from qupath_hccmil.survival.analysis_settings import Settings
+from qupath_hccmil.survival.cohort_subgroups import NOBODY, add_subgroups, subgroups_alone
 from qupath_hccmil.survival.statistics.risk_groups import (
     RiskGroups,
     risk_groups,
@@ -35,6 +36,7 @@ from qupath_hccmil.tables.units import in_unit
 SCORE = "risk_score__"
 GROUP = "risk_group__"
 CAUSE = "cause__"
+CENTRE = "centre__"
 # Usual names of the variables that prognostic studies of HCC report.
 PROGNOSTIC = re.compile(
     r"^(age|gender|sex|.*stage|stage.*|bclc|.*grade|edmondson.*|differentiation|"
@@ -52,8 +54,11 @@ class Cohort:
     ----------
     frame : DataFrame
         Indexed by patient: ``time`` (report unit), ``event`` (0/1), the score, its risk group, the
-        variables, the cause (0/1/2) if events compete, and ``entry_time`` if patients enter late.
+        variables, the cause (0/1/2) if events compete, ``entry_time`` if patients enter late, and
+        the centre if one is given.
     variables : tuple of Variable
+    subgroups : tuple of Variable
+        Variables in whose levels the effect of the score is estimated.
     flow : DataFrame
         ``step, patients``: number of patients left after each step.
     left_out : DataFrame
@@ -73,6 +78,7 @@ class Cohort:
 
     frame: pd.DataFrame
     variables: tuple[Variable, ...]
+    subgroups: tuple[Variable, ...]
     flow: pd.DataFrame
     left_out: pd.DataFrame
     groups: RiskGroups
@@ -120,10 +126,12 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
     key = find_patient_column(table, clinical, settings.patient)
     settings = _with_columns(table, clinical, settings)
     asked, about_variables = _asked(table, settings)
+    alone = subgroups_alone(settings, asked)
     numbers = set() if settings.by_dates else {settings.time, settings.entry} - {""}
-    for name in {*numbers, *(request.name for request in asked)}:
+    for name in {*numbers, *(request.name for request in (*asked, *alone))}:
         table = table.assign(**{name: read.plain(name)})
-    table, asked = _apart_from_outcome(table, asked, settings)
+    table, requests = _apart_from_outcome(table, (*asked, *alone), settings)
+    asked, alone = requests[: len(asked)], requests[len(asked) :]
     written = tuple(table[key].dropna().unique())
     table = table.assign(**{key: table[key].map(match_key(settings.match), na_action="ignore")})
     follow = _Follow(table, key, scored, settings, clinical, written)
@@ -144,6 +152,7 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
     groups = risk_groups(frame[SCORE], settings.cut, threshold=threshold)
     frame[GROUP] = groups.groups
     variables, notes = _variables(frame, asked, settings)
+    subgroups = add_subgroups(frame, variables, alone, settings)
     near = near_matches(written, scored.named, settings.match)
     notes += [
         *about_variables,
@@ -156,9 +165,14 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
     notes += _notes(frame, scored, settings)
     kept = ["time", "event", SCORE, GROUP, *([CAUSE] if coding.competing else [])]
     kept += [ENTRY] if settings.entry else []
+    if settings.centre:
+        frame[CENTRE] = frame[settings.centre].where(~frame[settings.centre].isin(settings.missing))
+        kept.append(CENTRE)
+    used = dict.fromkeys(variable.name for variable in (*variables, *subgroups))
     return Cohort(
-        frame[[*kept, *(variable.name for variable in variables)]].copy(),
+        frame[[*kept, *used]].copy(),
         variables,
+        subgroups,
         follow.flow(),
         follow.left_out.reset_index(drop=True),
         groups,
@@ -261,6 +275,11 @@ def _with_columns(table: pd.DataFrame, path: str | Path, settings: Settings) -> 
     return replace(
         settings,
         entry=find(settings.entry, "entry") if settings.entry else "",
+        centre=find(settings.centre, "centre") if settings.centre else "",
+        subgroups=tuple(
+            name if name.lower() == NOBODY else find(name, "subgroup")
+            for name in settings.subgroups
+        ),
         start=find(settings.start, "start") if dates else "",
         end=find(settings.end, "end") if dates else "",
         time="" if dates else find(settings.time, "time"),
@@ -418,6 +437,12 @@ def _with_missing(request: VariableRequest, settings: Settings) -> VariableReque
 
 def _notes(frame: pd.DataFrame, scored: PatientScores, settings: Settings) -> list[str]:
     notes = []
+    if settings.entry:
+        late = int((frame[ENTRY] > 0).sum())
+        notes.append(
+            f"Left truncation: patients are at risk from “{settings.entry}”, {late} of "
+            f"{len(frame)} from after time zero."
+        )
     zero = int((frame["time"] == 0).sum())
     if zero:
         notes.append(f"{zero} patient(s) have a follow-up of 0; they are kept.")

@@ -43,6 +43,11 @@ class Settings(FollowUpColumns):
         Patients to leave out.
     variables : tuple of VariableRequest, or None
         None for the prognostic columns that are recognised by name.
+    subgroups : tuple of str
+        Columns in whose levels the effect of the score is estimated; empty for the variables,
+        ``none`` for no subgroups.
+    centre : str
+        Column of the centre; empty if there is only one.
     cut : str
         How risk groups are made; see ``risk_groups``.
     threshold : float or None
@@ -75,6 +80,8 @@ class Settings(FollowUpColumns):
     competing_name: str = "Death without recurrence"
     exclude: tuple[tuple[str, str], ...] = ()
     variables: tuple[VariableRequest, ...] | None = None
+    subgroups: tuple[str, ...] = ()
+    centre: str = ""
     cut: str = "model"
     threshold: float | None = None
     horizons: tuple[float, ...] = ()
@@ -113,7 +120,7 @@ class Settings(FollowUpColumns):
         return self
 
 
-_TEXTS = ("event_values", "censored_values", "competing_values", "missing")
+_TEXTS = ("subgroups", "event_values", "censored_values", "competing_values", "missing")
 
 
 def read_settings(path: str | Path) -> Settings:

@@ -10,6 +10,7 @@ from qupath_hccmil.survival.analysis_cohort import Cohort
 from qupath_hccmil.survival.analysis_settings import Settings
 from qupath_hccmil.survival.statistics.baseline import Baseline
 from qupath_hccmil.survival.statistics.brier import Brier
+from qupath_hccmil.survival.statistics.centres import Centres
 from qupath_hccmil.survival.statistics.cox import CoxFit, LikelihoodRatio
 from qupath_hccmil.survival.statistics.discrimination import Discrimination
 from qupath_hccmil.survival.statistics.fine_gray import FineGrayFit
@@ -17,6 +18,7 @@ from qupath_hccmil.survival.statistics.horizon_calibration import Calibration
 from qupath_hccmil.survival.statistics.kaplan_meier import LogRank
 from qupath_hccmil.survival.statistics.multiple_imputation import ImputedCox
 from qupath_hccmil.survival.statistics.rmst import RestrictedMeans
+from qupath_hccmil.survival.statistics.subgroups import Subgroups
 from qupath_hccmil.survival.statistics.table_one import EventsPerVariable
 
 SCORE_NAME = "Risk score"
@@ -74,6 +76,14 @@ class Effects:
     log_log: pd.DataFrame | None = None
     restricted: RestrictedMeans | None = None
     imputed: ImputedCox | None = None
+
+
+@dataclass
+class Groups:
+    """The effect of the score in subgroups and in centres."""
+
+    subgroups: Subgroups | None = None
+    centres: Centres | None = None
 
 
 @dataclass
@@ -142,6 +152,7 @@ class Analysis:
     events_per_variable: EventsPerVariable | None
     survival: Survival
     effects: Effects
+    groups: Groups
     performance: Performance
     competing: Competing | None
     tiles: pd.DataFrame | None

@@ -116,14 +116,14 @@ def _performance(context: AnalysisContext) -> CompetingPerformance:
 
 
 def _auc(context: AnalysisContext, found: CompetingPerformance) -> None:
-    options = {"confidence": context.confidence, "seed": context.settings.seed}
-    alone = auc_over_time(
-        context.frame.rename(columns={SCORE: SCORE_NAME}),
-        [SCORE_NAME],
-        context.horizons,
+    measure = partial(
+        auc_over_time,
+        times=context.horizons,
         cause=CAUSE,
-        **options,
+        confidence=context.confidence,
+        seed=context.settings.seed,
     )
+    alone = measure(context.frame.rename(columns={SCORE: SCORE_NAME}), [SCORE_NAME])
     tables = [alone.table.assign(patients=len(context.frame))]
     if context.clinical:
         rows = complete(context.frame, [variable.name for variable in context.clinical])
@@ -136,9 +136,7 @@ def _auc(context: AnalysisContext, found: CompetingPerformance) -> None:
                 CLINICAL_MODEL: fit.linear_predictor(rows),
             }
         )
-        both = auc_over_time(
-            rows, [SCORE_NAME, CLINICAL_MODEL], context.horizons, cause=CAUSE, **options
-        )
+        both = measure(rows, [SCORE_NAME, CLINICAL_MODEL])
         model = both.table[both.table["marker"] == CLINICAL_MODEL]
         tables.append(model.assign(patients=len(rows)))
         found.auc_differences = both.differences.assign(patients=len(rows))

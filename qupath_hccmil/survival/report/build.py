@@ -24,6 +24,7 @@ from qupath_hccmil.survival.report.effect_section import (
     cox_section,
     survival_section,
 )
+from qupath_hccmil.survival.report.groups_section import centres_section, subgroups_section
 from qupath_hccmil.survival.report.number_format import moment, number, p_value, span, whole
 from qupath_hccmil.survival.report.performance_section import (
     auc_section,
@@ -74,6 +75,8 @@ _SECTIONS: tuple[tuple[str, Callable[[Analysis], Section | None]], ...] = (
     ("Survival", survival_section),
     ("Cox models", cox_section),
     ("Proportional hazards", assumption_section),
+    ("Subgroups", subgroups_section),
+    ("Centres", centres_section),
     ("AUC over time", auc_section),
     ("Discrimination", discrimination_section),
     ("Calibration", calibration_section),

@@ -115,9 +115,12 @@ def _answers(analysis: Analysis) -> dict[str, str]:
         "21": "Each table gives its numbers of patients and events.",
         "22": "baseline.json holds the coefficient and the baseline hazard of the score alone; "
         "the coefficients of the other models are in the CSV files.",
-        "23a": "Given with intervals; subgroups by Kaplan–Meier only.",
+        "23a": "Given with intervals; effect of the score in subgroups, with tests of interaction.",
         "26": f"See “Limits”. {AUTHORS}",
     }
+    if analysis.groups.centres is not None:
+        answers["12d"] = "Models stratified and clustered by centre; random effects."
+        answers["23b"] = "See “Centres”: the effect in each, and heterogeneity."
     if analysis.performance.baseline_told:
         answers["12g"] = f"Predicted risks come from {analysis.performance.baseline_told}."
     if settings.endpoint or settings.time_zero:

@@ -15,7 +15,7 @@ from qupath_hccmil.survival.report.checklist import tripod
 from qupath_hccmil.survival.report.number_format import NONE
 
 PACKAGES = (
-    "lifelines", "scikit-survival", "statsmodels", "numpy", "scipy", "pandas", "matplotlib",
+    "lifelines", "statsmodels", "numpy", "scipy", "pandas", "matplotlib",
 )  # fmt: skip
 METHODS = (
     ("Survival curves", "Kaplan–Meier; Greenwood's variance on the log(−log) scale; log-rank test "
@@ -24,6 +24,10 @@ METHODS = (
      "events: Firth's penalty with profile likelihood (Heinze and Schemper 2001)."),
     ("Proportional hazards", "Score test with the Kaplan–Meier transform (Grambsch and Therneau "
      "1994, as R's survival 3); restricted means from the area under the Kaplan–Meier curves."),
+    ("Subgroups and centres", "Cox models stratified by subgroup or centre; likelihood-ratio tests "
+     "of interaction, numbers by their product with the score; Holm 1979. Clusters: Lin and Wei "
+     "1989. Heterogeneity between centres: Cochran's Q; random effects by Paule and Mandel 1982 "
+     "with the interval of Hartung and Knapp 2001."),
     ("AUC(t)", "Cumulative/dynamic, IPCW; standard errors from the influence function, with the "
      "estimated weights (Blanche, Dartigues and Jacqmin-Gadda 2013); bands by simulation of the "
      "Gaussian limit (Lin, Wei and Ying 1994)."),

@@ -293,8 +293,8 @@ def _calibrations(calibrations: Sequence[Calibration], unit: str, kind: _Kind) -
     for one in calibrations:
         title = f"At {moment(one.horizon, unit)}"
         told = (
-            f"Calibration{kind.words} {title[0].lower()}{title[1:]}: smoothed curve and fifths of patients, "
-            "with 95 % intervals."
+            f"Calibration{kind.words} {title[0].lower()}{title[1:]}: smoothed curve and fifths "
+            "of patients, with 95 % intervals."
         )
         drawn = calibration_figure(one.curve, one.groups, one.risks, title=title)
         images.append(Image(f"calibration{kind.suffix}_{one.horizon:g}", told, svg(drawn), told))

@@ -66,18 +66,21 @@ class RiskSets:
         entry: np.ndarray | None = None,
     ) -> None:
         order = np.argsort(-time, kind="stable")
+        self.order = order
         self.columns = columns[order] - columns.mean(axis=0)
         time, event = time[order], event[order]
+        self.time = time
+        self.entry = None if entry is None else entry[order]
         dead = np.flatnonzero(event)[::-1]
         self.dead = dead
         self.times = time[dead]
         # Everybody from the latest time down to this time is at risk.
         self.end = np.searchsorted(-time, -self.times, side="right")
         self.late = None
-        if entry is not None and entry.any():
+        if self.entry is not None and self.entry.any():
             # Those who have not entered yet are taken from the risk sets.
-            self.late = np.argsort(-entry[order], kind="stable")
-            entered = entry[order][self.late]
+            self.late = np.argsort(-self.entry, kind="stable")
+            entered = self.entry[self.late]
             self.waiting = np.searchsorted(-entered, -self.times, side="right")
         distinct, self.group, count = np.unique(self.times, return_inverse=True, return_counts=True)
         first = self.first = np.searchsorted(self.times, distinct)
