@@ -210,7 +210,7 @@ class ReviewWindow {
     private void listen() {
         TileMap.of(viewer).whenChanged(onMap)
         Ui.listen(blinded.selectedProperty()) { modeChanged() }
-        Ui.listen(order.valueProperty()) { sort(); go(0) }
+        Ui.listen(order.valueProperty()) { Say.LOG.info('Order of tiles: {}', it); sort(); go(0) }
         Ui.listen(seed.textProperty()) { sort(); go(0) }
         Ui.listen(magnification.valueProperty()) { walk.magnification = it; go(walk.at) }
         reviewer.setOnAction { Ui.guarded { reviewerChanged(); stage.scene.root.requestFocus() } }

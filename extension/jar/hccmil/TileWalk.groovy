@@ -32,14 +32,6 @@ class TileWalk {
         at = before == null ? -1 : tiles.findIndexOf { Tile each -> each.bounds == before }
     }
 
-    boolean next() {
-        go(at + 1)
-    }
-
-    boolean previous() {
-        go(at - 1)
-    }
-
     /** Goes to a tile by its position in the order; returns false if there is none. */
     boolean go(int place) {
         if (place < 0 || place >= tiles.size()) {
@@ -47,6 +39,7 @@ class TileWalk {
         }
         at = place
         Bounds bounds = tiles[place].bounds
+        Say.LOG.info('Tile {} of {}: {}', place + 1, tiles.size(), bounds)
         viewer.setDownsampleFactor(downsample(bounds))
         viewer.setCenterPixelLocation(bounds.centreX, bounds.centreY)
         TileMap.of(viewer).look(bounds)

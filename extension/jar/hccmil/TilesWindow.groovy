@@ -141,7 +141,7 @@ class TilesWindow {
         stage.scene = scene
         stage.minWidth = 340
         stage.minHeight = 360
-        Ui.listen(order.valueProperty()) { sort() }
+        Ui.listen(order.valueProperty()) { Say.LOG.info('Order of tiles: {}', it); sort() }
         Ui.listen(seed.textProperty()) { sort() }
         Ui.listen(magnification.valueProperty()) { walk.magnification = it; go(walk.at) }
         TileMap.of(viewer).whenChanged(onMap)
@@ -195,7 +195,6 @@ class TilesWindow {
 
     private void go(int place) {
         if (walk.go(place)) {
-            Say.LOG.info('Tile {} of {}, {}', place + 1, walk.tiles.size(), walk.tile.bounds)
             tell()
         }
     }
