@@ -74,7 +74,7 @@ def test_each_image_of_the_project_is_scored_and_saved_with_its_score(qupath, sc
         assert state.entry.metadata[names.META_TILES] == "3"
     assert recorded(after[0]).time != recorded(before[0]).time
     assert after[0].results.root == pytest.approx(before[0].results.root)
-    assert "Note: the model" not in said
+    assert "Note: this model" not in said
     # QuPath notes its stains whenever it reads and saves an image; nothing else is different
     theirs = [each for each in difference(scored, project) if "color deconvolution" not in each]
     assert [each for each in theirs if not each.startswith("file ")] == []
