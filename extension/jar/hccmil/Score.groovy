@@ -5,7 +5,10 @@ import qupath.lib.gui.QuPathGUI
 import qupath.lib.images.ImageData
 import qupath.lib.projects.ProjectImageEntry
 
-/** Scores images: asks for the options, saves unsaved work, and starts the run. */
+/**
+ * Scores images: asks for the options, saves unsaved work, and starts the run. Nothing is private
+ * here, because Groovy 4 finds no private method from a closure in a subclass's object.
+ */
 abstract class Score implements Runnable {
     protected final QuPathGUI qupath = QuPathGUI.instance
 
@@ -41,25 +44,25 @@ abstract class Score implements Runnable {
     }
 
     /** Open images with unsaved changes, among those that are to be scored. */
-    private Map unsaved(List entries) {
+    protected Map unsaved(List entries) {
         def ids = entries.collect { it.ID } as Set
         OpenImages.of(qupath).findAll { data, entry -> data.changed && entry.ID in ids }
     }
 
-    private static boolean mayBeSaved(Map unsaved) {
+    protected static boolean mayBeSaved(Map unsaved) {
         unsaved.each { data, entry -> requireNoOther(data, entry) }
         if (!unsaved) return true
         def names = unsaved.values()*.imageName.join("\n")
         Dialogs.showConfirmDialog(Say.TITLE, "Save these images before they are scored?\n\n$names")
     }
 
-    private static void requireNoOther(ImageData data, ProjectImageEntry entry) {
+    protected static void requireNoOther(ImageData data, ProjectImageEntry entry) {
         if (Watch.differs(data))
             throw new Problem("""${entry.imageName} was written on the disk by another program since it was \
 opened here. Saving it now would overwrite that.\n\nReload it first (File > Reload data).""")
     }
 
-    private void save(Map unsaved, Object listed) {
+    protected void save(Map unsaved, Object listed) {
         unsaved.each { data, entry ->
             requireNoOther(data, entry)
             entry.saveImageData(data)

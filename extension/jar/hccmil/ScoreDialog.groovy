@@ -18,7 +18,6 @@ import qupath.lib.gui.QuPathGUI
 /** Asks which outlines are tumour, for the model and for the limit of tiles. */
 class ScoreDialog {
     private static String lastModel = ""
-    private static String lastTiles = ""
 
     private final QuPathGUI qupath
     private final List entries
@@ -26,7 +25,7 @@ class ScoreDialog {
     private final VBox classes = new VBox(4)
     private final Label counting = new Label()
     private final TextField model = new TextField(lastModel)
-    private final TextField tiles = new TextField(lastTiles)
+    private final TextField tiles = new TextField()
     private final CheckBox resume = new CheckBox("Skip what is up to date")
     private final Map<String, CheckBox> boxes = new TreeMap<>()
     private final Map<String, Integer> counts = new TreeMap<>()
@@ -66,10 +65,9 @@ class ScoreDialog {
         def ticked = boxes.findAll { name, box -> box.selected }.keySet()
         if (boxes && !ticked) throw new Problem("Tick at least one class of outlines that are tumour.")
         lastModel = model.text.trim()
-        lastTiles = tiles.text.trim()
         new ScoreOptions(
             classes: ScoreOptions.unusual(ticked, boxes.keySet()), model: lastModel,
-            maxTiles: ScoreOptions.tiles(lastTiles), resume: resume.selected)
+            maxTiles: ScoreOptions.tiles(tiles.text), resume: resume.selected)
     }
 
     private GridPane content() {

@@ -27,6 +27,7 @@ class Watch {
     /** Stamp of the file for which the user was warned. */
     private final Map<ImageData, String> warned = new WeakHashMap<>()
     private final Set<ImageData> reading = Collections.newSetFromMap(new IdentityHashMap<>())
+    private boolean looking
     private Object listOf
     private String listStamp
 
@@ -45,12 +46,7 @@ class Watch {
 
     /** Looks now; in the window's thread. */
     static void now() {
-        try {
-            instance.look()
-        } catch (IOException | UncheckedIOException error) {
-            // A drive is gone; QuPath reports that when it needs the drive.
-            Say.LOG.debug("Could not look at the disk", error)
-        }
+        instance.look()
     }
 
     /** Whether an image was written on the disk since it was opened, so that saving would lose that. */
@@ -66,24 +62,47 @@ class Watch {
         if (entry != null) instance.agreed[data] = OpenImages.stamp(OpenImages.dataFile(entry))
     }
 
+    /** Looks at the disk in the background, because a drive may be slow or gone. */
     private void look() {
-        lookAtList()
-        OpenImages.of(qupath).each { data, entry ->
-            def stamp = OpenImages.stamp(OpenImages.dataFile(entry))
-            def known = agreed.putIfAbsent(data, stamp)
-            if (known == null || known == stamp || data in reading || warned[data] == stamp) return
-            reading << data
-            reader.submit {
-                def fresh = null
-                try {
-                    fresh = OpenImages.read(entry, data)
-                } catch (Exception error) {
-                    Say.LOG.debug("Not read yet: {}", entry.imageName, error)
-                }
-                Say.inWindow {
-                    reading.remove(data)
-                    if (fresh != null) take(data, entry.imageName, stamp, fresh)
-                }
+        if (looking) return
+        looking = true
+        def project = qupath.project
+        def before = new HashMap(agreed)
+        def files = OpenImages.of(qupath).collectEntries { data, entry -> [data, OpenImages.dataFile(entry)] }
+        reader.submit {
+            def list = null, stamps = [:]
+            try {
+                list = project == null ? null : OpenImages.stamp(project.path)
+                stamps = files.collectEntries { data, file -> [data, OpenImages.stamp(file)] }
+            } catch (IOException error) {
+                // QuPath reports a drive that is gone when it needs the drive.
+                Say.LOG.debug("Could not look at the disk", error)
+            }
+            Say.inWindow {
+                looking = false
+                if (list != null && qupath.project.is(project)) compareList(project, list)
+                // What was saved since the look is left to the next one.
+                stamps.each { data, stamp -> if (agreed[data] == before[data]) compare(data, stamp) }
+            }
+        }
+    }
+
+    private void compare(ImageData data, String stamp) {
+        def entry = OpenImages.of(qupath)[data]
+        if (entry == null) return
+        def known = agreed.putIfAbsent(data, stamp)
+        if (known == null || known == stamp || data in reading || warned[data] == stamp) return
+        reading << data
+        reader.submit {
+            def fresh = null
+            try {
+                fresh = OpenImages.read(entry, data)
+            } catch (Exception error) {
+                Say.LOG.debug("Not read yet: {}", entry.imageName, error)
+            }
+            Say.inWindow {
+                reading.remove(data)
+                if (fresh != null) take(data, entry.imageName, stamp, fresh)
             }
         }
     }
@@ -104,10 +123,7 @@ Saving the changes would overwrite the scores. File > Reload data shows the scor
         }
     }
 
-    private void lookAtList() {
-        def project = qupath.project
-        if (project == null) return
-        def stamp = OpenImages.stamp(project.path)
+    private void compareList(Object project, String stamp) {
         if (listOf.is(project) && listStamp == stamp) return
         def first = !listOf.is(project)
         listOf = project
