@@ -24,7 +24,7 @@ from tests.extension.viewing import close_windows, in_windows, press_key  # noqa
 from tests.extension.window import QuPathWindow, why_no_window  # noqa: E402
 
 WIDTH = 1000
-COLOURS = 64
+COLOURS = 56
 EXTENSIONS = """
 def title = qupath.lib.gui.localization.QuPathResources.getString('Menu.Extensions')
 qupath.getMenu(title, false).show()

@@ -30,7 +30,7 @@ class FeatureRow extends HBox {
         setHgrow(name, Priority.ALWAYS)
         [present, absent].each { button ->
             button.minWidth = Region.USE_PREF_SIZE
-            button.accessibleText = "$feature.name: ${button.text.toLowerCase()}"
+            button.accessibleText = "$feature.name: ${button.text.toLowerCase(Locale.ROOT)}"
         }
         present.setOnAction { if (present.selected) { absent.selected = false }; judged() }
         absent.setOnAction { if (absent.selected) { present.selected = false }; judged() }

@@ -103,7 +103,8 @@ class Features {
                 throw new Problem("$place: its key must be one letter or digit, such as key = \"1\"")
             }
             if (TAKEN_KEYS.contains(key)) {
-                throw new Problem("$place: key $key has another meaning in a review (${TAKEN_KEYS.split('').join(', ')}); choose another")
+                throw new Problem("$place: key $key has another meaning in a review "
+                    + "(${TAKEN_KEYS.split('').join(', ')}); choose another")
             }
             if (TAKEN_NAMES.contains(name.toLowerCase(Locale.ROOT))) {
                 throw new Problem("$place: $name is a column of the tables; choose another name")

@@ -81,7 +81,8 @@ class MapLegend {
     }
 
     private HBox head(MapKind kind) {
-        def title = new Label(kind == MapKind.CLASSES ? 'Tile classes' : "Tile map: ${kind.title.toLowerCase()}")
+        def title = new Label(kind == MapKind.CLASSES
+            ? kind.title : "Tile map: ${kind.title.toLowerCase(Locale.ROOT)}")
         title.style = '-fx-font-weight: bold; -fx-text-fill: black;'
         def space = new Region()
         HBox.setHgrow(space, Priority.ALWAYS)

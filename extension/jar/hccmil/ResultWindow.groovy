@@ -1,7 +1,6 @@
 package hccmil
 
 import java.time.ZoneId
-import javafx.application.Platform
 import javafx.geometry.Insets
 import javafx.geometry.Pos
 import javafx.scene.Node

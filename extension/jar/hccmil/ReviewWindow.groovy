@@ -210,7 +210,7 @@ class ReviewWindow {
     private void listen() {
         TileMap.of(viewer).whenChanged(onMap)
         Ui.listen(blinded.selectedProperty()) { modeChanged() }
-        Ui.listen(order.valueProperty()) { sort(); go(0) }
+        Ui.listen(order.valueProperty()) { Say.LOG.info('Order of tiles: {}', it); sort(); go(0) }
         Ui.listen(seed.textProperty()) { sort(); go(0) }
         Ui.listen(magnification.valueProperty()) { walk.magnification = it; go(walk.at) }
         reviewer.setOnAction { Ui.guarded { reviewerChanged(); stage.scene.root.requestFocus() } }
@@ -322,7 +322,7 @@ class ReviewWindow {
         def review = tile == null ? null : reviews[tile.bounds]
         verdicts.each { verdict, button -> button.selected = review?.verdict == verdict }
         features.each { it.judgement = review?.features?.get(it.feature.name) }
-        int done = walk.tiles.count { reviews[it.bounds] != null } as int
+        int done = reviews ? walk.count(reviews.keySet()) : 0
         counted.text = "${String.format(Locale.ROOT, '%,d', done)} of ${RunFacts.counted(count, 'tile')} reviewed"
         if (review != null && review.model != image.model) {
             facts.text += '\nReviewed when another model had scored the slide.'

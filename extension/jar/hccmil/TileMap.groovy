@@ -93,6 +93,9 @@ class TileMap {
         if (kind != this.kind) {
             Say.LOG.info('Map of tiles: {}', kind.title)
         }
+        if (filled != this.filled) {
+            Say.LOG.info('Tiles are filled: {}', filled)
+        }
         this.kind = kind
         this.opacity = opacity
         this.filled = filled

@@ -8,7 +8,6 @@ import javafx.scene.control.Label
 import javafx.scene.control.RadioButton
 import javafx.scene.control.Slider
 import javafx.scene.control.ToggleGroup
-import javafx.scene.layout.GridPane
 import javafx.scene.layout.HBox
 import javafx.scene.layout.Priority
 import javafx.scene.layout.VBox
@@ -53,7 +52,7 @@ class TileMapPanel {
     private TileMapPanel() {
         def choices = MapKind.values().collect { kind ->
             def button = new RadioButton(kind == MapKind.NOTHING ? 'Nothing' : kind.title)
-            button.id = "hccmil-map-${kind.name().toLowerCase()}"
+            button.id = "hccmil-map-${kind.name().toLowerCase(Locale.ROOT)}"
             button.toggleGroup = kinds
             button.userData = kind
             button

@@ -32,12 +32,16 @@ class TileWalk {
         at = before == null ? -1 : tiles.findIndexOf { Tile each -> each.bounds == before }
     }
 
-    boolean next() {
-        go(at + 1)
-    }
-
-    boolean previous() {
-        go(at - 1)
+    /** Number of tiles whose bounds are among the given ones. */
+    int count(Collection<Bounds> places) {
+        Set<Bounds> wanted = new HashSet<Bounds>(places)
+        int found = 0
+        for (Tile each : tiles) {
+            if (wanted.contains(each.bounds)) {
+                found++
+            }
+        }
+        found
     }
 
     /** Goes to a tile by its position in the order; returns false if there is none. */
@@ -47,6 +51,7 @@ class TileWalk {
         }
         at = place
         Bounds bounds = tiles[place].bounds
+        Say.LOG.info('Tile {} of {}: {}', place + 1, tiles.size(), bounds)
         viewer.setDownsampleFactor(downsample(bounds))
         viewer.setCenterPixelLocation(bounds.centreX, bounds.centreY)
         TileMap.of(viewer).look(bounds)

@@ -141,7 +141,7 @@ class TilesWindow {
         stage.scene = scene
         stage.minWidth = 340
         stage.minHeight = 360
-        Ui.listen(order.valueProperty()) { sort() }
+        Ui.listen(order.valueProperty()) { Say.LOG.info('Order of tiles: {}', it); sort() }
         Ui.listen(seed.textProperty()) { sort() }
         Ui.listen(magnification.valueProperty()) { walk.magnification = it; go(walk.at) }
         TileMap.of(viewer).whenChanged(onMap)
@@ -175,7 +175,7 @@ class TilesWindow {
     private void sort() {
         def tiles = image == null ? [] : image.tiles
         if (range != null) {
-            tiles = tiles.findAll { it.risk >= range[0] && (it.risk < range[1] || range[1] == 1d) }
+            tiles = image.between(range[0], range[1])
         }
         walk.take(order.value.sorted(tiles, seed.text))
         grid.items.setAll(walk.tiles)
@@ -195,7 +195,6 @@ class TilesWindow {
 
     private void go(int place) {
         if (walk.go(place)) {
-            Say.LOG.info('Tile {} of {}, {}', place + 1, walk.tiles.size(), walk.tile.bounds)
             tell()
         }
     }
