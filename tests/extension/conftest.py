@@ -131,7 +131,7 @@ def make_project(folder: Path, slide: Path, *names: str) -> Path:
 @pytest.fixture
 def made_project(slide, tmp_path) -> Callable[..., Path]:
     """Makes a project of the drawn slide under the given names; gives its file."""
-    return lambda *names: make_project(tmp_path / "project", slide, *names)
+    return lambda *names: make_project(tmp_path / "Projekt für Ärzte", slide, *names)
 
 
 @pytest.fixture(

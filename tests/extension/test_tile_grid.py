@@ -1,5 +1,7 @@
 """The picture of the tile grid that the map is painted from, without a window."""
 
+import pytest
+
 from tests.extension.groovy_process import GroovyProcess
 
 PAINT = """
@@ -29,6 +31,13 @@ COLOURS = [0xFF0000, 0x00FF00, 0x0000FF, 0x123456, 0x777777]
 WHITE = 0xFFFFFF
 
 
+ALL = "new Rectangle2D.Double(0, 0, 1200, 600)"
+
+
+def fill(except_for: str, downsample: int) -> str:
+    return f"grid.fill(g, {ALL}, {except_for}, {downsample})"
+
+
 def centre(bounds: list[float]) -> list[float]:
     return [bounds[0] + bounds[2] / 2, bounds[1] + bounds[3] / 2]
 
@@ -38,22 +47,25 @@ def painted(groovy_process: GroovyProcess, how: str, points: list[list[float]]) 
     return groovy_process(code, bounds=BOUNDS, colours=COLOURS, points=points)
 
 
-def test_each_tile_has_its_colour_up_to_its_edges(groovy_process):
+@pytest.mark.parametrize("downsample", [1, 10], ids=["rectangles", "picture"])
+def test_each_tile_has_its_colour_up_to_its_edges(groovy_process, downsample: int):
     points = [centre(each) for each in BOUNDS]
     # just inside the first tile's corners, and the places without a tile next to it
     points += [[WIDTH * 2 + 10, HEIGHT + 10], [WIDTH * 3 - 11, HEIGHT * 2 - 11]]
     points += [[WIDTH * 1.5, HEIGHT * 1.5], [WIDTH * 3.5, HEIGHT * 2.5]]
-    found, others = painted(groovy_process, "grid.fill(g, null)", points)
+    found, others = painted(groovy_process, fill("null", downsample), points)
     assert found == [*COLOURS[:4], WHITE, COLOURS[0], COLOURS[0], WHITE, WHITE]
     # a tile that is not on the grid is left to be painted by itself
     assert others == [COLOURS[4]]
 
 
-def test_the_current_tile_is_left_out_once(groovy_process):
+@pytest.mark.parametrize("downsample", [1, 10], ids=["rectangles", "picture"])
+def test_the_current_tile_is_left_out_once(groovy_process, downsample: int):
     points = [centre(each) for each in BOUNDS[:3]]
-    found, _ = painted(groovy_process, "grid.fill(g, places[1])", points)
+    found, _ = painted(groovy_process, fill("places[1]", downsample), points)
     assert found == [COLOURS[0], WHITE, COLOURS[2]]
-    found, _ = painted(groovy_process, "grid.fill(g, places[1]); grid.fill(g, null)", points)
+    again = f"{fill('places[1]', downsample)}; {fill('null', downsample)}"
+    found, _ = painted(groovy_process, again, points)
     assert found == COLOURS[:3]
 
 
@@ -66,7 +78,6 @@ def test_a_frame_leaves_the_tissue_visible_and_only_tiles_in_view_have_one(groov
 
 
 def test_without_tiles_nothing_is_painted(groovy_process):
-    empty = "def none = new TileGrid([], new int[0]); none.fill(g, null); none.frame(g, {seen}, 20)"
-    seen = "new Rectangle2D.Double(0, 0, 350, 300)"
-    found, _ = painted(groovy_process, empty.format(seen=seen), [centre(BOUNDS[0])])
+    empty = f"grid = new TileGrid([], new int[0]); {fill('null', 1)}; grid.frame(g, {ALL}, 20)"
+    found, _ = painted(groovy_process, empty, [centre(BOUNDS[0])])
     assert found == [WHITE]

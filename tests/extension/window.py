@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 import xml.sax.saxutils
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from qupath_hccmil.qupath.extension.java_preferences import xml_file
 SERVE = Path(__file__).with_name("serve.groovy")
 # Only what never comes is given up: a machine may be busy with other things.
 PATIENCE_S = 240
+# For a window that runs for a minute, and not alone.
+SHORT_RUN = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 # Ends a program when its own standard input does, which it does however the tests end.
 KEEPER = '"$@" & program=$!; cat > /dev/null; kill $program; wait $program'
 
@@ -103,10 +106,19 @@ class QuPathWindow:
     home : Path
         New folder for preferences and for `home`/QuPath, its user directory.
     preferences : dict, optional
-        Of QuPath, by the key in its preferences.
+        QuPath's preferences by their keys.
+    java_options : sequence of str, optional
+        Options of Java; by default those with which it starts quickly.
     """
 
-    def __init__(self, qupath: Path, home: Path, preferences: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        qupath: Path,
+        home: Path,
+        preferences: dict[str, str] | None = None,
+        java_options: Sequence[str] = SHORT_RUN,
+    ) -> None:
+        self.java_options = java_options
         self.qupath = qupath
         self.home = home
         self.version = qupath.name.removeprefix("QuPath-")
@@ -132,8 +144,7 @@ class QuPathWindow:
             self._process = subprocess.Popen(
                 [
                     self.qupath / "lib" / "runtime" / "bin" / "java",
-                    # the window runs for a minute only, and not alone
-                    *("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx1500m"),
+                    *("-Xmx1500m", *self.java_options),
                     # nothing is left outside of its home
                     *("-XX:-UsePerfData", f"-Djava.io.tmpdir={temporary}"),
                     *(f"-Duser.home={self.home}", f"-Djava.util.prefs.userRoot={self.home}"),

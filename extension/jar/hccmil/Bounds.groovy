@@ -10,14 +10,12 @@ class Bounds {
     final double y
     final double width
     final double height
-    final List<Long> thousandths
 
     Bounds(double x, double y, double width, double height) {
         this.x = x
         this.y = y
         this.width = width
         this.height = height
-        thousandths = [x, y, width, height].collect { double each -> Math.round(each * 1000) }
     }
 
     double getCentreX() {
@@ -45,18 +43,48 @@ class Bounds {
         found
     }
 
+    /**
+     * A number that looks random but depends only on the bounds and a seed.
+     *
+     * <p>It is the finaliser of SplitMix64 over the four thousandths.
+     */
+    long mixed(long seed) {
+        long mixed = seed
+        mixed = mix(mixed ^ thousandths(x))
+        mixed = mix(mixed ^ thousandths(y))
+        mixed = mix(mixed ^ thousandths(width))
+        mix(mixed ^ thousandths(height))
+    }
+
+    private static long mix(long value) {
+        long z = value + (-7046029254386353131L)
+        z = (z ^ (z >>> 30)) * (-4658895280553007687L)
+        z = (z ^ (z >>> 27)) * (-7723592293110705685L)
+        z ^ (z >>> 31)
+    }
+
+    private static long thousandths(double value) {
+        Math.round(value * 1000d)
+    }
+
     @Override
     boolean equals(Object other) {
-        other instanceof Bounds && thousandths == ((Bounds) other).thousandths
+        if (!(other instanceof Bounds)) {
+            return false
+        }
+        Bounds theirs = (Bounds) other
+        thousandths(x) == thousandths(theirs.x) && thousandths(y) == thousandths(theirs.y) \
+            && thousandths(width) == thousandths(theirs.width) \
+            && thousandths(height) == thousandths(theirs.height)
     }
 
     @Override
     int hashCode() {
-        thousandths.hashCode()
+        Long.hashCode(mixed(0L))
     }
 
     @Override
     String toString() {
-        thousandths.collect { long each -> each / 1000 }.join(', ')
+        numbers().join(', ')
     }
 }

@@ -322,7 +322,7 @@ class ReviewWindow {
         def review = tile == null ? null : reviews[tile.bounds]
         verdicts.each { verdict, button -> button.selected = review?.verdict == verdict }
         features.each { it.judgement = review?.features?.get(it.feature.name) }
-        int done = walk.tiles.count { reviews[it.bounds] != null } as int
+        int done = reviews ? walk.count(reviews.keySet()) : 0
         counted.text = "${String.format(Locale.ROOT, '%,d', done)} of ${RunFacts.counted(count, 'tile')} reviewed"
         if (review != null && review.model != image.model) {
             facts.text += '\nReviewed when another model had scored the slide.'

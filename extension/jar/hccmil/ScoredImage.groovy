@@ -67,6 +67,11 @@ class ScoredImage {
         tiles.count { Tile each -> each.high } as int
     }
 
+    /** Tiles with a risk from one value to below another; 1 includes a risk of 1. */
+    List<Tile> between(double from, double to) {
+        tiles.findAll { Tile each -> each.risk >= from && (each.risk < to || to == 1d) }
+    }
+
     private static List<Tile> tilesOf(ImageData<BufferedImage> data) {
         // outlines that overlap have the same tile twice
         Map<Bounds, Tile> found = [:]

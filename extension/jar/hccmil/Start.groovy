@@ -7,6 +7,7 @@ class Start implements Runnable {
     /** Named here so that they are compiled before the user needs them. */
     private static final List<Class> ENTRIES = [
         ScoreThisImage, ScoreSelectedImages, ScoreWholeProject, CheckCommand,
+        Result, TileClasses, RiskMap, TilesOfInterest, ReviewTiles,
         ResultWindow, TileMapPanel, TilesWindow, ReviewWindow, UpToDate, LeftOut,
     ]
 

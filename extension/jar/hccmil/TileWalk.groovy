@@ -32,6 +32,18 @@ class TileWalk {
         at = before == null ? -1 : tiles.findIndexOf { Tile each -> each.bounds == before }
     }
 
+    /** Number of tiles whose bounds are among the given ones. */
+    int count(Collection<Bounds> places) {
+        Set<Bounds> wanted = new HashSet<Bounds>(places)
+        int found = 0
+        for (Tile each : tiles) {
+            if (wanted.contains(each.bounds)) {
+                found++
+            }
+        }
+        found
+    }
+
     /** Goes to a tile by its position in the order; returns false if there is none. */
     boolean go(int place) {
         if (place < 0 || place >= tiles.size()) {

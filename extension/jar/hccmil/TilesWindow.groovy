@@ -175,7 +175,7 @@ class TilesWindow {
     private void sort() {
         def tiles = image == null ? [] : image.tiles
         if (range != null) {
-            tiles = tiles.findAll { it.risk >= range[0] && (it.risk < range[1] || range[1] == 1d) }
+            tiles = image.between(range[0], range[1])
         }
         walk.take(order.value.sorted(tiles, seed.text))
         grid.items.setAll(walk.tiles)
