@@ -25,14 +25,14 @@ test: .venv-test/done
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/mypy
 	$(MAKE) docs
-	.venv-test/bin/python -m pytest --numprocesses 2
+	.venv-test/bin/python -m pytest --numprocesses 2 --dist loadgroup
 
 # Warnings are errors (not with --quiet, which hides them from --strict). Git ignores site/.
 docs: .venv-test/done
 	.venv-test/bin/mkdocs build --strict
 
 coverage: .venv-test/done
-	.venv-test/bin/python -m pytest --numprocesses 2 --cov --cov-report term
+	.venv-test/bin/python -m pytest --numprocesses 2 --dist loadgroup --cov --cov-report term
 
 benchmark: .venv-test/done
 	.venv-test/bin/python scripts/proofs/benchmark.py

@@ -43,7 +43,7 @@ COMMANDS = {
     ),
     "qupath": (
         "qupath_hccmil.cli.qupath:qupath",
-        "Put the extension into QuPath's window, or take it out.",
+        "Install the extension of QuPath's window, or remove it.",
     ),
     "train": ("qupath_hccmil.cli.train:train", "Train the nuclei or the risk model."),
     "evaluate": ("qupath_hccmil.cli.evaluate:evaluate", "Evaluate the nuclei or the risk model."),

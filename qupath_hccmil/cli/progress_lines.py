@@ -1,6 +1,6 @@
-"""``score --progress json``: what happens, line by line, for a program that runs the command.
+"""``score --progress json``: prints progress for a program, such as QuPath's extension.
 
-QuPath's extension is one. docs/reference/progress.md says what each line holds.
+docs/reference/progress.md describes the lines.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ _BETWEEN_S = 0.2
 
 
 def print_line(**facts: Any) -> None:
-    """Print one line of JSON on standard output, at once; in ASCII, which no pipe mistakes."""
+    """Print a line of JSON on standard output at once, in ASCII to be safe from encodings."""
     click.echo(json.dumps(facts))
     sys.stdout.flush()
 
 
 def end_when_told(source: int | None = None) -> None:
-    """Interrupt the run, as Ctrl+C does, when the line ``cancel`` comes.
+    """Interrupt the run, as Ctrl+C does, when the line ``cancel`` is read.
 
-    The end of the input means nothing: a run that was started in the background has none.
+    The end of the input is ignored, because a run in the background may have no input.
 
     Parameters
     ----------
     source : int, optional
-        Descriptor to read; default: standard input's.
+        File descriptor to read, by default that of standard input.
     """
     if source is None and sys.stdin is not None:
         with suppress(OSError, ValueError):
@@ -50,7 +50,7 @@ def end_when_told(source: int | None = None) -> None:
 
 
 def _listen(source: int) -> None:
-    # not sys.stdin itself: Python can't end while a thread waits in a buffered file
+    # Not sys.stdin itself, because Python cannot end while a thread waits in a buffered file.
     said = b""
     with suppress(OSError):
         while block := os.read(source, 1024):
@@ -62,14 +62,14 @@ def _listen(source: int) -> None:
 
 
 class ProgressLines:
-    """Told by the batch what goes on; prints a line of JSON for each.
+    """Prints a line of JSON for each event of a batch.
 
     Parameters
     ----------
     images : sequence of ImageEntry
-        All that the run is about.
+        All images of the run.
     clock : callable, optional
-        Seconds; for the rate.
+        Present time in seconds, for the rate.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class ProgressLines:
         return None
 
     def start(self, image: str, n_tiles: int) -> None:
-        """An image's tiles are about to be read."""
+        """Print that the tiles of an image will be read."""
         self._done, self._of = 0, n_tiles
         self._started = self._printed = self._clock()
         print_line(
@@ -102,8 +102,8 @@ class ProgressLines:
         )
 
     def advance(self, n_tiles: int) -> None:
-        """So many more tiles are dealt with; a few lines a second are enough."""
-        # where tiles are chosen at random, background is dealt with on top of those
+        """Count tiles that are done; print at most a few lines a second."""
+        # With a random sample of tiles, background tiles are counted in addition to the sample.
         self._done = min(self._done + n_tiles, self._of)
         now = self._clock()
         if now - self._printed < _BETWEEN_S and self._done < self._of:
@@ -114,7 +114,7 @@ class ProgressLines:
         print_line(event="tiles", done=self._done, of=self._of, tiles_per_second=rate)
 
     def finish(self, outcome: ImageOutcome) -> None:
-        """An image is done."""
+        """Print the outcome of an image."""
         self._number += 1
         print_line(
             event="finished",

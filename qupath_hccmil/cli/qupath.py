@@ -1,4 +1,4 @@
-"""``qupath``: the extension in QuPath's own window."""
+"""``qupath``: install or remove the extension of QuPath's window."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ _folder = click.option(
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="EXTENSIONS_FOLDER",
-    help="QuPath's extensions folder; default: that of the user directory chosen in QuPath.",
+    help="QuPath's extensions folder; by default that of the user directory chosen in QuPath.",
 )
 _project = click.option(
     "--project",
     type=options.PathType,
-    help="A QuPath project: scripts in it instead of the extension.",
+    help="A QuPath project that gets scripts instead of the extension.",
 )
 
 
 @click.group(
     cls=LazyGroup,
     lazy={
-        "install": (f"{_HERE}:install", "Put the menu HCC-MIL into QuPath."),
-        "uninstall": (f"{_HERE}:uninstall", "Take it out again."),
+        "install": (f"{_HERE}:install", "Install the menu HCC-MIL in QuPath."),
+        "uninstall": (f"{_HERE}:uninstall", "Remove it."),
     },
 )
 def qupath() -> None:
-    """Put the extension into QuPath's window, or take it out."""
+    """Install the extension of QuPath's window, or remove it."""
 
 
 @click.command()
 @_folder
 @_project
 def install(folder: Path | None, project: Path | None) -> int:
-    """Put the menu Extensions > HCC-MIL into QuPath 0.5.1 to 0.7.
+    """Install the menu Extensions > HCC-MIL in QuPath 0.5.1 to 0.7.
 
-    The extension is told where this command is, so QuPath finds it whatever the PATH. With
-    --project the same entries become scripts of a project: Automate > Project scripts > HCC-MIL.
+    The path of this command is recorded, so QuPath finds it without the PATH. With --project the
+    same entries become scripts of a project: Automate > Project scripts > HCC-MIL.
     """
     from qupath_hccmil.qupath.extension.extensions_folder import wanted_folders
     from qupath_hccmil.qupath.extension.installation import install as install_into
     from qupath_hccmil.qupath.extension.project_scripts import install_scripts
 
     if project is not None:
-        click.echo(f"{install_scripts(project)}: scripts are there")
+        click.echo(f"{install_scripts(project)}: scripts installed")
     if project is None or folder is not None:
         for each in wanted_folders(folder):
-            click.echo(f"{install_into(each)}: installed; start QuPath anew")
+            click.echo(f"{install_into(each)}: installed; restart QuPath")
     return exit_codes.DONE
 
 
@@ -73,5 +73,5 @@ def uninstall(folder: Path | None, project: Path | None) -> int:
     for path in removed:
         click.echo(f"{path}: removed")
     if not removed:
-        click.echo("nothing of ours was there")
+        click.echo("Nothing was installed")
     return exit_codes.DONE

@@ -67,8 +67,8 @@ if TYPE_CHECKING:
     type=click.Choice(["bar", "json"]),
     default="bar",
     show_default=True,
-    help="json: a line of JSON for each thing that happens, for programs; they cancel the run by "
-    "the line cancel on its standard input.",
+    help="json: print progress as lines of JSON for a program, which can cancel the run by writing "
+    "the line cancel to standard input.",
 )
 def score(**arguments: Any) -> int:
     """Score the tumour annotations of a QuPath PROJECT and write the risk into it.

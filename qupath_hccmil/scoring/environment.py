@@ -67,10 +67,10 @@ def _extension() -> str:
 
     found = [each for folder in extensions_folders() for each in installed(folder)]
     if not found:
-        raise InstallError("not installed (qupath-hccmil qupath install)")
+        raise InstallError("not installed; run: qupath-hccmil qupath install")
     said = "; ".join(f"{each.version} at {each.jar}, runs {each.command}" for each in found)
     if not all(each.current for each in found):
-        raise InstallError(f"{said}; this is {__version__}: run qupath-hccmil qupath install")
+        raise InstallError(f"{said}; this is {__version__}, so run: qupath-hccmil qupath install")
     return said
 
 

@@ -1,5 +1,5 @@
 // Scored by qupath-hccmil $version, engine $engine, model $model. For research use only.
-// Scores the image at hand again, and each image in "Run for project".
+// Scores the open image again; in "Run for project", each image.
 import java.awt.image.BufferedImage
 import qupath.lib.io.PathIO
 import qupath.lib.projects.ProjectIO
@@ -18,26 +18,26 @@ def read = { PathIO.readImageData(file, null, data.getServer(), BufferedImage) }
 def ours = { image -> image.getHistoryWorkflow().getSteps().findAll { it.getName() == step } }
 def record = { image -> ours(image) ? String.valueOf(ours(image).last().getParameterMap()["record"]) : null }
 
-// the command where it was, then where QuPath's extension knows it to be, then on the PATH
+// The command is searched for at its path, then where QuPath's extension finds it, then on the PATH.
 def places = [$command]
 try {
     places << qupath.lib.gui.prefs.PathPrefs.createPersistentPreference("hccmil.command", "").get()
     def extensions = qupath.lib.gui.UserDirectoryManager.getInstance().getExtensionsPath()
     places << new File(extensions.toFile(), "qupath-hccmil-command.txt").getText("UTF-8").trim()
 } catch (Exception | LinkageError missing) {
-    // a QuPath without a window, or without the extension
+    // This QuPath has no window, or not the extension.
 }
 (System.getenv("PATH") ?: "").split(File.pathSeparator).each { folder ->
     ["qupath-hccmil", "qupath-hccmil.exe"].each { places << new File(folder, it).getPath() }
 }
 def command = places.find { it && new File(it).isFile() && new File(it).canExecute() }
 if (command == null) throw new RuntimeException("The program qupath-hccmil is not on this computer" +
-    " (looked for " + places.take(1) + ", QuPath's extension HCC-MIL and the PATH). Install it: pip install" +
-    " qupath-hccmil, then: qupath-hccmil qupath install")
+    " (not at " + places[0] + ", nor where QuPath's extension HCC-MIL or the PATH say). Install it: pip install" +
+    " qupath-hccmil, then run: qupath-hccmil qupath install")
 
-// what is to be scored is what lies on the disk; nothing that is newer there is lost
+// The image on the disk is scored; newer scores there must not be overwritten.
 if (file.isFile() && record(read()) != record(data)) throw new RuntimeException(
-    entry.getImageName() + " was scored elsewhere since it was opened: File > Reload data, then run this again.")
+    entry.getImageName() + " was scored by another run since it was opened. Choose File > Reload data, then run this again.")
 if (data.isChanged() || !file.isFile()) entry.saveImageData(data)
 
 def words = [command, "score", project.toString(), "--image", "id:" + entry.getID()] + options
@@ -47,9 +47,9 @@ def run = builder.start()
 run.getOutputStream().close()
 def said = []
 run.getInputStream().eachLine("UTF-8") { said << it; println it }
-if (run.waitFor() != 0) throw new RuntimeException("qupath-hccmil has not scored " + entry.getImageName() + ":\n" + said.join("\n"))
+if (run.waitFor() != 0) throw new RuntimeException("qupath-hccmil did not score " + entry.getImageName() + ":\n" + said.join("\n"))
 
-// QuPath saves what it holds: the image and the list at hand get what the command wrote
+// QuPath saves the image and the list that it has in memory, so both get what the command wrote.
 def fresh = read()
 data.getHierarchy().getSelectionModel().clearSelection()
 data.getHierarchy().setHierarchy(fresh.getHierarchy())
@@ -61,4 +61,4 @@ ourKeys.each { key ->
     def value = listed.getMetadataMap()[key]
     if (value == null) entry.removeMetadataValue(key) else entry.putMetadataValue(key, value)
 }
-if (!record(data).contains(weights)) println "Note: the model of this program is another than the one that this script was made of."
+if (!record(data).contains(weights)) println "Note: this model differs from the model that was used when this script was made."

@@ -1,7 +1,7 @@
-"""The workflow step that reproduces a run from inside QuPath.
+"""The workflow step that repeats a run in QuPath.
 
-Its script is ``workflow_step.groovy`` with the run's own words in it. It stands alone, so that
-*Create script* gives something that runs wherever the command or the extension is.
+Its script is ``workflow_step.groovy``, filled in for the run. It needs no other file, so the script
+that *Create script* makes runs on any computer with the command or the extension.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SCRIPT = Path(__file__).with_suffix(".groovy")
 
 
 def reproduce(settings: ScoreSettings, model: Path | None, engine: str) -> tuple[str, ...]:
-    """Options of ``score`` that give the same scores, without those that are at their default."""
+    """Options of ``score`` that give the same scores; defaults are left out."""
     default = ScoreSettings()
     words: list[str] = ["--engine", engine]
     if settings.annotation_classes != default.annotation_classes:
@@ -46,12 +46,12 @@ def reproduce(settings: ScoreSettings, model: Path | None, engine: str) -> tuple
 def scoring_step(
     record: RunRecord, options: Sequence[str], parameters: Mapping[str, str]
 ) -> WorkflowStep:
-    """Make a scriptable step, which scores the open image again in QuPath's script editor.
+    """Make a step whose script scores the open image again in QuPath's script editor.
 
     Parameters
     ----------
     record : RunRecord
-        Of the run.
+        Record of the run.
     options : sequence of str
         Command-line options after ``score PROJECT`` that give the same scores.
     parameters : mapping of str to str

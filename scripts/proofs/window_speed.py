@@ -205,7 +205,7 @@ def measured(qupath: Path, tiles: int) -> dict[str, dict[str, float]]:
         home = Path(place) / "home"
         project = make_project(Path(place), tiles)
         install(home / "QuPath" / "extensions")
-        window = QuPathWindow(qupath, home, {"hccmil.reviewer": "Dr A"})
+        window = QuPathWindow(qupath, home, {"hccmil.reviewer": "Dr A"}, java_options=())
         try:
             window.wait_for("hccmil.Watch.instance != null")
             window.open(project, NAME)

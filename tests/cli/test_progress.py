@@ -55,7 +55,7 @@ def test_an_image_that_fails_is_a_line_with_the_reason(cli, project):
 def test_what_is_refused_as_a_whole_is_said_on_standard_error(cli, project):
     ran = cli("score", project, *OPTIONS, "--image", "not there")
     assert (ran.code, ran.out) == (exit_codes.BAD_INPUT, "")
-    assert "no image named not there" in ran.err
+    assert "no image is named not there" in ran.err
 
 
 def test_two_kinds_of_json_are_refused(cli, project):
@@ -100,7 +100,7 @@ def test_a_cancelled_run_leaves_the_project_as_it_was(project, how):
         out, err = process.communicate(timeout=120)
     assert process.returncode == exit_codes.INTERRUPTED, err
     assert "end" not in {line["event"] for line in lines_of(out)}
-    assert "what was already written is complete" in err
+    assert "Everything written so far is complete" in err
     assert data_files(project) == before
 
 

@@ -75,7 +75,7 @@ def test_uninstall_removes_what_is_ours(cli, program, tmp_path):
     assert jar_name() in ran.out
     assert {path.name for path in tmp_path.iterdir()} == before
     assert theirs.exists()
-    assert "nothing of ours" in cli("qupath", "uninstall", "--dir", tmp_path).out
+    assert "Nothing was installed" in cli("qupath", "uninstall", "--dir", tmp_path).out
 
 
 @LINUX
@@ -130,7 +130,7 @@ def test_doctor_says_what_is_installed_and_whether_it_is_of_this_version(cli, pr
     found = said()
     assert not found["ok"]
     assert "0.0.9" in found["found"]
-    assert "run qupath-hccmil qupath install" in found["found"]
+    assert "run: qupath-hccmil qupath install" in found["found"]
 
 
 def test_the_scripts_of_a_project_are_the_entries_of_the_menu(cli, program, project):

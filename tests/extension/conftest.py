@@ -1,8 +1,10 @@
 """QuPath's windows, each opened once a session, with the extension in them."""
 
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,9 +22,33 @@ SIZE = (3000, 2400)
 
 
 def window_dirs() -> list[Path]:
-    """The oldest and the newest QuPath whose window can be opened here."""
-    found = [folder for folder in qupath_dirs() if why_no_window(folder) is None]
-    return found if len(found) < 3 else [found[0], found[-1]]
+    """Each QuPath whose window can be opened here, from the oldest to the newest."""
+    return [folder for folder in qupath_dirs() if why_no_window(folder) is None]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Choose the versions of QuPath in whose window a test runs.
+
+    That is the newest, and the oldest too for tests marked ``oldest_and_newest``.
+    """
+    scopes = {"window": "session", "window_without": "function"}
+    for fixture in scopes.keys() & set(metafunc.fixturenames):
+        folders = window_dirs()
+        if not metafunc.config.getoption("--all-qupaths"):
+            both = metafunc.definition.get_closest_marker("oldest_and_newest")
+            folders = [*folders[:-1][: 1 if both else 0], *folders[-1:]]
+        # with pytest-xdist, one process opens a window and runs all of its tests
+        xdist = metafunc.config.pluginmanager.hasplugin("xdist")
+        params = [
+            pytest.param(
+                folder,
+                id=folder.name,
+                marks=[pytest.mark.xdist_group(f"window of {folder.name}")] if xdist else [],
+            )
+            for folder in folders
+        ]
+        none = pytest.param(None, id="none")
+        metafunc.parametrize(fixture, params or [none], indirect=True, scope=scopes[fixture])
 
 
 @pytest.fixture(scope="session")
@@ -39,32 +65,48 @@ def program(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture(
-    scope="session",
-    params=window_dirs() or [None],
-    ids=lambda folder: folder.name if folder else "none",
-)
+@pytest.fixture(scope="session")
 def window(request, tmp_path_factory, program) -> Iterator[QuPathWindow]:
-    """An open QuPath of each version in turn, with the extension installed and no project."""
-    if request.param is None:
-        reasons = {why_no_window(folder) for folder in qupath_dirs()}
-        pytest.skip("; ".join(sorted(filter(None, reasons))) or "no QuPath: see CONTRIBUTING.md")
+    """An open QuPath with the extension installed and no project; the newest speaks German."""
     home = tmp_path_factory.mktemp("home") / "Müller, Ärztin"
+    home.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command.sys, "argv", [str(program)])
         install(home / "QuPath" / "extensions")
     preferences = {}
-    if request.param == window_dirs()[-1]:
-        # one of them speaks German, where a comma is the decimal mark
+    if request.param in window_dirs()[-1:]:
+        # a comma is the decimal mark, and the menu has another name
         words = home / "QuPath" / "localization" / "qupath-gui-strings_de.properties"
         words.parent.mkdir()
         words.write_text("Menu.Extensions = Erweiterungen\n", encoding="utf-8")
         language = ("locale", "localeFormat", "localeDisplay")
         preferences = dict.fromkeys(language, "German (Germany)")
-    opened = QuPathWindow(request.param, home, preferences)
-    opened.wait_for("hccmil.Watch.instance != null")
-    yield opened
-    opened.close()
+    with opened(request.param, home, preferences) as found:
+        found.wait_for("hccmil.Watch.instance != null")
+        yield found
+
+
+@pytest.fixture
+def window_without(request, tmp_path) -> Iterator[QuPathWindow]:
+    """An open QuPath without the extension."""
+    with opened(request.param, tmp_path / "home") as found:
+        yield found
+
+
+@contextmanager
+def opened(
+    qupath: Path | None, home: Path, preferences: dict[str, str] | None = None
+) -> Iterator[QuPathWindow]:
+    if qupath is None:
+        reasons = {why_no_window(folder) for folder in qupath_dirs()}
+        pytest.skip("; ".join(sorted(filter(None, reasons))) or "no QuPath: see CONTRIBUTING.md")
+    window = QuPathWindow(qupath, home, preferences)
+    try:
+        yield window
+    finally:
+        window.close()
+        # 200 MB of what Java unpacks
+        shutil.rmtree(home)
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +131,7 @@ def make_project(folder: Path, slide: Path, *names: str) -> Path:
 @pytest.fixture
 def made_project(slide, tmp_path) -> Callable[..., Path]:
     """Makes a project of the drawn slide under the given names; gives its file."""
-    return lambda *names: make_project(tmp_path / "project", slide, *names)
+    return lambda *names: make_project(tmp_path / "Projekt für Ärzte", slide, *names)
 
 
 @pytest.fixture(

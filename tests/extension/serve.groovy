@@ -19,7 +19,9 @@ def answer = { String code ->
         synchronized (loader) {
             script = shell.parse(code)
         }
-        return gson.toJson([value: script.run()])
+        def value = script.run()
+        def failure = System.clearProperty('hccmil.tests.failure')
+        return gson.toJson(failure ? [error: failure] : [value: value])
     } catch (Throwable error) {
         def text = new StringWriter()
         error.printStackTrace(new PrintWriter(text))

@@ -1,21 +1,33 @@
 """A real QuPath window, on a screen of its own, that answers Groovy."""
 
+import ctypes.util
+import functools
 import json
 import os
+import select
 import shutil
+import signal
 import socket
 import subprocess
 import time
 import xml.sax.saxutils
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.qupath.extension.java_preferences import xml_file
 
 SERVE = Path(__file__).with_name("serve.groovy")
+# Only what never comes is given up: a machine may be busy with other things.
 PATIENCE_S = 240
+# For a window that runs for a minute, and not alone.
+SHORT_RUN = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+# Ends a program when its own standard input does, which it does however the tests end.
+KEEPER = '"$@" & program=$!; cat > /dev/null; kill $program; wait $program'
 
 
+@functools.cache
 def why_no_window(qupath: Path) -> str | None:
     """Reason why no window of a QuPath can be opened here; None where it can."""
     app = qupath / "lib" / "app"
@@ -24,7 +36,9 @@ def why_no_window(qupath: Path) -> str | None:
             return f"{qupath.name} has no window: {part} is not there"
     if not (qupath / "lib" / "runtime" / "bin" / "java").exists():
         return f"{qupath.name} has no program named java"
-    return None if shutil.which("Xvfb") else "no Xvfb is installed"
+    if not shutil.which("Xvfb"):
+        return "no Xvfb is installed"
+    return None if ctypes.util.find_library("gtk-3") else "GTK 3, which JavaFX needs, is not here"
 
 
 def node(qupath: Path) -> tuple[str, str]:
@@ -49,34 +63,37 @@ def prefer(home: Path, qupath: Path, preferences: dict[str, str]) -> None:
 
 
 class Screen:
-    """A screen that nobody sees, with a window manager where there is one."""
+    """A screen that nobody sees, with a window manager if one is installed."""
+
+    _manager: subprocess.Popen | None = None
 
     def __init__(self) -> None:
         # Xvfb chooses a free number and says which
         read, write = os.pipe()
+        size = ("-screen", "0", "1600x1000x24")
+        server = ("Xvfb", "-displayfd", str(write), *size, "-nolisten", "tcp")
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self._server = subprocess.Popen(
-            ["Xvfb", "-displayfd", str(write), "-screen", "0", "1600x1000x24", "-nolisten", "tcp"],
-            pass_fds=[write],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            ["sh", "-c", KEEPER, "sh", *server], stdin=subprocess.PIPE, pass_fds=[write], **silent
         )
         os.close(write)
         with os.fdopen(read) as said:
-            self.display = f":{said.readline().strip()}"
-        self._manager = None
+            number = said.readline().strip() if select.select([said], [], [], 60)[0] else ""
+        if not number:
+            self.close()
+            raise RuntimeError("Xvfb did not start")
+        self.display = f":{number}"
         if shutil.which("openbox"):
-            self._manager = subprocess.Popen(
-                ["openbox"],
-                env={**os.environ, "DISPLAY": self.display},
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            # ends with the screen
+            environment = {**os.environ, "DISPLAY": self.display}
+            self._manager = subprocess.Popen(["openbox"], env=environment, **silent)
 
     def close(self) -> None:
-        for process in (self._manager, self._server):
-            if process is not None:
-                process.terminate()
-                process.wait(30)
+        assert self._server.stdin
+        self._server.stdin.close()
+        self._server.wait(30)
+        if self._manager is not None:
+            self._manager.wait(30)
 
 
 class QuPathWindow:
@@ -89,10 +106,19 @@ class QuPathWindow:
     home : Path
         New folder for preferences and for `home`/QuPath, its user directory.
     preferences : dict, optional
-        Of QuPath, by the key in its preferences.
+        QuPath's preferences by their keys.
+    java_options : sequence of str, optional
+        Options of Java; by default those with which it starts quickly.
     """
 
-    def __init__(self, qupath: Path, home: Path, preferences: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        qupath: Path,
+        home: Path,
+        preferences: dict[str, str] | None = None,
+        java_options: Sequence[str] = SHORT_RUN,
+    ) -> None:
+        self.java_options = java_options
         self.qupath = qupath
         self.home = home
         self.version = qupath.name.removeprefix("QuPath-")
@@ -102,28 +128,40 @@ class QuPathWindow:
             chosen = {"userPath": str(self.user_directory), **unasked, **(preferences or {})}
             prefer(home, qupath, chosen)
         self.log_file = home / "log.txt"
-        port = home / "port"
+        try:
+            self._start()
+        except (AssertionError, RuntimeError):
+            # now and then a Java or an Xvfb does not start on a busy machine
+            self._start()
+
+    def _start(self) -> None:
+        temporary, port = self.home / "tmp", self.home / "port"
+        temporary.mkdir(exist_ok=True)
         port.unlink(missing_ok=True)
+        app = self.qupath / "lib" / "app"
         self.screen = Screen()
         with self.log_file.open("wb") as log:
             self._process = subprocess.Popen(
                 [
-                    qupath / "lib" / "runtime" / "bin" / "java",
-                    "-Dprism.order=sw",
-                    "-Xmx1500m",
-                    f"-Duser.home={home}",
-                    f"-Djava.util.prefs.userRoot={home}",
-                    f"-Djava.library.path={qupath / 'lib' / 'app'}",
-                    f"-Dqupath.startup.script={SERVE}",
-                    f"-Dhccmil.tests.port={port}",
-                    "-cp",
-                    f"{qupath / 'lib' / 'app'}/*",
-                    "qupath.QuPath",
-                    "--quiet",
+                    self.qupath / "lib" / "runtime" / "bin" / "java",
+                    *("-Xmx1500m", *self.java_options),
+                    # nothing is left outside of its home
+                    *("-XX:-UsePerfData", f"-Djava.io.tmpdir={temporary}"),
+                    *(f"-Duser.home={self.home}", f"-Djava.util.prefs.userRoot={self.home}"),
+                    *("-Dprism.order=sw", f"-Djava.library.path={app}"),
+                    *(f"-Dqupath.startup.script={SERVE}", f"-Dhccmil.tests.port={port}"),
+                    *("-cp", f"{app}/*", "qupath.QuPath", "--quiet"),
                 ],
-                env={**os.environ, "DISPLAY": self.screen.display, "LC_ALL": "C.UTF-8"},
+                env={
+                    **os.environ,
+                    "DISPLAY": self.screen.display,
+                    "HOME": str(self.home),
+                    "LC_ALL": "C.UTF-8",
+                },
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         try:
             self._wait(port.exists, "QuPath didn't start")
@@ -174,10 +212,26 @@ class QuPathWindow:
         return answer["value"]
 
     def later(self, code: str, **values: Any) -> None:
-        """Run Groovy in the window's thread without waiting for its end, as a click does."""
+        """Run Groovy in the window's thread without waiting for its end, as a click does.
+
+        If it fails, the next question does.
+        """
         self.ask(
-            f"def __later = {{ ->\n{code}\n}}\njavafx.application.Platform.runLater"
-            " { __later() }; null",
+            f"""
+            def __later = {{ ->
+            {code}
+            }}
+            javafx.application.Platform.runLater {{
+                try {{
+                    __later()
+                }} catch (Throwable error) {{
+                    def text = new StringWriter()
+                    error.printStackTrace(new PrintWriter(text))
+                    System.setProperty('hccmil.tests.failure', text.toString())
+                }}
+            }}
+            null
+            """,
             **values,
         )
 
@@ -284,14 +338,18 @@ class QuPathWindow:
         subprocess.run(["import", "-window", "root", path], env=environment, check=True)
 
     def close(self) -> None:
-        """End QuPath, as a session's end does, without its questions."""
-        self._process.terminate()
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(30)
+        """End QuPath and the commands that it runs, as a session's end does, without questions."""
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, how)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(30)
         self.screen.close()
+
+    def restart(self) -> None:
+        """End QuPath, and open it again with what is in its home."""
+        self.close()
+        self._start()
 
     def _wait(self, is_so: Any, complaint: str) -> None:
         end = time.monotonic() + PATIENCE_S

@@ -25,7 +25,7 @@ class SlowNetwork:
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_nothing_is_under_way_after_an_interruption(error):
     def chunks():
-        kept = np.full(2, TileVerdict.KEPT, np.int8)
+        kept = np.full(2, TileVerdict.TISSUE, np.int8)
         yield Chunk(np.arange(2), kept, np.zeros((2, 4, 4, 3), np.uint8))
         raise error
 

@@ -7,7 +7,7 @@ import javafx.scene.control.ButtonType
 import javafx.stage.FileChooser
 import qupath.lib.gui.QuPathGUI
 
-/** Says which command is used, its version and its models; another can be chosen. */
+/** Shows which command is used, its version and its models; the user can choose another. */
 class CheckCommand implements Runnable {
     private static final ButtonType CHOOSE =
         new ButtonType("Choose another…", ButtonBar.ButtonData.LEFT)
@@ -27,7 +27,7 @@ class CheckCommand implements Runnable {
         }
     }
 
-    /** What the command says of itself, a line each. */
+    /** What `doctor` finds, in lines. */
     private static String facts(File command) {
         def run = new CommandRun([command.path, "doctor", "--json"])
         def text = new StringBuilder()
@@ -38,17 +38,17 @@ class CheckCommand implements Runnable {
         } catch (RuntimeException ignored) {
             found = null
         }
-        if (found == null) throw new Problem("$command is not qupath-hccmil, or is broken (exit code $code):\n${run.errorText}")
+        if (found == null) throw new Problem("$command is not qupath-hccmil, or it is broken (exit code $code):\n${run.errorText}")
         lines(found, Settings.version()).join("\n")
     }
 
-    /** Findings of `doctor --json` as lines, and whether the versions agree. */
+    /** Findings of `doctor --json` in lines, and whether the versions agree. */
     static List<String> lines(List<Map> found, String version) {
         def wanted = found.findAll { it.needed || it.what.toString().endsWith("model") }
         def lines = wanted.collect { "${it.ok ? "" : "MISSING "}${it.what}: ${it.found}".toString() }
         def theirs = found.find { it.what == "qupath-hccmil" }?.found?.toString()?.split(",")?.first()
         if (theirs != version)
-            lines << "This extension is of version $version, the command of $theirs: run `qupath-hccmil qupath install`.".toString()
+            lines << "This extension has version $version, but the command has version $theirs. Run: qupath-hccmil qupath install".toString()
         lines
     }
 
@@ -59,9 +59,10 @@ class CheckCommand implements Runnable {
         alert.headerText = "The command that HCC-MIL runs"
         alert.dialogPane.prefWidth = 640
         if (alert.showAndWait().orElse(null) != CHOOSE) return
-        def chooser = new FileChooser(title: "The program qupath-hccmil")
+        def chooser = new FileChooser(title: "Choose the program qupath-hccmil")
         def file = chooser.showOpenDialog(QuPathGUI.instance.stage)
         if (file == null) return
+        Say.LOG.info("The command is now {}", file)
         Settings.COMMAND.set(file.path)
         run()
     }

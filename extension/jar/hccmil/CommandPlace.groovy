@@ -1,21 +1,24 @@
 package hccmil
 
 /**
- * Where the command qupath-hccmil is. PATH is asked too, but a program that was started from a dock
- * or a menu has little of it, and a conda environment is on it only while it is active.
+ * Finds the program qupath-hccmil. The PATH alone is not enough: a program that is started from a
+ * dock or a menu sees little of it, and a conda environment is on it only while it is active.
  */
 class CommandPlace {
-    /** Name of the file next to the jar in which `qupath-hccmil qupath install` wrote its path. */
+    /** Name of the file next to the jar in which `qupath-hccmil qupath install` writes its path. */
     static final String RECORD = "qupath-hccmil-command.txt"
 
     final Map<String, String> environment
     final File home
     final boolean windows
+    /** Top of the file system. */
+    final File root
 
-    CommandPlace(Map<String, String> environment, File home, boolean windows) {
+    CommandPlace(Map<String, String> environment, File home, boolean windows, File root = new File("/")) {
         this.environment = environment
         this.home = home
         this.windows = windows
+        this.root = root
     }
 
     static CommandPlace ofThisMachine() {
@@ -25,30 +28,43 @@ class CommandPlace {
     }
 
     /**
-     * The command.
+     * Finds the program.
      *
-     * @param preferred path from QuPath's preferences, or nothing
-     * @param folder folder with the jar, or null
+     * @param preferred path from QuPath's preferences: the program, or a folder or environment that
+     *     contains it; may be empty
+     * @param folder folder of the jar, or null
+     * @throws Problem if it is not found, or not where the preferences say
      */
     File find(String preferred, File folder) {
-        if (preferred?.trim()) {
-            def file = new File(preferred.trim())
-            if (usable(file)) return file
-            throw new Problem("""There is no program $file, which QuPath's preferences name \
-(Edit > Preferences > HCC-MIL).\n\nChoose another, or leave the preference empty.""")
-        }
+        if (preferred?.trim()) return named(preferred.trim())
         def recorded = recorded(folder)
         if (recorded != null && usable(recorded)) return recorded
         def found = folders().collect { new File(it, name) }.find { usable(it) }
         if (found != null) return found
         def gone = recorded == null ? "" : " It was at $recorded when the extension was installed."
-        throw new Problem("""The command qupath-hccmil was not found on this computer.$gone\n
+        throw new Problem("""The program qupath-hccmil was not found on this computer.$gone\n
 Install it (pip install qupath-hccmil), then run: qupath-hccmil qupath install\n
-Or name it in QuPath: Edit > Preferences > HCC-MIL.""")
+Or enter its path in QuPath: Edit > Preferences > HCC-MIL.""")
     }
 
     String getName() {
         windows ? "qupath-hccmil.exe" : "qupath-hccmil"
+    }
+
+    private String getPrograms() {
+        windows ? "Scripts" : "bin"
+    }
+
+    private File named(String preferred) {
+        // Windows copies a path with quotes around it.
+        def path = preferred.replaceFirst(/^"(.*)"$/, '$1')
+        def file = path ==~ "~[/\\\\].*" ? new File(home, path.substring(2)) : new File(path)
+        def places = [file, new File(file, name), new File(new File(file, programs), name)]
+        if (windows) places << new File(file.path + ".exe")
+        def found = places.find { usable(it) }
+        if (found != null) return found
+        throw new Problem("""There is no program at $file, which is the path in QuPath's preferences \
+(Edit > Preferences > HCC-MIL).\n\nCorrect the path, or clear it to search for the program.""")
     }
 
     private static File recorded(File folder) {
@@ -61,29 +77,41 @@ Or name it in QuPath: Edit > Preferences > HCC-MIL.""")
         file.isFile() && file.canExecute()
     }
 
-    /** Folders in which pip, pipx, uv and conda put programs. */
+    /** Folders into which pip, pipx, uv and conda put programs. */
     private List<File> folders() {
-        def programs = windows ? "Scripts" : "bin"
         def path = (environment["PATH"] ?: environment["Path"] ?: "").split(File.pathSeparator)
         def found = path.findAll { it }.collect { new File(it) }
         found += ["VIRTUAL_ENV", "CONDA_PREFIX"].collect { environment[it] }.findAll { it }
             .collect { new File(it, programs) }
         found << new File(home, ".local/bin")
-        if (windows) {
-            found += under(environment["APPDATA"], "Python") + under(environment["LOCALAPPDATA"], "Programs/Python")
-        } else {
-            found += ["/opt/homebrew/bin", "/usr/local/bin"].collect { new File(it) }
-            found += under(new File(home, "Library").path, "Python").collect { new File(it.parentFile, "bin") }
-        }
-        // conda keeps a list of its environments
+        found += windows ? ofWindows() : ofMac()
+        // conda keeps a list of its environments.
         def environments = new File(home, ".conda/environments.txt")
         if (environments.isFile())
             found += environments.readLines("UTF-8").findAll { it.trim() }.collect { new File(it.trim(), programs) }
         found
     }
 
-    private static List<File> under(String folder, String name) {
-        def versions = folder ? new File(folder, name).listFiles() : null
-        (versions ?: [] as File[]).sort().reverse().collect { new File(it, "Scripts") }
+    private List<File> ofWindows() {
+        def local = environment["LOCALAPPDATA"]
+        // Python of the Microsoft Store has folders of its own.
+        def store = local ? versions(new File(local, "Packages"), "PythonSoftwareFoundation.Python") : []
+        def places = [[environment["APPDATA"], "Python"], [local, "Programs/Python"]]
+            .findAll { it[0] }.collect { new File(it[0], it[1]) }
+        places += store.collect { new File(it, "LocalCache/local-packages") }
+        places.collectMany { versions(it, "Python") }.collect { new File(it, programs) }
+    }
+
+    private List<File> ofMac() {
+        def places = ["opt/homebrew/bin", "usr/local/bin", "opt/local/bin"].collect { new File(root, it) }
+        def pythons = versions(new File(home, "Library/Python"), "") +
+            versions(new File(root, "Library/Frameworks/Python.framework/Versions"), "")
+        places + pythons.collect { new File(it, programs) }
+    }
+
+    /** Subfolders whose name starts with a text, from the newest version to the oldest. */
+    private static List<File> versions(File folder, String start) {
+        def found = folder.listFiles()?.findAll { it.directory && it.name.startsWith(start) } ?: []
+        found.sort { it.name.replaceAll(/\d+/) { digits -> digits.padLeft(8, "0") } }.reverse()
     }
 }

@@ -3,9 +3,9 @@ package hccmil
 import java.nio.charset.StandardCharsets
 import java.util.concurrent.TimeUnit
 
-/** A run of the command: gives its lines, and can be cancelled. */
+/** A run of the command, which passes on its lines and can be cancelled. */
 class CommandRun {
-    /** Time to come to an end before it is ended, in seconds. */
+    /** Seconds that a cancelled command has before it is ended by force. */
     static final int PATIENCE = 60
 
     final List<String> command
@@ -20,12 +20,12 @@ class CommandRun {
     /**
      * Runs the command to its end.
      *
-     * @param onLine told each line of its standard output
+     * @param onLine called with each line of its standard output
      * @return its exit code
      */
     int run(Closure onLine) {
         def builder = new ProcessBuilder(command)
-        // Python would write in the system's old code page into a pipe
+        // Otherwise Python would write in the system's old code page into a pipe.
         builder.environment().put("PYTHONUTF8", "1")
         try {
             process = builder.start()
@@ -42,7 +42,7 @@ class CommandRun {
         code
     }
 
-    /** What it said on standard error. */
+    /** What it wrote on standard error. */
     String getErrorText() {
         errors.toString().trim()
     }
@@ -51,7 +51,7 @@ class CommandRun {
         cancelled
     }
 
-    /** Asks the command to end; it leaves a whole project. */
+    /** Asks the command to end; the project stays complete. */
     void cancel() {
         cancelled = true
         def running = process
@@ -60,7 +60,7 @@ class CommandRun {
             running.outputStream.write("cancel\n".bytes)
             running.outputStream.flush()
         } catch (IOException ignored) {
-            // it has ended
+            // It has ended.
             return
         }
         Thread.startDaemon {

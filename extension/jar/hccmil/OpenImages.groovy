@@ -9,18 +9,18 @@ import qupath.lib.io.PathIO
 import qupath.lib.projects.ProjectIO
 import qupath.lib.projects.ProjectImageEntry
 
-/** Images that are open in QuPath, and what lies on the disk of them. */
+/** Images that are open in QuPath, and their files on the disk. */
 class OpenImages {
     static final String STEP = "HCC-MIL risk scoring"
 
-    /** Keys of the project's list that runs of ours write; others are the user's. */
+    /** Keys of the project's list that our runs write; others belong to the user. */
     static final List<String> OUR_KEYS = [
         "risk score", "risk group", "tiles", "model", "risk logit", "p", "threshold",
         "weights sha256", "version", "time", "mpp", "settings sha256", "annotation fingerprint"
     ].collect { "HCC-MIL $it".toString() }
-    private static final List<String> OUR_CLASSES = ["HCC-MIL high risk", "HCC-MIL low risk"]
+    static final List<String> OUR_CLASSES = ["HCC-MIL high risk", "HCC-MIL low risk"]
 
-    /** Entry of each open image of the project, by its data; two viewers may share one. */
+    /** Entry of each open image of the project; two viewers may show the same image. */
     static Map<ImageData, ProjectImageEntry> of(QuPathGUI qupath) {
         def project = qupath.project
         def found = new LinkedHashMap()
@@ -35,13 +35,13 @@ class OpenImages {
         entry.entryPath.resolve("data.qpdata")
     }
 
-    /** What tells two states of a file apart; empty where there is none. */
+    /** A text that differs between two states of a file; empty if there is no file. */
     static String stamp(Path file) {
         if (!Files.exists(file)) return ""
         "${Files.getLastModifiedTime(file).toMillis()} ${Files.size(file)}".toString()
     }
 
-    /** Our record of the run whose scores an image has; null where it has none. */
+    /** Our record of the run that made the scores of an image; null if it has none. */
     static String record(ImageData data) {
         def steps = ourSteps(data)
         steps ? steps.last().parameterMap["record"]?.toString() : null
@@ -51,31 +51,32 @@ class OpenImages {
         data.historyWorkflow.steps.findAll { it.name == STEP }
     }
 
-    /** The image as it is on the disk, with the slide that is open already; slow. */
+    /** Reads an image from the disk, except for the slide, which is open already; slow. */
     static ImageData read(ProjectImageEntry entry, ImageData open) {
         PathIO.readImageData(dataFile(entry).toFile(), null, open.server, BufferedImage)
     }
 
-    /** Brings what was read into the open image, which goes on being shown where it is. */
+    /** Shows what was read in the open image; its viewer stays where it is. */
     static void show(QuPathGUI qupath, ImageData open, ImageData fresh) {
+        def changed = open.changed
         open.hierarchy.selectionModel.clearSelection()
         open.hierarchy.setHierarchy(fresh.hierarchy)
-        // of the history our step alone: QuPath adds its stains to it whenever it reads an image
+        // Only our step of the history: QuPath adds its stains to it whenever it reads an image.
         open.historyWorkflow.removeSteps(ourSteps(open))
         open.historyWorkflow.addSteps(ourSteps(fresh))
-        open.setChanged(false)
-        // an older state would bring older scores back under the newer record
+        open.setChanged(changed)
+        // An older state would bring back older scores under the newer record.
         qupath.undoRedoManager.clear()
     }
 
-    /** The project as it is on the disk; slow. */
+    /** Reads the project from the disk; slow. */
     static Object readProject(Object project) {
         ProjectIO.loadProject(project.path.toFile(), BufferedImage)
     }
 
     /**
-     * Brings our values of the list on the disk into the open project. QuPath would write its old
-     * list over them when it quits.
+     * Copies our values from the list on the disk into the open project. Otherwise QuPath would
+     * overwrite them with its old list when it quits.
      */
     static void showList(QuPathGUI qupath, Object fresh) {
         def project = qupath.project

@@ -5,7 +5,7 @@ import org.slf4j.Logger
 import org.slf4j.LoggerFactory
 import qupath.fx.dialogs.Dialogs
 
-/** What a person is told: in a dialog and in QuPath's log. */
+/** Messages for the user, which are lines of QuPath's log too. */
 class Say {
     static final Logger LOG = LoggerFactory.getLogger("HCC-MIL")
     static final String TITLE = "HCC-MIL"
@@ -24,7 +24,7 @@ class Say {
         inWindow { Dialogs.showErrorMessage(TITLE, message) }
     }
 
-    /** A warning that waits for nobody. */
+    /** Shows a warning for a few seconds. */
     static void warning(String message) {
         LOG.warn(message)
         inWindow { Dialogs.showWarningNotification(TITLE, message) }
@@ -35,12 +35,12 @@ class Say {
         inWindow { Dialogs.showInfoNotification(TITLE, message) }
     }
 
-    /** Runs something in the window's thread, now where that is this one. */
+    /** Runs an action in the window's thread, at once if that is the present one. */
     static void inWindow(Closure action) {
         if (Platform.isFxApplicationThread()) action.call() else Platform.runLater(action as Runnable)
     }
 
-    /** Runs something slow. */
+    /** Runs a slow action in the background; a problem or an error becomes a dialog. */
     static void inBackground(Closure action) {
         Thread.startDaemon("HCC-MIL") {
             try {
@@ -49,7 +49,7 @@ class Say {
                 Say.problem(problem.message)
             } catch (Exception error) {
                 LOG.error("HCC-MIL", error)
-                Say.problem("${error}\n\nView > Show log says more.")
+                Say.problem("${error}\n\nView > Show log has the details.")
             }
         }
     }

@@ -1,11 +1,13 @@
 package hccmil
 
 import javafx.event.ActionEvent
+import javafx.geometry.VPos
 import javafx.scene.control.Button
 import javafx.scene.control.ButtonType
 import javafx.scene.control.CheckBox
 import javafx.scene.control.Dialog
 import javafx.scene.control.Label
+import javafx.scene.control.ScrollPane
 import javafx.scene.control.TextField
 import javafx.scene.layout.GridPane
 import javafx.scene.layout.HBox
@@ -13,10 +15,9 @@ import javafx.scene.layout.VBox
 import javafx.stage.DirectoryChooser
 import qupath.lib.gui.QuPathGUI
 
-/** Asks what a run is to take for tumour, by which model, and how much of it. */
+/** Asks which outlines are tumour, for the model and for the limit of tiles. */
 class ScoreDialog {
     private static String lastModel = ""
-    private static String lastTiles = ""
 
     private final QuPathGUI qupath
     private final List entries
@@ -24,8 +25,8 @@ class ScoreDialog {
     private final VBox classes = new VBox(4)
     private final Label counting = new Label()
     private final TextField model = new TextField(lastModel)
-    private final TextField tiles = new TextField(lastTiles)
-    private final CheckBox resume = new CheckBox("Leave what is up to date")
+    private final TextField tiles = new TextField()
+    private final CheckBox resume = new CheckBox("Skip what is up to date")
     private final Map<String, CheckBox> boxes = new TreeMap<>()
     private final Map<String, Integer> counts = new TreeMap<>()
     private volatile boolean closed
@@ -36,7 +37,7 @@ class ScoreDialog {
         resume.selected = whole
     }
 
-    /** What was chosen; null where it was cancelled. In the window's thread. */
+    /** The options; null if the user cancelled. In the window's thread. */
     ScoreOptions ask() {
         dialog.initOwner(qupath.stage)
         dialog.title = Say.TITLE
@@ -62,12 +63,11 @@ class ScoreDialog {
 
     private ScoreOptions options() {
         def ticked = boxes.findAll { name, box -> box.selected }.keySet()
-        if (boxes && !ticked) throw new Problem("Tick a class of outlines that are tumour.")
+        if (boxes && !ticked) throw new Problem("Tick at least one class of outlines that are tumour.")
         lastModel = model.text.trim()
-        lastTiles = tiles.text.trim()
         new ScoreOptions(
             classes: ScoreOptions.unusual(ticked, boxes.keySet()), model: lastModel,
-            maxTiles: ScoreOptions.tiles(lastTiles), resume: resume.selected)
+            maxTiles: ScoreOptions.tiles(tiles.text), resume: resume.selected)
     }
 
     private GridPane content() {
@@ -78,10 +78,19 @@ class ScoreDialog {
             def folder = new DirectoryChooser(title: "Folder of a risk model").showDialog(dialog.owner)
             if (folder != null) model.text = folder.path
         }
+        def title = new Label("Tumour outlines")
+        GridPane.setValignment(title, VPos.TOP)
+        counting.managedProperty().bind(counting.textProperty().isNotEmpty())
+        // A project may have more classes than fit on the screen.
+        def scrolled = new ScrollPane(classes)
+        scrolled.fitToWidth = true
+        scrolled.maxHeight = 240
+        scrolled.minHeight = 22
+        scrolled.style = "-fx-background-color: transparent; -fx-padding: 0"
         def grid = new GridPane()
         grid.hgap = 10
         grid.vgap = 8
-        grid.addRow(0, new Label("Tumour outlines"), new VBox(4, classes, counting))
+        grid.addRow(0, title, new VBox(4, scrolled, counting))
         grid.addRow(1, new Label("Model"), new HBox(6, model, choose))
         grid.addRow(2, new Label("Limit of tiles"), tiles)
         grid.addRow(3, new Label(""), resume)
@@ -91,7 +100,7 @@ class ScoreDialog {
         grid
     }
 
-    /** Counts outlines by class, image after image: those open as they are, others on the disk. */
+    /** Counts outlines by class, image by image: open images as they are, others from the disk. */
     private void count() {
         def open = OpenImages.of(qupath).collectEntries { data, entry -> [entry.ID, data] }
         entries.eachWithIndex { entry, number ->
@@ -120,8 +129,8 @@ class ScoreDialog {
             box.text = "$name ($n)"
         }
         classes.children.setAll(boxes.values())
-        counting.text = number < entries.size() ? "counted in $number of ${entries.size()} images…"
-            : boxes ? "" : "There is no outline with a class yet."
+        counting.text = number < entries.size() ? "Counted in $number of ${entries.size()} images…"
+            : boxes ? "" : "There are no outlines with a class yet."
         dialog.dialogPane.scene?.window?.sizeToScene()
     }
 }

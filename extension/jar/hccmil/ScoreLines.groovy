@@ -3,7 +3,7 @@ package hccmil
 import com.google.gson.Gson
 import com.google.gson.JsonSyntaxException
 
-/** What `score --progress json` has said so far. */
+/** What `score --progress json` has printed so far. */
 class ScoreLines {
     int images
     String image
@@ -16,9 +16,9 @@ class ScoreLines {
     private final Gson gson = new Gson()
 
     /**
-     * Takes a line.
+     * Reads a line.
      *
-     * @return what it tells; empty where it is none of ours
+     * @return its event; empty if it is not ours
      */
     Map take(String line) {
         Map told
@@ -41,22 +41,23 @@ class ScoreLines {
         told
     }
 
-    /** Share of the run that is done, 0 to 1; negative where it isn't known yet. */
+    /** Share of the run that is done, 0 to 1; negative if it is not known yet. */
     double getFraction() {
         if (images == 0) return -1
         (finished.size() + (of ? done / of : 0)) / images
     }
 
-    /** What goes on, in one line. */
+    /** The present state, in one line. */
     String getNow() {
         if (summary != null) return "Done"
         if (image == null) return finished ? "Preparing the next image" : "Starting"
         def at = "Image ${finished.size() + 1} of $images: $image"
-        if (!done) return "$at, finding its stain"
-        "$at, tile $done of $of" + (rate ? String.format(Locale.ROOT, ", %.0f tiles/s", rate) : "")
+        if (!done) return "$at, fitting its stains"
+        def decimals = rate < 10 ? 1 : 0
+        "$at, tile $done of $of" + (rate ? String.format(Locale.ROOT, ", %.${decimals}f tiles/s", rate) : "")
     }
 
-    /** What became of an image, in one line, with a line for each note. */
+    /** The outcome of an image in one line, and a line for each note. */
     static String outcome(Map told) {
         def said = told.status == "failed" ? "not scored: ${told.reason.toString() - ~/^\Q${told.image}\E: /}"
             : told.status == "scored" ? String.format(

@@ -1,11 +1,11 @@
 package hccmil
 
-/** What a person chooses before a run, as words of the command line. */
+/** The options of a run that the user chose, as words of the command line. */
 class ScoreOptions {
-    /** Classes that are tumour unless others are chosen; as in the command itself. */
+    /** Classes that count as tumour by default, as in the command itself. */
     static final List<String> TUMOUR = ["Tumor", "Tumour", "HCC"]
 
-    /** Ticked classes; null leaves the choice to the command. */
+    /** Ticked classes; null for the command's default. */
     List<String> classes
     String model
     Integer maxTiles
@@ -15,18 +15,18 @@ class ScoreOptions {
         TUMOUR.any { it.equalsIgnoreCase(name) }
     }
 
-    /** Ticked classes where they are others than the command would take, else null. */
+    /** Ticked classes if they differ from the command's default, else null. */
     static List<String> unusual(Collection<String> ticked, Collection<String> all) {
         def usual = all.findAll { isTumour(it) } as Set
         (ticked as Set) == usual ? null : ticked.sort(false)
     }
 
-    /** Tiles as a person typed them; null for all. */
+    /** Number of tiles that the user typed; null for all. */
     static Integer tiles(String typed) {
         if (!typed?.trim()) return null
         def number = typed.trim()
         if (!(number ==~ /[0-9]{1,9}/) || number.toInteger() == 0)
-            throw new Problem("The limit of tiles is a whole number above 0, not: $typed")
+            throw new Problem("The limit of tiles must be a whole number above 0, not: $typed")
         number.toInteger()
     }
 

@@ -1,17 +1,20 @@
 package hccmil
 
 import javafx.geometry.Insets
+import javafx.geometry.Pos
 import javafx.scene.Scene
 import javafx.scene.control.Button
 import javafx.scene.control.Label
 import javafx.scene.control.ProgressBar
 import javafx.scene.control.TextArea
+import javafx.scene.layout.HBox
 import javafx.scene.layout.Priority
+import javafx.scene.layout.Region
 import javafx.scene.layout.VBox
 import javafx.stage.Stage
 import qupath.lib.gui.QuPathGUI
 
-/** A run of `score` in the background: its window, and what it writes as soon as it is there. */
+/** A run of `score` in the background, and the window that shows its progress. */
 class ScoreRun {
     private static final int INTERRUPTED = 130
     private static ScoreRun current
@@ -30,22 +33,22 @@ class ScoreRun {
         this.run = new CommandRun(line)
     }
 
-    /** A problem where a run is under way. */
+    /** Throws a Problem if a run is in progress. */
     static void requireNone() {
         if (current != null) {
             current.stage.toFront()
-            throw new Problem("A run is under way; cancel it or wait for its end.")
+            throw new Problem("A run is in progress. Wait for its end, or cancel it.")
         }
     }
 
-    /** Shows the window and starts. */
+    /** Shows the window and starts the run. */
     void start() {
         current = this
         Say.LOG.info(run.command.join(" "))
         window()
         stage.show()
         Say.inBackground {
-            def code = -1
+            Integer code = null
             try {
                 code = run.run { String line -> Say.LOG.debug(line); Say.inWindow { told(line) } }
             } finally {
@@ -62,17 +65,22 @@ class ScoreRun {
         outcomes.prefRowCount = 8
         bar.maxWidth = Double.MAX_VALUE
         button.onAction = { cancelOrClose() }
-        // the window goes when the run has come to its end
+        // The window stays until the run has ended.
         stage.onCloseRequest = { event ->
             if (current.is(this)) {
                 event.consume()
                 cancelOrClose()
             }
         }
-        def root = new VBox(10, now, bar, outcomes, button)
+        now.wrapText = true
+        now.minHeight = Region.USE_PREF_SIZE
+        def buttons = new HBox(button)
+        buttons.alignment = Pos.CENTER_RIGHT
+        def root = new VBox(10, now, bar, outcomes, buttons)
         VBox.setVgrow(outcomes, Priority.ALWAYS)
         root.padding = new Insets(12)
         stage.scene = new Scene(root, 640, 320)
+        button.requestFocus()
     }
 
     private void cancelOrClose() {
@@ -82,7 +90,7 @@ class ScoreRun {
         }
         Say.LOG.info("The run is being cancelled")
         button.disable = true
-        now.text = "Ending: the slide at hand is left as it was…"
+        now.text = "Cancelling: the present image stays as it was…"
         run.cancel()
     }
 
@@ -101,15 +109,15 @@ class ScoreRun {
         outcomes.appendText(text + "\n")
     }
 
-    private void end(int code) {
+    private void end(Integer code) {
         current = null
         Watch.now()
         button.disable = false
         button.text = "Close"
         bar.progress = code == 0 ? 1 : 0
-        if (run.errorText && code != INTERRUPTED) write(run.errorText)
-        now.text = code == INTERRUPTED ? "Cancelled; what was already written is complete"
-            : lines.summary ?: "Nothing was scored (exit code $code)"
+        now.text = code == INTERRUPTED ? "Cancelled. Images that were already scored keep their scores."
+            : lines.summary ?: code == null ? "Nothing was scored" : "The command ended with exit code $code"
         Say.LOG.info(now.text)
+        if (run.errorText && code != INTERRUPTED) write(run.errorText)
     }
 }

@@ -4,7 +4,7 @@ import javafx.scene.control.Alert
 import javafx.scene.control.ButtonType
 import qupath.lib.gui.dialogs.ProjectDialogs
 
-/** Scores images that are chosen from a list, at first those selected in the project's list. */
+/** Scores images that the user chooses; those selected in the project's list are preselected. */
 class ScoreSelectedImages extends Score {
     @Override
     protected List chosen() {
@@ -21,7 +21,7 @@ class ScoreSelectedImages extends Score {
         list.targetItems as List
     }
 
-    /** Images selected in QuPath's tab Project; a QuPath that hides that selects none. */
+    /** Images that are selected in QuPath's tab Project; none if QuPath does not show them. */
     private List selected() {
         def tree = qupath.stage.scene.root.lookupAll(".tree-view").find { view ->
             view.root?.value?.class?.name?.contains("ProjectTreeRow")

@@ -8,7 +8,7 @@ class ScoreThisImage extends Score {
         if (data == null) throw new Problem("Open an image of the project first.")
         def entry = qupath.project.getEntry(data)
         if (entry == null)
-            throw new Problem("The open image is not one of the project. Add it first (File > Project > Add images).")
+            throw new Problem("The open image is not in the project. Add it first (File > Project > Add images).")
         [entry]
     }
 }

@@ -3,22 +3,22 @@ package hccmil
 import javafx.beans.property.StringProperty
 import qupath.lib.gui.prefs.PathPrefs
 
-/** What QuPath keeps for us, and the command that follows from it. */
+/** Our preference in QuPath, and the command that it leads to. */
 class Settings {
     static final StringProperty COMMAND = PathPrefs.createPersistentPreference("hccmil.command", "")
 
-    /** The command; a problem where there is none. */
+    /** The command; throws a Problem if it is not found. */
     static File command() {
         CommandPlace.ofThisMachine().find(COMMAND.get(), jarFolder())
     }
 
-    /** Folder of the jar that this comes from. */
+    /** Folder of this jar; null if it is not a jar. */
     static File jarFolder() {
         def connection = Settings.classLoader.getResource("hccmil/menu.txt").openConnection()
         connection instanceof JarURLConnection ? new File(connection.jarFileURL.toURI()).parentFile : null
     }
 
-    /** Version of the jar that this comes from. */
+    /** Version of this jar. */
     static String version() {
         HccMilExtension.package.implementationVersion
     }

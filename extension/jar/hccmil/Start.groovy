@@ -2,9 +2,9 @@ package hccmil
 
 import qupath.lib.gui.QuPathGUI
 
-/** Runs once in QuPath's interface thread when the extension has been compiled. */
+/** Runs once in the window's thread when the extension is compiled. */
 class Start implements Runnable {
-    /** Named here so that they are compiled before somebody waits for them. */
+    /** Named here so that they are compiled before the user needs them. */
     private static final List<Class> ENTRIES = [
         ScoreThisImage, ScoreSelectedImages, ScoreWholeProject, CheckCommand,
         Result, TileClasses, RiskMap, TilesOfInterest, ReviewTiles,

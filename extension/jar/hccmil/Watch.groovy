@@ -10,8 +10,8 @@ import qupath.lib.gui.QuPathGUI
 import qupath.lib.images.ImageData
 
 /**
- * Notices that a run has written scores into an image that is open, whoever started the run, and
- * shows them; where the image has unsaved changes it warns instead.
+ * Notices when a run has written scores into an open image, whoever started the run, and shows
+ * them. If the user has unsaved work in the image, it warns instead.
  */
 class Watch {
     private static Watch instance
@@ -22,11 +22,12 @@ class Watch {
         thread.daemon = true
         thread
     }
-    /** Stamp of the file of each open image when the two were known to agree. */
+    /** Stamp of each open image's file when both were last known to be the same. */
     private final Map<ImageData, String> agreed = new WeakHashMap<>()
-    /** Stamps that a person was warned of. */
+    /** Stamp of the file for which the user was warned. */
     private final Map<ImageData, String> warned = new WeakHashMap<>()
     private final Set<ImageData> reading = Collections.newSetFromMap(new IdentityHashMap<>())
+    private boolean looking
     private Object listOf
     private String listStamp
 
@@ -43,47 +44,65 @@ class Watch {
         every.play()
     }
 
-    /** Looks at once; in the window's thread. */
+    /** Looks now; in the window's thread. */
     static void now() {
-        try {
-            instance.look()
-        } catch (IOException | UncheckedIOException error) {
-            // a drive that is gone; QuPath itself says so when it needs it
-            Say.LOG.debug("Could not look at the disk", error)
-        }
+        instance.look()
     }
 
-    /** Whether an image on the disk is another than the open one, so that saving loses it. */
+    /** Whether an image was written on the disk since it was opened, so that saving would lose that. */
     static boolean differs(ImageData data) {
         def entry = OpenImages.of(instance.qupath)[data]
         def known = instance.agreed[data]
         known != null && entry != null && OpenImages.stamp(OpenImages.dataFile(entry)) != known
     }
 
-    /** An image and its file are the same now, as after it was saved. */
+    /** Notes that an image and its file are the same, as after saving. */
     static void agree(ImageData data) {
         def entry = OpenImages.of(instance.qupath)[data]
         if (entry != null) instance.agreed[data] = OpenImages.stamp(OpenImages.dataFile(entry))
     }
 
+    /** Looks at the disk in the background, because a drive may be slow or gone. */
     private void look() {
-        lookAtList()
-        OpenImages.of(qupath).each { data, entry ->
-            def stamp = OpenImages.stamp(OpenImages.dataFile(entry))
-            def known = agreed.putIfAbsent(data, stamp)
-            if (known == null || known == stamp || data in reading || warned[data] == stamp) return
-            reading << data
-            reader.submit {
-                def fresh = null
-                try {
-                    fresh = OpenImages.read(entry, data)
-                } catch (Exception error) {
-                    Say.LOG.debug("Not read yet: {}", entry.imageName, error)
-                }
-                Say.inWindow {
-                    reading.remove(data)
-                    if (fresh != null) take(data, entry.imageName, stamp, fresh)
-                }
+        if (looking) return
+        looking = true
+        def project = qupath.project
+        def before = new HashMap(agreed)
+        def files = OpenImages.of(qupath).collectEntries { data, entry -> [data, OpenImages.dataFile(entry)] }
+        reader.submit {
+            def list = null, stamps = [:]
+            try {
+                list = project == null ? null : OpenImages.stamp(project.path)
+                stamps = files.collectEntries { data, file -> [data, OpenImages.stamp(file)] }
+            } catch (IOException error) {
+                // QuPath reports a drive that is gone when it needs the drive.
+                Say.LOG.debug("Could not look at the disk", error)
+            }
+            Say.inWindow {
+                looking = false
+                if (list != null && qupath.project.is(project)) compareList(project, list)
+                // What was saved since the look is left to the next one.
+                stamps.each { data, stamp -> if (agreed[data] == before[data]) compare(data, stamp) }
+            }
+        }
+    }
+
+    private void compare(ImageData data, String stamp) {
+        def entry = OpenImages.of(qupath)[data]
+        if (entry == null) return
+        def known = agreed.putIfAbsent(data, stamp)
+        if (known == null || known == stamp || data in reading || warned[data] == stamp) return
+        reading << data
+        reader.submit {
+            def fresh = null
+            try {
+                fresh = OpenImages.read(entry, data)
+            } catch (Exception error) {
+                Say.LOG.debug("Not read yet: {}", entry.imageName, error)
+            }
+            Say.inWindow {
+                reading.remove(data)
+                if (fresh != null) take(data, entry.imageName, stamp, fresh)
             }
         }
     }
@@ -91,23 +110,20 @@ class Watch {
     private void take(ImageData data, String name, String stamp, ImageData fresh) {
         def record = OpenImages.record(fresh)
         if (record == OpenImages.record(data)) {
-            // QuPath saved it
+            // QuPath saved it.
             agreed[data] = stamp
-        } else if (data.changed) {
+        } else if (data.changed && !UserObjects.same(data, fresh)) {
             warned[data] = stamp
-            Say.warning("""New scores of $name are on the disk, but $name has unsaved changes here. \
-Saving them would lose the scores. File > Reload data shows the scores, without the changes.""")
+            Say.warning("""There are new scores of $name on the disk, but $name has unsaved changes here. \
+Saving the changes would overwrite the scores. File > Reload data shows the scores and drops the changes.""")
         } else {
             OpenImages.show(qupath, data, fresh)
             agreed[data] = stamp
-            Say.news(record == null ? "Scores of $name were removed" : "New scores of $name are shown")
+            Say.news(record == null ? "The scores of $name were removed" : "New scores of $name are shown")
         }
     }
 
-    private void lookAtList() {
-        def project = qupath.project
-        if (project == null) return
-        def stamp = OpenImages.stamp(project.path)
+    private void compareList(Object project, String stamp) {
         if (listOf.is(project) && listStamp == stamp) return
         def first = !listOf.is(project)
         listOf = project

@@ -8,7 +8,7 @@ import qupath.fx.dialogs.Dialogs;
 
 /**
  * An entry of the menu: loads its Groovy class in the background, then runs it in the window's
- * thread. The first to load a class compiles it, for which no window should wait.
+ * thread. Loading a class for the first time compiles it, and the window must not wait for that.
  */
 final class Entry implements Runnable {
     private static final Logger LOG = LoggerFactory.getLogger("HCC-MIL");
@@ -43,7 +43,7 @@ final class Entry implements Runnable {
             Runnable loaded = null;
             Throwable failure = null;
             try {
-                // one at a time: two compilations at once would give two classes of one name
+                // One at a time: two compilations at once would make two classes with the same name.
                 synchronized (entry.groovy) {
                     Class<?> found = entry.groovy.loadClass(entry.className);
                     loaded = (Runnable) found.getConstructor().newInstance();
@@ -83,7 +83,7 @@ final class Entry implements Runnable {
             LOG.error(title.concat(" failed"), error);
             Dialogs.showErrorMessage(
                     "HCC-MIL",
-                    String.format("%s failed: %s%n%nView > Show log says more.", title, error));
+                    String.format("%s failed: %s%n%nView > Show log has the details.", title, error));
         }
     }
 }

@@ -11,13 +11,13 @@ import qupath.lib.gui.extensions.QuPathExtension;
 import qupath.lib.gui.localization.QuPathResources;
 
 /**
- * Puts the entries of menu.txt into QuPath's menu; each entry is a Groovy class of this jar.
+ * Adds the entries of menu.txt to QuPath's menu; each entry is a Groovy class of this jar.
  *
- * <p>The Groovy is compiled by the QuPath that runs it, so that one jar fits several versions, and
- * by one class loader, so that its classes can share what they know.
+ * <p>The Groovy is compiled by the QuPath that runs it, so that one jar works in several versions,
+ * and by one class loader, so that its classes can share their state.
  *
- * <p>There are no lambdas here, because each version of the Java compiler numbers them in its own
- * way: the class files are to be the same, whoever compiles them.
+ * <p>There are no lambdas here, because each version of the Java compiler numbers them differently,
+ * and the class files must not depend on the compiler.
  */
 public final class HccMilExtension implements QuPathExtension {
     /** Key of the main window's properties under which scripts find the class loader. */
@@ -39,10 +39,10 @@ public final class HccMilExtension implements QuPathExtension {
 
     @Override
     public void installExtension(QuPathGUI qupath) {
-        // a translated QuPath has another name for its menu
+        // A translated QuPath has a different name for its menu.
         String path = QuPathResources.getString("Menu.Extensions").concat(">HCC-MIL");
         Menu menu = qupath.getMenu(path, true);
-        // QuPath 0.7 loads a jar that is dropped on it next to the one that it has loaded
+        // QuPath 0.7 loads a dropped jar in addition to one that it has loaded before.
         menu.getItems().clear();
         qupath.getStage().getProperties().put(LOADER, groovy);
         for (String line : menu().split("\\R")) {

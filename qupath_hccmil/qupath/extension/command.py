@@ -1,4 +1,4 @@
-"""Which command the extension runs: this one's absolute path, in a small file next to the jar."""
+"""The command that the extension runs; a small file next to the jar contains its absolute path."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _NAME = "qupath-hccmil"
 
 
 def this_command() -> Path:
-    """Absolute path of the program by which this installation is started.
+    """Absolute path of the program that starts this installation.
 
-    Links in it stay: a link may be what survives an update.
+    Links in the path are kept, because a link may survive an update when its target does not.
 
     Raises
     ------
     InstallError
-        There is none: the package runs from its source alone.
+        There is no program, because the package was not installed.
     """
     called = Path(sys.argv[0])
     if called.stem == _NAME and (found := shutil.which(called.absolute())):
@@ -37,7 +37,7 @@ def this_command() -> Path:
 
 
 def recorded_command(folder: Path) -> str | None:
-    """Command that is written down in a folder with the extension; None where none is."""
+    """Command that is recorded in a folder with the extension; None if there is none."""
     try:
         return (folder / COMMAND_FILE).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):

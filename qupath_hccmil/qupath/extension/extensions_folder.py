@@ -1,4 +1,4 @@
-"""Where QuPath looks for extensions: in its user directory, which its preferences name."""
+"""QuPath's folder of extensions, which is in the user directory that its preferences name."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from qupath_hccmil.qupath.extension.java_preferences import java_preference
 
 
 def extensions_folders() -> list[Path]:
-    """Folders of extensions of each QuPath of this user that has been given a user directory.
+    """Extensions folder of each QuPath of this user that has a user directory.
 
-    QuPath loads nothing from its default user directory before it was chosen there, so neither
-    does this take it for one. QuPath makes the folder only when it is needed.
+    The default user directory does not count until the user has chosen it in QuPath, because
+    QuPath loads nothing from it before. The folder itself may not exist yet.
     """
     return list(dict.fromkeys(_chosen()))
 
 
 def wanted_folders(given: Path | None) -> list[Path]:
-    """Folders to install into: the one that is given, else those of QuPath.
+    """Folders to install into: the given one, otherwise those of QuPath.
 
     Raises
     ------
@@ -32,8 +32,8 @@ def wanted_folders(given: Path | None) -> list[Path]:
     found = extensions_folders()
     if not found:
         raise InstallError(
-            "no QuPath of yours has a user directory yet: choose one in QuPath (Edit > "
-            "Preferences > Extensions), or name QuPath's extensions folder with --dir"
+            "QuPath has no user directory yet: choose one in QuPath (Edit > Preferences > "
+            "Extensions), or give QuPath's extensions folder with --dir"
         )
     return found
 

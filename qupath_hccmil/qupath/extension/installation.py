@@ -1,4 +1,4 @@
-"""Puts the extension into QuPath's folder, takes it out, and says what is there."""
+"""Installs the extension in QuPath's folder, removes it, and lists what is installed."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from qupath_hccmil.qupath.extension.jar import TITLE, jar_bytes, jar_version, wr
 
 @dataclass(frozen=True)
 class Installed:
-    """An extension that is there.
+    """An installed extension.
 
     Attributes
     ----------
     jar : Path
     version : str
-        As its manifest says.
+        Version in its manifest.
     current : bool
-        Whether it is just what this installation would install.
+        Whether it is the same as the jar of this installation, byte for byte.
     command : str or None
-        What it runs, where that is written down next to it.
+        Recorded command that it runs, if there is a record.
     """
 
     jar: Path
@@ -34,7 +34,7 @@ class Installed:
 
 
 def installed(folder: Path) -> list[Installed]:
-    """Our jars in a folder."""
+    """List our jars in a folder."""
     content = jar_bytes()
     return [
         Installed(jar, version, jar.read_bytes() == content, recorded_command(folder))
@@ -44,7 +44,7 @@ def installed(folder: Path) -> list[Installed]:
 
 
 def install(folder: Path) -> Path:
-    """Write the jar, and next to it where this command is; remove our jars of other versions.
+    """Write the jar and the path of this command; remove our jars of other versions.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def install(folder: Path) -> Path:
     Raises
     ------
     InstallError, WriteError
-        Nothing is changed then, or an older jar is left, which the message names.
+        Nothing was changed, or an older jar is left, which the message names.
     """
     command = this_command()
     try:
@@ -68,12 +68,12 @@ def install(folder: Path) -> Path:
 
 
 def uninstall(folder: Path) -> list[Path]:
-    """Remove our jars and what lies next to them for them; gives what was removed.
+    """Remove our jars and the recorded command; returns the removed files.
 
     Raises
     ------
     InstallError
-        One can't be removed.
+        A file cannot be removed.
     """
     ours = [each.jar for each in installed(folder)]
     if (folder / COMMAND_FILE).is_file():
@@ -89,5 +89,5 @@ def _remove(files: Sequence[Path]) -> None:
         except OSError as error:
             reason = error.strerror or str(error)
             raise InstallError(
-                f"{path}: can't be removed ({reason}); close QuPath and try again"
+                f"{path}: cannot be removed ({reason}); close QuPath and try again"
             ) from error

@@ -1,7 +1,7 @@
-"""The extension's jar, put together from the files that ship: the same bytes everywhere.
+"""Makes the extension's jar from the files that ship, with the same bytes everywhere.
 
-What goes into it lies in ``extension/jar`` of a checkout and in ``extension/jar`` of an installed
-package: classes that ``make extension`` compiled, Groovy, and the list of menu entries.
+Its content is in ``extension/jar`` of a checkout and in ``extension/jar`` of an installed
+package: the classes that ``make extension`` compiled, Groovy, and the list of menu entries.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ def jar_name() -> str:
 
 
 def jar_bytes() -> bytes:
-    """The jar of this version.
+    """Content of this version's jar.
 
-    Nothing of the day, the machine or a compression library is in it, so that two jars of one
-    version can be compared byte for byte.
+    It does not depend on the date, the machine or a compression library, so that two jars of the
+    same version can be compared byte for byte.
 
     Raises
     ------
     InstallError
-        The installation lacks the files.
+        Files are missing from the installation.
     """
     folder = _source_folder()
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -55,12 +55,12 @@ def jar_bytes() -> bytes:
 
 
 def write_jar(folder: Path) -> Path:
-    """Write the jar of this version into a folder, under its name; give its path.
+    """Write this version's jar into a folder; returns its path.
 
     Raises
     ------
     InstallError, WriteError
-        The installation lacks the files, or the folder can't be written.
+        Files are missing from the installation, or the folder cannot be written.
     """
     path = folder / jar_name()
     with atomic_file(path) as new:
@@ -69,14 +69,14 @@ def write_jar(folder: Path) -> Path:
 
 
 def menu_entries() -> dict[str, str]:
-    """Groovy class of each entry of the menu, by its title, in the menu's order."""
+    """Groovy class of each menu entry, by title, in the order of the menu."""
     text = (_source_folder() / "hccmil" / "menu.txt").read_text(encoding="utf-8")
     rows = [line.split("|") for line in text.splitlines() if not line.startswith("#")]
     return {row[0].strip(): row[1].strip() for row in rows if len(row) == 2}
 
 
 def jar_version(jar: Path) -> str | None:
-    """Version of a jar of ours; None where it is none of ours or can't be read."""
+    """Version of one of our jars; None if it is not ours or cannot be read."""
     try:
         with zipfile.ZipFile(jar) as archive:
             manifest = archive.read(_MANIFEST).decode("utf-8", "replace")
@@ -92,7 +92,7 @@ def _source_folder() -> Path:
     for folder in (package / "extension" / "jar", package.parent / "extension" / "jar"):
         if (folder / "hccmil").is_dir():
             return folder
-    raise InstallError("the files of the QuPath extension are missing; install qupath-hccmil anew")
+    raise InstallError("the files of the QuPath extension are missing; reinstall qupath-hccmil")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""One user's Java preferences, where QuPath keeps its settings; only ever read here.
+"""Reads a user's Java preferences, where QuPath stores its settings.
 
-Java's own classes keep them in a place of each system: folders with XML on Linux, the registry on
-Windows, a property list on macOS.
+Java stores them in XML files on Linux, in the registry on Windows, and in a property list on macOS.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
 
-# Java writes names that no folder may have in an alphabet of its own instead of base64's.
+# If a name cannot be the name of a folder, Java encodes it in base64 with an alphabet of its own.
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _JAVA = b"!\"#$%&'(),-.:;<>@[]^`_{|}~abcdefghijklmnopqrstuvwxyz0123456789+?"
 
 
 def user_home() -> Path:
-    """Home folder as Java sees it: on Linux and macOS that of the account, whatever HOME says."""
+    """Home folder that Java uses: on Linux and macOS that of the account, even if HOME differs."""
     if sys.platform == "win32":
         return Path.home()
     import pwd
@@ -33,12 +32,12 @@ def user_home() -> Path:
 
 
 def java_preference(node: Sequence[str], key: str) -> str | None:
-    """Value of a preference; None where it is not set or nothing can be read.
+    """Value of a preference; None if it is not set or cannot be read.
 
     Parameters
     ----------
     node : sequence of str
-        Names from the root of the user's preferences.
+        Path of names from the root of the user's preferences.
     key : str
     """
     try:
@@ -68,7 +67,7 @@ PROPERTY_LIST = Path("Library", "Preferences", "com.apple.java.util.prefs.plist"
 
 
 def from_property_list(file: Path, node: Sequence[str], key: str) -> str | None:
-    """Value in macOS' property list, where a node is a dictionary with a slash in its name."""
+    """Value in the property list of macOS, whose nodes are dictionaries with names ending in /."""
     with file.open("rb") as opened:
         found = plistlib.load(opened)
     for name in ("/", *(f"{part}/" for part in node), key):
@@ -79,7 +78,7 @@ def from_property_list(file: Path, node: Sequence[str], key: str) -> str | None:
 
 
 def to_registry(text: str) -> str:
-    """Name as Java writes it into Windows' registry, which knows no upper and lower case."""
+    """Name that Java writes into Windows' registry, which ignores upper and lower case."""
     return re.sub(r"[A-Z]", lambda found: f"/{found[0]}", text.replace("\\", "//"))
 
 

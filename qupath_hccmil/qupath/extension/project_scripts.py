@@ -1,7 +1,7 @@
-"""The entries of the extension's menu as scripts of a project, for those who want no extension.
+"""The entries of the extension's menu as scripts of a project, for users without the extension.
 
-QuPath lists them under *Automate > Project scripts > HCC-MIL*. The jar lies next to them, so that
-they work in a QuPath without the extension too.
+QuPath lists them under *Automate > Project scripts > HCC-MIL*. The jar is next to them, so they
+also work in a QuPath without the extension.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from qupath_hccmil.qupath.extension.jar import jar_name, menu_entries
 from qupath_hccmil.qupath.qpproj import project_file
 
 FOLDER = "HCC-MIL"
-_MARK = "// Made by qupath-hccmil; `qupath-hccmil qupath install --project` makes it anew."
+_MARK = "// Made by qupath-hccmil; `qupath-hccmil qupath install --project` makes it again."
 _SCRIPT = """{mark}
 // Press Run. The extension's own menu does the same: Extensions > HCC-MIL.
 def window = qupath.lib.gui.QuPathGUI.getInstance().getStage().getProperties()
@@ -37,7 +37,7 @@ if (loader == null) {{
 
 
 def install_scripts(project: Path) -> Path:
-    """Write the scripts into a project, with the jar; a file that is not ours stays as it is.
+    """Write the scripts and the jar into a project; files that are not ours are kept.
 
     Parameters
     ----------
@@ -52,9 +52,9 @@ def install_scripts(project: Path) -> Path:
     Raises
     ------
     ProjectError
-        It is no project.
+        `project` is not a project.
     WriteError
-        A file of a script's name is not ours, or the folder can't be written.
+        A file with the name of a script is not ours, or the folder cannot be written.
     """
     folder = _folder(project)
     scripts = {
@@ -65,7 +65,7 @@ def install_scripts(project: Path) -> Path:
     }
     for path in scripts:
         if path.exists() and not _is_ours(path):
-            raise WriteError(f"{path}: is no script of ours; rename it. Nothing was changed")
+            raise WriteError(f"{path}: is not one of our scripts; rename it. Nothing was changed")
     install(folder)
     _remove_others(folder, scripts)
     for path, text in scripts.items():
@@ -75,7 +75,7 @@ def install_scripts(project: Path) -> Path:
 
 
 def uninstall_scripts(project: Path) -> list[Path]:
-    """Remove our scripts and our jar from a project; gives what was removed."""
+    """Remove our scripts and our jar from a project; returns the removed files."""
     folder = _folder(project)
     removed = [*_remove_others(folder, {}), *uninstall(folder)]
     if folder.is_dir() and not any(folder.iterdir()):

@@ -8,12 +8,14 @@ assert lines.take("") == [:]
 lines.take('{"event": "run", "images": 2}')
 assert lines.fraction == 0
 lines.take('{"event": "image", "image": "Schnitt \\u00e4", "number": 1, "images": 2, "of": 40}')
-assert lines.now == "Image 1 of 2: Schnitt ä, finding its stain"
+assert lines.now == "Image 1 of 2: Schnitt ä, fitting its stains"
 lines.take('{"event": "tiles", "done": 8, "of": 40, "tiles_per_second": null}')
 assert lines.now == "Image 1 of 2: Schnitt ä, tile 8 of 40"
 lines.take('{"event": "tiles", "done": 20, "of": 40, "tiles_per_second": 12.6}')
 assert lines.now == "Image 1 of 2: Schnitt ä, tile 20 of 40, 13 tiles/s"
 assert lines.fraction == 0.25
+lines.take('{"event": "tiles", "done": 20, "of": 40, "tiles_per_second": 0.42}')
+assert lines.now.endsWith(", 0.4 tiles/s")
 // numbers are the same in any language of the window
 def before = Locale.getDefault()
 Locale.setDefault(Locale.GERMANY)
