@@ -6,7 +6,8 @@ Makes a project of one image with N scored tiles and opens it in a real QuPath w
 of its own (Xvfb). Each action is timed from the click to the frame after its result is shown:
 in seconds of the clock, and in seconds that the window's thread worked, which other programs on the
 machine hardly change. Panning is timed as QuPath paints it, frame by frame, over the same places:
-with QuPath's outlines, with QuPath's own measurement map, and with our risk map. The exit code is 1
+with QuPath's outlines, with QuPath's own measurement map, and with our risk map, both maps as
+opaque as ours is at first. The exit code is 1
 if an action takes more than a second of the clock, or if a frame with our map takes more work than
 one with QuPath's map.
 """
@@ -146,10 +147,13 @@ SHOW = {
             colours, 'HCC-MIL: Tile risk', tiles)
         qupath.viewer.overlayOptions.measurementMapper = mapper
         qupath.viewer.overlayOptions.fillDetections = true
+        // as our map has it at first
+        qupath.viewer.overlayOptions.opacity = (float) hccmil.MapKind.RISK.opacity
     """,
     "our risk map": """
         qupath.viewer.overlayOptions.resetMeasurementMapper()
         qupath.viewer.overlayOptions.fillDetections = false
+        qupath.viewer.overlayOptions.opacity = 1f
         hccmil.TileMap.of(qupath.viewer).show(hccmil.MapKind.RISK)
     """,
 }

@@ -1,7 +1,5 @@
 """The picture of the tile grid that the map is painted from, without a window."""
 
-import pytest
-
 from tests.extension.groovy_process import GroovyProcess
 
 PAINT = """
@@ -34,8 +32,8 @@ WHITE = 0xFFFFFF
 ALL = "new Rectangle2D.Double(0, 0, 1200, 600)"
 
 
-def fill(except_for: str, downsample: int) -> str:
-    return f"grid.fill(g, {ALL}, {except_for}, {downsample})"
+def fill(except_for: str) -> str:
+    return f"grid.fill(g, {except_for})"
 
 
 def centre(bounds: list[float]) -> list[float]:
@@ -47,24 +45,22 @@ def painted(groovy_process: GroovyProcess, how: str, points: list[list[float]]) 
     return groovy_process(code, bounds=BOUNDS, colours=COLOURS, points=points)
 
 
-@pytest.mark.parametrize("downsample", [1, 10], ids=["rectangles", "picture"])
-def test_each_tile_has_its_colour_up_to_its_edges(groovy_process, downsample: int):
+def test_each_tile_has_its_colour_up_to_its_edges(groovy_process):
     points = [centre(each) for each in BOUNDS]
     # just inside the first tile's corners, and the places without a tile next to it
     points += [[WIDTH * 2 + 10, HEIGHT + 10], [WIDTH * 3 - 11, HEIGHT * 2 - 11]]
     points += [[WIDTH * 1.5, HEIGHT * 1.5], [WIDTH * 3.5, HEIGHT * 2.5]]
-    found, others = painted(groovy_process, fill("null", downsample), points)
+    found, others = painted(groovy_process, fill("null"), points)
     assert found == [*COLOURS[:4], WHITE, COLOURS[0], COLOURS[0], WHITE, WHITE]
     # a tile that is not on the grid is left to be painted by itself
     assert others == [COLOURS[4]]
 
 
-@pytest.mark.parametrize("downsample", [1, 10], ids=["rectangles", "picture"])
-def test_the_current_tile_is_left_out_once(groovy_process, downsample: int):
+def test_the_current_tile_is_left_out_once(groovy_process):
     points = [centre(each) for each in BOUNDS[:3]]
-    found, _ = painted(groovy_process, fill("places[1]", downsample), points)
+    found, _ = painted(groovy_process, fill("places[1]"), points)
     assert found == [COLOURS[0], WHITE, COLOURS[2]]
-    again = f"{fill('places[1]', downsample)}; {fill('null', downsample)}"
+    again = f"{fill('places[1]')}; {fill('null')}"
     found, _ = painted(groovy_process, again, points)
     assert found == COLOURS[:3]
 
@@ -78,6 +74,6 @@ def test_a_frame_leaves_the_tissue_visible_and_only_tiles_in_view_have_one(groov
 
 
 def test_without_tiles_nothing_is_painted(groovy_process):
-    empty = f"grid = new TileGrid([], new int[0]); {fill('null', 1)}; grid.frame(g, {ALL}, 20)"
+    empty = f"grid = new TileGrid([], new int[0]); {fill('null')}; grid.frame(g, {ALL}, 20)"
     found, _ = painted(groovy_process, empty, [centre(BOUNDS[0])])
     assert found == [WHITE]

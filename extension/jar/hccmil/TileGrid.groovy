@@ -11,15 +11,13 @@ import java.awt.image.BufferedImage
 /**
  * Colours of tiles on the slide's tile grid, as a picture with one pixel per tile.
  *
- * <p>QuPath paints the whole viewer in every frame of panning. For many tiles one stretched picture
- * is fastest, as 20,000 rectangles take a hundred milliseconds; for few tiles rectangles are.
+ * <p>QuPath paints the whole viewer in every frame of panning. One stretched picture takes a few
+ * milliseconds, 20,000 rectangles take a hundred, and even few rectangles take longer.
  */
 @CompileStatic
 class TileGrid {
     // share of a tile; corners are rounded to the thousandth of a px
     private static final double TOLERANCE = 0.01d
-    /** Tiles of at least this many screen px are few enough for rectangles. */
-    private static final double FEW = 20d
     private static final int OPAQUE = 0xFF000000 as int
 
     /** Tiles that are not on the grid of the others, such as one that the user moved. */
@@ -68,14 +66,8 @@ class TileGrid {
         width
     }
 
-    /**
-     * Fills tiles.
-     *
-     * @param seen visible part of the slide, in level-0 px
-     * @param except tile that is not filled; may be null
-     * @param downsample level-0 px per px of the screen
-     */
-    void fill(Graphics2D g, Rectangle2D seen, Bounds except, double downsample) {
+    /** Fills all tiles except one, which may be null. */
+    void fill(Graphics2D g, Bounds except) {
         if (picture == null) {
             return
         }
@@ -83,19 +75,10 @@ class TileGrid {
         if (kept != null) {
             picture.setRGB(column(except) - left, row(except) - top, 0)
         }
-        if (width >= FEW * downsample) {
-            Rectangle2D.Double box = new Rectangle2D.Double()
-            for (int[] each : visible(seen)) {
-                g.setColor(new Color(each[2]))
-                box.setRect((left + each[0]) * width, (top + each[1]) * height, width, height)
-                g.fill(box)
-            }
-        } else {
-            g.setRenderingHint(RenderingHints.KEY_INTERPOLATION,
-                RenderingHints.VALUE_INTERPOLATION_NEAREST_NEIGHBOR)
-            g.drawImage(picture,
-                new AffineTransform(width, 0d, 0d, height, left * width, top * height), null)
-        }
+        g.setRenderingHint(RenderingHints.KEY_INTERPOLATION,
+            RenderingHints.VALUE_INTERPOLATION_NEAREST_NEIGHBOR)
+        g.drawImage(picture,
+            new AffineTransform(width, 0d, 0d, height, left * width, top * height), null)
         if (kept != null) {
             picture.setRGB(column(except) - left, row(except) - top, OPAQUE | kept)
         }

@@ -79,7 +79,7 @@ class TileOverlay implements PathOverlay {
             g.setComposite(
                 AlphaComposite.getInstance(AlphaComposite.SRC_OVER, (float) (given * opacity)))
             // the tissue of the current tile stays visible
-            grid.fill(g, seen, current, downsample)
+            grid.fill(g, current)
             for (Map.Entry<Bounds, Integer> each : grid.others.entrySet()) {
                 if (each.key != current) {
                     g.setColor(new Color(each.value))
