@@ -114,6 +114,11 @@ if TYPE_CHECKING:
     "--format", "report_format", type=click.Choice(["html", "md"]), default="html",
     show_default=True, help="Format of the report.",
 )  # fmt: skip
+@click.option(
+    "--paper",
+    is_flag=True,
+    help="Also write the report for Word, its tables for Excel, and figures as PNG and PDF.",
+)
 @options.quiet
 @options.as_json
 def survival(
@@ -122,6 +127,7 @@ def survival(
     out: Path,
     settings_file: Path | None,
     report_format: str,
+    paper: bool,
     quiet: bool,
     as_json: bool,
     **given: Any,
@@ -153,8 +159,9 @@ def survival(
         for note in cohort.notes:
             click.echo(f"Note: {note}")
     analysis = analyse(cohort, settings, None if silent else _tell)
+    analysis.command = options.command_line()
     found: list[str] = []
-    report = write_analysis(analysis, out, report_format, found.append)
+    report = write_analysis(analysis, out, report_format, found.append, paper=paper)
     if as_json:
         click.echo(
             json.dumps(

@@ -142,6 +142,8 @@ class Analysis:
         In the unit of the cohort.
     problems : list of (part, reason)
         Parts that could not be done.
+    command : str
+        Command line of the run; empty if it was called from Python.
     """
 
     cohort: Cohort
@@ -157,3 +159,4 @@ class Analysis:
     competing: Competing | None
     tiles: pd.DataFrame | None
     problems: list[tuple[str, str]]
+    command: str = ""

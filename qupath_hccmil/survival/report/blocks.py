@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from qupath_hccmil.survival.figures.style import Drawing
+
 
 @dataclass(frozen=True)
 class Text:
@@ -33,6 +35,9 @@ class Table:
     note : str
     wide_text : bool
         The columns hold text that wraps, not numbers.
+    places : sequence of sequence of (str, str)
+        For each row of a checklist, the sections that it refers to: key and name. They are shown in
+        the last column.
     """
 
     key: str
@@ -42,15 +47,16 @@ class Table:
     data: pd.DataFrame
     note: str = ""
     wide_text: bool = False
+    places: Sequence[Sequence[tuple[str, str]]] = ()
 
 
 @dataclass(frozen=True)
 class Image:
-    """A figure as SVG text, with what it shows in words."""
+    """A figure, with what it shows in words."""
 
     key: str
     caption: str
-    svg: str
+    drawing: Drawing
     alt: str
 
 

@@ -12,7 +12,7 @@ from qupath_hccmil.survival.attempt import attempt
 from qupath_hccmil.survival.findings import SCORE_NAME, Analysis
 from qupath_hccmil.survival.report.blocks import Fact, Report, Section, Text
 from qupath_hccmil.survival.report.closing_section import (
-    checklist_section,
+    checklist_sections,
     limits_section,
     methods_section,
     provenance_section,
@@ -25,7 +25,14 @@ from qupath_hccmil.survival.report.effect_section import (
     survival_section,
 )
 from qupath_hccmil.survival.report.groups_section import centres_section, subgroups_section
-from qupath_hccmil.survival.report.number_format import moment, number, p_value, span, whole
+from qupath_hccmil.survival.report.number_format import (
+    NOT_REACHED,
+    moment,
+    number,
+    p_value,
+    span,
+    whole,
+)
 from qupath_hccmil.survival.report.performance_section import (
     auc_section,
     calibration_section,
@@ -47,9 +54,10 @@ def build_report(analysis: Analysis) -> Report:
     sections += [
         limits_section(analysis),
         methods_section(),
-        checklist_section(analysis),
         provenance_section(analysis, when),
     ]
+    shown = [section for section in sections if section is not None and section.blocks]
+    shown += checklist_sections(analysis, shown)
     cohort, settings = analysis.cohort, analysis.settings
     subtitle = f"{len(cohort.frame)} patients, {int(cohort.frame['event'].sum())} events"
     if settings.endpoint:
@@ -64,7 +72,7 @@ def build_report(analysis: Analysis) -> Report:
             *(f"{part}: {reason}." for part, reason in analysis.problems),
         ],
         found,
-        [section for section in sections if section is not None and section.blocks],
+        shown,
         [RESEARCH, f"Made by qupath-hccmil {__version__}, {when}."],
     )
 
@@ -131,8 +139,8 @@ def _facts(analysis: Analysis) -> list[Fact]:
     facts = [
         Fact(
             "Median follow-up",
-            f"{number(follow['median'], 1)} {unit}",
-            span(follow["lower"], follow["upper"], 1),
+            f"{number(follow['median'], 1)} {unit}".replace("∞", NOT_REACHED),
+            span(follow["lower"], follow["upper"], 1).replace("∞", NOT_REACHED),
         )
     ]
     table = analysis.effects.univariable

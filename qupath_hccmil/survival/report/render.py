@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 
 import jinja2
@@ -37,8 +38,8 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
     environment.globals.update(kind=_kind, table_name=_table_name)
     environment.filters.update(
         data_uri=_data_uri,
-        is_heading=_is_heading,
-        is_number=_is_number,
+        is_heading=is_heading,
+        is_number=is_number,
         is_indented=_is_indented,
         cell=_cell,
     )
@@ -55,15 +56,16 @@ def _table_name(table: Table, section: Section) -> str:
 
 
 def _data_uri(image: Image) -> str:
-    coded = base64.b64encode(image.svg.encode("utf-8")).decode("ascii")
+    coded = base64.b64encode(image.drawing.svg.encode("utf-8")).decode("ascii")
     return f"data:image/svg+xml;base64,{coded}"
 
 
-def _is_heading(row: list[str]) -> bool:
+def is_heading(row: Sequence[str]) -> bool:
+    """Whether a row of a table is a heading: its cells after the first are empty."""
     return len(row) > 1 and bool(row[0]) and not any(row[1:])
 
 
-def _is_number(table: Table, column: int) -> bool:
+def is_number(table: Table, column: int) -> bool:
     """Whether a column has numbers, so that it is aligned to the right."""
     if table.wide_text or column == 0:
         return False
