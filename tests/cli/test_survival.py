@@ -57,8 +57,8 @@ def test_centres_and_subgroups_are_options(tmp_path):
     frame.drop(columns="risk_score").to_csv(clinical, index=False)
     out = tmp_path / "report"
     done = run(
-        scores, clinical, *QUICK, "--centre", "hospital", "--subgroup", "sex", "--subgroup", "stage",
-        "--out", str(out),
+        scores, clinical, *QUICK, "--centre", "hospital", "--subgroup", "sex",
+        "--subgroup", "stage", "--out", str(out),
     )  # fmt: skip
     assert done.exit_code == 0
     groups = json.loads((out / "results.json").read_text())["groups"]
