@@ -66,6 +66,14 @@ def test_centres_and_subgroups_are_options(tmp_path):
     assert [row["variable"] for row in groups["subgroups"]["tests"]] == ["sex", "stage"]
 
 
+def test_other_cohorts_are_an_option(tables, tmp_path):
+    out = tmp_path / "report"
+    done = run(*tables, *QUICK, "--cohort", "Same again", *tables, "--out", str(out))
+    assert done.exit_code == 0
+    external = json.loads((out / "results.json").read_text())["external"]
+    assert list(external["cohorts"]) == ["Development", "Same again"]
+
+
 def test_json_and_quiet(tables, tmp_path):
     out = tmp_path / "report"
     done = run(*tables, *QUICK, "--out", str(out), "--json", "--format", "md")

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
 from qupath_hccmil.survival.figures.style import DASHES, INK, MARKERS, plain, styled
 
 MOST_NAMES = 18  # letters of a name
+RATIOS = (0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 1, 1.25, 1.5, 2, 3, 5, 10)
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,9 @@ def _forest(axes: Axes, panel: Panel) -> None:
     count = len(panel.names)
     if panel.log:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(FixedLocator(RATIOS))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_formatter(lambda value, _: "")
+        axes.xaxis.set_minor_locator(NullLocator())
     for place, (value, low, high) in enumerate(panel.values):
         if not np.isfinite(value):
             continue
