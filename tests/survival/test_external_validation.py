@@ -29,6 +29,7 @@ from qupath_hccmil.survival.statistics.external_validation import (
 from tests.survival import datasets
 from tests.survival.conftest import made_cohort
 from tests.survival.frozen import frozen
+from tests.survival.test_r_script import reproduced
 
 HORIZON = 8.0
 NAMES = {HARRELL: "c", AUC: "auc", SLOPE: "slope", RATIO: "ratio"}
@@ -108,6 +109,7 @@ def made(folder, name: str, frame: pd.DataFrame) -> CohortRequest:
 
 
 SETTINGS = Settings(time="rfs_days", event="rfs_event", bootstrap=0, horizons=(3.0,))
+QUICK = replace(SETTINGS, variables=())
 
 
 @pytest.fixture(scope="module")
@@ -148,18 +150,34 @@ def test_cohorts_stand_side_by_side(analysis):
     assert results["settings"]["cohorts"] == ["Köln", "Lyon"]
 
 
+@pytest.mark.slow
+def test_r_computes_the_same(analysis):
+    found, folder = analysis
+    out = write_analysis(found, folder / "out").parent
+    pairs, told = reproduced(out)
+    assert "analysis_cohorts.csv" in {path.name for path in out.iterdir()}
+    if "is not installed" not in told:
+        assert set(pairs["table"]) >= {"cohorts", "cohorts_pooled", "cohorts_recalibrated"}
+
+
 def test_with_a_given_baseline_every_cohort_is_external(analysis, tmp_path):
     found, folder = analysis
     write_analysis(found, folder / "out")
     second = made(tmp_path, "second", made_cohort(120, seed=11))
-    settings = replace(
-        found.settings, baseline=str(folder / "out" / "baseline.json"), cohorts=(second,)
-    )
+    settings = replace(QUICK, baseline=str(folder / "out" / "baseline.json"), cohorts=(second,))
     again = analyse(read_cohort(second.scores, second.clinical, settings), settings)
     assert list(again.external.cohorts) == ["This cohort", "second"]
     assert (again.external.pooled["cohorts"] == 2).all()
     assert set(again.external.recalibrated) == {"This cohort", "second"}
-    assert "every cohort is an external one" in write_analysis(again, tmp_path / "o").read_text()
+    report = write_analysis(again, folder / "given" / "out")
+    assert "every cohort is an external one" in report.read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_r_computes_the_same_with_a_given_baseline(analysis, tmp_path):
+    test_with_a_given_baseline_every_cohort_is_external(analysis, tmp_path)
+    pairs, _ = reproduced(analysis[1] / "given" / "out")
+    assert (pairs["table"] == "cohorts").sum() > 20
 
 
 def test_a_short_cohort_costs_only_what_it_cannot_have(tmp_path):
@@ -167,7 +185,7 @@ def test_a_short_cohort_costs_only_what_it_cannot_have(tmp_path):
     short = made_cohort(80, seed=4)
     short["rfs_event"] = short["rfs_event"].where(short["rfs_days"] < 500, 0)
     short["rfs_days"] = short["rfs_days"].clip(upper=500)
-    settings = replace(SETTINGS, horizons=(1.0, 3.0), cohorts=(made(tmp_path, "short", short),))
+    settings = replace(QUICK, horizons=(1.0, 3.0), cohorts=(made(tmp_path, "short", short),))
     found = analyse(read_cohort(first.scores, first.clinical, settings), settings)
     assert found.problems == []
     table = found.external.cohorts["short"].table

@@ -10,7 +10,12 @@ import numpy as np
 import pandas as pd
 
 from qupath_hccmil.survival.analysis_cohort import CAUSE, CENTRE, GROUP, SCORE
-from qupath_hccmil.survival.findings import Analysis, CompetingPerformance, Performance
+from qupath_hccmil.survival.findings import (
+    Analysis,
+    CompetingPerformance,
+    External,
+    Performance,
+)
 from qupath_hccmil.survival.statistics.baseline import assigned_folds
 from qupath_hccmil.survival.statistics.multiple_imputation import ImputedCox
 from qupath_hccmil.survival.statistics.survival_outcome import ENTRY, EVENT, TIME
@@ -101,6 +106,41 @@ def imputed_table(analysis: Analysis, imputed: ImputedCox) -> pd.DataFrame:
         one = table[[TIME, EVENT, *names]].rename(columns=names)
         one.insert(0, "imputation", number)
         parts.append(one.astype(object))
+    return pd.concat(parts, ignore_index=True)
+
+
+def cohorts_table(analysis: Analysis, external: External) -> pd.DataFrame:
+    """The patients of the other cohorts, one cohort below the other.
+
+    Returns
+    -------
+    DataFrame
+        ``cohort, time, event, risk_score, fold`` (of the recalibration), and the variables by
+        `column_names`, without values where a cohort does not have them. The first cohort is there
+        too, if it is external.
+    """
+    parts = []
+    for name, result in external.cohorts.items():
+        if name == external.first and not external.given:
+            continue
+        frame = result.cohort.frame
+        folds = assigned_folds(frame[EVENT].to_numpy(bool), analysis.settings.seed) + 1
+        part = pd.DataFrame(
+            {
+                "cohort": name,
+                TIME: frame[TIME].to_numpy(float),
+                EVENT: frame[EVENT].to_numpy(int),
+                "risk_score": frame[SCORE].to_numpy(float),
+                "fold": folds,
+            }
+        )
+        own = {each.title.casefold(): each.name for each in result.cohort.variables}
+        for variable, column in zip(
+            analysis.cohort.variables, column_names(analysis).values(), strict=True
+        ):
+            there = own.get(variable.title.casefold())
+            part[column] = None if there is None else frame[there].astype(object).to_numpy()
+        parts.append(part.astype(object))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -62,6 +62,7 @@ def _settings(analysis: Analysis) -> str:
         "group_levels": _vector(map(_text, groups)),
         "variables": f"list(\n{variables}\n)" if variables else "list()",
         "subgroups": f"list(\n{subgroups}\n)" if subgroups else "list()",
+        "first_cohort": _text(analysis.external.first if analysis.external else ""),
         "late": "TRUE" if settings.entry else "FALSE",
         "baseline": _baseline(analysis),
     }

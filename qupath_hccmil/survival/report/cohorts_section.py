@@ -28,7 +28,6 @@ from qupath_hccmil.survival.statistics.external_validation import (
     SCALED,
     SLOPE,
 )
-from qupath_hccmil.survival.statistics.variables import Variable
 
 PER_HORIZON = (AUC, OBSERVED, RATIO, SLOPE, ICI, SCALED)
 
@@ -101,7 +100,10 @@ def _side_by_side(analysis: Analysis, found: External) -> Table:
             *(f"{number(each.linear_mean)} ({number(each.linear_sd)})" for each in results),
         ),
     ]
-    rows += _variables(analysis, results)
+    mixes = {name: _of_variables(analysis, each) for name, each in found.cohorts.items()}
+    for label in dict.fromkeys(label for mix in mixes.values() for label in mix):
+        tell = _share_told if ": " in label else _median_told
+        rows.append((f"\u2003{label}", *(tell(mix.get(label)) for mix in mixes.values())))
     rows.append(("Performance", *[""] * len(results)))
     rows.append((f"\u2003{HARRELL}", *(_cell(each, HARRELL, np.nan) for each in results)))
     for horizon in analysis.horizons:
@@ -112,7 +114,9 @@ def _side_by_side(analysis: Analysis, found: External) -> Table:
         ]
     data = pd.concat(
         [
-            pd.concat([_case_mix(each), each.table], ignore_index=True).assign(cohort=name)
+            pd.concat([_case_mix(each, mixes[name]), each.table], ignore_index=True).assign(
+                cohort=name
+            )
             for name, each in found.cohorts.items()
         ],
         ignore_index=True,
@@ -126,7 +130,7 @@ def _side_by_side(analysis: Analysis, found: External) -> Table:
     return Table("cohorts", caption, ("", *found.cohorts), rows, data, note)
 
 
-def _case_mix(result: CohortResult) -> pd.DataFrame:
+def _case_mix(result: CohortResult, mix: dict[str, float]) -> pd.DataFrame:
     values = {
         "Patients": result.patients,
         "Events": result.events,
@@ -135,41 +139,40 @@ def _case_mix(result: CohortResult) -> pd.DataFrame:
         "Score, SD": result.score_sd,
         "Linear predictor, mean": result.linear_mean,
         "Linear predictor, SD": result.linear_sd,
+        **mix,
     }
     return pd.DataFrame(
         {"quantity": list(values), "estimate": [float(value) for value in values.values()]}
     )
 
 
-def _variables(analysis: Analysis, results: list[CohortResult]) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = []
+def _of_variables(analysis: Analysis, result: CohortResult) -> dict[str, float]:
+    """Median of each number and share of each level, of the variables that the cohort has.
+
+    A variable is a key with ``, median``, a level one with ``: `` in it.
+    """
+    found: dict[str, float] = {}
+    own = {each.title.casefold(): each for each in result.cohort.variables}
     for variable in analysis.cohort.variables:
-        own = [_own(each, variable) for each in results]
-        if not variable.levels:
-            rows.append((f"\u2003{variable.title}, median", *(_median(*each) for each in own)))
+        there = own.get(variable.title.casefold())
+        if there is None:
             continue
-        seen = [level for each, _ in own if each is not None for level in each.levels]
-        for level in dict.fromkeys([*variable.levels, *seen]):
-            cells = (_share(*each, level) for each in own)
-            rows.append((f"\u2003{variable.title}: {level}", *cells))
-    return rows
+        values = result.cohort.frame[there.name].dropna()
+        title = variable.title.replace(": ", ":")
+        if not there.levels:
+            found[f"{title}, median"] = float(values.median())
+            continue
+        for level in dict.fromkeys([*variable.levels, *there.levels]):
+            found[f"{title}: {level}"] = float((values.astype(str) == level).mean())
+    return found
 
 
-def _own(result: CohortResult, variable: Variable) -> tuple[Variable | None, pd.Series | None]:
-    for each in result.cohort.variables:
-        if each.title.casefold() == variable.title.casefold():
-            return each, result.cohort.frame[each.name].dropna()
-    return None, None
+def _median_told(value: float | None) -> str:
+    return NONE if value is None else number(value, 1)
 
 
-def _median(variable: Variable | None, values: pd.Series | None) -> str:
-    return NONE if variable is None or values is None else number(float(values.median()), 1)
-
-
-def _share(variable: Variable | None, values: pd.Series | None, level: str) -> str:
-    if variable is None or values is None or not len(values):
-        return NONE
-    return percent(float((values.astype(str) == level).mean()), 0)
+def _share_told(value: float | None) -> str:
+    return NONE if value is None else percent(value, 0)
 
 
 def _row(result: CohortResult, quantity: str, horizon: float) -> pd.Series | None:
