@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -195,6 +196,25 @@ def settings_given(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
     by_option = click.core.ParameterSource.COMMANDLINE
     names = [each.name for each in fields(kind) if source(each.name) is by_option]
     return given | {name: arguments[name] for name in names}
+
+
+def command_line() -> str:
+    """The running command with everything that was given to it, as it would be typed again."""
+    context = click.get_current_context()
+    words = context.command_path.split()
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[name]
+        values = value if isinstance(value, tuple) else (value,)
+        if isinstance(parameter, click.Argument):
+            words += [str(each) for each in values]
+        elif isinstance(parameter, click.Option) and parameter.is_flag:
+            words.append(parameter.opts[0])
+        else:
+            words += [word for each in values for word in (parameter.opts[0], str(each))]
+    return shlex.join(words)
 
 
 def patient_rule(default: str | None = None) -> Callable[[F], F]:

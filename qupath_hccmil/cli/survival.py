@@ -123,6 +123,11 @@ if TYPE_CHECKING:
     "--format", "report_format", type=click.Choice(["html", "md"]), default="html",
     show_default=True, help="Format of the report.",
 )  # fmt: skip
+@click.option(
+    "--paper",
+    is_flag=True,
+    help="Also write the report for Word, its tables for Excel, and figures as PNG and PDF.",
+)
 @options.quiet
 @options.as_json
 def survival(
@@ -131,6 +136,7 @@ def survival(
     out: Path,
     settings_file: Path | None,
     report_format: str,
+    paper: bool,
     quiet: bool,
     as_json: bool,
     **given: Any,
@@ -148,7 +154,6 @@ def survival(
     from qupath_hccmil.survival.analysis_cohort import read_cohort
     from qupath_hccmil.survival.analysis_settings import read_settings
     from qupath_hccmil.survival.output_folder import write_analysis
-    from qupath_hccmil.survival.report.build import is_reversed
 
     in_file = read_settings(settings_file) if settings_file else None
     settings = _settings(in_file, given).check()
@@ -163,7 +168,9 @@ def survival(
         for note in cohort.notes:
             click.echo(f"Note: {note}")
     analysis = analyse(cohort, settings, None if silent else _tell)
-    report = write_analysis(analysis, out, report_format)
+    analysis.command = options.command_line()
+    found: list[str] = []
+    report = write_analysis(analysis, out, report_format, found.append, paper=paper)
     if as_json:
         click.echo(
             json.dumps(
@@ -173,14 +180,14 @@ def survival(
                     "patients": len(cohort.frame),
                     "events": events,
                     "left_out": len(cohort.left_out),
-                    "notes": list(cohort.notes),
+                    "notes": [*cohort.notes, *found],
                     "problems": [{"part": p, "reason": r} for p, r in analysis.problems],
                 }
             )
         )
     elif not quiet:
-        if against := is_reversed(analysis):
-            click.echo(f"Note: {against}")
+        for note in found:
+            click.echo(f"Note: {note}")
         for part, reason in analysis.problems:
             click.echo(f"Not done: {part}: {reason}")
         click.echo(f"Report: {report}")

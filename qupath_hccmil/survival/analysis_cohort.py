@@ -162,7 +162,7 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
         *odd,
         *([near] if near else []),
     ]
-    notes += _notes(frame, scored, groups, settings)
+    notes += _notes(frame, scored, settings)
     kept = ["time", "event", SCORE, GROUP, *([CAUSE] if coding.competing else [])]
     kept += [ENTRY] if settings.entry else []
     if settings.centre:
@@ -435,9 +435,7 @@ def _with_missing(request: VariableRequest, settings: Settings) -> VariableReque
     return replace(request, missing=(*request.missing, *settings.missing))
 
 
-def _notes(
-    frame: pd.DataFrame, scored: PatientScores, groups: RiskGroups, settings: Settings
-) -> list[str]:
+def _notes(frame: pd.DataFrame, scored: PatientScores, settings: Settings) -> list[str]:
     notes = []
     if settings.entry:
         late = int((frame[ENTRY] > 0).sum())
@@ -448,11 +446,6 @@ def _notes(
     zero = int((frame["time"] == 0).sum())
     if zero:
         notes.append(f"{zero} patient(s) have a follow-up of 0; they are kept.")
-    if groups.from_data:
-        notes.append(
-            "The risk groups were cut on these very patients, so their separation is optimistic; "
-            "a cut chosen on other patients would avoid this."
-        )
     if len(scored.models) > 1:
         notes.append(
             f"The scores come from {len(scored.models)} models ({'; '.join(scored.models)}) and "

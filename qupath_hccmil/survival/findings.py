@@ -199,6 +199,8 @@ class Analysis:
         In the unit of the cohort.
     problems : list of (part, reason)
         Parts that could not be done.
+    command : str
+        Command line of the run; empty if it was called from Python.
     """
 
     cohort: Cohort
@@ -215,3 +217,4 @@ class Analysis:
     external: External | None
     tiles: pd.DataFrame | None
     problems: list[tuple[str, str]]
+    command: str = ""

@@ -126,6 +126,13 @@ def test_help_names_what_matters():
         assert name in text
 
 
+def test_warnings_of_the_results_are_on_screen_too(tables, tmp_path):
+    given = [*tables, *QUICK, "--cut", "median", "--out", str(tmp_path / "o")]
+    told = "Risk groups: The cut was chosen on these patients, so every comparison of the groups"
+    assert f"Note: {told}" in run(*given).output
+    assert any(note.startswith(told) for note in json.loads(run(*given, "--json").output)["notes"])
+
+
 def test_follow_up_from_dates(tmp_path):
     frame = made_cohort(60)
     frame["op"] = "01/02/2010"

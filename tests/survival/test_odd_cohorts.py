@@ -103,7 +103,7 @@ def test_a_part_that_fails_costs_that_part(tmp_path, monkeypatch):
     for name in ("analysis.table_one", "analysis.count_missing"):
         monkeypatch.setattr(f"qupath_hccmil.survival.{name}", fails)
     monkeypatch.setattr("qupath_hccmil.survival.step_survival._stratum", fails)
-    monkeypatch.setattr("qupath_hccmil.survival.report.effect_section.svg", fails)
+    monkeypatch.setattr("qupath_hccmil.survival.report.effect_section.Drawing", fails)
     found = analysed(tmp_path / "in")
     write_analysis(found, tmp_path / "out")
     report = build_report(found)

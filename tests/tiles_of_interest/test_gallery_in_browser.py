@@ -6,7 +6,7 @@ import re
 import pytest
 
 from qupath_hccmil.cli.main import run
-from tests.tiles_of_interest.browser import missing, open_browser
+from tests.browser import missing, open_browser
 from tests.tiles_of_interest.conftest import NATIVE
 from tests.tiles_of_interest.scored_projects import MODEL, Scored, make_project
 

@@ -11,8 +11,9 @@ import pandas as pd
 from qupath_hccmil import __version__
 from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.report.blocks import Section, Table, Text
-from qupath_hccmil.survival.report.checklist import tripod
+from qupath_hccmil.survival.report.checklist import remark, tripod
 from qupath_hccmil.survival.report.number_format import NONE
+from qupath_hccmil.survival.statistics.variables import VariableRequest
 
 PACKAGES = (
     "lifelines", "statsmodels", "numpy", "scipy", "pandas", "matplotlib",
@@ -107,21 +108,43 @@ def limits_section(analysis: Analysis) -> Section:
     return section
 
 
-def checklist_section(analysis: Analysis) -> Section:
-    """Show the TRIPOD+AI checklist, filled in as far as the analysis can."""
-    data = tripod(analysis)
-    rows = [(row["item"], row["section"], row["asks"], row["answer"]) for _, row in data.iterrows()]
-    section = Section("tripod", "TRIPOD+AI checklist")
-    head = ("Item", "Section", "Asks for", "Here")
-    section.blocks.append(
-        Table("tripod_ai", "TRIPOD+AI checklist", head, rows, data, wide_text=True)
+def checklist_sections(analysis: Analysis, before: list[Section]) -> list[Section]:
+    """Show the checklists of REMARK and TRIPOD+AI, filled in as far as the analysis can.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    before : list of Section
+        The sections before them, to which the items refer by number.
+    """
+    number = {section.key: place for place, section in enumerate(before, start=1)}
+    return [
+        Section(key, title, [_checklist(f"{key}{suffix}", title, data, number)])
+        for key, suffix, title, data in (
+            ("remark", "", "REMARK checklist", remark(analysis)),
+            ("tripod", "_ai", "TRIPOD+AI checklist", tripod(analysis)),
+        )
+    ]
+
+
+def _checklist(key: str, title: str, data: pd.DataFrame, number: dict[str, int]) -> Table:
+    places = [
+        [(name, f"Section {number[name]}") for name in keys if name in number]
+        for keys in data["places"]
+    ]
+    where = [", ".join(name for _, name in found) or NONE for found in places]
+    data = data.drop(columns="places").assign(where=where)
+    rows = list(
+        data[["item", "section", "asks", "answer", "where"]].itertuples(index=False, name=None)
     )
-    return section
+    head = ("Item", "Section", "Asks for", "Here", "Where")
+    return Table(key, title, head, rows, data, wide_text=True, places=places)
 
 
 def provenance_section(analysis: Analysis, when: str) -> Section:
     """Show settings, versions, and the hashes of data and models."""
     section = Section("provenance", "Settings, versions and data")
+    section.blocks += _variables(analysis)
     settings = [(key, _told(value)) for key, value in settings_told(analysis).items()]
     settings = [(key, value) for key, value in settings if value != NONE]
     section.blocks.append(
@@ -142,9 +165,35 @@ def provenance_section(analysis: Analysis, when: str) -> Section:
     return section
 
 
+def _variables(analysis: Analysis) -> list[Table]:
+    """Show each variable as it was used, with merged values and levels."""
+    asked = {request.name: request for request in analysis.settings.variables or ()}
+    rows = []
+    for variable in analysis.cohort.variables:
+        request = asked.get(variable.name, VariableRequest(variable.name))
+        if variable.levels:
+            kind = f"categories; reference {variable.levels[0]}"
+            values = ", ".join(variable.levels)
+        else:
+            kind = "number, binary logarithm" if request.log else "number"
+            values = f"hazard ratio {variable.step}"
+        merged: dict[str, list[str]] = {}
+        for value, level in request.merge.items():
+            merged.setdefault(level, []).append(value)
+        merges = "; ".join(f"{' + '.join(of)} → {level}" for level, of in merged.items())
+        missing = ", ".join([*request.missing, *analysis.settings.missing])
+        rows.append((variable.title, variable.name, kind, values, merges or NONE, missing or NONE))
+    head = ("Variable", "Column", "Kind", "Values", "Merged", "Missing")
+    data = pd.DataFrame(rows, columns=[name.lower() for name in head])
+    caption = "Variables as used"
+    return [Table("variables", caption, head, rows, data, wide_text=True)] if rows else []
+
+
 def provenance(analysis: Analysis, when: str) -> dict[str, str]:
     """Collect versions and hashes."""
+    command = {"Command": analysis.command} if analysis.command else {}
     found = {
+        **command,
         "qupath-hccmil": __version__,
         "Python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from qupath_hccmil.survival.figures.cohorts import Panel, cohorts_figure
-from qupath_hccmil.survival.figures.style import svg
+from qupath_hccmil.survival.figures.style import Drawing
 from qupath_hccmil.survival.findings import Analysis, CohortResult, External
 from qupath_hccmil.survival.report.blocks import Image, Images, Section, Table, Text
 from qupath_hccmil.survival.report.number_format import (
@@ -207,7 +207,7 @@ def _figure(found: External, horizons: tuple[float, ...], unit: str) -> Images:
                 part = source[source["horizon"] == horizon]
                 if len(part):
                     into[name] = part
-    drawn = svg(cohorts_figure(panels, curves, benefits, title=when))
+    drawn = Drawing(cohorts_figure(panels, curves, benefits, title=when))
     told = (
         f"Discrimination, calibration and usefulness in every cohort, {when}. The decision curves "
         "show what the score adds to the better of treating all and none."

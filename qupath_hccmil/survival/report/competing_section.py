@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from qupath_hccmil.survival.figures.style import svg
+from qupath_hccmil.survival.figures.style import Drawing
 from qupath_hccmil.survival.figures.survival_curves import incidence_figure
 from qupath_hccmil.survival.findings import Analysis, CompetingPerformance
 from qupath_hccmil.survival.report.blocks import Block, Image, Images, Section, Table, Text
@@ -62,7 +62,7 @@ def _curves(data: pd.DataFrame, unit: str) -> Images:
         groups = part[part["group"] != OVERALL]
         drawn = incidence_figure(groups, unit=unit, title=str(cause))
         told = f"Cumulative incidence of {cause} by risk group (Aalen–Johansen)."
-        images.append(Image(f"cumulative_incidence_{index}", told, svg(drawn), told))
+        images.append(Image(f"cumulative_incidence_{index}", told, Drawing(drawn), told))
     return Images(images, "medium")
 
 

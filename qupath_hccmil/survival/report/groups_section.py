@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qupath_hccmil.survival.figures.effects import Line, effects_figure
-from qupath_hccmil.survival.figures.style import svg
+from qupath_hccmil.survival.figures.style import Drawing
 from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.report.blocks import Image, Images, Section, Table, Text
 from qupath_hccmil.survival.report.number_format import (
@@ -112,7 +112,7 @@ def _subgroups_figure(found: Subgroups) -> Images:
                     note=row["note"],
                 )
             )
-    drawn = svg(effects_figure(lines, x=RATIO, title="Subgroup", right="p, interaction"))
+    drawn = Drawing(effects_figure(lines, x=RATIO, title="Subgroup", right="p, interaction"))
     told = "Hazard ratio of the score per SD in subgroups, with tests of interaction."
     return Images([Image("forest_subgroups", told, drawn, told)], "large")
 
@@ -201,7 +201,7 @@ def _centres_figure(found: Centres) -> Images:
         ends = (pooled.estimate, pooled.lower, pooled.upper)
         mean, low, high = (float(np.exp(value)) for value in ends)
         lines.append(Line("Random effects", "", mean, low, high, kind="pooled"))
-    drawn = svg(effects_figure(lines, x=RATIO, title="Centre", right="p"))
+    drawn = Drawing(effects_figure(lines, x=RATIO, title="Centre", right="p"))
     told = "Hazard ratio of the score per SD in each centre, pooled by random effects."
     return Images([Image("forest_centres", told, drawn, told)], "large")
 

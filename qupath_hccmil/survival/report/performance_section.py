@@ -12,7 +12,7 @@ from qupath_hccmil.survival.figures.performance import (
     calibration_figure,
     decision_figure,
 )
-from qupath_hccmil.survival.figures.style import svg
+from qupath_hccmil.survival.figures.style import Drawing
 from qupath_hccmil.survival.findings import SCORE_NAME, Analysis
 from qupath_hccmil.survival.report.blocks import Block, Image, Images, Section, Table, Text
 from qupath_hccmil.survival.report.number_format import (
@@ -41,7 +41,7 @@ def auc_section(analysis: Analysis) -> Section:
             "predictor of its Cox model on these patients, which slightly favours the factor."
         )
     )
-    drawn = svg(auc_figure(found.auc_curve, unit=unit))
+    drawn = Drawing(auc_figure(found.auc_curve, unit=unit))
     told = (
         f"AUC(t). Around “{SCORE_NAME}”: pointwise 95 % interval (dark) and simultaneous 95 % band "
         "(light)."
@@ -187,7 +187,7 @@ def predicted_risk_blocks(
                 Image(
                     f"decision_curve{kind.suffix}_{horizon:g}",
                     f"Decision curve{kind.words}, {title[0].lower()}{title[1:]}.",
-                    svg(decision_figure(part, title=title)),
+                    Drawing(decision_figure(part, title=title)),
                     f"Net benefit against threshold{kind.words}, {title.lower()}",
                 )
             )
@@ -297,7 +297,9 @@ def _calibrations(calibrations: Sequence[Calibration], unit: str, kind: _Kind) -
             "of patients, with 95 % intervals."
         )
         drawn = calibration_figure(one.curve, one.groups, one.risks, title=title)
-        images.append(Image(f"calibration{kind.suffix}_{one.horizon:g}", told, svg(drawn), told))
+        images.append(
+            Image(f"calibration{kind.suffix}_{one.horizon:g}", told, Drawing(drawn), told)
+        )
     blocks.append(Images(images, "small"))
     return blocks
 

@@ -1,5 +1,27 @@
 # ---- Table 1, missing values, events per coefficient --------------------------------------------
 
+# The difference between groups in pooled standard deviations; for categories, the Mahalanobis
+# distance of their shares (Yang and Dalton 2012). With several groups, the largest of two.
+standardised_difference <- function(x) {
+  groups <- split(x, data$risk_group, drop = TRUE)
+  groups <- lapply(groups, function(values) values[!is.na(values)])
+  found <- NA
+  for (i in seq_along(groups)) for (j in seq_len(i - 1)) {
+    one <- groups[[i]]; two <- groups[[j]]
+    if (length(one) < 2 || length(two) < 2) next
+    if (is.factor(x)) {
+      p <- prop.table(table(one)); q <- prop.table(table(two))
+      kept <- (p + q > 0)
+      p <- as.vector(p[kept])[-1]; q <- as.vector(q[kept])[-1]
+      covariance <- (diag(p, length(p)) - p %o% p + diag(q, length(q)) - q %o% q) / 2
+      gap <- try(sqrt(drop((p - q) %*% solve(covariance, p - q))), silent = TRUE)
+      if (inherits(gap, "try-error")) gap <- NA
+    } else gap <- abs(mean(one) - mean(two)) / sqrt((var(one) + var(two)) / 2)
+    if (is.finite(gap)) found <- max(found, gap, na.rm = TRUE)
+  }
+  found
+}
+
 part("Table 1", "stats", function() {
   report <- read_report("table_1")
   if (is.null(report)) return()
@@ -10,11 +32,15 @@ part("Table 1", "stats", function() {
     term <- Filter(function(term) term$name == row$variable, c(list(score_term), clinical))[[1]]
     x <- inside[[term$column]]
     what <- paste(row$variable, row$level, row$group)
+    compare("table_1", what, "standardised_difference", row$standardised_difference,
+            standardised_difference(data[[term$column]]))
     if (row$level %in% "Missing" && !("Missing" %in% term$levels)) {
       compare("table_1", what, "count", row$count, sum(is.na(x)))
+      compare("table_1", what, "events", row$events, sum(inside$event[is.na(x)]))
       compare("table_1", what, "share", row$share, mean(is.na(x)))
     } else if (length(term$levels)) {
       compare("table_1", what, "count", row$count, sum(x %in% row$level))
+      compare("table_1", what, "events", row$events, sum(inside$event[x %in% row$level]))
       compare("table_1", what, "share", row$share, sum(x %in% row$level) / sum(!is.na(x)))
     } else {
       compare("table_1", what, c("q1", "median", "q3"), c(row$q1, row$median, row$q3),
