@@ -14,10 +14,12 @@ from qupath_hccmil.survival.analysis_cohort import GROUP, Cohort
 from qupath_hccmil.survival.analysis_context import AnalysisContext
 from qupath_hccmil.survival.analysis_settings import Settings
 from qupath_hccmil.survival.findings import Analysis
+from qupath_hccmil.survival.other_cohorts import read_others
 from qupath_hccmil.survival.statistics.multiple_imputation import count_missing
 from qupath_hccmil.survival.statistics.survival_outcome import outcome
 from qupath_hccmil.survival.statistics.table_one import events_per_variable, table_one
 from qupath_hccmil.survival.statistics.tiles_of_interest import compare_counts, count_features
+from qupath_hccmil.survival.step_cohorts import cohorts_step
 from qupath_hccmil.survival.step_competing import competing_step
 from qupath_hccmil.survival.step_effects import effects_step
 from qupath_hccmil.survival.step_groups import groups_step
@@ -61,6 +63,7 @@ def analyse(
             count_features(read_table(settings.tiles, settings.reading).frame),
             confidence=settings.confidence,
         )
+    others = read_others(settings, cohort.variables)
     survival = survival_step(context)
     effects = effects_step(context)
     groups = groups_step(context)
@@ -79,6 +82,7 @@ def analyse(
         context.attempt("Competing risks", partial(competing_step, context))
         if cohort.coding.competing
         else None,
+        cohorts_step(context, performance.baseline, others) if others else None,
         tiles,
         context.problems,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from qupath_hccmil.survival.analysis_cohort import Cohort
@@ -131,6 +132,62 @@ class Competing:
 
 
 @dataclass
+class CohortResult:
+    """A prediction in one cohort.
+
+    Attributes
+    ----------
+    cohort : Cohort
+    patients, events : int
+    follow_up : dict
+        Median with its interval, and the longest.
+    score_mean, score_sd, linear_mean, linear_sd : float
+        Of the score, and of the linear predictor of the baseline.
+    table : DataFrame
+        From ``external_validation.validate``.
+    risks : (n, horizons) float64
+    curve, net_benefit : DataFrame or None
+        Smoothed calibration and decision curve, with a column ``horizon``.
+    """
+
+    cohort: Cohort = field(metadata={"in_results": False})
+    patients: int
+    events: int
+    follow_up: dict[str, float]
+    score_mean: float
+    score_sd: float
+    linear_mean: float
+    linear_sd: float
+    table: pd.DataFrame
+    risks: np.ndarray = field(metadata={"in_results": False})
+    curve: pd.DataFrame | None
+    net_benefit: pd.DataFrame | None
+
+
+@dataclass
+class External:
+    """External validation.
+
+    Attributes
+    ----------
+    first : str
+        Name of the first cohort.
+    given : bool
+        Whether the baseline was given, so that the first cohort is external, too.
+    cohorts, recalibrated : dict
+        By name.
+    pooled : DataFrame or None
+        From ``external_validation.pool_cohorts``.
+    """
+
+    first: str
+    given: bool
+    cohorts: dict[str, CohortResult] = field(default_factory=dict)
+    pooled: pd.DataFrame | None = None
+    recalibrated: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+
+@dataclass
 class Analysis:
     """All results for a cohort.
 
@@ -157,6 +214,7 @@ class Analysis:
     groups: Groups
     performance: Performance
     competing: Competing | None
+    external: External | None
     tiles: pd.DataFrame | None
     problems: list[tuple[str, str]]
     command: str = ""

@@ -57,13 +57,21 @@ def test_centres_and_subgroups_are_options(tmp_path):
     frame.drop(columns="risk_score").to_csv(clinical, index=False)
     out = tmp_path / "report"
     done = run(
-        scores, clinical, *QUICK, "--centre", "hospital", "--subgroup", "sex", "--subgroup", "stage",
-        "--out", str(out),
+        scores, clinical, *QUICK, "--centre", "hospital", "--subgroup", "sex",
+        "--subgroup", "stage", "--out", str(out),
     )  # fmt: skip
     assert done.exit_code == 0
     groups = json.loads((out / "results.json").read_text())["groups"]
     assert len(groups["centres"]["by_centre"]) == 3
     assert [row["variable"] for row in groups["subgroups"]["tests"]] == ["sex", "stage"]
+
+
+def test_other_cohorts_are_an_option(tables, tmp_path):
+    out = tmp_path / "report"
+    done = run(*tables, *QUICK, "--cohort", "Same again", *tables, "--out", str(out))
+    assert done.exit_code == 0
+    external = json.loads((out / "results.json").read_text())["external"]
+    assert list(external["cohorts"]) == ["Development", "Same again"]
 
 
 def test_json_and_quiet(tables, tmp_path):

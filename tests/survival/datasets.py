@@ -96,6 +96,29 @@ def flchain() -> pd.DataFrame:
     )
 
 
+def cohorts() -> pd.DataFrame:
+    """Three cohorts of ``flchain``, with a made-up risk of death within eight years, and folds."""
+    from qupath_hccmil.survival.statistics.baseline import assigned_folds
+
+    frame = flchain()
+    frame = frame[frame["year"].isin(["1995", "1996", "1997"])].reset_index(drop=True)
+    hazard = 0.11 * np.exp(0.8 * (frame["score"] - 1.1) + 0.07 * (frame["age"] - 64))
+    frame = pd.DataFrame(
+        {
+            "time": frame["untied"],
+            "event": frame["event"],
+            "score": frame["score"] + 0.03 * frame["age"],
+            "cohort": "Y" + frame["year"],
+            "risk": 1 - np.exp(-hazard),
+        }
+    )
+    folds = [
+        pd.Series(assigned_folds(part["event"].to_numpy(bool), 7), index=part.index)
+        for _, part in frame.groupby("cohort")
+    ]
+    return frame.assign(fold=pd.concat(folds))
+
+
 def bmt() -> pd.DataFrame:
     """35 transplanted patients in two groups with two causes, heavily tied (scikit-survival)."""
     with warnings.catch_warnings():
@@ -149,7 +172,7 @@ def main(folder: Path, clinical: Path | None) -> None:
     """Write every data set as CSV with 17 digits, so that R reads the same doubles."""
     folder.mkdir(parents=True, exist_ok=True)
     frames = {"rossi": rossi(), "gbsg2": gbsg2(), "cgvhd": cgvhd()}
-    frames |= {"flchain": flchain(), "bmt": bmt()}
+    frames |= {"flchain": flchain(), "bmt": bmt(), "cohorts": cohorts()}
     if clinical is not None:
         frames["tcga"] = tcga(clinical)
     for name, frame in frames.items():

@@ -215,6 +215,10 @@ def test_fine_gray_is_that_of_r(untied, plain):
     np.testing.assert_allclose(
         tied.coefficients, frozen("flchain", "finegray-tied")["coef"], atol=1e-7
     )
+    shifted = frozen("flchain", "crr-tied")
+    np.testing.assert_allclose(tied.coefficients, shifted["coef"], atol=1e-7)
+    found = tied.table[~tied.table["reference"]]
+    np.testing.assert_allclose(found["se"], shifted["se"], atol=1e-7)
 
 
 def test_fine_gray_without_competing_events_is_cox(untied):

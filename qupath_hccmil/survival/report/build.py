@@ -18,6 +18,7 @@ from qupath_hccmil.survival.report.closing_section import (
     provenance_section,
 )
 from qupath_hccmil.survival.report.cohort_section import cohort_section, groups_section
+from qupath_hccmil.survival.report.cohorts_section import cohorts_section
 from qupath_hccmil.survival.report.competing_section import competing_section
 from qupath_hccmil.survival.report.effect_section import (
     assumption_section,
@@ -89,6 +90,7 @@ _SECTIONS: tuple[tuple[str, Callable[[Analysis], Section | None]], ...] = (
     ("Discrimination", discrimination_section),
     ("Calibration", calibration_section),
     ("Competing events", competing_section),
+    ("External validation", cohorts_section),
     ("Tiles of interest", tiles_section),
 )
 

@@ -207,6 +207,10 @@ def _answers(analysis: Analysis) -> dict[str, str]:
         "23a": "Given with intervals; effect of the score in subgroups, with tests of interaction.",
         "26": f"See “Limits”. {AUTHORS}",
     }
+    if analysis.external is not None:
+        answers["12f"] = "Baseline, and baseline and slope, updated to each cohort."
+        answers["16"] = "See “External validation”: case mix side by side."
+        answers["24"] = "See “External validation”: the prediction updated to each cohort."
     if analysis.groups.centres is not None:
         answers["12d"] = "Models stratified and clustered by centre; random effects."
         answers["23b"] = "See “Centres”: the effect in each, and heterogeneity."

@@ -38,6 +38,8 @@ METHODS = (
      "Klaveren 2020."),
     ("Brier score", "Graf et al. 1999, IPCW."),
     ("Decision curve", "Vickers et al. 2008."),
+    ("External validation", "C with the infinitesimal jackknife (Therneau and Watson 2017); pooled "
+     "as Debray et al. 2019; recalibration by van Houwelingen 2000."),
     ("Competing risks", "Aalen and Johansen 1978, with Aalen's variance; Gray 1988; cause-specific "
      "Cox models; Fine and Gray 1999. AUC(t) and Brier score with competing events as controls "
      "(Blanche et al. 2013; Schoop et al. 2011); calibration by van Geloven et al. 2022 and Austin "
@@ -198,6 +200,11 @@ def provenance(analysis: Analysis, when: str) -> dict[str, str]:
         "Made": when,
     }
     found.update({f"SHA-256 of {name}": value for name, value in analysis.cohort.hashes.items()})
+    if analysis.external is not None:
+        for name, result in analysis.external.cohorts.items():
+            if name != analysis.external.first:
+                hashes = result.cohort.hashes.items()
+                found.update({f"SHA-256 of {file} ({name})": value for file, value in hashes})
     models = analysis.cohort.scores.models
     found["Model of the scores"] = "; ".join(models) or "not given in the scores table"
     return found
@@ -207,6 +214,7 @@ def settings_told(analysis: Analysis) -> dict[str, object]:
     """Collect the settings as used, including those that were recognised."""
     used = asdict(analysis.settings)
     used["variables"] = [variable.name for variable in analysis.cohort.variables]
+    used["cohorts"] = [request.name for request in analysis.settings.cohorts]
     used["horizons"] = list(analysis.horizons)
     used["unit"] = analysis.cohort.column_unit
     used["score"] = analysis.cohort.scores.column

@@ -347,7 +347,8 @@ class Subdistribution:
             return np.zeros_like(self.columns)
         weight = self.carried * np.exp(self.columns @ beta)
         ordered = self.time[self.by_time]
-        gone = np.searchsorted(ordered, at, side="left")
+        # A competing event at the time of the censoring comes before it, too.
+        gone = np.searchsorted(ordered, at, side="right")
         before = np.r_[0.0, np.cumsum(weight[self.by_time])][gone]
         lifted = (weight[:, None] * self.columns)[self.by_time]
         before_x = _from_zero(np.cumsum(lifted, axis=0))[gone]
