@@ -140,6 +140,7 @@ class _Run:
         except (OSError, TimeoutError) as error:
             raise self._gone() from error
         self._looked = time.monotonic()
+        self.workers.renew()
         gone, new = self._present - threads.keys(), threads.keys() - self._present
         self._present = frozenset(threads)
         for worker in gone:
