@@ -1,4 +1,4 @@
-"""A folder of results that is written again: a run's files replace an earlier run's, and no other.
+"""A folder of results: the files of a run replace those of an earlier run, and no others.
 
 A record in the folder lists what a run wrote. A file that no record lists is the user's: it is
 never overwritten or removed.
@@ -15,16 +15,16 @@ from qupath_hccmil.errors import DataError, WriteError
 
 
 class ResultFolder:
-    """What an earlier run wrote into a folder, and what a new one may write.
+    """The files that an earlier run wrote into a folder, and those that a new run may write.
 
     Parameters
     ----------
     folder : Path
-        Need not exist.
+        It need not exist.
     record : str
         Name of the JSON file whose ``files`` lists what a run wrote.
     ours : compiled pattern
-        What a file of ours may be called. Nothing else is ever removed, whatever the record says.
+        Names that our files may have. Nothing else is ever removed, whatever the record says.
 
     Raises
     ------
@@ -37,12 +37,12 @@ class ResultFolder:
         self.before = _written_before(folder, record, ours)
 
     def require_free(self, names: Collection[str]) -> None:
-        """Refuse to write over files of the user's.
+        """Refuse to overwrite files of the user.
 
         Raises
         ------
         DataError
-            One of the names is there and no earlier run wrote it.
+            One of the files exists and no earlier run wrote it.
         """
         for name in names:
             if name not in self.before and (self.folder / name).exists():
@@ -52,12 +52,12 @@ class ResultFolder:
                 )
 
     def remove_others(self, names: Collection[str], keep: Collection[Path] = ()) -> None:
-        """Remove what an earlier run wrote and this one doesn't.
+        """Remove files that an earlier run wrote and this one does not.
 
         Parameters
         ----------
         names : collection of str
-            What this run writes.
+            Files that this run writes.
         keep : collection of Path
             Resolved paths of files that are inputs of this run.
 

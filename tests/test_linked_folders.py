@@ -85,7 +85,7 @@ def test_a_file_and_links_to_it_are_one(slides: Path, disk: Path) -> None:
 def test_two_files_of_one_name_are_told_through_links_too(slides: Path, disk: Path) -> None:
     (slides / "link").symlink_to(disk)
     (disk / "near.svs").touch()
-    with pytest.raises(SlideError, match=r"2 files near\.svs"):
+    with pytest.raises(SlideError, match=r"2 files named near\.svs"):
         located("near.svs", slides)
     collected = folder_slides(slides, ("Tumor",))
     assert [slide.name for slide in collected.slides] == ["far.svs"]

@@ -1,8 +1,11 @@
 """The wheel has what an installed package needs: models, templates and types."""
 
+import json
 import os
 import subprocess
 import sys
+import sysconfig
+import venv
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import qupath_hccmil
+from qupath_hccmil.demo.drawn import draw_slide
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -66,3 +70,71 @@ def test_the_wheel_has_every_file_of_the_package(files):
 def test_the_wheel_holds_the_package_and_nothing_else(files):
     about = f"qupath_hccmil-{qupath_hccmil.__version__}.dist-info/"
     assert all(name.startswith(("qupath_hccmil/", about)) for name in files)
+
+
+@pytest.fixture
+def installed(wheel, tmp_path) -> Path:
+    """Scripts of an environment that has the wheel, and the libraries of the one that tests run in.
+
+    Those libraries are found by a path: an editable install of the checkout has no effect then.
+    """
+    environment = tmp_path / "environment"
+    venv.create(environment)
+    scripts = environment / ("Scripts" if os.name == "nt" else "bin")
+    python = scripts / Path(sys.executable).name
+    paths = sysconfig.get_paths(vars={"base": str(environment), "platbase": str(environment)})
+    place = Path(paths["purelib"])
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            python,
+            "install",
+            "--no-deps",
+            "--no-index",
+            wheel,
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (place / "libraries.pth").write_text(f"{sysconfig.get_paths()['purelib']}\n", encoding="utf-8")
+    return scripts
+
+
+def test_the_installed_wheel_makes_the_demo(installed, tmp_path):
+    slide = draw_slide(tmp_path / "small.tif", width=2050, height=1610, seed=3).path
+    settings = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [installed / "qupath-hccmil", "demo", "demo", "--slide", slide, "--engine", "native"],
+        cwd=tmp_path,
+        env=settings,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    looked = subprocess.run(
+        [
+            installed / "qupath-hccmil",
+            "project",
+            "info",
+            "demo/qupath",
+            "--engine",
+            "native",
+            "--json",
+        ],
+        cwd=tmp_path,
+        env=settings,
+        capture_output=True,
+        text=True,
+    )
+    assert looked.returncode == 0, looked.stderr
+    assert json.loads(looked.stdout)["images"]
+    code = "import qupath_hccmil; print(qupath_hccmil.__file__)"
+    python = installed / Path(sys.executable).name
+    found = subprocess.run(
+        [python, "-c", code], cwd=tmp_path, env=settings, capture_output=True, text=True
+    )
+    assert Path(found.stdout.strip()).is_relative_to(installed.parent)

@@ -1,4 +1,4 @@
-"""``tiles``: the highest and lowest tiles of a cohort, and what reviewers said of them."""
+"""``tiles``: the highest and lowest tiles of a cohort, and the reviews of them."""
 
 from __future__ import annotations
 
@@ -24,44 +24,49 @@ _FOR_REVIEWS = ("bootstrap", "confidence")
 
 @click.command()
 @click.argument("projects", type=options.PathType, nargs=-1, required=True, metavar="PROJECT...")
-@click.option("--out", type=options.PathType, required=True, help="Folder for what is written.")
+@click.option("--out", type=options.PathType, required=True, help="Folder for the results.")
 @click.option(
     "--top",
     type=click.IntRange(min=1),
     default=200,
     show_default=True,
-    help="So many highest and so many lowest tiles.",
+    help="Number of highest tiles, and of lowest tiles.",
 )
 @click.option(
     "--per-slide",
     type=click.IntRange(min=1),
     metavar="N",
-    help="At most N highest and N lowest of one slide; with --level patient, of one patient.",
+    help="At most N highest and N lowest tiles per slide (with --level patient: per patient).",
 )
 @click.option(
     "--by",
     type=click.Choice(["contribution", "risk"]),
     default="contribution",
     show_default=True,
-    help="Order by the share of the slide's (or patient's) m, or by the tile's own risk.",
+    help="Order tiles by their share of the slide's (or patient's) m, or by their own risk.",
 )
 @click.option(
     "--level",
     type=click.Choice(["slide", "patient"]),
     default="slide",
     show_default=True,
-    help="What N counts, contributions are shares of, and statistics take for independent.",
+    help="Unit that N counts for, that contributions are shares of, and that statistics take as "
+    "independent.",
 )
 @click.option("--patient-key", help="Metadata key of the patient; default: Patient ID and others.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of every random order.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random order.")
 @click.option(
     "--mpp",
     type=click.FloatRange(0.1, 4.0),
     default=0.5,
     show_default=True,
-    help="µm per pixel of the pictures.",
+    help="Resolution of the pictures, µm per pixel.",
 )
-@click.option("--self-contained", is_flag=True, help="The gallery is one file with its pictures.")
+@click.option(
+    "--self-contained",
+    is_flag=True,
+    help="Write the gallery as one file that includes the pictures.",
+)
 @options.slides
 @click.option(
     "--reviews",
@@ -74,14 +79,14 @@ _FOR_REVIEWS = ("bootstrap", "confidence")
     type=click.IntRange(min=0),
     default=1000,
     show_default=True,
-    help="With --reviews: samples for intervals; 0 for none.",
+    help="With --reviews: bootstrap samples for intervals; 0 for none.",
 )
 @click.option(
     "--confidence",
     type=click.FloatRange(0.5, 1, max_open=True),
     default=0.95,
     show_default=True,
-    help="With --reviews: of intervals.",
+    help="With --reviews: confidence level of intervals.",
 )
 @options.engine
 @options.quiet
@@ -105,9 +110,9 @@ def tiles(
 ) -> int:
     """Show the highest and lowest tiles of all scored images of the PROJECTs.
 
-    Writes pictures, tiles.csv, a contact sheet for a paper and a gallery page to review them in.
-    With --reviews: compares what reviewers said, and writes the table that survival --tiles takes.
-    Exit code 3 when an image, a slide or a file of reviews can't be read. For research use only.
+    Writes pictures, tiles.csv, a contact sheet for a paper and a gallery page for reviewing them.
+    With --reviews: compares the reviewers, and writes the table that survival --tiles takes.
+    Exit code 3 if an image, a slide or a review file can't be read. For research use only.
 
     Example: qupath-hccmil tiles PROJECT --out tiles --top 200 --per-slide 20
     """
@@ -131,12 +136,12 @@ def tiles(
 
 
 def _refuse_mixed(context: click.Context, foreign: tuple[str, ...], reviews: bool) -> None:
-    """Refuse options of the other use: passing over them in silence would mislead."""
+    """Refuse options of the other mode, because ignoring them silently would mislead."""
     for name in foreign:
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
             option = f"--{name.replace('_', '-')}"
             raise click.UsageError(
-                f"{option} has no meaning {'with' if reviews else 'without'} --reviews"
+                f"{option} has no effect {'with' if reviews else 'without'} --reviews"
             )
 
 
@@ -192,13 +197,13 @@ def _compare(cohort: Cohort, out: Path, wish: TileWish, given: dict[str, Any]) -
 
 
 def _said(report: ReviewReport) -> list[str]:
-    """Say the main numbers, one line each."""
+    """Describe the main numbers, one line each."""
     lines = [
         f"{row['reviewer']}: {row['reviewed_tiles']} tiles, {row['blinded_tiles']} of them blinded"
         for row in report.reviewers.to_dict("records")
     ]
     for row in report.agreement.to_dict("records"):
-        kappa = "none, all answers are one" if isnan(row["kappa"]) else f"{row['kappa']:.2f}"
+        kappa = "none, all answers are the same" if isnan(row["kappa"]) else f"{row['kappa']:.2f}"
         span = "" if isnan(row["lower"]) else f" ({row['lower']:.2f} to {row['upper']:.2f})"
         lines.append(
             f"{row['question']}: {row['statistic']} of {row['reviewers']} over "

@@ -1,9 +1,9 @@
-"""Which tiles are shown: the highest and the lowest of a cohort, at most so many of one slide.
+"""Chooses the tiles to show: the highest and lowest of a cohort, with a limit per slide.
 
-*By contribution* orders tiles by their signed share of m, the number that a slide's risk is the
-sigmoid of the root of: what mattered most for some slide's score. As m is a mean, a tile of a slide
-with few tiles has a larger share. *By risk* orders tiles by the network's own judgement, as the
-paper does; within one slide both orders are the same.
+*By contribution* orders tiles by their signed share of m, the mean from which a slide's risk is
+computed (the sigmoid of its p-th root): first come the tiles that mattered most for a slide's
+score. As m is a mean, a tile of a slide with few tiles has a larger share. *By risk* orders tiles
+by the network's own output, as the paper does; within one slide both orders are the same.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class TileWish:
     Attributes
     ----------
     top : int
-        So many highest and so many lowest tiles; positive.
+        Number of highest tiles, and of lowest tiles; positive.
     per_unit : int or None
-        At most so many of one slide (or patient) among the highest, and so many among the lowest.
+        Largest number of tiles of one slide (or patient) among the highest, and among the lowest.
     by : {"contribution", "risk"}
     level : {"slide", "patient"}
         What `per_unit` counts, and what a contribution is a share of.
     seed : int
-        Of the order in which tiles are numbered.
+        Seed of the order in which tiles are numbered.
     """
 
     top: int = 200

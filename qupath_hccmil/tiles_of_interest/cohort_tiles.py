@@ -137,7 +137,7 @@ class Cohort:
     ----------
     projects : list of CohortProject
     notes : list of str
-        What a careful user wants to know: stale images, images without a score.
+        Notes for the user: stale images, images without a score.
     failed : list of str
         Images that could not be read, with the reason.
     """

@@ -40,7 +40,7 @@ SHEETS = {"png": "contact-sheet.png", "pdf": "contact-sheet.pdf"}
 OURS = re.compile(
     r"tiles\.(json|csv)|gallery\.html|contact-sheet\.(png|pdf)|crops/\d+\.jpg",
 )
-# a pathologist sees no block of it, and stains keep their full resolution
+# No JPEG blocks are visible, and stains keep their full resolution.
 _JPEG = {"quality": 92, "subsampling": 0}
 
 
@@ -60,7 +60,7 @@ class GalleryMade:
     files : list of str
         Relative to the folder.
     notes : list of str
-        What a careful user wants to know.
+        Notes for the user.
     failed : list of str
         Images and slides that could not be read, with the reason.
     """
@@ -97,7 +97,7 @@ def make_gallery(
     slides : Path, optional
         Folder in which slides that have moved are looked for by file name.
     self_contained : bool
-        The page holds the pictures itself.
+        Whether the page includes the pictures.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def make_gallery(
         "files": written,
     }
     results.remove_others(written)
-    # first, so that a run that is cut off still says which files are ours
+    # Written first, so that it lists our files even if the run is interrupted.
     first = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
     _write(folder / RECORD, first.encode("utf-8", "backslashreplace"))
     for name, content in contents.items():
@@ -164,7 +164,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _crop_names(tiles: Sequence[ChosenTile]) -> dict[int, str]:
-    """Name crops by number, which says nothing of a tile's score to whoever reviews it."""
+    """Name crops by number, which does not depend on the score, so it tells a reviewer nothing."""
     digits = len(str(len(tiles)))
     return {tile.number: f"crops/{tile.number:0{digits}}.jpg" for tile in tiles}
 

@@ -39,7 +39,7 @@ class Gallery:
     facts : sequence of (str, str)
         Label and value, shown at the top.
     notes : sequence of str
-        What a careful user wants to know of the cohort.
+        Notes for the user of the cohort.
     made : datetime
     """
 

@@ -1,6 +1,6 @@
-"""Reads what reviewers wrote: ``<project>/hccmil-reviews/<reviewer>.json``.
+"""Reads the reviews: ``<project>/hccmil-reviews/<reviewer>.json``.
 
-A file that is damaged or of another format is left out whole and named; the others count.
+A file that is damaged or in another format is left out and named; the others count.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class _File:
 
 @dataclass(frozen=True)
 class Review:
-    """One reviewer's word on one tile.
+    """One reviewer's review of one tile.
 
     Attributes
     ----------
@@ -139,7 +139,7 @@ def read_reviews(projects: Sequence[CohortProject], failed: Callable[[str], None
     ----------
     projects : sequence of CohortProject
     failed : callable
-        Told in one line of each file that is left out.
+        Called with one line for each file that is left out.
 
     Raises
     ------

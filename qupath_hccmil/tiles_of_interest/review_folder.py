@@ -69,7 +69,7 @@ def write_reviews(report: ReviewReport, folder: Path, settings: dict[str, Any]) 
         "notes": report.notes,
         "files": names,
     }
-    # first, so that a run that is cut off still says which files are ours
+    # Written first, so that it lists our files even if the run is interrupted.
     with atomic_file(folder / RECORD) as new:
         content = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         new.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")

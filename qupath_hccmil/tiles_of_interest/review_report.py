@@ -1,4 +1,4 @@
-"""Reviews of a cohort's tiles as tables: who reviewed what, agreement, table 3, artefacts."""
+"""Tables of a cohort's reviews: reviewers, agreement, features (the paper's table 3), artefacts."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class ReviewReport:
     for_survival : DataFrame
         What ``survival --tiles`` takes: ``group``, ``tile``, and 1, 0 or nothing for each feature.
     notes : list of str
-        What a careful user wants to know.
+        Notes for the user.
     """
 
     reviews: pd.DataFrame
@@ -116,7 +116,7 @@ def review_report(
         With level ``patient`` patients instead of slides are what is independent.
     settings : ReviewSettings, optional
     failed : callable
-        Told in one line of each file of reviews that is left out.
+        Called with one line for each review file that is left out.
 
     Raises
     ------
@@ -301,24 +301,24 @@ def _notes(read: ReviewsRead, tiles: dict[TileKey, _Tile], decided: pd.DataFrame
     bad = int(((decided["verdict"] == ARTEFACT) & (decided["group"] != OTHER)).sum())
     if gone:
         yield (
-            f"{gone} reviews are of tiles that the projects don't hold now; they count for the "
-            "agreement alone"
+            f"reviews of tiles that are no longer in the projects: {gone}; they count only for the "
+            "agreement"
         )
     if other:
         yield (
-            f"{other} reviews are of tiles that aren't among the highest and lowest; they count "
-            "for the agreement alone"
+            f"reviews of tiles that are not among the highest and lowest: {other}; they count only "
+            "for the agreement"
         )
     if models:
-        yield f"{models} reviews were made with the scores of another model"
+        yield f"reviews made with another model's scores: {models}"
     if bad:
-        yield f"{bad} tiles that most call an artefact are left out of the comparison"
+        yield f"tiles left out of the comparison, as most reviewers call them an artefact: {bad}"
     if read.elsewhere:
-        yield f"{read.elsewhere} reviews are of projects that were not given"
+        yield f"reviews of projects that were not given, left out: {read.elsewhere}"
 
 
 def _split(answers: pd.DataFrame, decided: pd.DataFrame, features: Sequence[str]) -> Iterator[str]:
     answered = answers.groupby("tile", sort=True)[list(features)].count()
     split = int(((answered.to_numpy() > 0) & decided[list(features)].isna().to_numpy()).sum())
     if split:
-        yield f"{split} answers on features don't count, as reviewers are split on them"
+        yield f"answers on features that do not count, as reviewers are split on them: {split}"

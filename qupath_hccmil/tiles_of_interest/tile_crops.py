@@ -39,7 +39,7 @@ def read_crops(
     slides : Path, optional
         Folder in which slides that have moved are looked for by file name.
     failed : callable
-        Told in one line of each slide that can't be read; its tiles have no crop.
+        Called with one line for each slide that can't be read; its tiles have no crop.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def read_crops(
             crops.update(_of_slide(image, mine, mpp, slides))
         except (HccMilError, OSError) as error:
             reason = one_line(error).removeprefix(f"{image.entry.name}: ")
-            failed(f"{image.called}: {len(mine)} without a picture: {reason}")
+            failed(f"{image.called}: {len(mine)} tiles without a picture: {reason}")
     return crops
 
 

@@ -260,7 +260,7 @@ def test_a_tile_whose_class_was_changed_is_the_users_and_never_doubled(program, 
         tile.node.parts[tile.class_at] = node
 
     edit(folder, reclassify)
-    assert "N0: 1 of 2 tiles" in program("project", "check", folder)
+    assert "N0: only 1 of 2 tiles" in program("project", "check", folder)
     for more in ((), ("--resume",)):
         again = score(program, folder, *more)
         assert again["risk"] in (None, first["risk"])

@@ -122,7 +122,7 @@ def test_events_at_time_zero_count():
 @pytest.mark.parametrize(
     ("frame", "told"),
     [
-        (pd.DataFrame({"time": [1.0], "event": [3]}), "0 \\(censored\\) or 1"),
+        (pd.DataFrame({"time": [1.0], "event": [3]}), "only 0 \\(censored\\) and 1"),
         (pd.DataFrame({"time": [-1.0], "event": [1]}), "not negative"),
         (pd.DataFrame({"time": [np.nan], "event": [1]}), "not negative"),
         (pd.DataFrame({"time": [1.0]}), "no column 'event'"),

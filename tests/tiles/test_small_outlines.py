@@ -36,11 +36,14 @@ def test_the_reason_names_the_share_that_was_asked_for(
     side = SIDE * min_inside**0.5 * 0.99
     found = reason(slide, shapely.box(place, place, place + side, place + side), min_inside)
     assert found.startswith("Case 7: ")
-    assert f"no tile of 128 µm has {min_inside:g} of its area inside (--min-inside)" in found
+    assert (
+        f"no tile of 128 µm has a share of {min_inside:g} of its area inside (--min-inside)"
+        in found
+    )
     assert "half" not in found
 
 
 def test_a_note_says_the_same() -> None:
     assert holds_no_tile(TileChoice(min_inside=0.9), TileGeometry()) == (
-        "no tile of 128 µm has 0.9 of its area inside (--min-inside)"
+        "no tile of 128 µm has a share of 0.9 of its area inside (--min-inside)"
     )

@@ -127,7 +127,9 @@ def test_a_slide_that_is_gone_costs_its_own_pictures(cli, tmp_path):
     ran = cli("tiles", project, "--out", out, *NATIVE)
     assert ran.code == 3
     (line,) = ran.err.splitlines()
-    assert line.startswith("FAILED: qupath: gone.tif: 2 without a picture: the slide is not at ")
+    assert line.startswith(
+        "FAILED: qupath: gone.tif: 2 tiles without a picture: the slide is not at "
+    )
     table = {row["image"]: row["crop"] for row in rows(out)}
     assert table["gone.tif"] == ""
     assert table["here.tif"].startswith("crops/")
@@ -219,9 +221,9 @@ def test_json_and_quiet(cli, made_cohort, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--bootstrap", "10"), "--bootstrap has no meaning without --reviews"),
-        (("--reviews", "--mpp", "1"), "--mpp has no meaning with --reviews"),
-        (("--reviews", "--self-contained"), "--self-contained has no meaning with --reviews"),
+        (("--bootstrap", "10"), "--bootstrap has no effect without --reviews"),
+        (("--reviews", "--mpp", "1"), "--mpp has no effect with --reviews"),
+        (("--reviews", "--self-contained"), "--self-contained has no effect with --reviews"),
         (("--mpp", "0.01"), "0.01"),
         (("--top", "0"), "--top"),
     ],

@@ -86,8 +86,8 @@ def test_all_tables_are_written(cli, project, tmp_path):
     assert "Dr A: 24 tiles, 24 of them blinded" in ran.out
     assert "Stroma: Cohen's kappa of Dr A, Dr B over 24 tiles: 0.83" in ran.out
     assert "Artefacts: 1 of 12 low tiles" in ran.out
-    assert "1 tiles that most call an artefact are left out of the comparison" in ran.out
-    assert "2 answers on features don't count, as reviewers are split on them" in ran.out
+    assert "tiles left out of the comparison, as most reviewers call them an artefact: 1" in ran.out
+    assert "answers on features that do not count, as reviewers are split on them: 2" in ran.out
     record = json.loads((out / "reviews.json").read_text(encoding="utf-8"))
     assert set(record["files"]) == names
 
@@ -137,7 +137,7 @@ def test_tiles_that_are_not_extreme_count_for_the_agreement_alone(cli, project, 
     reviewed(project)
     reviewed(project, reviewer="Dr B")
     ran = run(cli, project, tmp_path / "out", "--top", 3)
-    assert "36 reviews are of tiles that aren't among the highest and lowest" in ran.out
+    assert "reviews of tiles that are not among the highest and lowest: 36" in ran.out
     (verdict, stroma, _) = rows(tmp_path / "out" / "agreement.csv")
     assert (verdict["compared_tiles"], stroma["kappa"]) == ("24", "1.0")
     assert [row["high_total"] for row in rows(tmp_path / "out" / "features.csv")] == ["3", "3"]
@@ -158,8 +158,8 @@ def test_reviews_of_another_model_or_of_tiles_that_are_gone_are_said(cli, projec
     write_reviews(project, "Dr A", entries)
     ran = run(cli, project, tmp_path / "out")
     assert ran.code == 0
-    assert "1 reviews were made with the scores of another model" in ran.out
-    assert "2 reviews are of tiles that the projects don't hold now" in ran.out
+    assert "reviews made with another model's scores: 1" in ran.out
+    assert "reviews of tiles that are no longer in the projects: 2" in ran.out
     found = {row["entry_id"] + row["y_px"]: row for row in rows(tmp_path / "out" / "reviews.csv")}
     assert found["10.0"]["other_model"] == "true"
     assert found["770.0"]["other_model"] == ""
@@ -268,7 +268,7 @@ def test_a_gallerys_file_of_several_projects_counts_for_each(cli, project, tmp_p
     ran = cli("tiles", project, other, "--reviews", "--out", tmp_path / "out", *NATIVE)
     found = {row["project"]: row["verdict"] for row in rows(tmp_path / "out" / "reviews.csv")}
     assert found == {str(project): "agree", str(other): "artefact"}
-    assert "1 reviews are of projects that were not given" in ran.out
+    assert "reviews of projects that were not given, left out: 1" in ran.out
 
 
 def test_a_project_that_was_renamed_keeps_its_reviews(cli, project, tmp_path):

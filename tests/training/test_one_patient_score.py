@@ -221,12 +221,12 @@ def test_two_slides_of_one_patient_are_the_same_in_every_command(project, tmp_pa
 def test_a_table_joined_by_one_rule_is_not_joined_by_another(project, tmp_path):
     scores = exported(project, tmp_path / "p.csv", "patient", "max")
     assert read_scores(scores, rule="max").rule.startswith("max")
-    with pytest.raises(DataError, match=r"joined by max already .* --patient-rule mean"):
+    with pytest.raises(DataError, match=r"already joined by max, but --patient-rule is mean"):
         read_scores(scores, rule="mean")
 
 
 def test_bags_are_pooled_and_say_so(tmp_path):
     (tmp_path / "c.csv").write_text("patient,label\na,good\nb,poor\n")
     (tmp_path / "bags").mkdir()
-    with pytest.raises(DataError, match="pooled in a bag; for --patient-rule mean score"):
+    with pytest.raises(DataError, match="pooled in a bag; for --patient-rule mean, score"):
         evaluate_mil(tmp_path / "bags", tmp_path / "c.csv", patient_rule="mean")
