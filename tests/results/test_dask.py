@@ -142,6 +142,30 @@ def test_a_slide_that_crashes_or_hangs_costs_only_itself(
     assert times(folder) == before
 
 
+def test_a_large_slide_is_scored_in_pieces_with_the_same_result(
+    cli, cohort, folder, tmp_path, faults, monkeypatch
+):
+    """A worker is lost at one of the pieces, and that piece alone is done again."""
+    from qupath_hccmil.cluster import run_slides
+
+    monkeypatch.setattr(run_slides, "PIECE_TILES", 1)
+    own = without(shutil.copytree(folder, tmp_path / "own"), "Second")
+    faults(Second=f"kill at piece {tmp_path / 'killed'}")
+    line = ("score", cohort, *NATIVE, "--results", own, "--dask", "local", "--workers", 2)
+    ran = cli(*line, "--json")
+    assert ran.code == 0, ran.err
+    found = {row["image"]: row for row in json.loads(ran.out)["images"]}
+    assert {
+        image: (row["status"], row["pieces"], row["tries"]) for image, row in found.items()
+    } == {
+        "First": ("up to date", 0, 1),
+        "Second": ("scored", 3, 2),
+        "Third": ("up to date", 0, 1),
+    }
+    assert_same_to_the_bit(own, folder)
+    assert not list((own / ".pieces").iterdir())
+
+
 def test_a_worker_killed_in_a_write_and_a_full_disk_leave_nothing_half_done(
     cli, cohort, folder, tmp_path, faults
 ):
