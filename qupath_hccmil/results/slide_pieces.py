@@ -1,8 +1,8 @@
 """A large slide scored in pieces, by several processes, with one stain.
 
-The first step fits the stain, each of the next scores a piece of the tiles, and the last joins them.
-What a step finds is a file in the folder of results, so nothing of it is lost with a process, and
-the last step deletes them.
+The first step fits the stain, each of the next scores a piece of the tiles, and the last joins
+them. What a step finds is a file in the folder of results, so that it is not lost with a process;
+the last step deletes these files.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
 ``HCCMIL_TEST_FAULTS`` is JSON: image name to a fault, or ``version`` to the names of workers that
 shall have another version of the package. Faults: ``crash``; ``hang``; ``full`` (the disk refuses
-the result); ``kill MARKER`` and ``kill in write MARKER`` (the process is killed while it reads, or
-between writing the result and giving it its name), ``kill at piece MARKER``, and ``end job MARKER`` (its group is, as a queue
-ends a job); these once, when the file MARKER is not there yet.
+the result); ``kill MARKER``, ``kill in write MARKER`` and ``kill at piece MARKER`` (the process is
+killed while it reads, between writing the result and giving it its name, or before it writes a
+piece of a large slide), and ``end job MARKER`` (its group is killed, as a queue ends a job); these
+once, when the file MARKER is not there yet.
 """
 
 import json

@@ -154,10 +154,8 @@ def test_a_large_slide_is_scored_in_pieces_with_the_same_result(
     line = ("score", cohort, *NATIVE, "--results", own, "--dask", "local", "--workers", 2)
     ran = cli(*line, "--json")
     assert ran.code == 0, ran.err
-    found = {row["image"]: row for row in json.loads(ran.out)["images"]}
-    assert {
-        image: (row["status"], row["pieces"], row["tries"]) for image, row in found.items()
-    } == {
+    found = json.loads(ran.out)["images"]
+    assert {row["image"]: (row["status"], row["pieces"], row["tries"]) for row in found} == {
         "First": ("up to date", 0, 1),
         "Second": ("scored", 3, 2),
         "Third": ("up to date", 0, 1),
