@@ -136,9 +136,8 @@ def _rows(
     limits = Limits(options["retries"], options["slide_timeout"])
     with connected(options["dask"], options["workers"]) as workers:
         cluster.update(kind=workers.kind, threads=workers.threads, **asdict(limits))
-        link = workers.client.dashboard_link
-        if link and not (options["quiet"] or options["as_json"]):
-            click.echo(f"Dask's dashboard: {link}")
+        if workers.dashboard and not (options["quiet"] or options["as_json"]):
+            click.echo(f"Dask's dashboard: {workers.dashboard}")
         yield from score_on_workers(workers, tasks, plan, limits)
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,11 @@ class Workers:
     kind: str
     threads: int | None
     renew: Callable[[], None] = lambda: None
+
+    @property
+    def dashboard(self) -> str:
+        """Address of Dask's dashboard; empty where bokeh, which draws it, is not installed."""
+        return self.client.dashboard_link if find_spec("bokeh") else ""
 
 
 @contextmanager

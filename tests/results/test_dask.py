@@ -149,19 +149,20 @@ def test_a_large_slide_is_scored_in_pieces_with_the_same_result(
     from qupath_hccmil.cluster import run_slides
 
     monkeypatch.setattr(run_slides, "PIECE_TILES", 1)
-    own = without(shutil.copytree(folder, tmp_path / "own"), "Second")
-    faults(Second=f"kill at piece {tmp_path / 'killed'}")
+    own = without(shutil.copytree(folder, tmp_path / "own"), "Second", "Third")
+    faults(Second=f"kill at piece {tmp_path / 'killed'}", Third="crash at piece")
     line = ("score", cohort, *NATIVE, "--results", own, "--dask", "local", "--workers", 2)
-    ran = cli(*line, "--json")
-    assert ran.code == 0, ran.err
+    ran = cli(*line, "--retries", 1, "--json")
+    assert ran.code == 3
     found = json.loads(ran.out)["images"]
     assert {row["image"]: (row["status"], row["pieces"], row["tries"]) for row in found} == {
         "First": ("up to date", 0, 1),
         "Second": ("scored", 3, 2),
-        "Third": ("up to date", 0, 1),
+        "Third": ("failed", 4, 2),
     }
-    assert_same_to_the_bit(own, folder)
-    assert not list((own / ".pieces").iterdir())
+    assert_same_to_the_bit(own, without(folder, "Third"))
+    # what is left of the slide that failed is not done again
+    assert [path.name.split("-")[1] for path in (own / ".pieces").iterdir()] == ["Third"]
 
 
 def test_a_worker_killed_in_a_write_and_a_full_disk_leave_nothing_half_done(
