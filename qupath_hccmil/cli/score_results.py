@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from qupath_hccmil.results.slide_tasks import Shard, SlideTask
     from qupath_hccmil.results.slide_worker import ScoringPlan, SlideRow
     from qupath_hccmil.scoring.score_settings import ScoreSettings
+
+
+RECORD_S = 300.0
+"""Seconds between two writes of run.json while slides are scored."""
 
 
 class ShardType(click.ParamType):
@@ -69,16 +74,26 @@ def run_results(
     )
     rows: list[SlideRow] = []
     cluster: dict[str, Any] = {}
+
+    def record() -> dict[str, Any]:
+        facts = run_facts(rows, plan, models, cluster)
+        if rows and not plan.dry_run:
+            write_run(facts, plan.folder, options["shard"])
+        return facts
+
+    recorded = time.monotonic()
     try:
         with display:
             for row in _rows(plan, tasks, display, options, cluster):
                 display.finish(row.outcome)
                 rows.append(row)
+                # so that little of the record is lost with this process
+                if time.monotonic() - recorded > RECORD_S:
+                    record()
+                    recorded = time.monotonic()
     finally:
         # after an interruption too
-        facts = run_facts(rows, plan, models, cluster)
-        if rows and not plan.dry_run:
-            write_run(facts, plan.folder, options["shard"])
+        facts = record()
     outcomes = [row.outcome for row in rows]
     if options["as_json"]:
         click.echo(json.dumps(facts, indent=2))
@@ -121,9 +136,8 @@ def _rows(
     limits = Limits(options["retries"], options["slide_timeout"])
     with connected(options["dask"], options["workers"]) as workers:
         cluster.update(kind=workers.kind, threads=workers.threads, **asdict(limits))
-        link = workers.client.dashboard_link
-        if link and not (options["quiet"] or options["as_json"]):
-            click.echo(f"Dask's dashboard: {link}")
+        if workers.dashboard and not (options["quiet"] or options["as_json"]):
+            click.echo(f"Dask's dashboard: {workers.dashboard}")
         yield from score_on_workers(workers, tasks, plan, limits)
 
 

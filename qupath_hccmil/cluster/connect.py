@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,9 @@ CORES_A_WORKER = 4
 """On this machine. The networks gain little by more, and a slide is read by two threads."""
 
 CONNECT_S = 30
+JOB_ENDED_S = 60.0
+"""Seconds without any of its workers, after which a job has ended."""
+
 _KINDS = {
     "slurm": "SLURMCluster",
     "pbs": "PBSCluster",
@@ -41,12 +46,21 @@ class Workers:
     kind : str
         ``local``, a kind of queue, or an address.
     threads : int or None
-        Threads that the networks of a worker may use; None leaves it to each worker.
+        Threads that the networks of a worker may use; None shares a computer's cores among its
+        workers.
+    renew : callable
+        Called once a second or less often; starts others for workers that have ended for good.
     """
 
     client: Client
     kind: str
     threads: int | None
+    renew: Callable[[], None] = lambda: None
+
+    @property
+    def dashboard(self) -> str:
+        """Address of Dask's dashboard; empty where bokeh, which draws it, is not installed."""
+        return self.client.dashboard_link if find_spec("bokeh") else ""
 
 
 @contextmanager
@@ -125,8 +139,38 @@ def _jobs(path: Path, workers: int | None) -> Iterator[Workers]:
     if workers is None:
         raise ClusterError(f"{path}: say how many workers its jobs shall start, with --workers N")
     with job_cluster(path) as (cluster, kind, threads), Client(cluster) as client:
+        jobs = _Jobs(cluster, workers)
+        yield Workers(client, kind, threads, jobs.renew)
+
+
+class _Jobs:
+    """Jobs that are submitted, and again where one has ended: a queue ends each at its time limit.
+
+    A job that waits in the queue, or whose processes are being started again, has not ended.
+    """
+
+    def __init__(self, cluster: Any, workers: int) -> None:
+        self._cluster = cluster
+        self._workers = workers
+        self._absent_since: dict[str, float | None] = {}
         cluster.scale(workers)
-        yield Workers(client, kind, threads)
+
+    def renew(self) -> None:
+        """Submit a job for each one that has ended."""
+        cluster, now = self._cluster, time.monotonic()
+        names = {facts["name"] for facts in cluster.scheduler_info["workers"].values()}
+        for job, spec in dict(cluster.worker_spec).items():
+            if names & {f"{job}{suffix}" for suffix in spec.get("group", [""])}:
+                self._absent_since[job] = None
+            elif job in self._absent_since:
+                self._absent_since[job] = self._absent_since[job] or now
+        absent = self._absent_since.items()
+        ended = [job for job, since in absent if since and now - since > JOB_ENDED_S]
+        if ended:
+            for job in ended:
+                del self._absent_since[job]
+            cluster.sync(cluster.scale_down, ended)
+            cluster.scale(self._workers)
 
 
 @contextmanager
@@ -161,21 +205,26 @@ def job_cluster(path: Path) -> Iterator[tuple[Any, str, int]]:
         ) from error
     import dask
 
-    kind, settings = _configured(path)
+    kind, given = _configured(path)
+    settings = {str(key).replace("_", "-"): value for key, value in given.items()}
     known = dask.config.get(f"jobqueue.{kind}")
-    unknown = [key for key in settings if key.replace("_", "-") not in known]
+    unknown = [key for key in settings if key not in known]
     if unknown:
         raise ClusterError(
             f"{path}: {kind} has no setting {unknown[0]!r}; its settings: "
             f"{', '.join(sorted(known))}"
         )
-    merged = {**known, **{key.replace("_", "-"): value for key, value in settings.items()}}
+    merged = {**known, **settings}
     absent = [key for key in ("cores", "memory", "disk") if key in known and not merged[key]]
     if absent:
         raise ClusterError(f"{path}: {kind}: say what a job gets: {', '.join(absent)}")
     # one slide at a time in each process; its networks use all of the process's cores
     extra = [*(settings.get("worker-extra-args") or ()), "--nthreads", "1"]
-    changed = {"jobqueue": {kind: {**settings, "worker-extra-args": extra}}}
+    changed = {
+        "jobqueue": {kind: {**settings, "worker-extra-args": extra}},
+        # Dask closes the job of a lost worker, by its name, and we give that name to another job
+        "distributed": {"deploy": {"lost-worker-timeout": f"{JOB_ENDED_S / 2} s"}},
+    }
     with dask.config.set(dask.config.merge(dask.config.config, changed)):
         try:
             cluster = getattr(dask_jobqueue, _KINDS[kind])()

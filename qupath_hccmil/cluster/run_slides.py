@@ -19,6 +19,7 @@ from qupath_hccmil.cluster.connect import Workers
 from qupath_hccmil.cluster.environment import difference, without_precision
 from qupath_hccmil.cluster.worker_task import Refusal, about_worker, packed, score_on_worker
 from qupath_hccmil.errors import ClusterError, one_line
+from qupath_hccmil.results.slide_pieces import Step
 from qupath_hccmil.results.slide_tasks import SlideTask
 from qupath_hccmil.results.slide_worker import ScoringPlan, SlideRow
 
@@ -35,6 +36,12 @@ _MOST_ENDED = 10
 _MOST_NAMED = 5
 
 
+PIECE_TILES = 2048
+"""Tiles of a piece. A slide of more than twice as many is scored in pieces, by several workers."""
+
+BEGIN, JOIN = Step("begin"), Step("join")
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a slide may cost.
@@ -42,7 +49,7 @@ class Limits:
     Attributes
     ----------
     retries : int
-        How often a slide is tried again whose worker was lost.
+        How often a slide, or a piece of a large one, is tried again whose worker was lost.
     seconds : float or None
         After which its worker is ended.
     """
@@ -75,7 +82,8 @@ def score_on_workers(
     ModelError
         The model cannot be used here.
     """
-    run = _Run(workers, plan, limits, deque(_Attempt(task, 1) for task in tasks))
+    plan = replace(plan, piece_tiles=PIECE_TILES)
+    run = _Run(workers, plan, limits, deque(_Attempt(task) for task in tasks))
     try:
         while run.waiting or run.under_way:
             run.look()
@@ -88,7 +96,8 @@ def score_on_workers(
 @dataclass(frozen=True)
 class _Attempt:
     task: SlideTask
-    number: int
+    step: Step = BEGIN
+    number: int = 1
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,16 @@ class _UnderWay:
     attempt: _Attempt
     worker: str
     since: float
+
+
+@dataclass
+class _LargeSlide:
+    """A slide that is scored in pieces: how many are left, and what they took so far."""
+
+    left: int
+    pieces: int
+    seconds: float
+    tries: int
 
 
 @dataclass
@@ -111,6 +130,7 @@ class _Run:
     _named: set[str] = field(default_factory=set)
     _present: frozenset[str] = frozenset()
     _finished: SimpleQueue[Future] = field(default_factory=SimpleQueue)
+    _large: dict[SlideTask, _LargeSlide] = field(default_factory=dict)
     _expected: dict[str, str] | None = None
     _looked: float = float("-inf")
     _ended: int = 0
@@ -140,6 +160,7 @@ class _Run:
         except (OSError, TimeoutError) as error:
             raise self._gone() from error
         self._looked = time.monotonic()
+        self.workers.renew()
         gone, new = self._present - threads.keys(), threads.keys() - self._present
         self._present = frozenset(threads)
         for worker in gone:
@@ -160,7 +181,7 @@ class _Run:
                 return
             if worker not in busy:
                 attempt = self.waiting.popleft()
-                package = packed(attempt.task, self.plan)
+                package = packed(attempt.task, attempt.step, self.plan)
                 future = self._submit(
                     worker, score_on_worker, package, self._where, self._expected, threads,
                     self.limits.seconds,
@@ -182,8 +203,9 @@ class _Run:
         if future in self._asked:
             self._note_answer(future, self._asked.pop(future))
         elif future in self.under_way:
-            row = self._row(future, self.under_way.pop(future))
-            if row is not None:
+            done = self.under_way.pop(future)
+            row = self._row(future, done)
+            if row is not None and (row := self._of_whole_slide(row, done.attempt)) is not None:
                 yield row
 
     def cancel(self) -> None:
@@ -239,11 +261,40 @@ class _Run:
         row: SlideRow = answer
         return replace(row, tries=done.attempt.number)
 
+    def _of_whole_slide(self, row: SlideRow, attempt: _Attempt) -> SlideRow | None:
+        """Row of a slide of which one step is done; None where others are left."""
+        task, step = attempt.task, attempt.step
+        if step.kind == "begin":
+            if row.outcome.status != "unfinished":
+                return row
+            self._large[task] = _LargeSlide(row.pieces, row.pieces, row.outcome.seconds, row.tries)
+            # they come first, so that a large slide is not the last to be done
+            self.waiting.extendleft(
+                _Attempt(task, Step("piece", number)) for number in reversed(range(row.pieces))
+            )
+            return None
+        slide = self._large.get(task)
+        if slide is None:
+            # a piece of a slide of which another has failed
+            return None
+        slide.seconds += row.outcome.seconds
+        slide.tries = max(slide.tries, row.tries)
+        if row.outcome.status == "unfinished":
+            slide.left -= 1
+            if not slide.left:
+                self.waiting.appendleft(_Attempt(task, JOIN))
+            return None
+        del self._large[task]
+        if step.kind == "piece":
+            self.waiting = deque(each for each in self.waiting if each.task != task)
+        outcome = replace(row.outcome, seconds=slide.seconds)
+        return replace(row, outcome=outcome, tries=slide.tries, pieces=slide.pieces)
+
     def _tried(self, done: _UnderWay, reason: str) -> SlideRow | None:
         """Have a slide tried again, or give it up."""
         attempt = done.attempt
         if attempt.number <= self.limits.retries:
-            self.waiting.append(_Attempt(attempt.task, attempt.number + 1))
+            self.waiting.append(replace(attempt, number=attempt.number + 1))
             return None
         times = "once" if attempt.number == 1 else f"{attempt.number} times"
         return SlideRow.failed(

@@ -18,6 +18,7 @@ from typing import Any
 
 from qupath_hccmil.cluster.environment import difference, environment
 from qupath_hccmil.errors import ModelError
+from qupath_hccmil.results.slide_pieces import Step
 from qupath_hccmil.results.slide_tasks import SlideTask
 from qupath_hccmil.results.slide_worker import ScoringPlan, SlideRow, SlideWorker
 from qupath_hccmil.scoring.runtime import DeviceName, RuntimeName
@@ -42,9 +43,9 @@ class Refusal:
     reason: str
 
 
-def packed(task: SlideTask, plan: ScoringPlan) -> bytes:
+def packed(task: SlideTask, step: Step, plan: ScoringPlan) -> bytes:
     """A task for a worker, as bytes: one of another version opens them only once it was checked."""
-    return pickle.dumps((task, plan))
+    return pickle.dumps((task, step, plan))
 
 
 def score_on_worker(
@@ -54,7 +55,7 @@ def score_on_worker(
     threads: int | None,
     limit: float | None,
 ) -> SlideRow | Refusal:
-    """Score one slide in a Dask worker.
+    """Score one slide, or a piece of it, in a Dask worker.
 
     Parameters
     ----------
@@ -71,9 +72,9 @@ def score_on_worker(
     address = _address()
     if reason := _why_not(where, expected):
         return Refusal(address, reason)
-    task, plan = pickle.loads(package)
+    task, step, plan = pickle.loads(package)
     with _ended_after(limit):
-        row = _worker(plan, threads, expected["model"]).score(task, Unwatched())
+        row = _worker(plan, threads, expected["model"]).score(task, Unwatched(), step)
     return replace(row, worker=address)
 
 

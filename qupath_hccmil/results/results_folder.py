@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from qupath_hccmil.scoring.scorer import ScorerSource
 
 
+_PIECES = ".pieces"
+
+
 class IntoFolder:
     """Writes the result of each slide into a folder, as one file; see `Destination`.
 
@@ -40,6 +43,12 @@ class IntoFolder:
         self._folder = folder
         self._models = models
         self._wanted: Dependencies | None = None
+
+    @property
+    def pieces(self) -> Path:
+        """Folder for the pieces of the slide that :meth:`holds` was asked about."""
+        assert self._wanted is not None, "holds comes first"
+        return self._folder / _PIECES / self._wanted.file_name.removesuffix(SUFFIX)
 
     def holds(self, request: SlideRequest) -> bool:
         """Whether the result is there, and whole."""

@@ -15,10 +15,12 @@ from qupath_hccmil.qupath.data_types import ImageEntry
 from qupath_hccmil.qupath.open_project import EngineChoice, open_project
 from qupath_hccmil.qupath.project_folder import Project
 from qupath_hccmil.results.results_folder import IntoFolder
+from qupath_hccmil.results.slide_pieces import InPieces, Step
 from qupath_hccmil.results.slide_tasks import SlideTask
 from qupath_hccmil.scoring.runtime import DeviceName, RuntimeName
 from qupath_hccmil.scoring.score_project import BatchOptions, ImageOutcome, Progress, ScoringJob
 from qupath_hccmil.scoring.score_settings import ScoreSettings
+from qupath_hccmil.scoring.score_slide import score_at_once
 from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.stain.staintools_normalizer import check_installed
 
@@ -47,6 +49,8 @@ class ScoringPlan:
         Score images that QuPath does not hold for H&E too.
     dry_run : bool
         Count tiles and write nothing.
+    piece_tiles : int or None
+        Tiles of a piece of a large slide; None scores each slide as a whole.
     """
 
     folder: Path
@@ -58,6 +62,7 @@ class ScoringPlan:
     slides: Path | None = None
     force: bool = False
     dry_run: bool = False
+    piece_tiles: int | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,8 @@ class SlideRow:
         How often it was begun.
     overhead : float
         Seconds that were spent next to :attr:`ImageOutcome.seconds`: opening, reading, waiting.
+    pieces : int
+        Pieces that the slide was scored in; 0 for a slide that was scored as a whole.
     """
 
     project: str
@@ -83,6 +90,7 @@ class SlideRow:
     worker: str = ""
     tries: int = 1
     overhead: float = 0.0
+    pieces: int = 0
 
     @classmethod
     def failed(cls, task: SlideTask, reason: str, **more: Any) -> SlideRow:
@@ -98,6 +106,7 @@ class SlideRow:
             **asdict(self.outcome),
             "worker": self.worker,
             "tries": self.tries,
+            "pieces": self.pieces,
             "overhead": round(self.overhead, 4),
         }
 
@@ -131,8 +140,16 @@ class SlideWorker:
         )
         self._open: OrderedDict[Path, _OpenProject] = OrderedDict()
 
-    def score(self, task: SlideTask, progress: Progress) -> SlideRow:
-        """Score a slide; whatever is wrong with it is in the row.
+    def score(self, task: SlideTask, progress: Progress, step: Step | None = None) -> SlideRow:
+        """Score a slide, or do one step of it; whatever is wrong with it is in the row.
+
+        Parameters
+        ----------
+        task : SlideTask
+        progress : Progress
+        step : Step, optional
+            Of a slide that may be scored in pieces. If others are left, the row's status is
+            ``unfinished``.
 
         Raises
         ------
@@ -149,17 +166,29 @@ class SlideWorker:
             # Whatever the error is, the other slides are done.
             _log.debug("%s", task.project, exc_info=True)
             return SlideRow.failed(task, one_line(error))
+        destination = IntoFolder(self._plan.folder, self.models)
+        in_pieces = None
+        if step is not None and self._plan.piece_tiles is not None:
+            in_pieces = InPieces(destination, step, self._plan.piece_tiles)
         job = ScoringJob(
             opened.project,
             self.models,
             self._plan.settings,
             self._options,
             progress,
-            IntoFolder(self._plan.folder, self.models),
+            destination,
+            in_pieces or score_at_once,
         )
         outcome = replace(job.outcome(entry), image=task.image)
-        overhead = max(0.0, time.perf_counter() - start - outcome.seconds)
-        return SlideRow(str(task.project), task.image_id, outcome, overhead=overhead)
+        if in_pieces is not None and outcome.status in ("scored", "up to date"):
+            in_pieces.tidy()
+        return SlideRow(
+            str(task.project),
+            task.image_id,
+            outcome,
+            overhead=max(0.0, time.perf_counter() - start - outcome.seconds),
+            pieces=0 if in_pieces is None else in_pieces.pieces,
+        )
 
     def _project(self, path: Path) -> _OpenProject:
         """An open project, its list as it is on disk now."""

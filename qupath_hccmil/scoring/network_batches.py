@@ -30,6 +30,11 @@ class Scored:
     nuclei_fraction: NDArray[np.float64]
     verdicts: NDArray[np.int8]
 
+    def part(self, places: range) -> Scored:
+        """Outputs of some consecutive tiles."""
+        chosen = slice(places.start, places.stop)
+        return Scored(self.logits[chosen], self.nuclei_fraction[chosen], self.verdicts[chosen])
+
 
 def run(
     chunks: Iterator[Chunk],

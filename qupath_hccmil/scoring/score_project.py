@@ -37,7 +37,13 @@ from qupath_hccmil.scoring.qupath_results import image_results
 from qupath_hccmil.scoring.reused_scores import ReusedScores, reused_scores
 from qupath_hccmil.scoring.risk_map_picture import draw_risk_map
 from qupath_hccmil.scoring.score_settings import ScoreSettings
-from qupath_hccmil.scoring.score_slide import SlideScore, score_slide
+from qupath_hccmil.scoring.score_slide import (
+    SlideScore,
+    TileScoring,
+    UnfinishedError,
+    score_at_once,
+    score_slide,
+)
 from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.scoring.workflow_step import reproduce
 from qupath_hccmil.slides.open_slide import Slide
@@ -46,7 +52,7 @@ from qupath_hccmil.tiles.tile_plan import holds_no_tile, plan_tiles
 
 _log = logging.getLogger(__name__)
 
-Status = Literal["scored", "planned", "up to date", "failed"]
+Status = Literal["scored", "planned", "up to date", "unfinished", "failed"]
 
 # Image types that are or may be H&E: QuPath leaves the type of many H&E slides unset.
 _ACCEPTED_TYPES = {"BRIGHTFIELD_H_E", "UNSET"}
@@ -218,6 +224,8 @@ class ScoringJob:
         See :func:`score_project`.
     destination : Destination, optional
         Where the results go; default: into the project. What is held there is not scored again.
+    scoring : callable, optional
+        See :data:`TileScoring`; default: this process scores all tiles.
     """
 
     def __init__(
@@ -228,6 +236,7 @@ class ScoringJob:
         options: BatchOptions,
         progress: Progress,
         destination: Destination | None = None,
+        scoring: TileScoring = score_at_once,
     ) -> None:
         self.project = project
         self.models = models
@@ -236,6 +245,7 @@ class ScoringJob:
         self.progress = progress
         self._into_project = IntoProject(project)
         self._destination = self._into_project if destination is None else destination
+        self._scoring = scoring
         self._notes: tuple[str, ...] = ()
 
     def outcome(self, entry: ImageEntry) -> ImageOutcome:
@@ -315,9 +325,19 @@ class ScoringJob:
             # The time for loading the networks is not counted for this image.
             scorer = self.models.scorer()
             start = time.perf_counter()
-            score = score_slide(
-                slide, plan, scorer, self.progress.advance, reused, stain=settings.stain
-            )
+            try:
+                score = score_slide(
+                    slide,
+                    plan,
+                    scorer,
+                    self.progress.advance,
+                    reused,
+                    stain=settings.stain,
+                    scoring=self._scoring,
+                )
+            except UnfinishedError:
+                seconds = time.perf_counter() - start
+                return ImageOutcome(entry.name, "unfinished", seconds=seconds)
             self._keep(request, score)
             if self.options.maps is not None:
                 self._draw(entry, slide, annotations, score)

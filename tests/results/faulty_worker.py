@@ -2,9 +2,10 @@
 
 ``HCCMIL_TEST_FAULTS`` is JSON: image name to a fault, or ``version`` to the names of workers that
 shall have another version of the package. Faults: ``crash``; ``hang``; ``full`` (the disk refuses
-the result); ``kill MARKER`` and ``kill in write MARKER`` (the process is killed while it reads, or
-between writing the result and giving it its name), and ``end job MARKER`` (its group is, as a queue
-ends a job); these once, when the file MARKER is not there yet.
+the result); ``kill MARKER``, ``kill in write MARKER`` and ``kill at piece MARKER`` (the process is
+killed while it reads, between writing the result and giving it its name, or before it writes a
+piece of a large slide), and ``end job MARKER`` (its group is killed, as a queue ends a job); these
+once, when the file MARKER is not there yet; ``crash at piece`` each time.
 """
 
 import json
@@ -31,7 +32,7 @@ def first_time(fault: Any, kind: str) -> bool:
 def dask_setup(worker: Any) -> None:
     faults = json.loads(os.environ.get("HCCMIL_TEST_FAULTS", "{}"))
     from qupath_hccmil.cluster import environment
-    from qupath_hccmil.results import result_file
+    from qupath_hccmil.results import result_file, slide_pieces
     from qupath_hccmil.scoring import score_project
     from qupath_hccmil.stain import vahadane
 
@@ -40,6 +41,7 @@ def dask_setup(worker: Any) -> None:
         real_versions = environment.release_versions
         environment.release_versions = lambda: {**real_versions(), "qupath-hccmil": "0.0.1"}
     real_locate, real_file = score_project.locate_slide, result_file.atomic_file
+    real_piece = slide_pieces._write
 
     def faulty_read(entry: Any, *arguments: Any, **more: Any) -> Any:
         fault = faults.get(entry.name)
@@ -67,5 +69,14 @@ def dask_setup(worker: Any) -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
+    def faulty_piece(path: Path, scored: Any) -> None:
+        fault = faults.get(path.parent.name.split("-")[1])
+        if path.name == "1-2.npz" and (
+            fault == "crash at piece" or first_time(fault, "kill at piece")
+        ):
+            os.kill(os.getpid(), signal.SIGKILL)
+        real_piece(path, scored)
+
+    slide_pieces._write = faulty_piece
     score_project.locate_slide = faulty_read
     result_file.atomic_file = faulty_write

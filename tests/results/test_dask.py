@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,6 +142,29 @@ def test_a_slide_that_crashes_or_hangs_costs_only_itself(
     assert times(folder) == before
 
 
+def test_a_large_slide_is_scored_in_pieces_with_the_same_result(
+    cli, cohort, folder, tmp_path, faults, monkeypatch
+):
+    """A worker is lost at one of the pieces, and that piece alone is done again."""
+    from qupath_hccmil.cluster import run_slides
+
+    monkeypatch.setattr(run_slides, "PIECE_TILES", 1)
+    own = without(shutil.copytree(folder, tmp_path / "own"), "Second", "Third")
+    faults(Second=f"kill at piece {tmp_path / 'killed'}", Third="crash at piece")
+    line = ("score", cohort, *NATIVE, "--results", own, "--dask", "local", "--workers", 2)
+    ran = cli(*line, "--retries", 1, "--json")
+    assert ran.code == 3
+    found = json.loads(ran.out)["images"]
+    assert {row["image"]: (row["status"], row["pieces"], row["tries"]) for row in found} == {
+        "First": ("up to date", 0, 1),
+        "Second": ("scored", 3, 2),
+        "Third": ("failed", 4, 2),
+    }
+    assert_same_to_the_bit(own, without(folder, "Third"))
+    # what is left of the slide that failed is not done again
+    assert [path.name.split("-")[1] for path in (own / ".pieces").iterdir()] == ["Third"]
+
+
 def test_a_worker_killed_in_a_write_and_a_full_disk_leave_nothing_half_done(
     cli, cohort, folder, tmp_path, faults
 ):
@@ -179,53 +203,31 @@ def test_a_worker_of_another_version_is_refused(cli, cohort, folder, faults):
     assert len(ran.err.splitlines()) == 1
 
 
-class Scheduler:
-    """A scheduler in a process of its own, as a cluster has it, and its workers."""
-
-    def __init__(self) -> None:
-        command = ["scheduler", "--port", "0"]
-        self.process = self._start(*command, stderr=subprocess.PIPE)
-        self._workers: list[subprocess.Popen] = []
-        self.address = self.wait_for("Scheduler at:").split()[-1]
-
-    @staticmethod
-    def _start(kind: str, *options: str, stderr: int) -> subprocess.Popen:
-        module = f"distributed.cli.dask_{kind}"
-        return subprocess.Popen(
-            [sys.executable, "-m", module, *options, "--host", "127.0.0.1", "--no-dashboard"],
-            stderr=stderr, text=True,
-        )  # fmt: skip
-
-    def wait_for(self, words: str) -> str:
-        """The next line of its log with some words."""
-        assert self.process.stderr is not None
-        return next(line for line in self.process.stderr if words in line)
-
-    def worker(self, threads: int = 1) -> subprocess.Popen:
-        options = (self.address, "--nthreads", str(threads), "--no-nanny")
-        self._workers.append(self._start("worker", *options, stderr=subprocess.DEVNULL))
-        return self._workers[-1]
-
-    def close(self) -> None:
-        for process in (*self._workers, self.process):
-            process.terminate()
-        for process in (*self._workers, self.process):
-            process.wait(60)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
-
-
 @pytest.fixture
-def scheduler():
-    started = Scheduler()
-    yield started
-    started.close()
+def running_cluster():
+    """Starts a cluster that is not the command's own; returns its address."""
+    from distributed import LocalCluster
+
+    with ExitStack() as stack:
+
+        def start(workers: int = 1, threads: int = 1) -> str:
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=threads,
+                memory_limit=0,
+                dashboard_address="127.0.0.1:0",
+                silence_logs="CRITICAL",
+            )
+            return stack.enter_context(cluster).scheduler_address
+
+        yield start
 
 
-def test_the_same_command_goes_on_after_it_was_killed(cli, cohort, folder, tmp_path, scheduler):
+def test_the_same_command_goes_on_after_it_was_killed(
+    cli, cohort, folder, tmp_path, running_cluster
+):
     own = without(shutil.copytree(folder, tmp_path / "own"), *IMAGES)
-    scheduler.worker()
-    line = (cohort, *NATIVE, "--results", own, "--dask", scheduler.address)
+    line = (cohort, *NATIVE, "--results", own, "--dask", running_cluster())
     process = subprocess.Popen(score(*line), stdout=subprocess.DEVNULL)
     while not times(own):
         assert process.poll() is None
@@ -239,26 +241,96 @@ def test_the_same_command_goes_on_after_it_was_killed(cli, cohort, folder, tmp_p
     assert_same_to_the_bit(own, folder)
 
 
-def test_workers_with_several_threads_are_refused(cli, cohort, folder, scheduler):
-    scheduler.worker(threads=2)
-    scheduler.wait_for("Register worker")
-    ran = cli("score", cohort, *NATIVE, "--results", folder, "--dask", scheduler.address)
+def test_a_worker_of_a_running_cluster_that_is_lost_counts_each_time(
+    cli, cohort, folder, tmp_path, faults, running_cluster
+):
+    """Dask's own retries, which such a cluster has, do not add to ours."""
+    faults(First="crash", Second=f"kill {tmp_path / 'killed'}")
+    line = ("score", cohort, *NATIVE, "--results", folder, "--retries", 1, "--json", "--dask")
+    found = json.loads(cli(*line, running_cluster(2)).out)["images"]
+    assert {row["image"]: (row["status"], row["tries"]) for row in found} == {
+        "First": ("failed", 2),
+        "Second": ("up to date", 2),
+        "Third": ("up to date", 1),
+    }
+
+
+SBATCH = """#!/bin/sh
+cp "$1" "$JOBS/job-$$.sh"
+setsid sh "$JOBS/job-$$.sh" > "$JOBS/log-$$" 2>&1 < /dev/null &
+echo $! >> "$JOBS/submitted"
+echo "Submitted batch job $!"
+"""
+SCANCEL = """#!/bin/sh
+kill -TERM "-$1"
+"""
+SLURM = """
+jobqueue:
+  slurm: {cores: 1, processes: 1, memory: 4GB, interface: lo}
+"""
+
+
+@pytest.fixture
+def queue(tmp_path, monkeypatch):
+    """A queue that starts each job at once, on this computer; returns a file with their numbers."""
+    pytest.importorskip("dask_jobqueue", reason="the extra [cluster] is not installed")
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    for name, script in (("sbatch", SBATCH), ("scancel", SCANCEL)):
+        (commands / name).write_text(script)
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(commands), prepend=os.pathsep)
+    monkeypatch.setenv("JOBS", str(tmp_path))
+    submitted = tmp_path / "submitted"
+    yield submitted
+    for number in submitted.read_text().split():
+        with suppress(ProcessLookupError):
+            os.killpg(int(number), signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="setsid is there on Linux")
+def test_a_job_that_its_queue_ends_is_submitted_again(
+    cli, cohort, folder, tmp_path, queue, monkeypatch
+):
+    from qupath_hccmil.cluster import connect
+
+    monkeypatch.setattr(connect, "JOB_ENDED_S", 1.0)
+    fault = {"Second": f"end job {tmp_path / 'ended'}"}
+    monkeypatch.setenv("HCCMIL_TEST_FAULTS", json.dumps(fault))
+    (tmp_path / "slurm.yaml").write_text(SLURM)
+    line = ("score", cohort, *NATIVE, "--results", folder, "--dask", tmp_path / "slurm.yaml")
+    ran = cli(*line, "--workers", 1, "--json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert [row["tries"] for row in found["images"]] == [1, 1, 2]
+    assert found["cluster"]["kind"] == "slurm"
+    assert len(queue.read_text().split()) == 2
+
+
+def test_workers_with_several_threads_are_refused(cli, cohort, folder, running_cluster):
+    line = ("score", cohort, *NATIVE, "--results", folder, "--dask", running_cluster(threads=2))
+    ran = cli(*line)
     assert ran.code == 1
     assert "has 2 threads; start it with --nthreads 1" in ran.err
     assert len(ran.err.splitlines()) == 1
 
 
-def test_a_scheduler_that_goes_is_one_line(cohort, folder, scheduler):
-    line = (cohort, *NATIVE, "--results", folder, "--dask", scheduler.address)
-    client = subprocess.Popen(
-        score(*line), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    scheduler.wait_for("Receive client connection")
-    scheduler.process.kill()
-    _, errors = client.communicate()
-    assert client.returncode == 1
-    last = errors.strip().splitlines()[-1]
-    assert last.startswith("Error: the Dask scheduler")
+def test_a_scheduler_that_goes_is_one_line(cli, cohort, folder, monkeypatch):
+    from qupath_hccmil.cluster import run_slides
+
+    scheduler = subprocess.Popen(
+        [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port",
+         "0", "--no-dashboard"],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    monkeypatch.setattr(run_slides._Run, "hand_out", lambda _: scheduler.kill())
+    with scheduler:
+        assert scheduler.stderr is not None
+        address = next(line for line in scheduler.stderr if "Scheduler at:" in line).split()[-1]
+        ran = cli("score", cohort, *NATIVE, "--results", folder, "--dask", address)
+    assert ran.code == 1
+    last = ran.err.strip().splitlines()[-1]
+    assert last.startswith(f"Error: the Dask scheduler ({address}) is gone; ")
     assert "run the same command again" in last
 
 

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -98,3 +99,12 @@ def test_without_dask_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(PackageError, match=r"pip install 'qupath-hccmil\[cluster\]'"):
         connect.require_dask()
+
+
+def test_the_dashboard_is_named_where_it_can_be_drawn(monkeypatch):
+    client = SimpleNamespace(dashboard_link="http://127.0.0.1:8787/status")
+    workers = connect.Workers(client, "local", 1)
+    monkeypatch.setattr(connect, "find_spec", lambda _: None)
+    assert workers.dashboard == ""
+    monkeypatch.setattr(connect, "find_spec", lambda name: name)
+    assert workers.dashboard == client.dashboard_link

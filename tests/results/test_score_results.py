@@ -347,3 +347,23 @@ def _of_nothing(folder):
     shutil.rmtree(folder / "none", ignore_errors=True)
     nothing = Dependencies({"id": "1", "name": "x"}, "", {}, {}, "", {}, "float32", {})
     return nothing, [], ImageResults()
+
+
+def test_the_record_of_the_run_is_written_now_and_then(cli, cohort, tmp_path, monkeypatch):
+    """What a killed run had done is in it."""
+    from qupath_hccmil.cli import score_results
+    from qupath_hccmil.results import slide_worker
+
+    real = slide_worker.SlideWorker.score
+    folder = tmp_path / "results"
+    seen = []
+
+    def looked(self, *arguments):
+        path = folder / "run.json"
+        seen.append(len(json.loads(path.read_text())["images"]) if path.exists() else 0)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(slide_worker.SlideWorker, "score", looked)
+    monkeypatch.setattr(score_results, "RECORD_S", 0.0)
+    assert cli("score", cohort, *NATIVE, "--results", folder, "--quiet").code == 0
+    assert seen == [0, 1, 2]
