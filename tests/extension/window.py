@@ -19,8 +19,8 @@ from typing import Any
 from qupath_hccmil.qupath.extension.java_preferences import xml_file
 
 SERVE = Path(__file__).with_name("serve.groovy")
-# Only what never comes is given up: a machine may be busy with other things.
-PATIENCE_S = 240
+# Seconds after which nothing is expected any more; a machine may be busy with other things.
+START_S, PATIENCE_S = 240, 600
 # For a window that runs for a minute, and not alone.
 SHORT_RUN = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 # Ends a program when its own standard input does, which it does however the tests end.
@@ -164,7 +164,7 @@ class QuPathWindow:
                 start_new_session=True,
             )
         try:
-            self._wait(port.exists, "QuPath didn't start")
+            self._wait(port.exists, "QuPath did not start", START_S)
         except BaseException:
             self.close()
             raise
@@ -351,8 +351,8 @@ class QuPathWindow:
         self.close()
         self._start()
 
-    def _wait(self, is_so: Any, complaint: str) -> None:
-        end = time.monotonic() + PATIENCE_S
+    def _wait(self, is_so: Any, complaint: str, patience: float = PATIENCE_S) -> None:
+        end = time.monotonic() + patience
         while not is_so():
             assert self._process.poll() is None, f"QuPath ended:\n{self.log()[-5000:]}"
             assert time.monotonic() < end, f"{complaint}\n{self.log()[-5000:]}"
