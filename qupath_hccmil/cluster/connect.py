@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from qupath_hccmil.errors import ClusterError, PackageError
 
 if TYPE_CHECKING:
     from distributed import Client
+
+_log = logging.getLogger(__name__)
 
 LOCAL = "local"
 CORES_A_WORKER = 4
@@ -118,18 +121,28 @@ def _local(workers: int | None) -> Iterator[Workers]:
     from distributed import Client, LocalCluster
 
     count = workers or max(1, CPU_COUNT // CORES_A_WORKER)
-    with (
-        LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=0,
-            dashboard_address="127.0.0.1:0",
-            silence_logs="CRITICAL",
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    started = LocalCluster(
+        n_workers=count,
+        threads_per_worker=1,
+        processes=True,
+        memory_limit=0,
+        dashboard_address="127.0.0.1:0",
+        silence_logs="CRITICAL",
+    )
+    with _closed_at_the_end(started) as cluster, Client(cluster) as client:
         yield Workers(client, LOCAL, max(1, CPU_COUNT // count))
+
+
+@contextmanager
+def _closed_at_the_end(cluster: Any) -> Iterator[Any]:
+    """Close a cluster; a worker that takes too long to end spoils nothing of what was done."""
+    try:
+        yield cluster
+    finally:
+        try:
+            cluster.close()
+        except (TimeoutError, OSError) as error:
+            _log.debug("the Dask cluster could not be closed in time: %s", error)
 
 
 @contextmanager
@@ -230,7 +243,7 @@ def job_cluster(path: Path) -> Iterator[tuple[Any, str, int]]:
             cluster = getattr(dask_jobqueue, _KINDS[kind])()
         except (ValueError, TypeError, RuntimeError, OSError) as error:
             raise ClusterError(f"{path}: {' '.join(str(error).split())}") from error
-        with cluster:
+        with _closed_at_the_end(cluster):
             cores = int(dask.config.get(f"jobqueue.{kind}.cores"))
             processes = dask.config.get(f"jobqueue.{kind}.processes") or _processes(cluster)
             yield cluster, kind, max(1, cores // int(processes))

@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 # Seconds between two looks at which workers there are, and until a lack of them is mentioned.
 _LOOK_S = 1.0
 _PATIENCE_S = 30.0
+# Seconds without an answer after which the scheduler is gone.
+_SILENCE_S = 300.0
 # Workers that may end while they are asked before we give up; refused ones in one message.
 _MOST_ENDED = 10
 _MOST_NAMED = 5
@@ -140,6 +142,7 @@ class _Run:
         model = None if self.plan.model is None else str(self.plan.model)
         self._where = (model, self.plan.runtime, self.plan.device)
         self._mine = without_precision(self.plan.model)
+        self._answered = time.monotonic()
         self._patient_until = time.monotonic() + _PATIENCE_S
 
     def look(self) -> None:
@@ -158,8 +161,11 @@ class _Run:
         try:
             threads = client.nthreads()
         except (OSError, TimeoutError) as error:
+            # a scheduler may be busy for a while
+            if client.status == "running" and time.monotonic() - self._answered < _SILENCE_S:
+                return
             raise self._gone() from error
-        self._looked = time.monotonic()
+        self._looked = self._answered = time.monotonic()
         self.workers.renew()
         gone, new = self._present - threads.keys(), threads.keys() - self._present
         self._present = frozenset(threads)

@@ -3,6 +3,7 @@
 Most slides here have their result already, so that a worker need not load the networks to be lost.
 """
 
+import itertools
 import json
 import os
 import re
@@ -242,9 +243,23 @@ def test_the_same_command_goes_on_after_it_was_killed(
 
 
 def test_a_worker_of_a_running_cluster_that_is_lost_counts_each_time(
-    cli, cohort, folder, tmp_path, faults, running_cluster
+    cli, cohort, folder, tmp_path, faults, running_cluster, monkeypatch
 ):
-    """Dask's own retries, which such a cluster has, do not add to ours."""
+    """Dask's own retries, which such a cluster has, do not add to ours.
+
+    The scheduler does not answer at times, since it is busy.
+    """
+    import distributed
+
+    answers = itertools.count()
+    real = distributed.Client.nthreads
+
+    def busy(client, *arguments, **more):
+        if next(answers) % 2:
+            raise TimeoutError
+        return real(client, *arguments, **more)
+
+    monkeypatch.setattr(distributed.Client, "nthreads", busy)
     faults(First="crash", Second=f"kill {tmp_path / 'killed'}")
     line = ("score", cohort, *NATIVE, "--results", folder, "--retries", 1, "--json", "--dask")
     found = json.loads(cli(*line, running_cluster(2)).out)["images"]

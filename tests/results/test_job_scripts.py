@@ -108,3 +108,14 @@ def test_the_dashboard_is_named_where_it_can_be_drawn(monkeypatch):
     assert workers.dashboard == ""
     monkeypatch.setattr(connect, "find_spec", lambda name: name)
     assert workers.dashboard == client.dashboard_link
+
+
+def test_a_cluster_that_does_not_close_in_time_spoils_nothing():
+    class Slow:
+        def close(self):
+            raise TimeoutError
+
+    with connect._closed_at_the_end(Slow()):
+        pass
+    with pytest.raises(ClusterError), connect._closed_at_the_end(Slow()):
+        raise ClusterError("what went wrong before")
