@@ -24,8 +24,8 @@ MAY_IMPORT = {
     },
     "__main__": {"cli"},
     "cli": {
-        "demo", "learning", "mil", "model_store", "nuclei", "qupath", "scoring", "survival",
-        "tables", "tiles", "tiles_of_interest", "training",
+        "cluster", "demo", "learning", "mil", "model_store", "nuclei", "qupath", "results",
+        "scoring", "survival", "tables", "tiles", "tiles_of_interest", "training",
     },
     "tiles_of_interest": {"qupath", "scoring", "survival", "tables"},
     "demo": {"qupath", "slides"},
@@ -33,6 +33,8 @@ MAY_IMPORT = {
         "learning", "mil", "model_store", "nuclei", "qupath", "scoring", "slides", "stain",
         "tables", "tiles",
     },
+    "cluster": {"model_store", "results", "scoring"},
+    "results": {"qupath", "scoring", "stain", "tables"},
     "scoring": {
         "learning", "mil", "model_store", "nuclei", "qupath", "slides", "stain", "tables", "tiles",
     },
@@ -60,10 +62,13 @@ LIBRARIES = {
     "jpype": {"qupath"},
     "openslide": {"scoring", "slides"},
     "openvino": {"scoring"},
+    "dask": {"cluster"},
+    "dask_jobqueue": {"cluster"},
+    "distributed": {"cluster"},
     "torch": NETWORKS,
     "torchvision": NETWORKS,
     "lifelines": {"survival"},
-    "sksurv": {"survival"},
+    "sksurv": set(),
 }
 
 

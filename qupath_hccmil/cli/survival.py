@@ -25,6 +25,18 @@ if TYPE_CHECKING:
 @click.option("--event", help="Column of the event status.")
 @options.dates(("--start", "--start-date", "start"), ("--end", "--end-date", "end"))
 @click.option(
+    "--entry",
+    help="Column of the time (or date) from which a patient is at risk (left truncation).",
+)
+@click.option("--centre", help="Column of the centre, if there are several.")
+@click.option(
+    "--subgroup",
+    "subgroups",
+    multiple=True,
+    help="Column of subgroups for the effect of the score; repeatable; 'none' for none; default: "
+    "the variables.",
+)
+@click.option(
     "--unit",
     type=options.TimeUnit,
     help="Unit of the time column; default: taken from the column's name.",
@@ -105,6 +117,15 @@ if TYPE_CHECKING:
     "--imputations", type=int, help="Number of imputed tables; 0 for complete cases only."
 )
 @click.option("--baseline", help="baseline.json of another cohort, to test its predictions here.")
+@click.option(
+    "--cohort",
+    "cohorts",
+    nargs=3,
+    multiple=True,
+    metavar="NAME SCORES CLINICAL",
+    help="Another cohort, for external validation; repeatable. One with other columns goes into "
+    "the settings, as [cohorts.NAME].",
+)
 @click.option("--tiles", help="Table of the features of high- and low-risk tiles.")
 @click.option(
     "--format", "report_format", type=click.Choice(["html", "md"]), default="html",
@@ -186,17 +207,18 @@ def _tell(step: str) -> None:
 
 def _settings(in_file: Settings | None, given: dict[str, Any]) -> Settings:
     """Override the file's settings by options; an option that is not given changes nothing."""
-    from qupath_hccmil.survival.analysis_settings import Settings
+    from qupath_hccmil.survival.analysis_settings import CohortRequest, Settings
 
     settings = in_file or Settings()
     pairs = {key: given.pop(key) for key in ("exclude", "reference")}
     variables = given.pop("variables")
+    others = tuple(CohortRequest(*three) for three in given.pop("cohorts"))
     chosen = {key: value for key, value in given.items() if value not in (None, ())}
     if chosen.get("baseline"):
         chosen["baseline"] = str(chosen["baseline"])
     if pairs["exclude"]:
         chosen["exclude"] = tuple(_pair("--exclude", text) for text in pairs["exclude"])
-    settings = replace(settings, **chosen)
+    settings = replace(settings, **chosen, cohorts=settings.cohorts + others)
     return _with_variables(
         settings, variables, dict(_pair("--reference", t) for t in pairs["reference"])
     )

@@ -15,6 +15,7 @@ from qupath_hccmil.result_folder import ResultFolder
 from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.r_script.analysis_data import (
     analysis_table,
+    cohorts_table,
     further_numbers,
     imputed_table,
 )
@@ -32,7 +33,8 @@ Contents = dict[str, str | bytes | pd.DataFrame]
 RESULTS = "results.json"
 # Nothing else is ever removed, whatever a results file says.
 OURS = re.compile(
-    r"report\.(html|md|docx)|tables\.xlsx|results\.json|baseline\.json|analysis\.R|analysis(_imputed)?\.csv|"
+    r"report\.(html|md|docx)|tables\.xlsx|results\.json|baseline\.json|analysis\.R|"
+    r"analysis(_imputed|_cohorts)?\.csv|"
     r"(figures|tables)/[\w.-]+"
 )
 
@@ -133,4 +135,7 @@ def _for_r(analysis: Analysis) -> Contents:
     contents["analysis.csv"] = analysis_table(analysis)
     if analysis.effects.imputed is not None:
         contents["analysis_imputed.csv"] = imputed_table(analysis, analysis.effects.imputed)
+    external = analysis.external
+    if external is not None and len(external.cohorts) > (0 if external.given else 1):
+        contents["analysis_cohorts.csv"] = cohorts_table(analysis, external)
     return {**contents, "analysis.R": r_script(analysis)}

@@ -38,6 +38,42 @@ def test_the_command_of_the_readme_makes_a_report(tables, tmp_path):
         assert (out / name).stat().st_size
 
 
+def test_late_entry_is_an_option(tmp_path):
+    frame = made_cohort().assign(entry_days=30)
+    scores, clinical = str(tmp_path / "scores.csv"), str(tmp_path / "clinical.csv")
+    frame[["patient", "risk_score"]].to_csv(scores, index=False)
+    frame.drop(columns="risk_score").to_csv(clinical, index=False)
+    out = tmp_path / "report"
+    done = run(scores, clinical, *QUICK, "--entry", "Entry_days", "--out", str(out))
+    assert "Note: Left truncation: patients are at risk from “entry_days”, " in done.output
+    settings = json.loads((out / "results.json").read_text())["settings"]
+    assert settings["entry"] == "Entry_days"
+
+
+def test_centres_and_subgroups_are_options(tmp_path):
+    frame = made_cohort().assign(hospital=["A", "B", "C"] * 40, sex=["f", "m"] * 60)
+    scores, clinical = str(tmp_path / "scores.csv"), str(tmp_path / "clinical.csv")
+    frame[["patient", "risk_score"]].to_csv(scores, index=False)
+    frame.drop(columns="risk_score").to_csv(clinical, index=False)
+    out = tmp_path / "report"
+    done = run(
+        scores, clinical, *QUICK, "--centre", "hospital", "--subgroup", "sex",
+        "--subgroup", "stage", "--out", str(out),
+    )  # fmt: skip
+    assert done.exit_code == 0
+    groups = json.loads((out / "results.json").read_text())["groups"]
+    assert len(groups["centres"]["by_centre"]) == 3
+    assert [row["variable"] for row in groups["subgroups"]["tests"]] == ["sex", "stage"]
+
+
+def test_other_cohorts_are_an_option(tables, tmp_path):
+    out = tmp_path / "report"
+    done = run(*tables, *QUICK, "--cohort", "Same again", *tables, "--out", str(out))
+    assert done.exit_code == 0
+    external = json.loads((out / "results.json").read_text())["external"]
+    assert list(external["cohorts"]) == ["Development", "Same again"]
+
+
 def test_json_and_quiet(tables, tmp_path):
     out = tmp_path / "report"
     done = run(*tables, *QUICK, "--out", str(out), "--json", "--format", "md")

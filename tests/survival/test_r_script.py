@@ -63,10 +63,13 @@ def competing(tmp_path_factory):
     rng = np.random.default_rng(5)
     other = (frame["rfs_event"] == 0) & (rng.uniform(size=160) < 0.4)
     frame["rfs_event"] = np.where(other, 2, frame["rfs_event"])
+    frame["hospital"] = rng.choice(["A", "B", "C"], 160)
+    frame["Sex"] = rng.choice(["f", "m"], 160)
     frame["Größe [cm]"] = rng.choice(["=klein", "groß", 'a"b\\'], 160)
     found = analysed(
         folder / "in", frame, cut="tertiles", imputations=3, bootstrap=25, **COMPETING,
         variables=(*VARIABLES, VariableRequest("Größe [cm]")), endpoint="Rückfall",
+        centre="hospital", subgroups=("Sex", "stage", "age"),
     )  # fmt: skip
     assert found.problems == []
     return found, write_analysis(found, folder / "out").parent
@@ -86,6 +89,7 @@ def test_every_kind_of_number_is_reproduced(competing):
     simulated = pairs[pairs["quantity"].str.contains("simulated")]
     assert set(simulated["table"]) == {
         "calibration", "brier", "concordance", "concordance_differences",
+        "calibration_competing", "brier_competing",
     }  # fmt: skip
     assert "1 of" not in told.splitlines()[-1]
     assert f"{len(pairs)} of {len(pairs)} numbers agree" in told
@@ -124,6 +128,15 @@ def test_other_analyses_are_reproduced(tmp_path, name, change):
     assert len(pairs) > 150
     if name.startswith("no events"):
         assert found.effects.with_score.method == "Firth"
+
+
+def test_late_entry_is_in_the_data_and_the_script_says_what_it_leaves_out(tmp_path):
+    frame = made_cohort(80).assign(entry_days=3.0)
+    found = analysed(tmp_path / "in", frame, entry="entry_days", variables=())
+    folder = write_analysis(found, tmp_path / "out").parent
+    assert (pd.read_csv(folder / "analysis.csv")["entry_time"] > 0).all()
+    _, told = reproduced(folder)
+    assert "Median survival: not done, because patients enter late; use Surv(entry_time" in told
 
 
 @pytest.mark.slow
@@ -180,7 +193,7 @@ def test_the_data_are_every_patient_as_analysed(competing):
     frame = found.cohort.frame
     assert list(table.columns) == [
         "patient", "time", "event", "cause", "risk_score", "risk_group", "fold", "stage", "age",
-        "grosse_cm",
+        "grosse_cm", "sex", "centre",
     ]  # fmt: skip
     assert table["patient"].tolist() == frame.index.tolist()
     assert (table["time"].to_numpy() == frame["time"].to_numpy()).all()

@@ -88,11 +88,14 @@ def kaplan_meier_figure(
 def incidence_figure(
     table: pd.DataFrame, *, unit: str, title: str = "", until: float | None = None
 ) -> Figure:
-    """Draw the curves of ``competing_risks.cumulative_incidence`` for one cause."""
+    """Draw the curves of ``competing_risks.cumulative_incidence`` for one cause.
+
+    The numbers at risk are of patients without an event of any cause.
+    """
     names = list(dict.fromkeys(table["group"]))
     colours = group_colours(len(names))
     end = float(table["time"].max()) if until is None else until
-    figure, axes = canvas(4.8, 3.4)
+    figure, axes = canvas(4.8, 3.1 + 0.2 * len(names) + 0.25)
     for index, name in enumerate(names):
         part = _as_seen(table[table["group"] == name], end)
         _steps(axes, part, "incidence", colours[index], DASHES[index % len(DASHES)], name)
@@ -100,6 +103,7 @@ def incidence_figure(
     axes.set_title(plain(title, 60))
     if len(names) > 1:
         axes.legend(loc="upper left", handlelength=2.2)
+    _numbers_at_risk(axes, table, names, colours, end)
     return figure
 
 

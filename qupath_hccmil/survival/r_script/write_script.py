@@ -8,7 +8,11 @@ from importlib.resources import files
 from qupath_hccmil import __version__
 from qupath_hccmil.survival.analysis_cohort import GROUP
 from qupath_hccmil.survival.findings import Analysis
-from qupath_hccmil.survival.r_script.analysis_data import analysis_table, column_names
+from qupath_hccmil.survival.r_script.analysis_data import (
+    analysis_table,
+    column_names,
+    subgroup_columns,
+)
 from qupath_hccmil.survival.statistics.variables import Variable
 from qupath_hccmil.tables.units import DAYS
 
@@ -20,8 +24,9 @@ HEADER = """\
 #   Rscript analysis.R compared.csv     also writes every pair of numbers
 #
 # It needs R 4 and the packages survival, riskRegression and cmprsk (with prodlim, which these two
-# use); a part whose package is not installed is left out, and the last lines say so. In an
-# interactive session, set the working directory to this folder and use source("analysis.R").
+# use), and metafor if there are several centres; a part whose package is not installed is left out,
+# and the last lines say so. In an interactive session, set the working directory to this folder and
+# use source("analysis.R").
 #
 # Written by qupath-hccmil {version}. For research use only.
 """
@@ -41,6 +46,11 @@ def _settings(analysis: Analysis) -> str:
     variables = ",\n".join(
         f"  {names[variable.name]} = {_variable(variable)}" for variable in cohort.variables
     )
+    alone = subgroup_columns(analysis)
+    subgroups = ",\n".join(
+        f"  {({**names, **alone})[variable.name]} = {_variable(variable)}"
+        for variable in cohort.subgroups
+    )
     groups = [str(name) for name in cohort.frame[GROUP].cat.categories]
     values = {
         "columns": _vector(map(_text, analysis_table(analysis).columns)),
@@ -51,6 +61,9 @@ def _settings(analysis: Analysis) -> str:
         "penalty": _text(settings.penalty),
         "group_levels": _vector(map(_text, groups)),
         "variables": f"list(\n{variables}\n)" if variables else "list()",
+        "subgroups": f"list(\n{subgroups}\n)" if subgroups else "list()",
+        "first_cohort": _text(analysis.external.first if analysis.external else ""),
+        "late": "TRUE" if settings.entry else "FALSE",
         "baseline": _baseline(analysis),
     }
     unit = f"# Times are in {cohort.unit}."

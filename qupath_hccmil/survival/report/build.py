@@ -18,11 +18,14 @@ from qupath_hccmil.survival.report.closing_section import (
     provenance_section,
 )
 from qupath_hccmil.survival.report.cohort_section import cohort_section, groups_section
+from qupath_hccmil.survival.report.cohorts_section import cohorts_section
+from qupath_hccmil.survival.report.competing_section import competing_section
 from qupath_hccmil.survival.report.effect_section import (
     assumption_section,
     cox_section,
     survival_section,
 )
+from qupath_hccmil.survival.report.groups_section import centres_section, subgroups_section
 from qupath_hccmil.survival.report.number_format import (
     NOT_REACHED,
     moment,
@@ -34,7 +37,6 @@ from qupath_hccmil.survival.report.number_format import (
 from qupath_hccmil.survival.report.performance_section import (
     auc_section,
     calibration_section,
-    competing_section,
     discrimination_section,
     tiles_section,
 )
@@ -83,11 +85,14 @@ _SECTIONS: tuple[tuple[str, Callable[[Analysis], Section | None]], ...] = (
     ("Survival", survival_section),
     ("Cox models", cox_section),
     ("Proportional hazards", assumption_section),
+    ("Subgroups", subgroups_section),
+    ("Centres", centres_section),
     ("Sensitivity", sensitivity_section),
     ("AUC over time", auc_section),
     ("Discrimination", discrimination_section),
     ("Calibration", calibration_section),
     ("Competing events", competing_section),
+    ("External validation", cohorts_section),
     ("Tiles of interest", tiles_section),
 )
 

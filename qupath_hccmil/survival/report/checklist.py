@@ -196,7 +196,6 @@ def _answers(analysis: Analysis) -> dict[str, str]:
         "baseline.",
         "12e": "Harrell's and Uno's C, AUC(t), calibration in the large, slope, curve, ICI, Brier "
         "score, decision curve.",
-        "12g": f"Predicted risks come from {analysis.performance.baseline_told}.",
         "15": f"A score; risk groups at {cohort.groups.description}.",
         "18f": "qupath-hccmil is free software (GPL-3.0-or-later).",
         "20a": f"See the flow table: {len(cohort.frame)} patients, {events} events, median "
@@ -205,9 +204,18 @@ def _answers(analysis: Analysis) -> dict[str, str]:
         "21": "Each table gives its numbers of patients and events.",
         "22": "baseline.json holds the coefficient and the baseline hazard of the score alone; "
         "the coefficients of the other models are in the CSV files.",
-        "23a": "Given with intervals; subgroups by Kaplan–Meier only.",
+        "23a": "Given with intervals; effect of the score in subgroups, with tests of interaction.",
         "26": f"See “Limits”. {AUTHORS}",
     }
+    if analysis.external is not None:
+        answers["12f"] = "Baseline, and baseline and slope, updated to each cohort."
+        answers["16"] = "See “External validation”: case mix side by side."
+        answers["24"] = "See “External validation”: the prediction updated to each cohort."
+    if analysis.groups.centres is not None:
+        answers["12d"] = "Models stratified and clustered by centre; random effects."
+        answers["23b"] = "See “Centres”: the effect in each, and heterogeneity."
+    if analysis.performance.baseline_told:
+        answers["12g"] = f"Predicted risks come from {analysis.performance.baseline_told}."
     if settings.endpoint or settings.time_zero:
         parts = [settings.endpoint, f"from {settings.time_zero}" if settings.time_zero else ""]
         answers["8a"] = f"{' '.join(part for part in parts if part)}. {AUTHORS}"

@@ -16,7 +16,7 @@ from qupath_hccmil.survival.report.number_format import NONE
 from qupath_hccmil.survival.statistics.variables import VariableRequest
 
 PACKAGES = (
-    "lifelines", "scikit-survival", "statsmodels", "numpy", "scipy", "pandas", "matplotlib",
+    "lifelines", "statsmodels", "numpy", "scipy", "pandas", "matplotlib",
 )  # fmt: skip
 METHODS = (
     ("Survival curves", "Kaplan–Meier; Greenwood's variance on the log(−log) scale; log-rank test "
@@ -25,6 +25,10 @@ METHODS = (
      "events: Firth's penalty with profile likelihood (Heinze and Schemper 2001)."),
     ("Proportional hazards", "Score test with the Kaplan–Meier transform (Grambsch and Therneau "
      "1994, as R's survival 3); restricted means from the area under the Kaplan–Meier curves."),
+    ("Subgroups and centres", "Cox models stratified by subgroup or centre; likelihood-ratio tests "
+     "of interaction, numbers by their product with the score; Holm 1979. Clusters: Lin and Wei "
+     "1989. Heterogeneity between centres: Cochran's Q; random effects by Paule and Mandel 1982 "
+     "with the interval of Hartung and Knapp 2001."),
     ("Sensitivity", "Landmark analysis (Anderson et al. 1983); restricted cubic splines (Harrell "
      "2015); influence by dfbeta (Cain and Lange 1984)."),
     ("AUC(t)", "Cumulative/dynamic, IPCW; standard errors from the influence function, with the "
@@ -36,7 +40,16 @@ METHODS = (
      "Klaveren 2020."),
     ("Brier score", "Graf et al. 1999, IPCW."),
     ("Decision curve", "Vickers et al. 2008."),
-    ("Competing risks", "Aalen and Johansen 1978; cause-specific Cox models."),
+    ("External validation", "C with the infinitesimal jackknife (Therneau and Watson 2017); pooled "
+     "as Debray et al. 2019; recalibration by van Houwelingen 2000."),
+    ("Competing risks", "Aalen and Johansen 1978, with Aalen's variance; Gray 1988; cause-specific "
+     "Cox models; Fine and Gray 1999. AUC(t) and Brier score with competing events as controls "
+     "(Blanche et al. 2013; Schoop et al. 2011); calibration by van Geloven et al. 2022 and Austin "
+     "et al. 2022."),
+    ("Weighted log-rank tests", "Gehan–Breslow, Tarone–Ware, Peto–Peto, Fleming–Harrington; trend "
+     "by Tarone 1975; pairs corrected by Holm 1979."),
+    ("Left truncation", "At risk in (entry, time] in all risk sets (Klein and Moeschberger 2003, "
+     "§4.6 and §9.4)."),
     ("Missing values", "Chained equations with predictive mean matching (White and Royston 2009); "
      "Rubin's rules with the degrees of freedom of Barnard and Rubin 1999."),
 )  # fmt: skip
@@ -78,7 +91,8 @@ def limits_section(analysis: Analysis) -> Section:
         )
     if analysis.cohort.coding.competing:
         limits.append(
-            "For discrimination and calibration, the competing event is treated as censoring."
+            "Discrimination and predicted risks outside “Competing risks” treat the competing "
+            "event as censoring."
         )
     section.blocks += [Text(f"• {limit}") for limit in limits]
     if analysis.problems:
@@ -188,6 +202,11 @@ def provenance(analysis: Analysis, when: str) -> dict[str, str]:
         "Made": when,
     }
     found.update({f"SHA-256 of {name}": value for name, value in analysis.cohort.hashes.items()})
+    if analysis.external is not None:
+        for name, result in analysis.external.cohorts.items():
+            if name != analysis.external.first:
+                hashes = result.cohort.hashes.items()
+                found.update({f"SHA-256 of {file} ({name})": value for file, value in hashes})
     models = analysis.cohort.scores.models
     found["Model of the scores"] = "; ".join(models) or "not given in the scores table"
     return found
@@ -197,6 +216,7 @@ def settings_told(analysis: Analysis) -> dict[str, object]:
     """Collect the settings as used, including those that were recognised."""
     used = asdict(analysis.settings)
     used["variables"] = [variable.name for variable in analysis.cohort.variables]
+    used["cohorts"] = [request.name for request in analysis.settings.cohorts]
     used["horizons"] = list(analysis.horizons)
     used["unit"] = analysis.cohort.column_unit
     used["score"] = analysis.cohort.scores.column

@@ -11,6 +11,7 @@ from qupath_hccmil.survival.figures.style import Drawing, group_colours
 from qupath_hccmil.survival.figures.survival_curves import kaplan_meier_figure, log_log_figure
 from qupath_hccmil.survival.findings import Analysis, Stratum
 from qupath_hccmil.survival.report.blocks import Block, Image, Images, Section, Table, Text
+from qupath_hccmil.survival.report.group_tests import group_test_blocks
 from qupath_hccmil.survival.report.number_format import (
     NONE,
     moment,
@@ -49,6 +50,7 @@ def survival_section(analysis: Analysis) -> Section:
         told = f"By risk group, log-rank {_p(found.test)}."
         images.append(Image("km_groups", told, Drawing(drawn), f"Kaplan–Meier curves. {told}"))
     section.blocks += [Images(images, "medium"), _horizons(analysis), _medians(analysis)]
+    section.blocks += group_test_blocks(found.group_tests)
     if found.strata and len(found.test.groups) > 1:
         section.blocks.append(
             Text(

@@ -86,8 +86,8 @@ def spline_curve(frame: pd.DataFrame, name: str, *, confidence: float = 0.95) ->
     if beta is None:
         raise DataError("the likelihood of the spline has no maximum")
     covariance = np.linalg.inv(sets.moments(beta).variances.sum(axis=0))
-    first, last = (float(np.quantile(values, share)) for share in (0.01, 0.99))
-    grid = np.linspace(first, last, POINTS)
+    lowest, highest = np.quantile(values, [0.01, 0.99]).tolist()
+    grid = np.linspace(lowest, highest, POINTS)
     away = spline_basis(grid, knots) - spline_basis(np.array([np.median(values)]), knots)
     height = away @ beta
     half = stats.norm.ppf(0.5 + confidence / 2) * np.sqrt(

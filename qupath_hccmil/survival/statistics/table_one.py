@@ -133,7 +133,7 @@ def _apart(one: pd.Series, other: pd.Series, variable: Variable) -> float:
 def events_per_variable(frame: pd.DataFrame, variables: Sequence[Variable]) -> EventsPerVariable:
     """Count events for each coefficient of a model, in the patients who have every variable."""
     rows = frame.dropna(subset=[variable.name for variable in variables])
-    _, event = outcome(rows)
+    _, event = outcome(rows, delayed=True)
     columns, _ = design(rows, present_levels(rows, variables))
     count = columns.shape[1]
     ratio = float(event.sum() / count) if count else float("inf")

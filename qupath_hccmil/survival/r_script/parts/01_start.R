@@ -45,6 +45,11 @@ compare <- function(table, what, quantity, report, r, tolerance = 1e-6) {
 
 # Runs one part of the script; a package that is not installed costs only that part.
 part <- function(title, packages, code) {
+  if (late && "survival" %in% packages) {
+    not_done <<- c(not_done, paste0(title, ": not done, because patients enter late; use ",
+                                    "Surv(entry_time, time, event)"))
+    return(invisible())
+  }
   absent <- packages[!vapply(packages, requireNamespace, logical(1), quietly = TRUE)]
   if (length(absent)) {
     not_done <<- c(not_done, paste0(title, ": not done, because the R package ", absent[1],
@@ -73,6 +78,9 @@ score_term <- list(column = "risk_score", name = "risk_score__", title = "Risk s
                    per = score_sd)
 group_term <- list(column = "risk_group", name = "risk_group__", title = "Risk group",
                    levels = group_levels)
+for (v in setdiff(names(subgroups), names(variables)))
+  if (length(subgroups[[v]]$levels))
+    data[[v]] <- as_levels(as.character(data[[v]]), subgroups[[v]]$levels)
 clinical <- lapply(names(variables), function(v) c(list(column = v), variables[[v]]))
 
 # Rows that have every variable, without levels that nobody has; constant variables are dropped.

@@ -15,25 +15,17 @@ part("Cumulative incidence", c("survival", "cmprsk"), function() {
               if (row$time > max(inside$time)) NA else 0)
       next
     }
-    if (!any(!(inside$cause %in% c(0, code)))) {  # nothing competes: Kaplan-Meier
-      found <- survival_at(transform(inside, event = as.numeric(inside$cause == code)), row$time)
-      bounds <- 1 - found[c("survival", "upper", "lower")]
-      if (!(bounds[1] > 0)) bounds <- c(0, 0, 0)
-      compare("cumulative_incidence", what, c("incidence", "lower", "upper"),
-              row[c("incidence", "lower", "upper")], bounds)
-      next
-    }
     curves <- cmprsk::cuminc(inside$time, inside$cause)
     at <- cmprsk::timepoints(curves, row$time)
     place <- grep(paste0(" ", code, "$"), rownames(at$est))
     incidence <- at$est[place, 1]
-    compare("cumulative_incidence", what, "incidence", row$incidence, incidence)
-    if (!(incidence > 0)) next
-    # The variance of cmprsk is not quite Aalen's, which the report has: a few per cent of the
-    # width of an interval.
-    wide <- critical * sqrt(at$var[place, 1]) / abs(incidence * log(incidence))
-    compare("cumulative_incidence", what, "lower", row$lower, incidence^exp(wide), 0.03)
-    compare("cumulative_incidence", what, "upper", row$upper, incidence^exp(-wide), 0.03)
+    se <- sqrt(at$var[place, 1])
+    compare("cumulative_incidence", what, c("incidence", "se"), row[c("incidence", "se")],
+            c(incidence, se))
+    if (!(incidence > 0 && incidence < 1)) next
+    wide <- critical * se / abs(incidence * log(incidence))
+    compare("cumulative_incidence", what, "lower", row$lower, incidence^exp(wide))
+    compare("cumulative_incidence", what, "upper", row$upper, incidence^exp(-wide))
   }
 })
 
