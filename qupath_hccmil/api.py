@@ -31,19 +31,6 @@ if TYPE_CHECKING:
     from qupath_hccmil.tiles_of_interest.review_report import ReviewReport
 
 
-class _Unwatched:
-    """A progress display that shows nothing."""
-
-    def start(self, image: str, n_tiles: int) -> None:
-        """Ignore that the tiles of an image are about to be read."""
-
-    def advance(self, n_tiles: int) -> None:
-        """Ignore that more tiles are done."""
-
-    def finish(self, outcome: ImageOutcome) -> None:
-        """Ignore that an image is done."""
-
-
 def open_project(path: str | Path, engine: EngineChoice = "auto") -> Project:
     """Open a QuPath project; use it as a context manager.
 
@@ -237,7 +224,7 @@ def score_project(
     DataError
         A setting is out of range.
     """
-    from qupath_hccmil.scoring.score_project import BatchOptions
+    from qupath_hccmil.scoring.score_project import BatchOptions, Unwatched
     from qupath_hccmil.scoring.score_project import score_project as score
     from qupath_hccmil.scoring.scorer import ScorerSource
 
@@ -257,7 +244,7 @@ def score_project(
     )
     models = ScorerSource(folder, runtime=runtime, device=device)
     with open_project(project, engine) as opened:
-        return list(score(opened, models, settings, options, _Unwatched()))
+        return list(score(opened, models, settings, options, Unwatched()))
 
 
 def score_slide(

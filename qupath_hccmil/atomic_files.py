@@ -92,8 +92,13 @@ def make_folder(folder: Path) -> None:
 
 
 def file_name(name: str) -> str:
-    """Turn the name of an image into a part of a file name that is valid on any system."""
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:80]
+    """Turn the name of an image into a part of a file name that is valid on any system.
+
+    At most 80 characters and 120 bytes: file systems count bytes, of which a character may have
+    four, and allow 255 in a whole name.
+    """
+    valid = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:80]
+    return valid.encode()[:120].decode(errors="ignore")
 
 
 @contextmanager

@@ -48,6 +48,10 @@ class PackageError(HccMilError):
     """A package that only some need is asked for and not installed."""
 
 
+class ClusterError(HccMilError):
+    """A Dask cluster cannot be used: no scheduler, no worker of this version, a wrong file."""
+
+
 class SlideError(HccMilError):
     """A slide is not an image, is truncated, or cannot be read."""
 
@@ -70,3 +74,7 @@ class ModelError(HccMilError):
 
 class DataError(HccMilError):
     """A training, evaluation or clinical table cannot be used."""
+
+
+class InstallError(HccMilError):
+    """The QuPath extension can't be installed or removed here."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,8 @@ import click
 
 from qupath_hccmil.cli import exit_codes, options
 from qupath_hccmil.cli.options import EngineChoice
+from qupath_hccmil.cli.progress_lines import ProgressLines, end_when_told, print_line
+from qupath_hccmil.cli.score_results import ShardType, run_results
 from qupath_hccmil.cli.show import ScoringDisplay
 
 if TYPE_CHECKING:
@@ -17,7 +21,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@options.project
+@click.argument("projects", nargs=-1, metavar="PROJECT...", type=options.PathType)
+@click.option(
+    "--projects",
+    "projects_table",
+    type=options.PathType,
+    metavar="FILE",
+    help="Table with a column project: more projects; paths are from the table's folder.",
+)
 @options.engine
 @options.images
 @options.annotation_classes
@@ -58,19 +69,154 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be scored; write nothing.")
 @click.option("--out", type=options.PathType, help="Folder for tables, risk maps and run.json.")
+@click.option(
+    "--results",
+    type=options.PathType,
+    metavar="DIR",
+    help="Write each slide's result to a file in DIR, and nothing into the project; "
+    "project commit takes the results in. What is there is not done again.",
+)
+@click.option(
+    "--shard",
+    type=ShardType(),
+    help="With --results: score one of several equal parts of the slides, such as 3/40.",
+)
+@click.option(
+    "--dask",
+    metavar="local|FILE.yaml|ADDRESS",
+    help="With --results: score on Dask workers: on this machine (local), as jobs of a queue (a "
+    "YAML file of dask-jobqueue), or of a scheduler that runs (tcp://HOST:PORT).",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Worker processes that --dask starts; default for local: one for every 4 cores.",
+)
+@click.option(
+    "--slide-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="With --dask: end the worker of a slide that takes longer.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="With --dask: how often a slide whose worker was lost is tried again.",
+)
+@click.option(
+    "--commit",
+    is_flag=True,
+    help="With --results: take the results into the projects at the end.",
+)
 @options.wait
 @options.quiet
 @options.as_json
+@click.option(
+    "--progress",
+    type=click.Choice(["bar", "json"]),
+    default="bar",
+    show_default=True,
+    help="json: print progress as lines of JSON for a program, which can cancel the run by writing "
+    "the line cancel to standard input.",
+)
 def score(**arguments: Any) -> int:
-    """Score the tumour annotations of a QuPath PROJECT and write the risk into it.
+    """Score the tumour annotations of QuPath projects and write the risk into them.
 
     PROJECT is a project.qpproj or its folder. Close the project in QuPath first, or reload its
     data afterwards: saving in an open viewer would overwrite the scores. For research use only.
     """
+    from qupath_hccmil.results.slide_tasks import project_paths
     from qupath_hccmil.scoring.score_settings import ScoreSettings
 
+    _check_usage(arguments)
+    projects = project_paths(arguments.pop("projects"), arguments.pop("projects_table"))
     given = options.settings_given(ScoreSettings, arguments)
-    return _run(ScoreSettings(**given), asked=frozenset(given), **arguments)
+    settings = ScoreSettings(**given)
+    if arguments["results"] is not None:
+        return run_results(settings, projects, arguments)
+    if len(projects) == 1:
+        return _run(settings, asked=frozenset(given), project=projects[0], **arguments)
+    return _run_each(projects, settings, frozenset(given), arguments)
+
+
+_NOT_WITH_RESULTS = {
+    "resume": "--resume: what is in the folder of --results is never done again",
+    "out": "--out: tables and maps are made once project commit has taken the results in",
+}
+_NEEDS = {
+    "shard": "results",
+    "dask": "results",
+    "commit": "results",
+    "workers": "dask",
+    "slide_timeout": "dask",
+}
+
+
+def _check_usage(arguments: Mapping[str, Any]) -> None:
+    """Refuse options that do not go together.
+
+    Raises
+    ------
+    click.UsageError
+    """
+    if not arguments["projects"] and arguments["projects_table"] is None:
+        raise click.UsageError("Missing argument 'PROJECT...'.")
+    if arguments["as_json"] and arguments["progress"] == "json":
+        raise click.UsageError("--json and --progress json both print JSON; choose one")
+    for name, needed in _NEEDS.items():
+        if arguments[name] and not arguments[needed]:
+            raise click.UsageError(f"--{name.replace('_', '-')} goes with --{needed}")
+    if arguments["results"] is None:
+        return
+    if arguments["progress"] == "json":
+        raise click.UsageError("--progress json is for scoring one project, without --results")
+    for name, why in _NOT_WITH_RESULTS.items():
+        if arguments[name]:
+            raise click.UsageError(f"--results does not go with {why}")
+    if arguments["wait"] and not arguments["commit"]:
+        raise click.UsageError("--wait goes with --commit where --results is given")
+    if arguments["dask"] and arguments["shard"]:
+        raise click.UsageError("--dask shares the slides out itself; leave --shard out")
+    if arguments["commit"] and arguments["dry_run"]:
+        raise click.UsageError("--commit writes the projects, --dry-run nothing; choose one")
+
+
+def _run_each(
+    projects: Sequence[Path],
+    settings: ScoreSettings,
+    asked: frozenset[str],
+    arguments: dict[str, Any],
+) -> int:
+    """Score several projects; one that cannot be used costs only itself."""
+    from qupath_hccmil.errors import HccMilError, ModelError, PackageError
+
+    if arguments["as_json"] or arguments["progress"] == "json":
+        raise click.UsageError("JSON is printed for one project; with several use --out DIR")
+    out = arguments.pop("out")
+    codes = []
+    for path, name in zip(projects, _told_apart(projects), strict=True):
+        folder = None if out is None else out / name
+        try:
+            codes.append(_run(settings, asked=asked, project=path, out=folder, **arguments))
+        except (ModelError, PackageError):
+            raise
+        except HccMilError as error:
+            click.echo(f"{path}: FAILED: {error}", err=True)
+            codes.append(exit_codes.SOME_FAILED)
+    return max(codes)
+
+
+def _told_apart(projects: Sequence[Path]) -> list[str]:
+    """Names of the projects' folders; one that occurred before has a number at its end."""
+    names: list[str] = []
+    for path in projects:
+        folder = (path if path.is_dir() else path.parent).resolve().name
+        numbered = (f"{folder}-{number}" for number in count(2))
+        names.append(next(name for name in chain([folder], numbered) if name not in names))
+    return names
 
 
 def _run(
@@ -89,21 +235,26 @@ def _run(
     wait: float,
     quiet: bool,
     as_json: bool,
+    progress: str,
     runtime: Any,
     device: Any,
     **_: Any,
 ) -> int:
     from qupath_hccmil.atomic_files import make_folder
     from qupath_hccmil.qupath.open_project import open_project
+    from qupath_hccmil.qupath.selection import choose_images
     from qupath_hccmil.scoring.run_folder import summary, summary_line, write_record
     from qupath_hccmil.scoring.score_project import BatchOptions, score_project
     from qupath_hccmil.scoring.scorer import ScorerSource
 
+    for_programs = progress == "json"
+    if for_programs:
+        end_when_told()
     if out is not None:
         make_folder(out)
     models = ScorerSource(model, runtime=runtime, device=device)
     with open_project(project, engine) as opened:
-        if not quiet and not as_json:
+        if not quiet and not as_json and not for_programs:
             click.echo(opened.heading)
         batch = BatchOptions(
             images=images,
@@ -116,13 +267,20 @@ def _run(
             wait=wait,
             model=model,
         )
-        with ScoringDisplay(quiet=quiet, lines=not as_json) as display:
+        display: ScoringDisplay | ProgressLines
+        with (
+            ProgressLines(choose_images(opened, images))
+            if for_programs
+            else ScoringDisplay(quiet=quiet, lines=not as_json)
+        ) as display:
             outcomes = list(score_project(opened, models, settings, batch, display))
         record = summary(opened, settings, outcomes, models.facts)
         if out is not None:
             write_record(out, record, settings, opened)
     if as_json:
         click.echo(json.dumps(record, indent=2))
+    elif for_programs:
+        print_line(event="end", summary=summary_line(outcomes, models.facts))
     elif not quiet:
         click.echo(summary_line(outcomes, models.facts))
     failed = any(outcome.status == "failed" for outcome in outcomes)

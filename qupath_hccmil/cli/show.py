@@ -47,9 +47,13 @@ class ScoringDisplay:
         Show failures only.
     lines : bool
         Print a line for each image; False where the caller prints JSON instead.
+    slides : int
+        How many there are, to count them in the lines; 0 does not.
     """
 
-    def __init__(self, *, quiet: bool, lines: bool) -> None:
+    def __init__(self, *, quiet: bool, lines: bool, slides: int = 0) -> None:
+        self._slides = slides
+        self._done = 0
         self._lines = lines and not quiet
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
@@ -86,8 +90,10 @@ class ScoringDisplay:
             self._bar.remove_task(self._task)
             self._task = None
         failed = outcome.status == "failed"
+        self._done += 1
+        counted = f"[{self._done}/{self._slides}] " if self._slides else ""
         if failed or self._lines:
-            click.echo(outcome_line(outcome), err=failed)
+            click.echo(counted + outcome_line(outcome), err=failed)
         if self._lines:
             for note in outcome.notes:
                 click.echo(f"  note: {note}")

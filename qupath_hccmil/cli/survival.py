@@ -90,6 +90,14 @@ if TYPE_CHECKING:
     multiple=True,
     help="Time at which to report results, in the report's unit; repeatable.",
 )
+@click.option(
+    "--landmark",
+    "landmarks",
+    type=float,
+    multiple=True,
+    help="Also analyse from this time on those who are event-free then; repeatable.  "
+    "[default: half a year]",
+)
 @click.option("--endpoint", help="Name of the endpoint, for the report.")
 @click.option("--time-zero", help="When follow-up begins, for the report.")
 @click.option("--title", help="Title of the report.")

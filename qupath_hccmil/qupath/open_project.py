@@ -17,7 +17,7 @@ EngineChoice = Literal["auto", "paquo", "native"]
 _log = logging.getLogger(__name__)
 
 
-def open_project(path: Path, engine: EngineChoice = "auto") -> Project:
+def open_project(path: Path, engine: EngineChoice = "auto", *, recover: bool = True) -> Project:
     """Open a QuPath project.
 
     Parameters
@@ -27,6 +27,8 @@ def open_project(path: Path, engine: EngineChoice = "auto") -> Project:
     engine : {"auto", "paquo", "native"}
         ``auto`` uses paquo if a QuPath is found and starts, otherwise native;
         :attr:`Project.engine` gives the engine that was used.
+    recover : bool
+        First finish what a killed run of ours left half done; False changes nothing in the folder.
 
     Raises
     ------
@@ -39,14 +41,14 @@ def open_project(path: Path, engine: EngineChoice = "auto") -> Project:
         from qupath_hccmil.qupath.paquo.paquo_project import PaquoProject
 
         try:
-            return PaquoProject(path)
+            return PaquoProject(path, recover=recover)
         except EngineError as error:
             if engine == "paquo":
                 raise
             _log.warning("%s; going on without QuPath", error)
     from qupath_hccmil.qupath.native.native_project import NativeProject
 
-    return NativeProject(path)
+    return NativeProject(path, recover=recover)
 
 
 def _qupath_is_there() -> bool:

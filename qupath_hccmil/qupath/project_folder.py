@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -111,6 +111,25 @@ class DataChange:
         return Replacement(path, self.write, expected, verify)
 
 
+@dataclass(frozen=True)
+class ImageChange:
+    """What :meth:`Project.write` is given for one image.
+
+    Attributes
+    ----------
+    entry : ImageEntry
+        Of :attr:`Project.images`.
+    results : ImageResults
+        Empty ones remove ours.
+    stamp : str
+        :attr:`ImageState.stamp` of the state that the results were made from.
+    """
+
+    entry: ImageEntry
+    results: ImageResults
+    stamp: str
+
+
 class Project(ABC):
     """An open QuPath project; both engines give the same objects and values.
 
@@ -118,6 +137,9 @@ class Project(ABC):
     ----------
     path : Path
         The project's folder or its ``.qpproj``.
+    recover : bool
+        End first what a killed run left half done. False changes nothing in the folder: the
+        project is read as it is, which is whole, as every file of it is replaced whole.
 
     Attributes
     ----------
@@ -139,10 +161,11 @@ class Project(ABC):
     engine: EngineName
     qupath_in_use = ""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, recover: bool = True) -> None:
         with in_plain_words(path):
             self.path = project_file(path)
-            recover_before_reading(self.path.parent.resolve())
+            if recover:
+                recover_before_reading(self.path.parent.resolve())
         self._file = read_project(self.path)
         self._run = WriteRun(self.path.parent)
         self.qupath_version = self._file.version
@@ -181,6 +204,13 @@ class Project(ABC):
         path = self._data_path(entry)
         with in_plain_words(path), _in_one_line(path):
             return self._read(entry, path)
+
+    def data_bytes(self, entry: ImageEntry) -> int:
+        """Size of an image's data file; 0 where there is none."""
+        try:
+            return self._data_path(entry).stat().st_size
+        except OSError:
+            return 0
 
     def _read(self, entry: ImageEntry, path: Path) -> ImageState:
         # Taken before reading, so that a change in between is noticed when we write.
@@ -250,11 +280,34 @@ class Project(ABC):
         WriteError
             Nothing was changed.
         """
+        self.write_all([ImageChange(entry, results, stamp)])
+
+    def write_all(self, changes: Sequence[ImageChange]) -> None:
+        """Replace our results in several images as :meth:`write` does, all of them or none.
+
+        The project's list, which is long where there are many images, is written once for all of
+        them. What is held in memory grows with the images' data.
+
+        Parameters
+        ----------
+        changes : sequence of ImageChange
+            One for each image.
+
+        Raises
+        ------
+        ConflictError, UnsupportedDataError, WriteError
+            As :meth:`write`, for any of the images; none was changed.
+        """
         with in_plain_words(self.path):
             self.begin()
-            files = self._data_files(entry, results, stamp)
-            self._run.replace(files, ListChange(self.path, {entry.id: results.metadata}))
-        self._note_listed(entry, results.metadata)
+            files = [
+                file
+                for each in changes
+                for file in self._data_files(each.entry, each.results, each.stamp)
+            ]
+            metadata = {each.entry.id: each.results.metadata for each in changes}
+            self._run.replace(files, ListChange(self.path, metadata))
+        self._note_listed(metadata)
 
     def write_list(self, entry: ImageEntry, metadata: Mapping[str, str]) -> None:
         """Write our metadata of an image into the project's list; the image is not changed.
@@ -267,11 +320,14 @@ class Project(ABC):
         with in_plain_words(self.path):
             self.begin()
             self._run.replace([], ListChange(self.path, {entry.id: metadata}))
-        self._note_listed(entry, metadata)
+        self._note_listed({entry.id: metadata})
 
-    def _note_listed(self, entry: ImageEntry, metadata: Mapping[str, str]) -> None:
+    def _note_listed(self, metadata: Mapping[str, Mapping[str, str]]) -> None:
         # Not read again: the list has been written, even if the drive vanishes now.
-        images = tuple(_with_ours(each, entry.id, metadata) for each in self._file.images)
+        images = tuple(
+            _with_ours(each, metadata[each.id]) if each.id in metadata else each
+            for each in self._file.images
+        )
         self._file = replace(self._file, images=images)
 
     def add_classes(self, colours: Mapping[str, int]) -> bool:
@@ -280,7 +336,7 @@ class Project(ABC):
         Returns
         -------
         bool
-            Whether a class was missing.
+            Whether a class was missing, or had the colour that earlier versions of us gave it.
         """
         path = require_inside(self.path.parent / CLASSES, self.path.parent)
         expected = _stamp(path)
@@ -352,10 +408,8 @@ def for_data(results: ImageResults) -> bool:
     return bool(results.annotations or results.tiles or results.root or results.step)
 
 
-def _with_ours(image: ImageEntry, wanted: str, metadata: Mapping[str, str]) -> ImageEntry:
-    """Return an entry; the wanted one gets these metadata of ours."""
-    if image.id != wanted:
-        return image
+def _with_ours(image: ImageEntry, metadata: Mapping[str, str]) -> ImageEntry:
+    """Return an entry with these metadata of ours."""
     theirs = {key: value for key, value in image.metadata.items() if not is_our_metadata(key)}
     return replace(image, metadata={**theirs, **metadata})
 

@@ -19,7 +19,11 @@ from qupath_hccmil.errors import ProjectError
 from qupath_hccmil.qupath.bounded_json import bounded_int, parse_json, sound_text
 from qupath_hccmil.qupath.data_types import ImageEntry, Server, ServerView
 from qupath_hccmil.qupath.json_splice import items, members
-from qupath_hccmil.qupath.names import DEFAULT_CLASSES, is_our_metadata
+from qupath_hccmil.qupath.names import (
+    DEFAULT_CLASSES,
+    has_former_colour,
+    is_our_metadata,
+)
 
 CLASSES = Path("classifiers", "classes.json")
 
@@ -118,30 +122,58 @@ def _understood(content: bytes) -> tuple[str, str | None, tuple[ImageEntry, ...]
     return str(found.get("version") or ""), uri if isinstance(uri, str) else None, images
 
 
-def with_our_metadata(content: bytes, entry_id: str, ours: Mapping[str, str]) -> bytes:
-    """Replace our metadata of one entry in the bytes of a ``.qpproj``, and nothing else.
+def with_our_metadata(content: bytes, metadata: Mapping[str, Mapping[str, str]]) -> bytes:
+    """Replace our metadata of some entries in the bytes of a ``.qpproj``, and nothing else.
+
+    Parameters
+    ----------
+    content : bytes
+    metadata : mapping of str to mapping of str to str
+        Entry ID to our metadata. The list is walked once, however many entries there are.
 
     Raises
     ------
-    ProjectError
-        The entry does not exist.
+    GoneError
+        Entries do not exist.
     """
     text = content.decode("utf-8")
     top = members(text, len(_MARK) if text.startswith(_MARK) else 0)
+    wanted = dict(metadata)
+    parts, behind = [], 0
     for start, _ in items(text, top["images"][0]):
-        entry = members(text, start) if text[start] == "{" else {}
-        if "entryID" in entry and _is_id(text[slice(*entry["entryID"])], entry_id):
+        if not wanted:
             break
-    else:
-        raise ProjectError(f"image {entry_id} is no longer in the project; open the project again")
+        entry = members(text, start) if text[start] == "{" else {}
+        named = _id_in(text[slice(*entry["entryID"])]) if "entryID" in entry else ""
+        if named in wanted:
+            first, end, rendered = _metadata_in(text, entry, wanted.pop(named))
+            parts += [text[behind:first], rendered]
+            behind = end
+    if wanted:
+        raise GoneError(frozenset(wanted))
+    return "".join([*parts, text[behind:]]).encode("utf-8")
+
+
+class GoneError(ProjectError):
+    """Entries are no longer in a project's list; `entries` are their IDs."""
+
+    def __init__(self, entries: frozenset[str]) -> None:
+        gone = ", ".join(sorted(entries))
+        super().__init__(f"image {gone} is no longer in the project; open the project again")
+        self.entries = entries
+
+
+def _metadata_in(
+    text: str, entry: Mapping[str, tuple[int, int]], ours: Mapping[str, str]
+) -> tuple[int, int, str]:
+    """Place of an entry's metadata, and what to put there."""
     if "metadata" not in entry:
         behind = max(end for _, end in entry.values())
-        addition = f',\n      "metadata": {_rendered({}, ours)}' if ours else ""
-        return (text[:behind] + addition + text[behind:]).encode("utf-8")
+        return behind, behind, f',\n      "metadata": {_rendered({}, ours)}' if ours else ""
     first, end = entry["metadata"]
     known = {} if text[first:end] == "null" else members(text, first)
     theirs = {key: text[slice(*span)] for key, span in known.items() if not is_our_metadata(key)}
-    return (text[:first] + _rendered(theirs, ours) + text[end:]).encode("utf-8")
+    return first, end, _rendered(theirs, ours)
 
 
 def with_new_entries(content: bytes, entries: Sequence[Mapping[str, Any]]) -> bytes:
@@ -203,10 +235,11 @@ def next_entry_id(path: Path) -> int:
 
 
 def with_classes(content: bytes, colours: Mapping[str, int]) -> bytes | None:
-    """Add classes to the bytes of ``classes.json``; None if all exist already.
+    """Add classes to the bytes of ``classes.json``; None if nothing needs to be changed.
 
     A project without this file shows QuPath's default classes, and with it only the classes in it,
-    so a new file gets the default classes too.
+    so a new file gets the default classes too. An existing class keeps its colour, which may be the
+    user's choice, unless it is one of ours with the colour of an earlier version.
 
     Parameters
     ----------
@@ -224,7 +257,11 @@ def with_classes(content: bytes, colours: Mapping[str, int]) -> bytes | None:
         for name, colour in colours.items()
         if name not in known
     ]
-    if not new:
+    former = [each for each in classes if has_former_colour(each.get("name"), each.get("color"))]
+    former = [each for each in former if each["name"] in colours]
+    for each in former:
+        each["color"] = opaque(colours[each["name"]])
+    if not new and not former:
         return None
     classes.extend(new)
     return json.dumps(listed, indent=2, ensure_ascii=False).encode("utf-8")
@@ -278,11 +315,12 @@ def _entry_id(raw: Any) -> str:
     return str(bounded_int(raw))
 
 
-def _is_id(raw: str, wanted: str) -> bool:
+def _id_in(raw: str) -> str:
+    """The entry ID that a piece of the list stands for; empty where it is none."""
     try:
-        return _entry_id(parse_json(raw)) == wanted
+        return _entry_id(parse_json(raw))
     except (ValueError, TypeError):
-        return False
+        return ""
 
 
 def _entry(raw: Any, place: int) -> ImageEntry:

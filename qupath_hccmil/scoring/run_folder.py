@@ -7,24 +7,18 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from qupath_hccmil import __version__
 from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.method.research_use import RESEARCH_USE, SURROGATE
 from qupath_hccmil.qupath.export.score_tables import table
 from qupath_hccmil.qupath.project_folder import Project
 from qupath_hccmil.scoring.score_project import ImageOutcome
 from qupath_hccmil.scoring.score_settings import ScoreSettings, settings_toml
+from qupath_hccmil.scoring.versions import versions
 from qupath_hccmil.tables.export_columns import Level
 from qupath_hccmil.tables.table_writer import write_table
-
-_VERSIONS = (
-    "numpy", "opencv-python", "openslide-bin", "openvino", "pillow", "shapely", "spams-bin",
-    "staintools", "torch",
-)  # fmt: skip
 
 
 def summary(
@@ -52,7 +46,7 @@ def summary(
         "model": model,
         "settings": asdict(settings),
         "images": [asdict(outcome) for outcome in outcomes],
-        "versions": {"qupath-hccmil": __version__, "python": sys.version.split()[0], **_versions()},
+        "versions": {**versions(), "python": sys.version.split()[0]},
         "platform": platform.platform(),
     }
 
@@ -86,13 +80,3 @@ def write_record(
         write_table(
             table(project, level, failed=lambda entry, error: None), folder / f"{level}s.csv"
         )
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _VERSIONS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -70,6 +70,7 @@ def load_runtime(
     runtime: RuntimeName = "auto",
     device: DeviceName = "auto",
     batch: int = BATCH,
+    threads: int | None = None,
 ) -> Runtime:
     """Prepare networks for the best runtime on this machine, or for the requested one.
 
@@ -83,6 +84,8 @@ def load_runtime(
         ``auto`` uses torch on a GPU if there is one, otherwise OpenVINO on the CPU.
     batch : int
         Number of tiles in a batch.
+    threads : int, optional
+        Number of threads that the networks may use on a CPU; default: as many as it has.
 
     Raises
     ------
@@ -96,8 +99,21 @@ def load_runtime(
         )
     network = network.eval()
     if runtime == "openvino" or (runtime == "auto" and where == "cpu"):
-        return _OpenVino(network, tile_px, batch)
+        return _OpenVino(network, tile_px, batch, threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
     return _Torch(network, where, batch)
+
+
+def precision(runtime: RuntimeName, device: DeviceName) -> str:
+    """Numbers that the networks compute with: ``float32``, or ``float16`` on a GPU.
+
+    Raises
+    ------
+    ModelError
+        The device is not available here.
+    """
+    return "float32" if _resolve_device(device, runtime) == "cpu" else "float16"
 
 
 def _resolve_device(device: DeviceName, runtime: RuntimeName) -> str:
@@ -131,17 +147,21 @@ class _OpenVino:
     name = "openvino"
     device = "cpu"
 
-    def __init__(self, network: nn.Module, tile_px: int, batch: int) -> None:
+    def __init__(
+        self, network: nn.Module, tile_px: int, batch: int, threads: int | None = None
+    ) -> None:
         openvino = import_openvino()
         self.batch = batch
         graph = openvino_graph(network, (batch, tile_px, tile_px, 3))
         # The default may use bf16 if the CPU supports it; scores must not depend on that.
         # Streams share nothing, so a reader that occupies a core delays only one of them.
-        compiled = openvino.Core().compile_model(
-            graph,
-            "CPU",
-            {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"},
-        )
+        hints: dict[str, str | int] = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "THROUGHPUT",
+        }
+        if threads is not None:
+            hints["INFERENCE_NUM_THREADS"] = threads
+        compiled = openvino.Core().compile_model(graph, "CPU", hints)
         self._queue = openvino.AsyncInferQueue(compiled)
         self._queue.set_callback(_finish)
 

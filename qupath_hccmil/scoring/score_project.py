@@ -12,7 +12,6 @@ from typing import Literal, Protocol
 from qupath_hccmil.atomic_files import file_name
 from qupath_hccmil.errors import AnnotationError, ModelError, UnsupportedDataError, one_line
 from qupath_hccmil.method.research_use import RESEARCH_USE, SURROGATE
-from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState
 from qupath_hccmil.qupath.project_folder import Project
 from qupath_hccmil.qupath.run_record import listed_metadata
@@ -32,12 +31,19 @@ from qupath_hccmil.qupath.staleness import (
     outline_changes,
     recorded,
 )
+from qupath_hccmil.scoring.destination import Destination, IntoProject, SlideRequest
 from qupath_hccmil.scoring.open_image import open_image
 from qupath_hccmil.scoring.qupath_results import image_results
 from qupath_hccmil.scoring.reused_scores import ReusedScores, reused_scores
 from qupath_hccmil.scoring.risk_map_picture import draw_risk_map
 from qupath_hccmil.scoring.score_settings import ScoreSettings
-from qupath_hccmil.scoring.score_slide import SlideScore, score_slide
+from qupath_hccmil.scoring.score_slide import (
+    SlideScore,
+    TileScoring,
+    UnfinishedError,
+    score_at_once,
+    score_slide,
+)
 from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.scoring.workflow_step import reproduce
 from qupath_hccmil.slides.open_slide import Slide
@@ -46,7 +52,7 @@ from qupath_hccmil.tiles.tile_plan import holds_no_tile, plan_tiles
 
 _log = logging.getLogger(__name__)
 
-Status = Literal["scored", "planned", "up to date", "failed"]
+Status = Literal["scored", "planned", "up to date", "unfinished", "failed"]
 
 # Image types that are or may be H&E: QuPath leaves the type of many H&E slides unset.
 _ACCEPTED_TYPES = {"BRIGHTFIELD_H_E", "UNSET"}
@@ -68,6 +74,19 @@ class Progress(Protocol):
         ...
 
 
+class Unwatched:
+    """A progress display that shows nothing."""
+
+    def start(self, image: str, n_tiles: int) -> None:
+        """Ignore that the tiles of an image are about to be read."""
+
+    def advance(self, n_tiles: int) -> None:
+        """Ignore that more tiles are done."""
+
+    def finish(self, outcome: ImageOutcome) -> None:
+        """Ignore that an image is done."""
+
+
 @dataclass(frozen=True)
 class ImageOutcome:
     """The outcome for one image.
@@ -87,6 +106,8 @@ class ImageOutcome:
         Why the image failed.
     notes : list of str
         Notes for the user, such as an annotation without tiles or an edited outline.
+    image_id : str
+        ID of the image's entry in the project.
     """
 
     image: str
@@ -104,6 +125,7 @@ class ImageOutcome:
     reused: int = 0
     reason: str = ""
     notes: list[str] = field(default_factory=list)
+    image_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -179,7 +201,7 @@ def score_project(
     WriteError
         Another run is active on the project, or the project cannot be written.
     """
-    job = _Job(project, models, settings, options, progress)
+    job = ScoringJob(project, models, settings, options, progress)
     entries = choose_images(project, options.images)
     if settings.stain == "staintools":
         check_installed()
@@ -188,42 +210,72 @@ def score_project(
         project.begin(options.wait)
     called = labels(project.images)
     for entry in entries:
+        outcome = replace(job.outcome(entry), image=called[entry.id], image_id=entry.id)
+        progress.finish(outcome)
+        yield outcome
+
+
+class ScoringJob:
+    """Scores one image at a time.
+
+    Parameters
+    ----------
+    project, models, settings, options, progress
+        See :func:`score_project`.
+    destination : Destination, optional
+        Where the results go; default: into the project. What is held there is not scored again.
+    scoring : callable, optional
+        See :data:`TileScoring`; default: this process scores all tiles.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        models: ScorerSource,
+        settings: ScoreSettings,
+        options: BatchOptions,
+        progress: Progress,
+        destination: Destination | None = None,
+        scoring: TileScoring = score_at_once,
+    ) -> None:
+        self.project = project
+        self.models = models
+        self.settings = settings
+        self.options = options
+        self.progress = progress
+        self._into_project = IntoProject(project)
+        self._destination = self._into_project if destination is None else destination
+        self._scoring = scoring
+        self._notes: tuple[str, ...] = ()
+
+    def outcome(self, entry: ImageEntry) -> ImageOutcome:
+        """Score an image; whatever is wrong with it costs only itself.
+
+        Raises
+        ------
+        ModelError
+            The networks cannot be loaded: no image could be scored.
+        """
         start = time.perf_counter()
         try:
-            outcome = job.image(entry)
+            return self._image(entry)
         except ModelError:
             raise
         except Exception as error:
             # Whatever the error is (Java errors and lack of memory too), the other images are done.
             _log.debug("%s", entry.name, exc_info=True)
-            outcome = ImageOutcome(
+            return ImageOutcome(
                 entry.name,
                 "failed",
                 seconds=time.perf_counter() - start,
                 reason=one_line(error),
-                notes=list(job.notes),
+                notes=list(self._notes),
             )
-        outcome = replace(outcome, image=called[entry.id])
-        progress.finish(outcome)
-        yield outcome
 
-
-@dataclass
-class _Job:
-    """Scores one image at a time; `notes` are about the data of the last image that was read."""
-
-    project: Project
-    models: ScorerSource
-    settings: ScoreSettings
-    options: BatchOptions
-    progress: Progress
-    notes: tuple[str, ...] = ()
-    _classes_added: bool = False
-
-    def image(self, entry: ImageEntry) -> ImageOutcome:
-        self.notes = ()
+    def _image(self, entry: ImageEntry) -> ImageOutcome:
+        self._notes = ()
         state = self.project.read(entry)
-        self.notes = state.notes
+        self._notes = state.notes
         if state.read_only:
             raise UnsupportedDataError(f"{entry.name}: {state.read_only}")
         self._check_type(state)
@@ -231,17 +283,15 @@ class _Job:
         annotations = tumour_annotations(state, settings.annotation_classes)
         changes = self._changes(state, settings) if self.options.resume else None
         if changes is not None and not is_stale(state, settings.annotation_classes):
-            return ImageOutcome(
-                entry.name,
-                "up to date",
-                annotations=len(annotations),
-                notes=[*state.notes, *self._repair_list(state)],
-            )
+            return _up_to_date(state, annotations, self._repair_list(state))
         # A random choice of tiles is made over all outlines, so it changes if they change.
         reused = None if settings.max_tiles is not None else self._reused(state, changes)
         path = locate_slide(
             entry, self.project.path, self.project.previous_uri, self.options.slides
         )
+        request = SlideRequest(state, annotations, settings, path)
+        if self._destination.holds(request):
+            return _up_to_date(state, annotations)
         with open_image(entry, path) as slide:
             plan = plan_tiles(
                 slide,
@@ -275,10 +325,20 @@ class _Job:
             # The time for loading the networks is not counted for this image.
             scorer = self.models.scorer()
             start = time.perf_counter()
-            score = score_slide(
-                slide, plan, scorer, self.progress.advance, reused, stain=settings.stain
-            )
-            self._write(state, annotations, score, settings)
+            try:
+                score = score_slide(
+                    slide,
+                    plan,
+                    scorer,
+                    self.progress.advance,
+                    reused,
+                    stain=settings.stain,
+                    scoring=self._scoring,
+                )
+            except UnfinishedError:
+                seconds = time.perf_counter() - start
+                return ImageOutcome(entry.name, "unfinished", seconds=seconds)
+            self._keep(request, score)
             if self.options.maps is not None:
                 self._draw(entry, slide, annotations, score)
         return ImageOutcome(
@@ -340,11 +400,11 @@ class _Job:
         if record is None or self.options.dry_run:
             return []
         notes = []
-        if not self._classes_added and self.project.add_classes(names.CLASS_COLOURS):
+        if self._into_project.list_classes():
             notes.append(
-                "the project's class list lacked the classes of our tiles; they were added again"
+                "the project's class list lacked the classes of our tiles or had their former"
+                " colours; it was repaired"
             )
-        self._classes_added = True
         if list_differs(state):
             self.project.write_list(state.entry, listed_metadata(record))
             notes.append("the project's list differed from the image; it was repaired")
@@ -361,25 +421,16 @@ class _Job:
     def _reused(self, state: ImageState, changes: OutlineChanges | None) -> ReusedScores | None:
         return None if changes is None else reused_scores(state, changes)
 
-    def _write(
-        self,
-        state: ImageState,
-        annotations: Sequence[Annotation],
-        score: SlideScore,
-        settings: ScoreSettings,
-    ) -> None:
+    def _keep(self, request: SlideRequest, score: SlideScore) -> None:
         results = image_results(
-            state.entry,
-            annotations,
+            request.state.entry,
+            request.annotations,
             score,
             self.models.scorer(),
-            settings,
-            reproduce(settings, self.options.model),
+            request.settings,
+            reproduce(request.settings, self.options.model, self.project.engine),
         )
-        if not self._classes_added:
-            self.project.add_classes(names.CLASS_COLOURS)
-            self._classes_added = True
-        self.project.write(state.entry, results, state.stamp)
+        self._destination.keep(request, results)
 
     def _draw(
         self,
@@ -405,6 +456,17 @@ class _Job:
             ),
             note=RESEARCH_USE + (f" {SURROGATE}" if scorer.surrogate else ""),
         )
+
+
+def _up_to_date(
+    state: ImageState, annotations: Sequence[Annotation], notes: Sequence[str] = ()
+) -> ImageOutcome:
+    return ImageOutcome(
+        state.entry.name,
+        "up to date",
+        annotations=len(annotations),
+        notes=[*state.notes, *notes],
+    )
 
 
 def _without_area(state: ImageState, settings: ScoreSettings) -> list[str]:

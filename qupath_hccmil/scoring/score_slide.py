@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qupath_hccmil.errors import AnnotationError
 from qupath_hccmil.method.aggregation import contributions, is_high_risk, risk, slide_logit
 from qupath_hccmil.qupath import names
-from qupath_hccmil.scoring.network_batches import run
+from qupath_hccmil.scoring.network_batches import Scored, run
 from qupath_hccmil.scoring.reused_scores import KnownTiles, ReusedOutline, ReusedScores, known_tiles
 from qupath_hccmil.scoring.score_settings import Stain
 from qupath_hccmil.scoring.scorer import Scorer
@@ -26,6 +26,41 @@ from qupath_hccmil.tiles.tile_reader import TileReader
 
 Normalise = Callable[[Pixels], tuple[Pixels, NDArray[np.bool_]]]
 """(n, h, w, 3) RGB to (k, h, w, 3) of those that can be normalised, and (n,): which they are."""
+
+
+@dataclass(frozen=True)
+class TileWork:
+    """The tiles of a slide that are to be read, and how.
+
+    Attributes
+    ----------
+    n_tiles : int
+    divisible : bool
+        Whether parts of the tiles may be scored apart; False if only some of them are wanted.
+    fit_stain : callable
+        Returns the slide's stain, or None where each tile has its own fit.
+    score : callable
+        Scores the tiles of a range of 0 to `n_tiles`, given the stain.
+    """
+
+    n_tiles: int
+    divisible: bool
+    fit_stain: Callable[[], StainFit | None]
+    score: Callable[[StainFit | None, range], Scored]
+
+
+TileScoring = Callable[[TileWork], tuple[StainFit | None, Scored]]
+"""Scores the tiles of a slide; raises :class:`UnfinishedError` to leave the slide unfinished."""
+
+
+class UnfinishedError(Exception):
+    """A slide is left unfinished on purpose: its parts are scored by several processes."""
+
+
+def score_at_once(work: TileWork) -> tuple[StainFit | None, Scored]:
+    """Score all tiles of a slide in this process."""
+    stain = work.fit_stain()
+    return stain, work.score(stain, range(work.n_tiles))
 
 
 @dataclass(frozen=True)
@@ -106,6 +141,7 @@ def score_slide(
     progress: Callable[[int], None] = lambda n: None,
     reused: ReusedScores | None = None,
     stain: Stain = "vahadane",
+    scoring: TileScoring = score_at_once,
 ) -> SlideScore:
     """Score the planned tiles of a slide.
 
@@ -121,9 +157,13 @@ def score_slide(
         Outlines whose scores are taken over; the others' tiles alone are read.
     stain : {"vahadane", "staintools"}
         See :class:`ScoreSettings`. Tiles that staintools cannot normalise count as background.
+    scoring : callable
+        Who scores the tiles.
 
     Raises
     ------
+    UnfinishedError
+        `scoring` leaves the slide unfinished.
     PackageError
         staintools is asked for and not installed.
     SlideError
@@ -136,13 +176,37 @@ def score_slide(
     if reused is not None:
         progress(len(plan.bounds) - len(rows))
     reader = TileReader(slide, plan.bounds[rows], scorer, plan.resolution.mpp)
-    fit: StainFit | None = None
-    if stain == "staintools":
-        normalise: Normalise = StaintoolsNormalizer(scorer.stain_target).transform
-    else:
-        fit = (
-            reused.stain if reused is not None and reused.stain is not None else reader.fit_stain()
+
+    def fit_stain() -> StainFit | None:
+        if stain == "staintools":
+            return None
+        return reused.stain if reused is not None and reused.stain else reader.fit_stain()
+
+    def score(fit: StainFit | None, places: range) -> Scored:
+        found = run(
+            read_ahead(_loader(reader, fit, scorer), chunks_of(places)),
+            scorer.runtime,
+            len(rows),
+            wanted=plan.wanted,
+            progress=progress,
         )
+        return found.part(places)
+
+    fit, found = scoring(TileWork(len(rows), plan.wanted is None, fit_stain, score))
+    known.scored.logits[rows] = found.logits
+    known.scored.nuclei_fraction[rows] = found.nuclei_fraction
+    known.scored.verdicts[rows] = found.verdicts
+    return _aggregate(plan, scorer, known, reused, fit)
+
+
+def _loader(
+    reader: TileReader, fit: StainFit | None, scorer: Scorer
+) -> Callable[[NDArray[np.int64]], Chunk]:
+    """What reads and normalises some tiles."""
+    normalise: Normalise
+    if fit is None:
+        normalise = StaintoolsNormalizer(scorer.stain_target).transform
+    else:
         normalise = _all_of(Normalizer(fit, scorer.stain_target))
 
     def load(places: NDArray[np.int64]) -> Chunk:
@@ -152,18 +216,7 @@ def score_slide(
         verdicts[to_normalise[~possible]] = TileVerdict.BACKGROUND
         return Chunk(places, verdicts, normalised)
 
-    if len(rows):
-        found = run(
-            read_ahead(load, chunks_of(len(rows))),
-            scorer.runtime,
-            len(rows),
-            wanted=plan.wanted,
-            progress=progress,
-        )
-        known.scored.logits[rows] = found.logits
-        known.scored.nuclei_fraction[rows] = found.nuclei_fraction
-        known.scored.verdicts[rows] = found.verdicts
-    return _aggregate(plan, scorer, known, reused, fit)
+    return load
 
 
 def _all_of(normalizer: Normalizer) -> Normalise:

@@ -14,7 +14,13 @@ from qupath_hccmil.mil.tile_network import load_tile_network
 from qupath_hccmil.model_store.model_folder import ModelFolder, default_model_dir, load_model_folder
 from qupath_hccmil.nuclei.architectures import load_nuclei_network
 from qupath_hccmil.scoring.fused_networks import ScoringNetwork
-from qupath_hccmil.scoring.runtime import DeviceName, Runtime, RuntimeName, load_runtime
+from qupath_hccmil.scoring.runtime import (
+    DeviceName,
+    Runtime,
+    RuntimeName,
+    load_runtime,
+    precision,
+)
 from qupath_hccmil.slides.open_slide import RESAMPLER
 from qupath_hccmil.slides.tissue import TissueRule
 from qupath_hccmil.stain.vahadane import StainFit
@@ -89,6 +95,8 @@ class ScorerSource:
         Folder of a risk model; by default the model that ships.
     runtime, device : str
         See :func:`load_runtime`.
+    threads : int, optional
+        See :func:`load_runtime`.
 
     Raises
     ------
@@ -102,11 +110,12 @@ class ScorerSource:
         *,
         runtime: RuntimeName = "auto",
         device: DeviceName = "auto",
+        threads: int | None = None,
     ) -> None:
         self._risk = load_model_folder(model or default_model_dir("mil"), "mil")
         self._nuclei = _nuclei_folder(self._risk)
         _check_pixels(self._risk, self._nuclei)
-        self._where: tuple[RuntimeName, DeviceName] = (runtime, device)
+        self._where: tuple[RuntimeName, DeviceName, int | None] = (runtime, device, threads)
         self._scorer: Scorer | None = None
 
     @property
@@ -123,6 +132,18 @@ class ScorerSource:
     def identity(self) -> str:
         """Identity of the risk model, which names its nuclei model."""
         return self._risk.identity
+
+    @property
+    def precision(self) -> str:
+        """``float32`` or ``float16``; known before the networks are loaded.
+
+        Raises
+        ------
+        ModelError
+            The device is not available here.
+        """
+        runtime, device, _ = self._where
+        return precision(runtime, device)
 
     @property
     def facts(self) -> dict[str, Any] | None:
@@ -153,6 +174,7 @@ def _load(
     identities: tuple[str, str],  # noqa: ARG001 - a changed model is loaded again
     runtime: RuntimeName,
     device: DeviceName,
+    threads: int | None,
 ) -> Scorer:
     """Load networks, only once for several projects in one process."""
     risk_folder = load_model_folder(risk, "mil")
@@ -173,7 +195,9 @@ def _load(
         p=config.risk.p,
         threshold=config.risk.threshold,
         temperature=config.risk.temperature,
-        runtime=load_runtime(network, config.geometry.tile_px, runtime=runtime, device=device),
+        runtime=load_runtime(
+            network, config.geometry.tile_px, runtime=runtime, device=device, threads=threads
+        ),
     )
 
 

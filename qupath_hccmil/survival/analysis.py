@@ -24,6 +24,7 @@ from qupath_hccmil.survival.step_competing import competing_step
 from qupath_hccmil.survival.step_effects import effects_step
 from qupath_hccmil.survival.step_groups import groups_step
 from qupath_hccmil.survival.step_performance import performance_step
+from qupath_hccmil.survival.step_sensitivity import sensitivity_step
 from qupath_hccmil.survival.step_survival import survival_step
 from qupath_hccmil.tables.table_reader import read_table
 
@@ -67,6 +68,7 @@ def analyse(
     survival = survival_step(context)
     effects = effects_step(context)
     groups = groups_step(context)
+    sensitivity = sensitivity_step(context, effects)
     performance = performance_step(context)
     return Analysis(
         cohort,
@@ -85,6 +87,7 @@ def analyse(
         cohorts_step(context, performance.baseline, others) if others else None,
         tiles,
         context.problems,
+        sensitivity=sensitivity,
     )
 
 

@@ -82,6 +82,8 @@ class Settings(FollowUpColumns):
         Threshold of the model; None for that of the scores table, or the published one.
     horizons : tuple of float
         In the report's unit.
+    landmarks : tuple of float
+        Times at which the landmark analyses start, in the report's unit; by default half a year.
     confidence : float
     bootstrap : int
         Bootstrap samples for the intervals of C, calibration and Brier score; 0 for none.
@@ -115,6 +117,7 @@ class Settings(FollowUpColumns):
     cut: str = "model"
     threshold: float | None = None
     horizons: tuple[float, ...] = ()
+    landmarks: tuple[float, ...] = ()
     confidence: float = 0.95
     bootstrap: int = 500
     seed: int = 2021
@@ -142,8 +145,9 @@ class Settings(FollowUpColumns):
             raise DataError(f"match {self.match!r} is not one of {', '.join(MATCHES)}")
         if self.decimal not in ("", ".", ","):
             raise DataError(f"decimal {self.decimal!r} is neither . nor ,")
-        if any(horizon <= 0 for horizon in self.horizons):
-            raise DataError(f"horizon {min(self.horizons):g} must be after time zero")
+        for name, times in (("horizon", self.horizons), ("landmark", self.landmarks)):
+            if any(time <= 0 for time in times):
+                raise DataError(f"{name} {min(times):g} must be after time zero")
         if self.bootstrap < 0 or self.imputations < 0 or self.imputations == 1:
             raise DataError(
                 "bootstrap samples must be 0 or more; imputations must be 0, or 2 or more"
@@ -173,7 +177,7 @@ def read_settings(path: str | Path) -> Settings:
     }
     plain = {key: value for key, value in content.items() if key not in tables}
     plain |= {key: _texts(plain[key]) for key in _TEXTS if key in plain}
-    plain |= {key: _listed(plain[key]) for key in ("horizons",) if key in plain}
+    plain |= {key: _listed(plain[key]) for key in ("horizons", "landmarks") if key in plain}
     settings = checked(Settings, plain, str(path))
     if "exclude" in tables:
         settings["exclude"] = tuple(

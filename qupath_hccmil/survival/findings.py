@@ -24,6 +24,7 @@ from qupath_hccmil.survival.statistics.table_one import EventsPerVariable
 
 SCORE_NAME = "Risk score"
 CLINICAL_MODEL = "Clinical model"
+IMPUTED = "After multiple imputation"
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,30 @@ class Groups:
 
     subgroups: Subgroups | None = None
     centres: Centres | None = None
+
+
+@dataclass
+class Sensitivity:
+    """The effect of the score under other choices.
+
+    Attributes
+    ----------
+    effects : DataFrame
+        ``analysis, model, patients, events, coefficient, se, hazard_ratio, lower, upper, p`` of the
+        score, per SD of all patients.
+    nonlinearity : DataFrame
+        From ``nonlinearity.nonlinearity_tests``.
+    curve : DataFrame
+        From ``nonlinearity.spline_curve``.
+    influence : DataFrame
+        ``patient, time, event, score, change, in_standard_errors``: change of the score's
+        coefficient (per SD) by each patient of the multivariable model, largest first.
+    """
+
+    effects: pd.DataFrame | None = None
+    nonlinearity: pd.DataFrame | None = None
+    curve: pd.DataFrame | None = None
+    influence: pd.DataFrame | None = None
 
 
 @dataclass
@@ -218,3 +243,4 @@ class Analysis:
     tiles: pd.DataFrame | None
     problems: list[tuple[str, str]]
     command: str = ""
+    sensitivity: Sensitivity = field(default_factory=Sensitivity)

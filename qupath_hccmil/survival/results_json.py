@@ -44,7 +44,7 @@ def results_json(analysis: Analysis, when: str, files: list[str]) -> str:
             name: getattr(analysis, name)
             for name in (
                 "horizons", "table_one", "missing", "events_per_variable", "survival", "effects",
-                "groups", "performance", "competing", "external", "tiles",
+                "groups", "sensitivity", "performance", "competing", "external", "tiles",
             )
         },
         "problems": [{"part": part, "reason": reason} for part, reason in analysis.problems],

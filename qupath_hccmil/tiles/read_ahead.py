@@ -51,9 +51,9 @@ class Chunk:
     rgb: NDArray[np.uint8]
 
 
-def chunks_of(n_tiles: int) -> Iterator[NDArray[np.int64]]:
-    """Row numbers 0 to `n_tiles` - 1, cut into chunks."""
-    return (np.arange(start, min(start + CHUNK, n_tiles)) for start in range(0, n_tiles, CHUNK))
+def chunks_of(rows: range) -> Iterator[NDArray[np.int64]]:
+    """Row numbers, cut into chunks."""
+    return (np.array(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK))
 
 
 def read_ahead(

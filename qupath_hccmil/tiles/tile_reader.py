@@ -90,7 +90,7 @@ class TileReader:
             return Chunk(order[places], verdicts, rgb)
 
         sample: dict[int, NDArray[np.uint8]] = {}
-        chunks = read_ahead(load, chunks_of(len(order)))
+        chunks = read_ahead(load, chunks_of(range(len(order))))
         for chunk in chunks:
             kept = chunk.verdicts == TileVerdict.TISSUE
             sample |= dict(zip(chunk.rows[kept].tolist(), chunk.rgb[kept], strict=True))

@@ -148,7 +148,7 @@ def _tiles(
 
     left = len(plan.bounds) if plan.wanted is None else plan.wanted
     # Closed before the slide, because its threads read ahead.
-    with closing(read_ahead(load, chunks_of(len(plan.bounds)))) as chunks:
+    with closing(read_ahead(load, chunks_of(range(len(plan.bounds))))) as chunks:
         for chunk in chunks:
             batch = chunk.rgb[:left]
             left -= len(batch)

@@ -185,7 +185,7 @@ def _project_outcome(content: bytes, scratch: Path) -> str:
     scratch.write_bytes(content)
     project = read_project(scratch)
     for image in project.images[:1]:
-        same = json.dumps(json.loads(with_our_metadata(content, image.id, {})))
+        same = json.dumps(json.loads(with_our_metadata(content, {image.id: {}})))
         if same != json.dumps(json.loads(content)) and b"HCC-MIL" not in content:
             return "accepted, another content"
     return SAME

@@ -91,7 +91,7 @@ def test_what_is_no_image_is_one_with_a_problem(project: Path, raw) -> None:
     assert (first.id, first.name, bool(first.problem)) == ("?1", "image 1 of the list", True)
     assert not second.problem
     path = project / "project.qpproj"
-    content = with_our_metadata(path.read_bytes(), TUMOUR, {META_GROUP: "low"})
+    content = with_our_metadata(path.read_bytes(), {TUMOUR: {META_GROUP: "low"}})
     assert json.loads(content)["images"][0] == raw
     assert difference(project, project) == []
 
@@ -115,6 +115,6 @@ def test_half_a_surrogate_pair_becomes_a_replacement_character(project: Path) ->
     path.write_text(json.dumps(content), "ascii")
     entry = read_project(path).images[0]
     assert (entry.name, dict(entry.metadata)) == ("a\ufffdb", {"k\ufffd": "v\ufffd"})
-    changed = with_our_metadata(path.read_bytes(), entry.id, {META_GROUP: "low"})
+    changed = with_our_metadata(path.read_bytes(), {entry.id: {META_GROUP: "low"}})
     assert rb'"v\ud83e"' in changed
     assert rb'"a\ud83eb"' in changed

@@ -104,7 +104,7 @@ def test_what_an_editor_left_in_the_project_file_is_kept(project: Path, mark, ne
     after = path.read_bytes()
     assert after != before
     assert after.startswith(mark)
-    assert with_our_metadata(after, TUMOUR, {}).count(b"HCC-MIL") == 0
+    assert with_our_metadata(after, {TUMOUR: {}}).count(b"HCC-MIL") == 0
     scored = json.loads(after.decode("utf-8-sig"))
     assert scored["future"] == {"a": [1, None, 1.5]}
     assert newline in after
@@ -115,7 +115,7 @@ def test_what_an_editor_left_in_the_project_file_is_kept(project: Path, mark, ne
 def test_metadata_may_be_null_or_absent():
     for written in (', "metadata": null', ""):
         content = f'{{"images": [{{"entryID": 3{written}}}]}}'.encode()
-        after = json.loads(with_our_metadata(content, "3", {META_GROUP: "high"}))
+        after = json.loads(with_our_metadata(content, {"3": {META_GROUP: "high"}}))
         assert after["images"][0]["metadata"] == {META_GROUP: "high"}
 
 

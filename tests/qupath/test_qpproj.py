@@ -12,6 +12,8 @@ from qupath_hccmil.qupath.data_types import ServerView
 from qupath_hccmil.qupath.json_splice import items, members
 from qupath_hccmil.qupath.names import (
     CLASS_COLOURS,
+    CLASS_HIGH,
+    CLASS_LOW,
     DEFAULT_CLASSES,
     META_GROUP,
     META_RISK,
@@ -90,36 +92,36 @@ def test_values_are_found_where_they_are(value, indent):
 @given(theirs, ours, ours)
 def test_only_our_metadata_of_the_one_image_change(theirs, first, second):
     before = written(project(image(1, metadata={"x": "1"}), image(2, metadata=theirs, tags=["é"])))
-    once = with_our_metadata(before, "2", first)
-    twice = with_our_metadata(once, "2", second)
+    once = with_our_metadata(before, {"2": first})
+    twice = with_our_metadata(once, {"2": second})
     content = json.loads(twice)
     assert content["images"][1].pop("metadata") == {**theirs, **second}
     kept = json.loads(before)
     kept["images"][1].pop("metadata")
     assert content == kept
-    assert with_our_metadata(twice, "2", {}) == before
+    assert with_our_metadata(twice, {"2": {}}) == before
 
 
 @pytest.mark.parametrize("how", [{"indent": None}, {"indent": 4}, {"separators": (",", ":")}])
 def test_another_layout_is_kept_around_the_metadata(how):
     before = written(project(image(1, metadata={"a": "b"}, tags=["t"])), **how)
-    after = with_our_metadata(before, "1", {META_RISK: "0.5"})
+    after = with_our_metadata(before, {"1": {META_RISK: "0.5"}})
     cut = before.index(b'"metadata"', before.index(b"imageName"))
     assert after[:cut] == before[:cut]
     assert json.loads(after)["images"][0]["metadata"] == {"a": "b", META_RISK: "0.5"}
-    assert json.loads(with_our_metadata(after, "1", {})) == json.loads(before)
+    assert json.loads(with_our_metadata(after, {"1": {}})) == json.loads(before)
 
 
 def test_an_entry_without_metadata_gets_them():
     before = written(project(image(1)))
-    after = with_our_metadata(before, "1", {META_RISK: "0.5"})
+    after = with_our_metadata(before, {"1": {META_RISK: "0.5"}})
     assert json.loads(after)["images"][0]["metadata"] == {META_RISK: "0.5"}
-    assert with_our_metadata(before, "1", {}) == before
+    assert with_our_metadata(before, {"1": {}}) == before
 
 
 def test_an_image_that_is_gone_is_said():
     with pytest.raises(ProjectError, match="image 3 is no longer in the project"):
-        with_our_metadata(written(project(image(1))), "3", {})
+        with_our_metadata(written(project(image(1))), {"3": {}})
 
 
 def test_images_are_read(tmp_path):
@@ -206,6 +208,27 @@ def test_classes_are_added_by_union():
     added = {each["name"]: each["color"] & 0xFFFFFF for each in after["pathClasses"][1:]}
     assert added == CLASS_COLOURS
     assert with_classes(written(after), CLASS_COLOURS) is None
+
+
+def test_former_colours_of_our_classes_are_replaced_and_a_users_choice_stays():
+    former = {CLASS_HIGH: 0xC8321E, CLASS_LOW: 0x2D6EB4}
+    first = with_classes(written({"pathClasses": [{"name": "Tumor", "color": -3670016}]}), former)
+    listed = json.loads(first)
+    assert [each["color"] & 0xFFFFFF for each in listed["pathClasses"][1:]] == [*former.values()]
+    listed["pathClasses"][2]["color"] = opaque(0x123456)
+    after = json.loads(with_classes(written(listed), CLASS_COLOURS))["pathClasses"]
+    assert [each["color"] for each in after] == [
+        -3670016,
+        opaque(CLASS_COLOURS[CLASS_HIGH]),
+        opaque(0x123456),
+    ]
+    assert with_classes(written({"pathClasses": after}), CLASS_COLOURS) is None
+
+
+def test_a_users_class_with_a_colour_that_was_ours_is_left():
+    theirs = {"pathClasses": [{"name": "Mine", "color": opaque(0xC8321E)}]}
+    after = json.loads(with_classes(written(theirs), CLASS_COLOURS))
+    assert after["pathClasses"][0] == theirs["pathClasses"][0]
 
 
 def test_a_new_list_of_classes_has_what_qupath_would_show():

@@ -47,7 +47,7 @@ def load(rows, keep=lambda row: True):
 @pytest.mark.parametrize("n_tiles", [1, 7, CHUNK, 3 * CHUNK + 5])
 def test_every_tile_gets_its_own_output(n_tiles):
     runtime = Recorder()
-    scored = run(read_ahead(load, chunks_of(n_tiles)), runtime, n_tiles)
+    scored = run(read_ahead(load, chunks_of(range(n_tiles))), runtime, n_tiles)
     assert scored.logits.tolist() == list(range(n_tiles))
     assert set(runtime.sizes[:-1]) <= {4}
 
@@ -55,14 +55,14 @@ def test_every_tile_gets_its_own_output(n_tiles):
 def test_left_out_tiles_have_no_value_and_leave_batches_full():
     runtime = Recorder()
     scored = run(
-        read_ahead(lambda r: load(r, lambda row: row % 3 == 0), chunks_of(60)), runtime, 60
+        read_ahead(lambda r: load(r, lambda row: row % 3 == 0), chunks_of(range(60))), runtime, 60
     )
     assert np.flatnonzero(np.isfinite(scored.logits)).tolist() == list(range(0, 60, 3))
     assert runtime.sizes == [4] * 5
 
 
 def test_stops_at_the_wanted_number():
-    scored = run(read_ahead(load, chunks_of(100)), Recorder(), 100, wanted=10)
+    scored = run(read_ahead(load, chunks_of(range(100))), Recorder(), 100, wanted=10)
     assert np.flatnonzero(np.isfinite(scored.logits)).tolist() == list(range(10))
     assert (scored.verdicts == TileVerdict.TISSUE).sum() == 10
 
@@ -76,7 +76,7 @@ def test_reads_ahead_no_further_than_stated():
             started.append(rows[0])
         return load(rows)
 
-    chunks = read_ahead(counting, chunks_of(100 * CHUNK), readers=2)
+    chunks = read_ahead(counting, chunks_of(range(100 * CHUNK)), readers=2)
     next(chunks)
     time.sleep(0.2)
     assert len(started) <= 2 * LOOKAHEAD + 1
@@ -90,5 +90,5 @@ def test_an_error_while_reading_reaches_the_caller():
         return load(rows)
 
     with pytest.raises(ValueError, match="tile 17"):
-        run(read_ahead(broken, chunks_of(50 * CHUNK)), Recorder(), 50 * CHUNK)
+        run(read_ahead(broken, chunks_of(range(50 * CHUNK))), Recorder(), 50 * CHUNK)
     assert not [t for t in threading.enumerate() if t.name.startswith("tile-reader")]

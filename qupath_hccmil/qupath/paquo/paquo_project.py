@@ -41,6 +41,8 @@ class PaquoProject(Project):
     ----------
     path : Path
         The project's folder or its ``.qpproj``.
+    recover : bool
+        See :class:`Project`.
 
     Raises
     ------
@@ -52,8 +54,8 @@ class PaquoProject(Project):
 
     engine: EngineName = "paquo"
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, *, recover: bool = True) -> None:
+        super().__init__(path, recover=recover)
         self.qupath_in_use = start_qupath()
 
     def _content(self, path: Path) -> ImageContent:

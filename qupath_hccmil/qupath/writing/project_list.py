@@ -14,7 +14,7 @@ from pathlib import Path
 
 from qupath_hccmil.errors import ConflictError, ProjectError
 from qupath_hccmil.qupath.names import is_our_metadata
-from qupath_hccmil.qupath.qpproj import read_project, with_our_metadata
+from qupath_hccmil.qupath.qpproj import GoneError, read_project, with_our_metadata
 from qupath_hccmil.qupath.writing.durable_files import flush, move, same_rights, stamp, stamp_bytes
 
 TRIES = 5
@@ -54,19 +54,6 @@ def our_metadata(path: Path) -> dict[str, dict[str, str]]:
         for entry in read_project(path).images
         if not entry.problem
     }
-
-
-def spliced(content: bytes, metadata: Metadata) -> bytes:
-    """Insert our metadata into the bytes of a list; nothing else in them changes.
-
-    Raises
-    ------
-    ProjectError
-        An entry is not in the list.
-    """
-    for entry, ours in metadata.items():
-        content = with_our_metadata(content, entry, ours)
-    return content
 
 
 def settle(
@@ -121,13 +108,12 @@ def _write_beside(path: Path, now: str, metadata: Metadata, beside: Path) -> str
     content = path.read_bytes()
     if stamp_bytes(content) != now:
         return ""
-    changed = content
-    for entry, ours in metadata.items():
-        try:
-            changed = with_our_metadata(changed, entry, ours)
-        except ProjectError:
-            # the image was removed from the project since
-            continue
+    try:
+        changed = with_our_metadata(content, metadata)
+    except GoneError as error:
+        # these images were removed from the project since
+        kept = {entry: ours for entry, ours in metadata.items() if entry not in error.entries}
+        changed = with_our_metadata(content, kept)
     if changed != content:
         write_list(beside, changed, path)
     return stamp_bytes(changed)

@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import ConflictError
+from qupath_hccmil.qupath.qpproj import with_our_metadata
 from qupath_hccmil.qupath.writing.backups import MANIFEST, NEXT_MANIFEST, with_files
 from qupath_hccmil.qupath.writing.durable_files import (
     copy_file,
@@ -52,7 +53,6 @@ from qupath_hccmil.qupath.writing.project_list import (
     ListChange,
     our_metadata,
     settle,
-    spliced,
     write_list,
 )
 from qupath_hccmil.qupath.writing.rollback import discard, put_back
@@ -227,7 +227,7 @@ class Transaction:
         step.old_metadata = {entry: known.get(entry, {}) for entry in change.metadata}
         after = change.content
         if after is None or step.before != change.made_from:
-            after = spliced(content, step.new_metadata)
+            after = with_our_metadata(content, step.new_metadata)
         step.after = stamp_bytes(after)
         if after == content:
             return False
@@ -238,7 +238,7 @@ class Transaction:
             if ours and ours != step.new_metadata[entry] and f"data/{entry}" in images
         ]
         if step.contradicting:
-            without = spliced(content, {entry: {} for entry in step.contradicting})
+            without = with_our_metadata(content, {entry: {} for entry in step.contradicting})
             step.interim = stamp_bytes(without)
             write_list(path.with_name(step.interim_beside), without, path)
         write_list(path.with_name(step.after_beside), after, path)

@@ -150,10 +150,13 @@ def further_numbers(analysis: Analysis) -> dict[str, pd.DataFrame]:
     Returns
     -------
     dict of str to DataFrame
-        ``numbers_in_text`` (``item, quantity, value``), and the data of the decision curve and of
-        the fifths of the calibration figures, if there are any, also with competing events.
+        ``numbers_in_text`` (``item, quantity, value``), and the data of the curve of the score,
+        the decision curve and the fifths of the calibration figures, if there are any, also with
+        competing events.
     """
     tables = {"numbers_in_text": pd.DataFrame(_in_text(analysis), columns=list(_IN_TEXT))}
+    if analysis.sensitivity.curve is not None:
+        tables["score_curve"] = analysis.sensitivity.curve
     kinds: list[tuple[str, Performance | CompetingPerformance]] = [("", analysis.performance)]
     if analysis.competing is not None:
         kinds.append(("_competing", analysis.competing.performance))

@@ -40,6 +40,7 @@ from qupath_hccmil.survival.report.performance_section import (
     discrimination_section,
     tiles_section,
 )
+from qupath_hccmil.survival.report.sensitivity_section import sensitivity_section
 from qupath_hccmil.survival.statistics.discrimination import SCORE, UNO
 
 RESEARCH = "For research use only: not a medical device, not for decisions about patients."
@@ -86,6 +87,7 @@ _SECTIONS: tuple[tuple[str, Callable[[Analysis], Section | None]], ...] = (
     ("Proportional hazards", assumption_section),
     ("Subgroups", subgroups_section),
     ("Centres", centres_section),
+    ("Sensitivity", sensitivity_section),
     ("AUC over time", auc_section),
     ("Discrimination", discrimination_section),
     ("Calibration", calibration_section),

@@ -29,6 +29,8 @@ METHODS = (
      "of interaction, numbers by their product with the score; Holm 1979. Clusters: Lin and Wei "
      "1989. Heterogeneity between centres: Cochran's Q; random effects by Paule and Mandel 1982 "
      "with the interval of Hartung and Knapp 2001."),
+    ("Sensitivity", "Landmark analysis (Anderson et al. 1983); restricted cubic splines (Harrell "
+     "2015); influence by dfbeta (Cain and Lange 1984)."),
     ("AUC(t)", "Cumulative/dynamic, IPCW; standard errors from the influence function, with the "
      "estimated weights (Blanche, Dartigues and Jacqmin-Gadda 2013); bands by simulation of the "
      "Gaussian limit (Lin, Wei and Ying 1994)."),

@@ -1,0 +1,1 @@
+"""Slides scored by many processes and machines, on Dask."""

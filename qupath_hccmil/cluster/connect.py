@@ -1,0 +1,302 @@
+"""Where the workers are: on this machine, jobs of a queue, or a Dask cluster that runs already."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qupath_hccmil.errors import ClusterError, PackageError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_log = logging.getLogger(__name__)
+
+LOCAL = "local"
+CORES_A_WORKER = 4
+"""On this machine. The networks gain little by more, and a slide is read by two threads."""
+
+CONNECT_S = 30
+JOB_ENDED_S = 60.0
+"""Seconds without any of its workers, after which a job has ended."""
+
+_KINDS = {
+    "slurm": "SLURMCluster",
+    "pbs": "PBSCluster",
+    "lsf": "LSFCluster",
+    "sge": "SGECluster",
+    "htcondor": "HTCondorCluster",
+    "oar": "OARCluster",
+    "moab": "MoabCluster",
+}
+# A lost worker is counted by us, for each slide.
+_SCHEDULER = {"distributed.scheduler.allowed-failures": 0}
+
+
+@dataclass(frozen=True)
+class Workers:
+    """A cluster in use.
+
+    Attributes
+    ----------
+    client : distributed.Client
+    kind : str
+        ``local``, a kind of queue, or an address.
+    threads : int or None
+        Threads that the networks of a worker may use; None shares a computer's cores among its
+        workers.
+    renew : callable
+        Called once a second or less often; starts others for workers that have ended for good.
+    """
+
+    client: Client
+    kind: str
+    threads: int | None
+    renew: Callable[[], None] = lambda: None
+
+    @property
+    def dashboard(self) -> str:
+        """Address of Dask's dashboard; empty where bokeh, which draws it, is not installed."""
+        return self.client.dashboard_link if find_spec("bokeh") else ""
+
+
+@contextmanager
+def connected(where: str, workers: int | None = None) -> Iterator[Workers]:
+    """Connect to workers, and start those that are ours to start.
+
+    Parameters
+    ----------
+    where : str
+        ``local``; a YAML file of dask-jobqueue; the address of a scheduler.
+    workers : int, optional
+        Processes to start; by default one for every four cores of this machine.
+
+    Raises
+    ------
+    PackageError
+        Dask is not installed.
+    ClusterError
+        The file or the address cannot be used.
+    """
+    require_dask()
+    import dask
+
+    with dask.config.set(_SCHEDULER):
+        if where == LOCAL:
+            with _local(workers) as found:
+                yield found
+        elif Path(where).suffix.lower() in (".yaml", ".yml"):
+            with _jobs(Path(where), workers) as found:
+                yield found
+        else:
+            with _running(where) as found:
+                yield found
+
+
+def require_dask() -> None:
+    """Make sure that Dask is installed.
+
+    Raises
+    ------
+    PackageError
+    """
+    try:
+        import distributed  # noqa: F401
+    except ImportError as error:
+        raise PackageError(
+            "--dask needs the package distributed; install it with pip install "
+            "'qupath-hccmil[cluster]'"
+        ) from error
+
+
+@contextmanager
+def _local(workers: int | None) -> Iterator[Workers]:
+    from dask.system import CPU_COUNT
+    from distributed import Client, LocalCluster
+
+    count = workers or max(1, CPU_COUNT // CORES_A_WORKER)
+    started = LocalCluster(
+        n_workers=count,
+        threads_per_worker=1,
+        processes=True,
+        memory_limit=0,
+        dashboard_address="127.0.0.1:0",
+        silence_logs="CRITICAL",
+    )
+    with _closed_at_the_end(started) as cluster, Client(cluster) as client:
+        yield Workers(client, LOCAL, max(1, CPU_COUNT // count))
+
+
+@contextmanager
+def _closed_at_the_end(cluster: Any) -> Iterator[Any]:
+    """Close a cluster; a worker that takes too long to end spoils nothing of what was done."""
+    try:
+        yield cluster
+    finally:
+        try:
+            cluster.close()
+        except (TimeoutError, OSError) as error:
+            _log.debug("the Dask cluster could not be closed in time: %s", error)
+
+
+@contextmanager
+def _jobs(path: Path, workers: int | None) -> Iterator[Workers]:
+    from distributed import Client
+
+    if workers is None:
+        raise ClusterError(f"{path}: say how many workers its jobs shall start, with --workers N")
+    with job_cluster(path) as (cluster, kind, threads), Client(cluster) as client:
+        jobs = _Jobs(cluster, workers)
+        yield Workers(client, kind, threads, jobs.renew)
+
+
+class _Jobs:
+    """Jobs that are submitted, and again where one has ended: a queue ends each at its time limit.
+
+    A job that waits in the queue, or whose processes are being started again, has not ended.
+    """
+
+    def __init__(self, cluster: Any, workers: int) -> None:
+        self._cluster = cluster
+        self._workers = workers
+        self._absent_since: dict[str, float | None] = {}
+        cluster.scale(workers)
+
+    def renew(self) -> None:
+        """Submit a job for each one that has ended."""
+        cluster, now = self._cluster, time.monotonic()
+        names = {facts["name"] for facts in cluster.scheduler_info["workers"].values()}
+        for job, spec in dict(cluster.worker_spec).items():
+            if names & {f"{job}{suffix}" for suffix in spec.get("group", [""])}:
+                self._absent_since[job] = None
+            elif job in self._absent_since:
+                self._absent_since[job] = self._absent_since[job] or now
+        absent = self._absent_since.items()
+        ended = [job for job, since in absent if since and now - since > JOB_ENDED_S]
+        if ended:
+            for job in ended:
+                del self._absent_since[job]
+            cluster.sync(cluster.scale_down, ended)
+            cluster.scale(self._workers)
+
+
+@contextmanager
+def job_cluster(path: Path) -> Iterator[tuple[Any, str, int]]:
+    """A cluster of queued jobs, none of which is submitted yet.
+
+    Parameters
+    ----------
+    path : Path
+        Configuration of dask-jobqueue: ``jobqueue:``, a kind of queue, and its settings.
+
+    Yields
+    ------
+    cluster : dask_jobqueue.JobQueueCluster
+    kind : str
+    threads : int
+        Cores of each worker.
+
+    Raises
+    ------
+    PackageError
+        dask-jobqueue is not installed.
+    ClusterError
+        The file cannot be used.
+    """
+    try:
+        import dask_jobqueue
+    except ImportError as error:
+        raise PackageError(
+            f"{path}: jobs need the package dask-jobqueue; install it with pip install "
+            "'qupath-hccmil[cluster]'"
+        ) from error
+    import dask
+
+    kind, given = _configured(path)
+    settings = {str(key).replace("_", "-"): value for key, value in given.items()}
+    known = dask.config.get(f"jobqueue.{kind}")
+    unknown = [key for key in settings if key not in known]
+    if unknown:
+        raise ClusterError(
+            f"{path}: {kind} has no setting {unknown[0]!r}; its settings: "
+            f"{', '.join(sorted(known))}"
+        )
+    merged = {**known, **settings}
+    absent = [key for key in ("cores", "memory", "disk") if key in known and not merged[key]]
+    if absent:
+        raise ClusterError(f"{path}: {kind}: say what a job gets: {', '.join(absent)}")
+    # one slide at a time in each process; its networks use all of the process's cores
+    extra = [*(settings.get("worker-extra-args") or ()), "--nthreads", "1"]
+    changed = {
+        "jobqueue": {kind: {**settings, "worker-extra-args": extra}},
+        # Dask closes the job of a lost worker, by its name, and we give that name to another job
+        "distributed": {"deploy": {"lost-worker-timeout": f"{JOB_ENDED_S / 2} s"}},
+    }
+    with dask.config.set(dask.config.merge(dask.config.config, changed)):
+        try:
+            cluster = getattr(dask_jobqueue, _KINDS[kind])()
+        except (ValueError, TypeError, RuntimeError, OSError) as error:
+            raise ClusterError(f"{path}: {' '.join(str(error).split())}") from error
+        with _closed_at_the_end(cluster):
+            cores = int(dask.config.get(f"jobqueue.{kind}.cores"))
+            processes = dask.config.get(f"jobqueue.{kind}.processes") or _processes(cluster)
+            yield cluster, kind, max(1, cores // int(processes))
+
+
+def _processes(cluster: Any) -> int:
+    """Processes of a job, as dask-jobqueue chose them."""
+    return int(cluster._dummy_job.worker_processes)
+
+
+def _configured(path: Path) -> tuple[str, Mapping[str, Any]]:
+    """Kind of queue and settings of a YAML file.
+
+    Raises
+    ------
+    ClusterError
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        queues = content["jobqueue"]
+        named = [each for each in queues if each in _KINDS]
+        if len(queues) != 1 or not named:
+            raise ValueError(f"it names {', '.join(map(str, queues)) or 'none'}")
+        kind = named[0]
+        settings = queues[kind]
+        if not isinstance(settings, dict):
+            raise ValueError(f"{kind} has no settings")
+    except OSError as error:
+        raise ClusterError(f"{path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:
+        raise ClusterError(
+            f"{path}: is not a configuration of one queue ({' '.join(str(error).split())[:200]}); "
+            f"it begins with jobqueue: and one of {', '.join(_KINDS)}"
+        ) from error
+    return kind, settings
+
+
+@contextmanager
+def _running(address: str) -> Iterator[Workers]:
+    from distributed import Client
+
+    is_file = address.endswith(".json")
+    try:
+        if is_file and not Path(address).is_file():
+            # Dask would wait for it for ever
+            raise ValueError("there is no such scheduler file")
+        client = Client(**{"scheduler_file" if is_file else "address": address}, timeout=CONNECT_S)
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"{address}: no Dask scheduler answers ({' '.join(str(error).split())}); give its "
+            "address, such as tcp://host:8786, a YAML file of dask-jobqueue, or local"
+        ) from error
+    with client:
+        yield Workers(client, address, None)

@@ -1,0 +1,375 @@
+"""``score --dask``: real worker processes, lost, hanging, refused; results as of one process.
+
+Most slides here have their result already, so that a worker need not load the networks to be lost.
+"""
+
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qupath_hccmil.results.result_file import read_head, read_results
+from tests.conftest import ROOT
+from tests.results.conftest import IMAGES, everything
+
+dask = pytest.importorskip("dask", reason="the extra [cluster] is not installed")
+pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
+
+NATIVE = ("--engine", "native")
+PRELOAD = Path(__file__).parent / "faulty_worker.py"
+WORKER_TASK = "qupath_hccmil.cluster.worker_task"
+# what Dask itself leaves open when processes are killed
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="the faults are signals"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def quick_start():
+    """Workers of ``local`` are forks of a process that has imported all they need."""
+    from distributed.utils import get_mp_context
+
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        get_mp_context().set_forkserver_preload(["distributed", WORKER_TASK])
+        yield
+
+
+@pytest.fixture(autouse=True)
+def faults(monkeypatch, quick_start):
+    """Makes the workers that are started from now on faulty."""
+
+    def faulty(**of_image: object) -> None:
+        dask.config.set({"distributed.nanny.environ.HCCMIL_TEST_FAULTS": json.dumps(of_image)})
+
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
+    monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__PRELOAD", str([str(PRELOAD)]))
+    with dask.config.set({"distributed.worker.preload": [str(PRELOAD)]}):
+        faulty()
+        yield faulty
+        faulty()
+
+
+def rows(folder: Path) -> dict[str, dict]:
+    return {row["image"]: row for row in json.loads((folder / "run.json").read_text())["images"]}
+
+
+def statuses(ran) -> dict[str, str]:
+    assert ran.code in (0, 3), ran.err
+    return {row["image"]: row["status"] for row in json.loads(ran.out)["images"]}
+
+
+def times(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("[0-9]*.parquet")}
+
+
+def without(folder: Path, *images: str) -> Path:
+    for image in images:
+        (path,) = folder.glob(f"*-{image}-*.parquet")
+        path.unlink()
+    return folder
+
+
+def assert_same_to_the_bit(folder: Path, other: Path) -> None:
+    """Two folders hold the same results under the same names; only the times of runs differ."""
+    assert times(folder).keys() == times(other).keys()
+    for name in times(folder):
+        head, head_of_other = read_head(folder / name), read_head(other / name)
+        at_once = replace(head.record, time=head_of_other.record.time)
+        assert at_once == head_of_other.record
+        one, two = read_results(head), read_results(head_of_other)
+        assert (one.annotations, one.root) == (two.annotations, two.root)
+        assert one.tiles.keys() == two.tiles.keys()
+        for key, tiles in one.tiles.items():
+            assert np.array_equal(tiles.bounds, two.tiles[key].bounds)
+            assert tiles.class_names == two.tiles[key].class_names
+            assert tiles.measurements.keys() == two.tiles[key].measurements.keys()
+            for measurement, values in tiles.measurements.items():
+                assert np.array_equal(values, two.tiles[key].measurements[measurement])
+
+
+def score(*arguments: object) -> list[str]:
+    """The command in a process of its own, as a shell starts it."""
+    return [sys.executable, "-m", "qupath_hccmil", "score", *map(str, arguments)]
+
+
+def test_results_of_two_workers_are_those_of_one_process_to_the_bit(cli, cohort, folder, tmp_path):
+    own = tmp_path / "dask"
+    before = everything(cohort)
+    ran = cli("score", cohort, *NATIVE, "--results", own, "--dask", "local", "--workers", 2)
+    assert ran.code == 0, ran.err
+    assert everything(cohort) == before
+    found = rows(own)
+    assert {row["status"] for row in found.values()} == {"scored"}
+    assert {row["tries"] for row in found.values()} == {1}
+    assert all(row["worker"].startswith("tcp://") for row in found.values())
+    assert_same_to_the_bit(own, folder)
+
+
+def test_a_slide_that_crashes_or_hangs_costs_only_itself(
+    cli, make_project, cohort, folder, tmp_path, faults
+):
+    before = times(folder)
+    faults(First="crash", Second="hang", Third=f"kill {tmp_path / 'killed'}")
+    line = (
+        "score", cohort, *NATIVE, "--results", folder, "--dask", "local", "--workers", 2,
+        "--slide-timeout", 4, "--retries", 1,
+    )  # fmt: skip
+    ran = cli(*line, "--json")
+    assert ran.code == 3
+    found = {row["image"]: row for row in json.loads(ran.out)["images"]}
+    assert {image: (row["status"], row["tries"]) for image, row in found.items()} == {
+        "First": ("failed", 2),
+        "Second": ("failed", 2),
+        "Third": ("up to date", 2),
+    }
+    lost = "its worker was lost 2 times while this slide was scored: it "
+    assert found["First"]["reason"] == f"{lost}crashed or was out of memory"
+    assert found["Second"]["reason"] == f"{lost}took longer than 4 s"
+    assert times(folder) == before
+
+
+def test_a_large_slide_is_scored_in_pieces_with_the_same_result(
+    cli, cohort, folder, tmp_path, faults, monkeypatch
+):
+    """A worker is lost at one of the pieces, and that piece alone is done again."""
+    from qupath_hccmil.cluster import run_slides
+
+    monkeypatch.setattr(run_slides, "PIECE_TILES", 1)
+    own = without(shutil.copytree(folder, tmp_path / "own"), "Second", "Third")
+    faults(Second=f"kill at piece {tmp_path / 'killed'}", Third="crash at piece")
+    line = ("score", cohort, *NATIVE, "--results", own, "--dask", "local", "--workers", 2)
+    ran = cli(*line, "--retries", 1, "--json")
+    assert ran.code == 3
+    found = json.loads(ran.out)["images"]
+    assert {row["image"]: (row["status"], row["pieces"], row["tries"]) for row in found} == {
+        "First": ("up to date", 0, 1),
+        "Second": ("scored", 3, 2),
+        "Third": ("failed", 4, 2),
+    }
+    assert_same_to_the_bit(own, without(folder, "Third"))
+    # what is left of the slide that failed is not done again
+    assert [path.name.split("-")[1] for path in (own / ".pieces").iterdir()] == ["Third"]
+
+
+def test_a_worker_killed_in_a_write_and_a_full_disk_leave_nothing_half_done(
+    cli, cohort, folder, tmp_path, faults
+):
+    own = shutil.copytree(folder, tmp_path / "own")
+    without(own, "First", "Second")
+    third = times(own)
+    faults(First=f"kill in write {tmp_path / 'killed'}", Second="full")
+    line = ("score", cohort, *NATIVE, "--results", own, "--dask", "local", "--workers", 1, "--json")
+    ran = cli(*line)
+    assert statuses(ran) == {"First": "scored", "Second": "failed", "Third": "up to date"}
+    found = rows(own)
+    assert (found["First"]["tries"], found["Second"]["tries"]) == (2, 1)
+    assert re.search("cannot be written: .*File too large", found["Second"]["reason"])
+    first = times(own)
+    assert first.keys() > third.keys()
+    faults()
+    assert statuses(cli(*line)) == {
+        "First": "up to date", "Second": "scored", "Third": "up to date",
+    }  # fmt: skip
+    assert_same_to_the_bit(own, folder)
+    assert first.items() <= times(own).items()
+
+
+def test_a_worker_of_another_version_is_refused(cli, cohort, folder, faults):
+    faults(version=[1])
+    line = ("score", cohort, *NATIVE, "--results", folder, "--dask", "local", "--workers")
+    ran = cli(*line, 2, "--json")
+    found = json.loads(ran.out)["images"]
+    assert {row["status"] for row in found} == {"up to date"}
+    assert len({row["worker"] for row in found}) == 1
+    faults(version=[0])
+    ran = cli(*line, 1)
+    assert ran.code == 1
+    assert ran.err.startswith("Error: no worker can be used: tcp://")
+    assert "qupath-hccmil 0.0.1, not " in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+@pytest.fixture
+def running_cluster():
+    """Starts a cluster that is not the command's own; returns its address."""
+    from distributed import LocalCluster
+
+    with ExitStack() as stack:
+
+        def start(workers: int = 1, threads: int = 1) -> str:
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=threads,
+                memory_limit=0,
+                dashboard_address="127.0.0.1:0",
+                silence_logs="CRITICAL",
+            )
+            return stack.enter_context(cluster).scheduler_address
+
+        yield start
+
+
+def test_the_same_command_goes_on_after_it_was_killed(
+    cli, cohort, folder, tmp_path, running_cluster
+):
+    own = without(shutil.copytree(folder, tmp_path / "own"), *IMAGES)
+    line = (cohort, *NATIVE, "--results", own, "--dask", running_cluster())
+    process = subprocess.Popen(score(*line), stdout=subprocess.DEVNULL)
+    while not times(own):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = times(own)
+    ran = cli("score", *line, "--json")
+    assert list(statuses(ran).values()).count("up to date") >= len(done)
+    assert done.items() <= times(own).items()
+    assert_same_to_the_bit(own, folder)
+
+
+def test_a_worker_of_a_running_cluster_that_is_lost_counts_each_time(
+    cli, cohort, folder, tmp_path, faults, running_cluster, monkeypatch
+):
+    """Dask's own retries, which such a cluster has, do not add to ours.
+
+    The scheduler does not answer at times, since it is busy.
+    """
+    import distributed
+
+    answers = itertools.count()
+    real = distributed.Client.nthreads
+
+    def busy(client, *arguments, **more):
+        if next(answers) % 2:
+            raise TimeoutError
+        return real(client, *arguments, **more)
+
+    monkeypatch.setattr(distributed.Client, "nthreads", busy)
+    faults(First="crash", Second=f"kill {tmp_path / 'killed'}")
+    line = ("score", cohort, *NATIVE, "--results", folder, "--retries", 1, "--json", "--dask")
+    found = json.loads(cli(*line, running_cluster(2)).out)["images"]
+    assert {row["image"]: (row["status"], row["tries"]) for row in found} == {
+        "First": ("failed", 2),
+        "Second": ("up to date", 2),
+        "Third": ("up to date", 1),
+    }
+
+
+SBATCH = """#!/bin/sh
+cp "$1" "$JOBS/job-$$.sh"
+setsid sh "$JOBS/job-$$.sh" > "$JOBS/log-$$" 2>&1 < /dev/null &
+echo $! >> "$JOBS/submitted"
+echo "Submitted batch job $!"
+"""
+SCANCEL = """#!/bin/sh
+kill -TERM "-$1"
+"""
+SLURM = """
+jobqueue:
+  slurm: {cores: 1, processes: 1, memory: 4GB, interface: lo}
+"""
+
+
+@pytest.fixture
+def queue(tmp_path, monkeypatch):
+    """A queue that starts each job at once, on this computer; returns a file with their numbers."""
+    pytest.importorskip("dask_jobqueue", reason="the extra [cluster] is not installed")
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    for name, script in (("sbatch", SBATCH), ("scancel", SCANCEL)):
+        (commands / name).write_text(script)
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(commands), prepend=os.pathsep)
+    monkeypatch.setenv("JOBS", str(tmp_path))
+    submitted = tmp_path / "submitted"
+    yield submitted
+    for number in submitted.read_text().split():
+        with suppress(ProcessLookupError):
+            os.killpg(int(number), signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="setsid is there on Linux")
+def test_a_job_that_its_queue_ends_is_submitted_again(
+    cli, cohort, folder, tmp_path, queue, monkeypatch
+):
+    from qupath_hccmil.cluster import connect
+
+    monkeypatch.setattr(connect, "JOB_ENDED_S", 1.0)
+    fault = {"Second": f"end job {tmp_path / 'ended'}"}
+    monkeypatch.setenv("HCCMIL_TEST_FAULTS", json.dumps(fault))
+    (tmp_path / "slurm.yaml").write_text(SLURM)
+    line = ("score", cohort, *NATIVE, "--results", folder, "--dask", tmp_path / "slurm.yaml")
+    ran = cli(*line, "--workers", 1, "--json")
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)
+    assert [row["tries"] for row in found["images"]] == [1, 1, 2]
+    assert found["cluster"]["kind"] == "slurm"
+    assert len(queue.read_text().split()) == 2
+
+
+def test_workers_with_several_threads_are_refused(cli, cohort, folder, running_cluster):
+    line = ("score", cohort, *NATIVE, "--results", folder, "--dask", running_cluster(threads=2))
+    ran = cli(*line)
+    assert ran.code == 1
+    assert "has 2 threads; start it with --nthreads 1" in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_a_scheduler_that_goes_is_one_line(cli, cohort, folder, monkeypatch):
+    from qupath_hccmil.cluster import run_slides
+
+    scheduler = subprocess.Popen(
+        [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port",
+         "0", "--no-dashboard"],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    monkeypatch.setattr(run_slides._Run, "hand_out", lambda _: scheduler.kill())
+    with scheduler:
+        assert scheduler.stderr is not None
+        address = next(line for line in scheduler.stderr if "Scheduler at:" in line).split()[-1]
+        ran = cli("score", cohort, *NATIVE, "--results", folder, "--dask", address)
+    assert ran.code == 1
+    last = ran.err.strip().splitlines()[-1]
+    assert last.startswith(f"Error: the Dask scheduler ({address}) is gone; ")
+    assert "run the same command again" in last
+
+
+def test_an_address_where_nobody_is_is_one_line(cli, cohort, tmp_path, monkeypatch):
+    from qupath_hccmil.cluster import connect
+
+    monkeypatch.setattr(connect, "CONNECT_S", 1)
+    line = ("score", cohort, *NATIVE, "--results", tmp_path / "r", "--dask")
+    for address in ("tcp://127.0.0.1:1", "nonsense://x", "none.json"):
+        ran = cli(*line, address)
+        assert ran.code == 1
+        assert ran.err.startswith(f"Error: {address}: no Dask scheduler answers")
+        assert len(ran.err.splitlines()) == 1
+
+
+def test_a_model_that_changed_is_noticed_by_a_worker_that_runs(tmp_path):
+    from qupath_hccmil.cluster.environment import without_precision
+
+    model = tmp_path / "model"
+    shutil.copytree(ROOT / "models" / "hcc-risk-surrogate", model)
+    before = without_precision(model)
+    config = json.loads((model / "config.json").read_text())
+    config["risk"]["threshold"] = 0.123
+    (model / "config.json").write_text(json.dumps(config))
+    assert {key for key, fact in without_precision(model).items() if fact != before[key]} == {
+        "model"
+    }
