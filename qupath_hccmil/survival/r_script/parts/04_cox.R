@@ -9,7 +9,7 @@ firth_fit <- function(time, event, x, with_limits) {
   count <- ncol(x)
   outcome <- survival::Surv(time, event)
   # Penalised likelihoods of two models can only be compared when their columns have one scale.
-  spread <- apply(x, 2, function(column) sqrt(mean((column - mean(column))^2)))
+  spread <- unname(apply(x, 2, function(column) sqrt(mean((column - mean(column))^2))))
   x <- sweep(x, 2, spread, "/")
   rownames(x) <- seq_len(nrow(x))
   still <- survival::coxph.control(iter.max = 0)
