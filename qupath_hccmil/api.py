@@ -498,6 +498,7 @@ def survival_report(
     out: str | Path,
     *,
     report_format: str = "html",
+    paper: bool = False,
     **settings: Any,
 ) -> Path:
     """Test scores against follow-up and write the report and its tables.
@@ -511,6 +512,8 @@ def survival_report(
     out : path
         Folder for the report.
     report_format : {"html", "md"}
+    paper : bool
+        Also write the report for Word, its tables for Excel, and its figures as PNG and PDF.
     **settings
         Fields of :class:`~qupath_hccmil.survival.analysis_settings.Settings`, such as ``time`` and
         ``event``, the names of the follow-up columns.
@@ -534,4 +537,4 @@ def survival_report(
 
     asked = Settings(**settings).check()
     cohort = read_cohort(scores, clinical, asked)
-    return write_analysis(analyse(cohort, asked), Path(out), report_format)
+    return write_analysis(analyse(cohort, asked), Path(out), report_format, paper=paper)

@@ -74,3 +74,7 @@ class ModelError(HccMilError):
 
 class DataError(HccMilError):
     """A training, evaluation or clinical table cannot be used."""
+
+
+class InstallError(HccMilError):
+    """The QuPath extension can't be installed or removed here."""

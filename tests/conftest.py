@@ -14,6 +14,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=float,
         help="Move every tile logit by up to this, say 1e-5, as another processor would.",
     )
+    parser.addoption(
+        "--all-qupaths",
+        action="store_true",
+        help="Run the tests of QuPath's window in every QuPath here, not in the newest alone.",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

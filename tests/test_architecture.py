@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 # A path starts at one of these folders; other code in the text names commands or libraries.
-TOP = ("qupath_hccmil/", "tests/", "scripts/", "docs/", "models/", "examples/")
+TOP = ("qupath_hccmil/", "tests/", "scripts/", "docs/", "models/", "examples/", "extension/")
 NAMED = sorted({text for text in re.findall(r"`([^`\s]+)`", PAGE) if text.startswith(TOP)})
 
 

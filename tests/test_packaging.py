@@ -57,6 +57,13 @@ def test_the_wheel_has_every_shipped_model_whole(files):
     assert {f"qupath_hccmil/{name}" for name in models} <= files
 
 
+def test_the_wheel_has_what_goes_into_the_extensions_jar(files):
+    jar = ROOT / "extension" / "jar"
+    parts = {path.relative_to(jar).as_posix() for path in jar.rglob("*") if path.is_file()}
+    assert "hccmil/HccMilExtension.class" in parts
+    assert {f"qupath_hccmil/extension/jar/{part}" for part in parts} <= files
+
+
 def test_the_wheel_has_every_file_of_the_package(files):
     package = ROOT / "qupath_hccmil"
     ours = {

@@ -68,7 +68,7 @@ LIBRARIES = {
     "torch": NETWORKS,
     "torchvision": NETWORKS,
     "lifelines": {"survival"},
-    "sksurv": {"survival"},
+    "sksurv": set(),
 }
 
 

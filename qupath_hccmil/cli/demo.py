@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -53,6 +55,14 @@ def demo(folder: Path, slide: Path | None, drawn: bool, engine: EngineChoice, qu
     for name in sorted(path.name for path in results.glob("*.png")):
         say(f"Look at:        {results / name}")
     say(f"Open in QuPath: {made.project}")
+    say(f"                then Extensions > HCC-MIL (installed by: {_called()} qupath install)")
     say(f"Tables:         {results}")
     say(summary_line(outcomes, models.facts))
     return exit_codes.DONE
+
+
+def _called() -> str:
+    """How the user can call this command, which ``make demo`` does not put on the PATH."""
+    name = "qupath-hccmil"
+    called = Path(sys.argv[0])
+    return str(called) if called.stem == name and shutil.which(name) is None else name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -40,6 +41,10 @@ COMMANDS = {
         "qupath_hccmil.cli.project:project",
         "Make, inspect or check a project, clear results, restore a backup.",
     ),
+    "qupath": (
+        "qupath_hccmil.cli.qupath:qupath",
+        "Install the extension of QuPath's window, or remove it.",
+    ),
     "train": ("qupath_hccmil.cli.train:train", "Train the nuclei or the risk model."),
     "evaluate": ("qupath_hccmil.cli.evaluate:evaluate", "Evaluate the nuclei or the risk model."),
     "export-model": (
@@ -70,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Exit codes: 0 done, 1 bad input, 2 bad usage, 3 some images of a batch failed, 130 interrupted.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # a request to end, by another program or at the system's shutdown, is as good as Ctrl+C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(arguments))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -13,6 +14,18 @@ from qupath_hccmil.method.published_numbers import LEARNING_RATE, POWER, THRESHO
 
 EngineChoice = Literal["auto", "paquo", "native"]
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _together(*given: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in this order in the help."""
+
+    def add(command: F) -> F:
+        for option in reversed(given):
+            command = option(command)
+        return command
+
+    return add
+
 
 PathType = click.Path(path_type=Path)
 Existing = click.Path(path_type=Path, exists=True)
@@ -109,12 +122,29 @@ match: Callable[[F], F] = click.option(
     help="How to match patients of two tables: as written, ignoring case, ignoring leading zeros "
     "and .0, or by the patient in a TCGA barcode.  [default: exact]",
 )
+
+
+def dates(*names: tuple[str, ...]) -> Callable[[F], F]:
+    """Two dates in place of a time; `names` are those of the options for the start and the end."""
+    start, end = names or (("--start-date",), ("--end-date",))
+    return _together(
+        click.option(*start, help="Column of the date at which follow-up begins."),
+        click.option(*end, help="Column of the date of the event or of the last contact."),
+        click.option(
+            "--date-order",
+            type=click.Choice(["dmy", "mdy"]),
+            help="Whether day or month comes first in 03/04/2015; default: as the dates show.",
+        ),
+    )
+
+
 _CLINICAL = (
     click.option("--patient", help="Column of the patient; default: patient, case or similar."),
     click.option("--slides-column", help="Column of the slides; default: slides or slide."),
     click.option("--label", help="Column of the outcome, good or poor; default: label."),
     click.option("--time", help="Column of the follow-up time; default: time."),
     click.option("--event", help="Column of the event; default: event."),
+    dates(),
     click.option(
         "--time-unit",
         "--unit",
@@ -166,6 +196,25 @@ def settings_given(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
     by_option = click.core.ParameterSource.COMMANDLINE
     names = [each.name for each in fields(kind) if source(each.name) is by_option]
     return given | {name: arguments[name] for name in names}
+
+
+def command_line() -> str:
+    """The running command with everything that was given to it, as it would be typed again."""
+    context = click.get_current_context()
+    words = context.command_path.split()
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[name]
+        values = value if isinstance(value, tuple) else (value,)
+        if isinstance(parameter, click.Argument):
+            words += [str(each) for each in values]
+        elif isinstance(parameter, click.Option) and parameter.is_flag:
+            words.append(parameter.opts[0])
+        else:
+            words += [word for each in values for word in (parameter.opts[0], str(each))]
+    return shlex.join(words)
 
 
 def patient_rule(default: str | None = None) -> Callable[[F], F]:
@@ -248,17 +297,6 @@ _METHOD = (
     ),
     click.option("--clip", type=_POSITIVE, help="Clip the gradient to this norm; default: 1."),
 )
-
-
-def _together(*given: Callable[[F], F]) -> Callable[[F], F]:
-    """Several options as one decorator, in this order in the help."""
-
-    def add(command: F) -> F:
-        for option in reversed(given):
-            command = option(command)
-        return command
-
-    return add
 
 
 # Numbers of the published method; each is stored with the model.

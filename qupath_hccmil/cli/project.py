@@ -47,6 +47,7 @@ def project() -> None:
 @click.command()
 @options.project
 @options.engine
+@options.images
 @options.annotation_classes
 @options.slides
 @click.option(
@@ -59,6 +60,7 @@ def project() -> None:
 def info(
     project: Path,
     engine: EngineChoice,
+    images: tuple[str, ...],
     annotation_classes: tuple[str, ...],
     slides: Path | None,
     settings_of: str | None,
@@ -68,7 +70,7 @@ def info(
     if settings_of is not None:
         click.echo(_settings(project, engine, settings_of), nl=False)
         return exit_codes.DONE
-    facts, statuses = _look(project, engine, annotation_classes, slides)
+    facts, statuses = _look(project, engine, images, annotation_classes, slides)
     if as_json:
         click.echo(json.dumps({**facts, "images": [_plain(s) for s in statuses]}, indent=2))
         return exit_codes.DONE
@@ -105,7 +107,7 @@ def check(
 
         problems = difference(against, project)
     else:
-        facts, statuses = _look(project, engine, (), slides)
+        facts, statuses = _look(project, engine, (), (), slides)
         problems = [problem for status in statuses for problem in status.problems]
         notes = [*facts["notes"], *(note for status in statuses for note in status.notes)]
     if as_json:
@@ -206,10 +208,15 @@ def _settings(project: Path, engine: EngineChoice, image: str) -> str:
 
 
 def _look(
-    project: Path, engine: EngineChoice, classes: tuple[str, ...], slides: Path | None
+    project: Path,
+    engine: EngineChoice,
+    images: tuple[str, ...],
+    classes: tuple[str, ...],
+    slides: Path | None,
 ) -> tuple[dict[str, Any], list[ImageStatus]]:
     from qupath_hccmil.qupath.open_project import open_project
     from qupath_hccmil.qupath.project_status import image_statuses, project_notes
+    from qupath_hccmil.qupath.selection import choose_images
 
     with open_project(project, engine) as opened:
         facts = {
@@ -220,7 +227,9 @@ def _look(
             "heading": opened.heading,
             "notes": project_notes(opened),
         }
-        statuses = image_statuses(opened, classes=classes, slides=slides)
+        # a project without images is told too
+        entries = choose_images(opened, images) if images else opened.images
+        statuses = image_statuses(opened, entries, classes=classes, slides=slides)
         return facts, list(statuses)
 
 

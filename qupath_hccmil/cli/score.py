@@ -12,6 +12,7 @@ import click
 
 from qupath_hccmil.cli import exit_codes, options
 from qupath_hccmil.cli.options import EngineChoice
+from qupath_hccmil.cli.progress_lines import ProgressLines, end_when_told, print_line
 from qupath_hccmil.cli.score_results import ShardType, run_results
 from qupath_hccmil.cli.show import ScoringDisplay
 
@@ -113,6 +114,14 @@ if TYPE_CHECKING:
 @options.wait
 @options.quiet
 @options.as_json
+@click.option(
+    "--progress",
+    type=click.Choice(["bar", "json"]),
+    default="bar",
+    show_default=True,
+    help="json: print progress as lines of JSON for a program, which can cancel the run by writing "
+    "the line cancel to standard input.",
+)
 def score(**arguments: Any) -> int:
     """Score the tumour annotations of QuPath projects and write the risk into them.
 
@@ -155,11 +164,15 @@ def _check_usage(arguments: Mapping[str, Any]) -> None:
     """
     if not arguments["projects"] and arguments["projects_table"] is None:
         raise click.UsageError("Missing argument 'PROJECT...'.")
+    if arguments["as_json"] and arguments["progress"] == "json":
+        raise click.UsageError("--json and --progress json both print JSON; choose one")
     for name, needed in _NEEDS.items():
         if arguments[name] and not arguments[needed]:
             raise click.UsageError(f"--{name.replace('_', '-')} goes with --{needed}")
     if arguments["results"] is None:
         return
+    if arguments["progress"] == "json":
+        raise click.UsageError("--progress json is for scoring one project, without --results")
     for name, why in _NOT_WITH_RESULTS.items():
         if arguments[name]:
             raise click.UsageError(f"--results does not go with {why}")
@@ -180,8 +193,8 @@ def _run_each(
     """Score several projects; one that cannot be used costs only itself."""
     from qupath_hccmil.errors import HccMilError, ModelError, PackageError
 
-    if arguments["as_json"]:
-        raise click.UsageError("--json prints the run on one project; with several use --out DIR")
+    if arguments["as_json"] or arguments["progress"] == "json":
+        raise click.UsageError("JSON is printed for one project; with several use --out DIR")
     out = arguments.pop("out")
     codes = []
     for path, name in zip(projects, _told_apart(projects), strict=True):
@@ -222,21 +235,26 @@ def _run(
     wait: float,
     quiet: bool,
     as_json: bool,
+    progress: str,
     runtime: Any,
     device: Any,
     **_: Any,
 ) -> int:
     from qupath_hccmil.atomic_files import make_folder
     from qupath_hccmil.qupath.open_project import open_project
+    from qupath_hccmil.qupath.selection import choose_images
     from qupath_hccmil.scoring.run_folder import summary, summary_line, write_record
     from qupath_hccmil.scoring.score_project import BatchOptions, score_project
     from qupath_hccmil.scoring.scorer import ScorerSource
 
+    for_programs = progress == "json"
+    if for_programs:
+        end_when_told()
     if out is not None:
         make_folder(out)
     models = ScorerSource(model, runtime=runtime, device=device)
     with open_project(project, engine) as opened:
-        if not quiet and not as_json:
+        if not quiet and not as_json and not for_programs:
             click.echo(opened.heading)
         batch = BatchOptions(
             images=images,
@@ -249,13 +267,20 @@ def _run(
             wait=wait,
             model=model,
         )
-        with ScoringDisplay(quiet=quiet, lines=not as_json) as display:
+        display: ScoringDisplay | ProgressLines
+        with (
+            ProgressLines(choose_images(opened, images))
+            if for_programs
+            else ScoringDisplay(quiet=quiet, lines=not as_json)
+        ) as display:
             outcomes = list(score_project(opened, models, settings, batch, display))
         record = summary(opened, settings, outcomes, models.facts)
         if out is not None:
             write_record(out, record, settings, opened)
     if as_json:
         click.echo(json.dumps(record, indent=2))
+    elif for_programs:
+        print_line(event="end", summary=summary_line(outcomes, models.facts))
     elif not quiet:
         click.echo(summary_line(outcomes, models.facts))
     failed = any(outcome.status == "failed" for outcome in outcomes)

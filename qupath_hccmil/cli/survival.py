@@ -23,6 +23,19 @@ if TYPE_CHECKING:
 )
 @click.option("--time", help="Column of the follow-up time.")
 @click.option("--event", help="Column of the event status.")
+@options.dates(("--start", "--start-date", "start"), ("--end", "--end-date", "end"))
+@click.option(
+    "--entry",
+    help="Column of the time (or date) from which a patient is at risk (left truncation).",
+)
+@click.option("--centre", help="Column of the centre, if there are several.")
+@click.option(
+    "--subgroup",
+    "subgroups",
+    multiple=True,
+    help="Column of subgroups for the effect of the score; repeatable; 'none' for none; default: "
+    "the variables.",
+)
 @click.option(
     "--unit",
     type=options.TimeUnit,
@@ -77,6 +90,14 @@ if TYPE_CHECKING:
     multiple=True,
     help="Time at which to report results, in the report's unit; repeatable.",
 )
+@click.option(
+    "--landmark",
+    "landmarks",
+    type=float,
+    multiple=True,
+    help="Also analyse from this time on those who are event-free then; repeatable.  "
+    "[default: half a year]",
+)
 @click.option("--endpoint", help="Name of the endpoint, for the report.")
 @click.option("--time-zero", help="When follow-up begins, for the report.")
 @click.option("--title", help="Title of the report.")
@@ -96,11 +117,25 @@ if TYPE_CHECKING:
     "--imputations", type=int, help="Number of imputed tables; 0 for complete cases only."
 )
 @click.option("--baseline", help="baseline.json of another cohort, to test its predictions here.")
+@click.option(
+    "--cohort",
+    "cohorts",
+    nargs=3,
+    multiple=True,
+    metavar="NAME SCORES CLINICAL",
+    help="Another cohort, for external validation; repeatable. One with other columns goes into "
+    "the settings, as [cohorts.NAME].",
+)
 @click.option("--tiles", help="Table of the features of high- and low-risk tiles.")
 @click.option(
     "--format", "report_format", type=click.Choice(["html", "md"]), default="html",
     show_default=True, help="Format of the report.",
 )  # fmt: skip
+@click.option(
+    "--paper",
+    is_flag=True,
+    help="Also write the report for Word, its tables for Excel, and figures as PNG and PDF.",
+)
 @options.quiet
 @options.as_json
 def survival(
@@ -109,6 +144,7 @@ def survival(
     out: Path,
     settings_file: Path | None,
     report_format: str,
+    paper: bool,
     quiet: bool,
     as_json: bool,
     **given: Any,
@@ -126,7 +162,6 @@ def survival(
     from qupath_hccmil.survival.analysis_cohort import read_cohort
     from qupath_hccmil.survival.analysis_settings import read_settings
     from qupath_hccmil.survival.output_folder import write_analysis
-    from qupath_hccmil.survival.report.build import is_reversed
 
     in_file = read_settings(settings_file) if settings_file else None
     settings = _settings(in_file, given).check()
@@ -141,7 +176,9 @@ def survival(
         for note in cohort.notes:
             click.echo(f"Note: {note}")
     analysis = analyse(cohort, settings, None if silent else _tell)
-    report = write_analysis(analysis, out, report_format)
+    analysis.command = options.command_line()
+    found: list[str] = []
+    report = write_analysis(analysis, out, report_format, found.append, paper=paper)
     if as_json:
         click.echo(
             json.dumps(
@@ -151,14 +188,14 @@ def survival(
                     "patients": len(cohort.frame),
                     "events": events,
                     "left_out": len(cohort.left_out),
-                    "notes": list(cohort.notes),
+                    "notes": [*cohort.notes, *found],
                     "problems": [{"part": p, "reason": r} for p, r in analysis.problems],
                 }
             )
         )
     elif not quiet:
-        if against := is_reversed(analysis):
-            click.echo(f"Note: {against}")
+        for note in found:
+            click.echo(f"Note: {note}")
         for part, reason in analysis.problems:
             click.echo(f"Not done: {part}: {reason}")
         click.echo(f"Report: {report}")
@@ -170,17 +207,18 @@ def _tell(step: str) -> None:
 
 def _settings(in_file: Settings | None, given: dict[str, Any]) -> Settings:
     """Override the file's settings by options; an option that is not given changes nothing."""
-    from qupath_hccmil.survival.analysis_settings import Settings
+    from qupath_hccmil.survival.analysis_settings import CohortRequest, Settings
 
     settings = in_file or Settings()
     pairs = {key: given.pop(key) for key in ("exclude", "reference")}
     variables = given.pop("variables")
+    others = tuple(CohortRequest(*three) for three in given.pop("cohorts"))
     chosen = {key: value for key, value in given.items() if value not in (None, ())}
     if chosen.get("baseline"):
         chosen["baseline"] = str(chosen["baseline"])
     if pairs["exclude"]:
         chosen["exclude"] = tuple(_pair("--exclude", text) for text in pairs["exclude"])
-    settings = replace(settings, **chosen)
+    settings = replace(settings, **chosen, cohorts=settings.cohorts + others)
     return _with_variables(
         settings, variables, dict(_pair("--reference", t) for t in pairs["reference"])
     )

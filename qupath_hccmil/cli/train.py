@@ -247,6 +247,9 @@ def _show_model(model: MilModel) -> None:
     click.echo(f"{model.folder.path}: held-out AUC {model.held_out.auc.value:.3f}")
 
 
+_TEXTS = ("date_order", "match", "sheet", "delimiter", "decimal")
+
+
 def clinical_columns(given: Mapping[str, Any]) -> ClinicalColumns:
     """Turn the options of `options.clinical_columns` into the columns of the clinical table."""
     from qupath_hccmil.training.clinical_table import ClinicalColumns
@@ -257,11 +260,13 @@ def clinical_columns(given: Mapping[str, Any]) -> ClinicalColumns:
         label=given["label"] or "",
         time=given["time"] or "",
         event=given["event"] or "",
+        start=given["start_date"] or "",
+        end=given["end_date"] or "",
         unit=given["time_unit"] or "",
         event_values=given["event_values"],
         censored_values=given["censored_values"],
         missing=given["missing"],
-        **{name: given[name] or "" for name in ("match", "sheet", "delimiter", "decimal")},
+        **{name: given[name] or "" for name in _TEXTS},
     )
 
 

@@ -52,7 +52,12 @@ DEFAULT_CLASSES = {
 
 CLASS_HIGH = f"{PREFIX} high risk"
 CLASS_LOW = f"{PREFIX} low risk"
-CLASS_COLOURS = {CLASS_HIGH: 0xC8321E, CLASS_LOW: 0x2D6EB4}
+CLASS_COLOURS = {CLASS_HIGH: 0xE69F00, CLASS_LOW: 0x009E73}
+"""Okabe and Ito's amber and bluish green: clear on H&E and next to the red of *Tumor*, and told
+apart with the common kinds of colour blindness."""
+
+# Those of earlier versions: red and blue, of which red was nearly that of *Tumor*.
+_FORMER_COLOURS = {CLASS_HIGH: 0xC8321E, CLASS_LOW: 0x2D6EB4}
 
 META_RISK = f"{PREFIX} risk score"
 META_GROUP = f"{PREFIX} risk group"
@@ -101,6 +106,27 @@ def is_our_measurement(name: str) -> bool:
 def is_our_class(name: str | None) -> bool:
     """Whether our runs give tiles a class with exactly this name."""
     return name in CLASS_COLOURS
+
+
+def has_former_colour(name: str | None, colour: object) -> bool:
+    """Whether a class of ours still has the colour that an earlier version gave it.
+
+    Such a colour may be replaced, since nobody chose it; any other is the user's.
+
+    Parameters
+    ----------
+    name : str or None
+    colour : object
+        As QuPath's files have it: packed RGB with or without alpha, signed or not. What is no
+        number is nobody's former colour.
+
+    Examples
+    --------
+    >>> has_former_colour(CLASS_HIGH, 0xC8321E), has_former_colour(CLASS_HIGH, 0x123456)
+    (True, False)
+    """
+    former = _FORMER_COLOURS.get(name or "")
+    return former is not None and isinstance(colour, int) and colour & 0xFFFFFF == former
 
 
 def is_our_metadata(key: str) -> bool:

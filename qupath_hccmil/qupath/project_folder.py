@@ -336,7 +336,7 @@ class Project(ABC):
         Returns
         -------
         bool
-            Whether a class was missing.
+            Whether a class was missing, or had the colour that earlier versions of us gave it.
         """
         path = require_inside(self.path.parent / CLASSES, self.path.parent)
         expected = _stamp(path)

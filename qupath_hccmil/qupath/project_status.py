@@ -29,6 +29,8 @@ class ImageStatus:
 
     Attributes
     ----------
+    id : str
+        The entry ID in the project.
     slide : Path or None
         Current path of its slide.
     classes : dict of str to int
@@ -48,6 +50,7 @@ class ImageStatus:
         Notes for the user that are not problems, one line each.
     """
 
+    id: str
     name: str
     slide: Path | None = None
     image_type: str | None = None
@@ -75,12 +78,13 @@ def project_notes(project: Project) -> list[str]:
 
 def image_statuses(
     project: Project,
+    entries: Sequence[ImageEntry],
     *,
     classes: Sequence[str] = (),
     slides: Path | None = None,
 ) -> Iterator[ImageStatus]:
-    """Yield the status of every image, in order; problems are reported and not raised."""
-    for entry in project.images:
+    """Yield the status of some images of a project, in order; problems are reported, not raised."""
+    for entry in entries:
         yield _status(project, entry, classes, slides)
 
 
@@ -88,7 +92,7 @@ def _status(
     project: Project, entry: ImageEntry, classes: Sequence[str], slides: Path | None
 ) -> ImageStatus:
     if entry.problem:
-        return ImageStatus(entry.name, problems=[f"{entry.name}: {entry.problem}"])
+        return ImageStatus(entry.id, entry.name, problems=[f"{entry.name}: {entry.problem}"])
     problems: list[str] = []
     slide = None
     try:
@@ -98,7 +102,7 @@ def _status(
     try:
         state = project.read(entry)
     except HccMilError as error:
-        return ImageStatus(entry.name, slide, problems=[*problems, str(error)])
+        return ImageStatus(entry.id, entry.name, slide, problems=[*problems, str(error)])
     if state.read_only:
         problems.append(f"{entry.name}: {state.read_only}")
     record = recorded(state)
@@ -118,6 +122,7 @@ def _status(
     changes = outline_changes(state, classes)
     counts = Counter(annotation.class_name or "unclassified" for annotation in state.annotations)
     return ImageStatus(
+        id=entry.id,
         name=entry.name,
         slide=slide,
         image_type=state.image_type,

@@ -19,7 +19,11 @@ from qupath_hccmil.errors import ProjectError
 from qupath_hccmil.qupath.bounded_json import bounded_int, parse_json, sound_text
 from qupath_hccmil.qupath.data_types import ImageEntry, Server, ServerView
 from qupath_hccmil.qupath.json_splice import items, members
-from qupath_hccmil.qupath.names import DEFAULT_CLASSES, is_our_metadata
+from qupath_hccmil.qupath.names import (
+    DEFAULT_CLASSES,
+    has_former_colour,
+    is_our_metadata,
+)
 
 CLASSES = Path("classifiers", "classes.json")
 
@@ -231,10 +235,11 @@ def next_entry_id(path: Path) -> int:
 
 
 def with_classes(content: bytes, colours: Mapping[str, int]) -> bytes | None:
-    """Add classes to the bytes of ``classes.json``; None if all exist already.
+    """Add classes to the bytes of ``classes.json``; None if nothing needs to be changed.
 
     A project without this file shows QuPath's default classes, and with it only the classes in it,
-    so a new file gets the default classes too.
+    so a new file gets the default classes too. An existing class keeps its colour, which may be the
+    user's choice, unless it is one of ours with the colour of an earlier version.
 
     Parameters
     ----------
@@ -252,7 +257,11 @@ def with_classes(content: bytes, colours: Mapping[str, int]) -> bytes | None:
         for name, colour in colours.items()
         if name not in known
     ]
-    if not new:
+    former = [each for each in classes if has_former_colour(each.get("name"), each.get("color"))]
+    former = [each for each in former if each["name"] in colours]
+    for each in former:
+        each["color"] = opaque(colours[each["name"]])
+    if not new and not former:
         return None
     classes.extend(new)
     return json.dumps(listed, indent=2, ensure_ascii=False).encode("utf-8")

@@ -60,6 +60,20 @@ def _qupath() -> str:
     return f"{found.version} at {found.path}"
 
 
+def _extension() -> str:
+    from qupath_hccmil.errors import InstallError
+    from qupath_hccmil.qupath.extension.extensions_folder import extensions_folders
+    from qupath_hccmil.qupath.extension.installation import installed
+
+    found = [each for folder in extensions_folders() for each in installed(folder)]
+    if not found:
+        raise InstallError("not installed; run: qupath-hccmil qupath install")
+    said = "; ".join(f"{each.version} at {each.jar}, runs {each.command}" for each in found)
+    if not all(each.current for each in found):
+        raise InstallError(f"{said}; this is {__version__}, so run: qupath-hccmil qupath install")
+    return said
+
+
 def _openslide() -> str:
     import openslide
 
@@ -111,6 +125,7 @@ def _model(kind: ModelKind) -> Callable[[], str]:
 
 _CHECKS: tuple[tuple[str, Callable[[], str], bool], ...] = (
     ("QuPath", _qupath, False),
+    ("QuPath extension", _extension, False),
     ("OpenSlide", _openslide, True),
     ("stain fit", _stain, True),
     ("torch", _torch, True),

@@ -63,20 +63,23 @@ def run(
     verdicts = np.full(n_tiles, TileVerdict.NOT_READ, np.int8)
     batches = _Batches(runtime, logits, nuclei)
     kept = 0
-    for chunk in chunks:
-        verdicts[chunk.rows] = chunk.verdicts
-        rows = chunk.rows[chunk.verdicts == TileVerdict.TISSUE]
-        if wanted is not None and kept + len(rows) > wanted:
-            surplus = rows[wanted - kept :]
-            verdicts[chunk.rows[chunk.rows >= surplus[0]]] = TileVerdict.NOT_READ
-            rows = rows[: wanted - kept]
-        batches.add(rows, chunk.rgb[: len(rows)])
-        kept += len(rows)
-        progress(len(chunk.rows))
-        if wanted is not None and kept >= wanted:
-            break
-    batches.flush()
-    runtime.wait()
+    try:
+        for chunk in chunks:
+            verdicts[chunk.rows] = chunk.verdicts
+            rows = chunk.rows[chunk.verdicts == TileVerdict.TISSUE]
+            if wanted is not None and kept + len(rows) > wanted:
+                surplus = rows[wanted - kept :]
+                verdicts[chunk.rows[chunk.rows >= surplus[0]]] = TileVerdict.NOT_READ
+                rows = rows[: wanted - kept]
+            batches.add(rows, chunk.rgb[: len(rows)])
+            kept += len(rows)
+            progress(len(chunk.rows))
+            if wanted is not None and kept >= wanted:
+                break
+        batches.flush()
+    finally:
+        # after an interruption too: Python can't end while a network still calls it
+        runtime.wait()
     return Scored(logits, nuclei, verdicts)
 
 

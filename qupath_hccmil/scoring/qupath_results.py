@@ -52,7 +52,7 @@ def image_results(
             names.SLIDE_TILES: float(len(score.tiles)),
         },
         metadata=listed_metadata(record),
-        step=scoring_step(entry.name, reproduce, _step_parameters(record, scorer)),
+        step=scoring_step(record, reproduce, _step_parameters(record, scorer)),
     )
 
 

@@ -9,11 +9,17 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PatchCollection
-from matplotlib.colors import TwoSlopeNorm
+from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
+
+from qupath_hccmil.qupath import names
+
+# The colours of the classes, as QuPath's window has them, with white at the threshold.
+_LOW, _HIGH = (names.CLASS_COLOURS[each] for each in (names.CLASS_LOW, names.CLASS_HIGH))
+_COLOURS = LinearSegmentedColormap.from_list("risk", [f"#{_LOW:06x}", "#ffffff", f"#{_HIGH:06x}"])
 
 _SCALE_BARS_UM = (50, 100, 200, 500, 1000, 2000, 5000, 10000)
 
@@ -68,7 +74,7 @@ def draw_risk_map(
             _draw_outline(axes, outline, scale)
     tiles = PatchCollection(
         [Rectangle((x, y), w, h) for x, y, w, h in bounds * scale],
-        cmap="RdBu_r",
+        cmap=_COLOURS,
         norm=TwoSlopeNorm(threshold, 0.0, 1.0),
         alpha=0.55,
         linewidths=0,

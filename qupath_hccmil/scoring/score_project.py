@@ -106,6 +106,8 @@ class ImageOutcome:
         Why the image failed.
     notes : list of str
         Notes for the user, such as an annotation without tiles or an edited outline.
+    image_id : str
+        ID of the image's entry in the project.
     """
 
     image: str
@@ -123,6 +125,7 @@ class ImageOutcome:
     reused: int = 0
     reason: str = ""
     notes: list[str] = field(default_factory=list)
+    image_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -207,8 +210,7 @@ def score_project(
         project.begin(options.wait)
     called = labels(project.images)
     for entry in entries:
-        outcome = job.outcome(entry)
-        outcome = replace(outcome, image=called[entry.id])
+        outcome = replace(job.outcome(entry), image=called[entry.id], image_id=entry.id)
         progress.finish(outcome)
         yield outcome
 
@@ -400,7 +402,8 @@ class ScoringJob:
         notes = []
         if self._into_project.list_classes():
             notes.append(
-                "the project's class list lacked the classes of our tiles; they were added again"
+                "the project's class list lacked the classes of our tiles or had their former"
+                " colours; it was repaired"
             )
         if list_differs(state):
             self.project.write_list(state.entry, listed_metadata(record))
@@ -425,7 +428,7 @@ class ScoringJob:
             score,
             self.models.scorer(),
             request.settings,
-            reproduce(request.settings, self.options.model),
+            reproduce(request.settings, self.options.model, self.project.engine),
         )
         self._destination.keep(request, results)
 

@@ -13,11 +13,12 @@ import pandas as pd
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.method.published_numbers import THRESHOLD
 from qupath_hccmil.survival.analysis_settings import Settings
+from qupath_hccmil.survival.cohort_subgroups import NOBODY, add_subgroups, subgroups_alone
 from qupath_hccmil.survival.statistics.risk_groups import (
     RiskGroups,
     risk_groups,
 )
-from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME
+from qupath_hccmil.survival.statistics.survival_outcome import ENTRY, EVENT, TIME
 from qupath_hccmil.survival.statistics.table_one import ENOUGH
 from qupath_hccmil.survival.statistics.variables import Variable, VariableRequest, recognise
 from qupath_hccmil.tables.endpoint_coding import (
@@ -25,20 +26,17 @@ from qupath_hccmil.tables.endpoint_coding import (
     EventCoding,
     code_events,
 )
+from qupath_hccmil.tables.follow_up import FollowUpTimes, follow_up_times
 from qupath_hccmil.tables.names import match_key, near_matches
 from qupath_hccmil.tables.numbers import CODES_FOR_MISSING, WORDS_FOR_MISSING, codes_for_missing
 from qupath_hccmil.tables.score_table import PatientScores, read_scores
-from qupath_hccmil.tables.table_reader import (
-    as_numbers,
-    find_column,
-    find_patient_column,
-    read_table,
-)
-from qupath_hccmil.tables.units import in_unit, recognise_unit, refuse_implausible
+from qupath_hccmil.tables.table_reader import find_column, find_patient_column, read_table
+from qupath_hccmil.tables.units import in_unit
 
 SCORE = "risk_score__"
 GROUP = "risk_group__"
 CAUSE = "cause__"
+CENTRE = "centre__"
 # Usual names of the variables that prognostic studies of HCC report.
 PROGNOSTIC = re.compile(
     r"^(age|gender|sex|.*stage|stage.*|bclc|.*grade|edmondson.*|differentiation|"
@@ -56,8 +54,11 @@ class Cohort:
     ----------
     frame : DataFrame
         Indexed by patient: ``time`` (report unit), ``event`` (0/1), the score, its risk group, the
-        variables, and the cause (0/1/2) if events compete.
+        variables, the cause (0/1/2) if events compete, ``entry_time`` if patients enter late, and
+        the centre if one is given.
     variables : tuple of Variable
+    subgroups : tuple of Variable
+        Variables in whose levels the effect of the score is estimated.
     flow : DataFrame
         ``step, patients``: number of patients left after each step.
     left_out : DataFrame
@@ -67,6 +68,8 @@ class Cohort:
     coding : EventCoding
     unit, column_unit : str
         Unit of ``time``, and of the column that it came from.
+    time_source : str
+        Where ``time`` comes from, in words.
     notes : tuple of str
         Notes for the reader on what was recognised or looks odd.
     hashes : dict
@@ -75,6 +78,7 @@ class Cohort:
 
     frame: pd.DataFrame
     variables: tuple[Variable, ...]
+    subgroups: tuple[Variable, ...]
     flow: pd.DataFrame
     left_out: pd.DataFrame
     groups: RiskGroups
@@ -82,6 +86,7 @@ class Cohort:
     coding: EventCoding
     unit: str
     column_unit: str
+    time_source: str
     notes: tuple[str, ...]
     hashes: dict[str, str]
 
@@ -121,14 +126,17 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
     key = find_patient_column(table, clinical, settings.patient)
     settings = _with_columns(table, clinical, settings)
     asked, about_variables = _asked(table, settings)
-    for name in {settings.time, *(request.name for request in asked)}:
+    alone = subgroups_alone(settings, asked)
+    numbers = set() if settings.by_dates else {settings.time, settings.entry} - {""}
+    for name in {*numbers, *(request.name for request in (*asked, *alone))}:
         table = table.assign(**{name: read.plain(name)})
-    table, asked = _apart_from_outcome(table, asked, settings)
+    table, requests = _apart_from_outcome(table, (*asked, *alone), settings)
+    asked, alone = requests[: len(asked)], requests[len(asked) :]
     written = tuple(table[key].dropna().unique())
     table = table.assign(**{key: table[key].map(match_key(settings.match), na_action="ignore")})
     follow = _Follow(table, key, scored, settings, clinical, written)
     frame = follow.join()
-    frame, coding, column_unit, odd = _outcome(frame, follow, settings, clinical)
+    frame, coding, found, odd = _outcome(frame, follow, settings, clinical)
     if frame.empty:
         raise DataError(f"{clinical}: no patient is left: {_reasons(follow.left_out)}")
     frame[SCORE] = scored.scores.reindex(frame.index).astype(float)
@@ -144,6 +152,7 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
     groups = risk_groups(frame[SCORE], settings.cut, threshold=threshold)
     frame[GROUP] = groups.groups
     variables, notes = _variables(frame, asked, settings)
+    subgroups = add_subgroups(frame, variables, alone, settings)
     near = near_matches(written, scored.named, settings.match)
     notes += [
         *about_variables,
@@ -153,18 +162,25 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
         *odd,
         *([near] if near else []),
     ]
-    notes += _notes(frame, scored, groups, settings)
+    notes += _notes(frame, scored, settings)
     kept = ["time", "event", SCORE, GROUP, *([CAUSE] if coding.competing else [])]
+    kept += [ENTRY] if settings.entry else []
+    if settings.centre:
+        frame[CENTRE] = frame[settings.centre].where(~frame[settings.centre].isin(settings.missing))
+        kept.append(CENTRE)
+    used = dict.fromkeys(variable.name for variable in (*variables, *subgroups))
     return Cohort(
-        frame[[*kept, *(variable.name for variable in variables)]].copy(),
+        frame[[*kept, *used]].copy(),
         variables,
+        subgroups,
         follow.flow(),
         follow.left_out.reset_index(drop=True),
         groups,
         scored,
         coding,
         settings.report_unit,
-        column_unit,
+        found.unit,
+        found.source,
         tuple(notes),
         {Path(path).name: _sha256(path) for path in (scores, clinical)},
     )
@@ -255,9 +271,18 @@ def _with_columns(table: pd.DataFrame, path: str | Path, settings: Settings) -> 
     requests = settings.variables
     if requests is not None:
         requests = tuple(replace(r, name=find(r.name, "variable")) for r in requests)
+    dates = settings.by_dates
     return replace(
         settings,
-        time=find(settings.time, "time"),
+        entry=find(settings.entry, "entry") if settings.entry else "",
+        centre=find(settings.centre, "centre") if settings.centre else "",
+        subgroups=tuple(
+            name if name.lower() == NOBODY else find(name, "subgroup")
+            for name in settings.subgroups
+        ),
+        start=find(settings.start, "start") if dates else "",
+        end=find(settings.end, "end") if dates else "",
+        time="" if dates else find(settings.time, "time"),
         event=find(settings.event, "event"),
         exclude=tuple((find(name, "exclusion"), value) for name, value in settings.exclude),
         variables=requests,
@@ -268,7 +293,7 @@ def _asked(
     table: pd.DataFrame, settings: Settings
 ) -> tuple[tuple[VariableRequest, ...], list[str]]:
     """Variables that the user named, or those with a usual name of a prognostic variable."""
-    taken = {settings.time, settings.event}
+    taken = {*settings.time_columns, settings.event, settings.entry}
     if settings.variables is None:
         names = [n for n in table.columns if PROGNOSTIC.match(str(n)) and n not in taken]
         return tuple(VariableRequest(str(name)) for name in names), []
@@ -287,9 +312,9 @@ def _asked(
 def _apart_from_outcome(
     table: pd.DataFrame, asked: tuple[VariableRequest, ...], settings: Settings
 ) -> tuple[pd.DataFrame, tuple[VariableRequest, ...]]:
-    """Rename variables that have the names of the outcome columns, ``time`` and ``event``."""
-    taken = {settings.time, settings.event}
-    new = {name: f"{name} (variable)" for name in (TIME, EVENT) if name not in taken}
+    """Rename variables with the names of the outcome: ``time``, ``event``, ``entry_time``."""
+    taken = {*settings.time_columns, settings.event, settings.entry}
+    new = {name: f"{name} (variable)" for name in (TIME, EVENT, ENTRY) if name not in taken}
     renamed = tuple(
         replace(r, name=new[r.name], label=r.label or r.name) if r.name in new else r for r in asked
     )
@@ -308,12 +333,9 @@ def _looks_missing(level: str) -> bool:
 
 def _outcome(
     frame: pd.DataFrame, follow: _Follow, settings: Settings, path: str | Path
-) -> tuple[pd.DataFrame, EventCoding, str, list[str]]:
-    unit = recognise_unit(settings.time, settings.unit)
-    time = as_numbers(frame[settings.time], path, settings.missing)
-    refuse_implausible(time, unit, settings.time, path)
-    odd = codes_for_missing(time)
-    time = in_unit(time, unit, settings.report_unit)
+) -> tuple[pd.DataFrame, EventCoding, FollowUpTimes, list[str]]:
+    found = follow_up_times(frame, path, settings)
+    time = in_unit(found.times, found.unit, settings.report_unit)
     raw = frame[settings.event].where(~frame[settings.event].isin(settings.missing), None)
     codes, coding = code_events(
         raw,
@@ -323,17 +345,38 @@ def _outcome(
     )
     no_time, no_event = frame.index[time.isna()], frame.index[time.notna() & codes.isna()]
     negative = frame.index[(time < 0) & codes.notna()]
-    follow.drop(no_time, f"no time ({settings.time})")
+    follow.drop(no_time, found.absent)
     follow.drop(no_event, f"no event status ({settings.event})")
-    follow.drop(negative, f"negative time ({settings.time})")
+    follow.drop(negative, found.negative)
     kept = frame.drop(index=[*no_time, *no_event, *negative])
     kept = kept.assign(time=time.reindex(kept.index), cause__=codes.reindex(kept.index))
     kept[CAUSE] = kept[CAUSE].astype(int)
     kept["event"] = (kept[CAUSE] == 1).astype(int)
+    if settings.entry:
+        kept = _entered(kept, follow, settings, path)
     if coding.competing and not (kept[CAUSE] == COMPETING).any():
         coding = replace(coding, competing=())
     follow.step("with an outcome: analysed", kept)
-    return kept, coding, unit, _codes_told(settings.time, odd)
+    return kept, coding, found, [*found.said, *_codes_told(settings.time, found.codes)]
+
+
+def _entered(
+    kept: pd.DataFrame, follow: _Follow, settings: Settings, path: str | Path
+) -> pd.DataFrame:
+    """Add the time of entry, in the report's unit, and leave out those who were never at risk."""
+    columns = (
+        replace(settings, end=settings.entry)
+        if settings.by_dates
+        else (replace(settings, time=settings.entry))
+    )
+    found = follow_up_times(kept, path, columns)
+    entry = in_unit(found.times, found.unit, settings.report_unit)
+    name = settings.entry
+    follow.drop(kept.index[entry.isna()], f"no time of entry ({name})")
+    follow.drop(kept.index[entry < 0], f"entry before time zero ({name})")
+    late = entry >= kept["time"]
+    follow.drop(kept.index[late], f"follow-up ends before the entry ({name})")
+    return kept.assign(**{ENTRY: entry})[(entry >= 0) & ~late].copy()
 
 
 def _codes_told(column: str, codes: dict[float, int]) -> list[str]:
@@ -392,18 +435,17 @@ def _with_missing(request: VariableRequest, settings: Settings) -> VariableReque
     return replace(request, missing=(*request.missing, *settings.missing))
 
 
-def _notes(
-    frame: pd.DataFrame, scored: PatientScores, groups: RiskGroups, settings: Settings
-) -> list[str]:
+def _notes(frame: pd.DataFrame, scored: PatientScores, settings: Settings) -> list[str]:
     notes = []
+    if settings.entry:
+        late = int((frame[ENTRY] > 0).sum())
+        notes.append(
+            f"Left truncation: patients are at risk from “{settings.entry}”, {late} of "
+            f"{len(frame)} from after time zero."
+        )
     zero = int((frame["time"] == 0).sum())
     if zero:
         notes.append(f"{zero} patient(s) have a follow-up of 0; they are kept.")
-    if groups.from_data:
-        notes.append(
-            "The risk groups were cut on these very patients, so their separation is optimistic; "
-            "a cut chosen on other patients would avoid this."
-        )
     if len(scored.models) > 1:
         notes.append(
             f"The scores come from {len(scored.models)} models ({'; '.join(scored.models)}) and "

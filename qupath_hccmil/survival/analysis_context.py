@@ -61,7 +61,7 @@ def choose_horizons(
     problems : list of (part, reason)
         Requested horizons that are after the last follow-up.
     """
-    time, event = outcome(frame)
+    time, event = outcome(frame, delayed=True)
     last = float(time.max())
     if asked:
         kept = tuple(sorted({horizon for horizon in asked if horizon <= last}))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,38 @@ from qupath_hccmil.tables.units import DAYS
 
 
 @dataclass(frozen=True)
+class CohortRequest:
+    """Another cohort, on which the prediction is validated.
+
+    Attributes
+    ----------
+    name : str
+        What the report calls it.
+    scores, clinical : str
+        Its tables.
+    given : mapping of str to object
+        Settings of these tables that differ from those of the analysis, such as columns.
+    """
+
+    name: str
+    scores: str
+    clinical: str
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
+# What another cohort may have differently: how its tables are written and coded.
+COHORT_SETTINGS = {
+    *(each.name for each in fields(FollowUpColumns)), "score", "score_patient", "patient_rule",
+    "competing_values", "exclude",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Settings(FollowUpColumns):
     """What to analyse and how. Empty settings are recognised from the data and given in the report.
 
-    Of the columns of the clinical table (:class:`FollowUpColumns`), time and event are required.
+    Of the columns of the clinical table (:class:`FollowUpColumns`), the event and either the time,
+    or start and end, are required.
 
     Attributes
     ----------
@@ -31,6 +60,9 @@ class Settings(FollowUpColumns):
         Columns of the patient and of the score in the table of scores.
     patient_rule : str
         Rule for several rows of a patient in the scores: pool, max or mean.
+    entry : str
+        Column of the time from which a patient is at risk (left truncation), counted and written
+        like the follow-up time; a date if the follow-up is given by dates.
     competing_values : tuple of str
         Codes of the event column that mean a competing event.
     competing_name : str
@@ -39,12 +71,19 @@ class Settings(FollowUpColumns):
         Patients to leave out.
     variables : tuple of VariableRequest, or None
         None for the prognostic columns that are recognised by name.
+    subgroups : tuple of str
+        Columns in whose levels the effect of the score is estimated; empty for the variables,
+        ``none`` for no subgroups.
+    centre : str
+        Column of the centre; empty if there is only one.
     cut : str
         How risk groups are made; see ``risk_groups``.
     threshold : float or None
         Threshold of the model; None for that of the scores table, or the published one.
     horizons : tuple of float
         In the report's unit.
+    landmarks : tuple of float
+        Times at which the landmark analyses start, in the report's unit; by default half a year.
     confidence : float
     bootstrap : int
         Bootstrap samples for the intervals of C, calibration and Brier score; 0 for none.
@@ -55,6 +94,8 @@ class Settings(FollowUpColumns):
         Number of imputed tables; 0 for complete cases only.
     baseline : str
         The baseline.json of an earlier analysis, for predicting probabilities.
+    cohorts : tuple of CohortRequest
+        Other cohorts, for external validation.
     tiles : str
         Table of features of high- and low-risk tiles.
     title : str
@@ -66,26 +107,34 @@ class Settings(FollowUpColumns):
     score_patient: str = ""
     score: str = ""
     patient_rule: str = ""
+    entry: str = ""
     competing_values: tuple[str, ...] = ()
     competing_name: str = "Death without recurrence"
     exclude: tuple[tuple[str, str], ...] = ()
     variables: tuple[VariableRequest, ...] | None = None
+    subgroups: tuple[str, ...] = ()
+    centre: str = ""
     cut: str = "model"
     threshold: float | None = None
     horizons: tuple[float, ...] = ()
+    landmarks: tuple[float, ...] = ()
     confidence: float = 0.95
     bootstrap: int = 500
     seed: int = 2021
     penalty: str = "auto"
     imputations: int = 0
     baseline: str = ""
+    cohorts: tuple[CohortRequest, ...] = ()
     tiles: str = ""
     title: str = "Survival analysis of a risk score"
 
     def check(self) -> Settings:
         """Refuse values that no analysis can use; returns the settings."""
-        if not self.time or not self.event:
-            raise DataError("give the columns of time and event, with --time and --event")
+        self.check_times()
+        if not (self.time or self.by_dates) or not self.event:
+            raise DataError(
+                "give the columns of time and event, with --time (or --start and --end) and --event"
+            )
         if self.report_unit not in DAYS:
             raise DataError(f"report unit {self.report_unit!r} is not one of {', '.join(DAYS)}")
         if not 0.5 <= self.confidence < 1:
@@ -96,8 +145,9 @@ class Settings(FollowUpColumns):
             raise DataError(f"match {self.match!r} is not one of {', '.join(MATCHES)}")
         if self.decimal not in ("", ".", ","):
             raise DataError(f"decimal {self.decimal!r} is neither . nor ,")
-        if any(horizon <= 0 for horizon in self.horizons):
-            raise DataError(f"horizon {min(self.horizons):g} must be after time zero")
+        for name, times in (("horizon", self.horizons), ("landmark", self.landmarks)):
+            if any(time <= 0 for time in times):
+                raise DataError(f"{name} {min(times):g} must be after time zero")
         if self.bootstrap < 0 or self.imputations < 0 or self.imputations == 1:
             raise DataError(
                 "bootstrap samples must be 0 or more; imputations must be 0, or 2 or more"
@@ -105,7 +155,7 @@ class Settings(FollowUpColumns):
         return self
 
 
-_TEXTS = ("event_values", "censored_values", "competing_values", "missing")
+_TEXTS = ("subgroups", "event_values", "censored_values", "competing_values", "missing")
 
 
 def read_settings(path: str | Path) -> Settings:
@@ -121,11 +171,13 @@ def read_settings(path: str | Path) -> Settings:
     """
     content = read_toml(Path(path))
     tables = {
-        key: _table(content[key], path, key) for key in ("exclude", "variables") if key in content
+        key: _table(content[key], path, key)
+        for key in ("exclude", "variables", "cohorts")
+        if key in content
     }
     plain = {key: value for key, value in content.items() if key not in tables}
     plain |= {key: _texts(plain[key]) for key in _TEXTS if key in plain}
-    plain |= {key: _listed(plain[key]) for key in ("horizons",) if key in plain}
+    plain |= {key: _listed(plain[key]) for key in ("horizons", "landmarks") if key in plain}
     settings = checked(Settings, plain, str(path))
     if "exclude" in tables:
         settings["exclude"] = tuple(
@@ -136,6 +188,10 @@ def read_settings(path: str | Path) -> Settings:
     if "variables" in tables:
         settings["variables"] = tuple(
             _variable(path, name, tables["variables"]) for name in tables["variables"]
+        )
+    if "cohorts" in tables:
+        settings["cohorts"] = tuple(
+            _cohort(path, name, tables["cohorts"]) for name in tables["cohorts"]
         )
     return Settings(**settings)
 
@@ -148,6 +204,26 @@ def _variable(path: str | Path, name: str, tables: dict[str, Any]) -> VariableRe
     return VariableRequest(
         **checked(VariableRequest, given, f"{path}: [variables.{name}]", name=name)
     )
+
+
+def _cohort(path: str | Path, name: str, tables: dict[str, Any]) -> CohortRequest:
+    where = f"{path}: [cohorts.{name}]"
+    given = dict(_table(tables[name], path, f"cohorts.{name}"))
+    scores, clinical = given.pop("scores", None), given.pop("clinical", None)
+    if not (isinstance(scores, str) and isinstance(clinical, str)):
+        raise DataError(f"{where} needs scores and clinical, the paths of its two tables")
+    unknown = sorted(given.keys() - COHORT_SETTINGS)
+    if unknown:
+        allowed = ", ".join(sorted(COHORT_SETTINGS))
+        raise DataError(f"{where}: {unknown[0]!r} is not one of scores, clinical, {allowed}")
+    excluded = _table(given.pop("exclude", {}), path, f"cohorts.{name}.exclude")
+    given |= {key: _texts(given[key]) for key in _TEXTS if key in given}
+    own = checked(Settings, given, where)
+    if excluded:
+        own["exclude"] = tuple(
+            (column, str(value)) for column, found in excluded.items() for value in _listed(found)
+        )
+    return CohortRequest(name, scores, clinical, own)
 
 
 def _table(found: Any, path: str | Path, label: str) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def results_json(analysis: Analysis, when: str, files: list[str]) -> str:
             name: getattr(analysis, name)
             for name in (
                 "horizons", "table_one", "missing", "events_per_variable", "survival", "effects",
-                "performance", "competing", "tiles",
+                "groups", "sensitivity", "performance", "competing", "external", "tiles",
             )
         },
         "problems": [{"part": part, "reason": reason} for part, reason in analysis.problems],
@@ -57,7 +57,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, pd.DataFrame):
         return [plain(row) for row in value.to_dict("records")]
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        told = [field.name for field in fields(value) if field.metadata.get("in_results", True)]
+        return {name: plain(getattr(value, name)) for name in told}
     if isinstance(value, dict):
         return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, np.ndarray):

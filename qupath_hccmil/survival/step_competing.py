@@ -1,22 +1,41 @@
-"""Cumulative incidence and cause-specific hazards, if events compete."""
+"""Competing risks: incidence, tests, both kinds of hazard, and predicted risks."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
 import pandas as pd
 
-from qupath_hccmil.survival.analysis_cohort import CAUSE, GROUP
+from qupath_hccmil.survival.analysis_cohort import CAUSE, GROUP, SCORE
 from qupath_hccmil.survival.analysis_context import AnalysisContext
-from qupath_hccmil.survival.findings import Competing
+from qupath_hccmil.survival.findings import (
+    CLINICAL_MODEL,
+    SCORE_NAME,
+    Competing,
+    CompetingPerformance,
+)
+from qupath_hccmil.survival.statistics.auc import auc_over_time
+from qupath_hccmil.survival.statistics.brier import brier_scores
 from qupath_hccmil.survival.statistics.competing_risks import (
     cause_specific,
     cumulative_incidence,
     incidence_at,
 )
-from qupath_hccmil.survival.statistics.survival_outcome import EVENT
+from qupath_hccmil.survival.statistics.decision_curve import net_benefit
+from qupath_hccmil.survival.statistics.fine_gray import cross_fitted_risks, fit_fine_gray
+from qupath_hccmil.survival.statistics.gray_test import gray_test
+from qupath_hccmil.survival.statistics.horizon_calibration import calibration
+from qupath_hccmil.survival.statistics.survival_outcome import ENTRY, EVENT, complete
+from qupath_hccmil.survival.statistics.variables import Variable
+from qupath_hccmil.survival.step_performance import thresholds_of
+
+GRID = 40  # times of the integrated Brier score
 
 
 def competing_step(context: AnalysisContext) -> Competing:
-    """Estimate incidence and hazards of both causes."""
+    """Estimate incidence and hazards of both causes, and the risks that follow from the score."""
     causes = {1: context.settings.endpoint or "Event", 2: context.settings.competing_name}
     frame = context.frame.assign(**{EVENT: context.frame[CAUSE]})
     table = pd.concat(
@@ -26,11 +45,155 @@ def competing_step(context: AnalysisContext) -> Competing:
         ],
         ignore_index=True,
     )
-    variables = [context.group, context.score]
-    if len(context.group.levels) < 2:
-        variables = [context.score]
+    several = len(context.group.levels) > 1
+    variables = [context.group, context.score] if several else [context.score]
     hazards = context.attempt(
         "Cause-specific hazards",
         lambda: cause_specific(frame, causes, variables, confidence=context.confidence),
     )
-    return Competing(table, incidence_at(table, context.horizons), hazards)
+    found = Competing(table, incidence_at(table, context.horizons), hazards)
+    if ENTRY in frame.columns:
+        context.problems.append((
+            "Gray's test, Fine–Gray models and predicted risks",
+            "are not estimated with delayed entry, because their weights assume that everybody is "
+            "followed from time zero",
+        ))  # fmt: skip
+        return found
+    if several:
+        found.gray = context.attempt("Gray's test", lambda: gray_test(frame, causes, GROUP))
+    found.fine_gray = _fine_gray(context, causes, variables)
+    found.fine_gray_model = context.attempt(
+        "Multivariable Fine–Gray model",
+        lambda: fit_fine_gray(
+            context.frame,
+            [context.score, *context.clinical],
+            CAUSE,
+            confidence=context.confidence,
+        ),
+    )
+    found.performance = _performance(context)
+    return found
+
+
+def _fine_gray(
+    context: AnalysisContext, causes: Mapping[int, str], variables: list[Variable]
+) -> pd.DataFrame | None:
+    """Univariable models of each cause, as a table with a column ``cause``."""
+    parts = []
+    for code, name in causes.items():
+        # The model's event is coded 1, and the other cause 2.
+        coded = context.frame[CAUSE].map({0: 0, code: 1, 3 - code: 2})
+        frame = context.frame.assign(**{CAUSE: coded})
+        for variable in variables:
+            fit = context.attempt(
+                f"Fine–Gray model of {variable.title}, {name}",
+                partial(fit_fine_gray, frame, [variable], CAUSE, confidence=context.confidence),
+            )
+            if fit is not None:
+                parts.append(fit.table.assign(cause=name))
+    return pd.concat(parts, ignore_index=True) if parts else None
+
+
+def _performance(context: AnalysisContext) -> CompetingPerformance:
+    found = CompetingPerformance()
+    context.attempt("AUC with competing events", lambda: _auc(context, found))
+    ended = context.frame.loc[context.frame[CAUSE] == 1, "time"].to_numpy(float)
+    last = max(context.horizons)
+    grid = np.unique(np.linspace(min(float(np.quantile(ended, 0.1)), last / 2), last, GRID))
+    risks = context.attempt(
+        "Risks predicted by Fine–Gray models",
+        lambda: cross_fitted_risks(
+            context.frame,
+            [context.score],
+            CAUSE,
+            [*grid, *context.horizons],
+            seed=context.settings.seed,
+        ),
+    )
+    if risks is not None:
+        _risks(context, found, grid, np.clip(risks, 1e-9, 1 - 1e-9))
+    return found
+
+
+def _auc(context: AnalysisContext, found: CompetingPerformance) -> None:
+    measure = partial(
+        auc_over_time,
+        times=context.horizons,
+        cause=CAUSE,
+        confidence=context.confidence,
+        seed=context.settings.seed,
+    )
+    alone = measure(context.frame.rename(columns={SCORE: SCORE_NAME}), [SCORE_NAME])
+    tables = [alone.table.assign(patients=len(context.frame))]
+    if context.clinical:
+        rows = complete(context.frame, [variable.name for variable in context.clinical])
+        fit = fit_fine_gray(rows, context.clinical, CAUSE)
+        rows = pd.DataFrame(
+            {
+                "time": rows["time"],
+                CAUSE: rows[CAUSE],
+                SCORE_NAME: rows[SCORE],
+                CLINICAL_MODEL: fit.linear_predictor(rows),
+            }
+        )
+        both = measure(rows, [SCORE_NAME, CLINICAL_MODEL])
+        model = both.table[both.table["marker"] == CLINICAL_MODEL]
+        tables.append(model.assign(patients=len(rows)))
+        found.auc_differences = both.differences.assign(patients=len(rows))
+    found.auc = pd.concat(tables, ignore_index=True)
+
+
+def _risks(
+    context: AnalysisContext, found: CompetingPerformance, grid: np.ndarray, risks: np.ndarray
+) -> None:
+    settings = context.settings
+    known = np.isfinite(risks).all(axis=0)
+    places = [
+        (len(grid) + index, horizon)
+        for index, horizon in enumerate(context.horizons)
+        if known[len(grid) + index]
+    ]
+    benefits = []
+    for place, horizon in places:
+        table = context.frame.assign(risk__=risks[:, place])
+        one = context.attempt(
+            f"Calibration with competing events at {horizon:g} ({context.cohort.unit})",
+            partial(
+                calibration,
+                table,
+                "risk__",
+                horizon,
+                cause=CAUSE,
+                repeats=settings.bootstrap,
+                seed=settings.seed,
+                confidence=context.confidence,
+            ),
+        )
+        if one is not None:
+            found.calibrations.append(one)
+        benefit = context.attempt(
+            f"Decision curve with competing events at {horizon:g} ({context.cohort.unit})",
+            partial(
+                net_benefit, table, "risk__", horizon, thresholds_of(table["risk__"]), cause=CAUSE
+            ),
+        )
+        if benefit is not None:
+            benefits.append(benefit.assign(horizon=horizon))
+    if benefits:
+        found.net_benefit = pd.concat(benefits, ignore_index=True)
+    if not places:
+        return
+    inside = known[: len(grid)]
+    found.brier = context.attempt(
+        "Brier score with competing events",
+        lambda: brier_scores(
+            context.frame,
+            np.column_stack([risks[:, : len(grid)][:, inside], *(risks[:, p] for p, _ in places)]),
+            grid[inside].tolist(),
+            [horizon for _, horizon in places],
+            cause=CAUSE,
+            repeats=settings.bootstrap,
+            seed=settings.seed,
+            confidence=context.confidence,
+        ),
+    )

@@ -23,7 +23,13 @@ from qupath_hccmil.survival.statistics.decision_curve import net_benefit
 from qupath_hccmil.survival.statistics.discrimination import SCORE as SCORE_ALONE
 from qupath_hccmil.survival.statistics.discrimination import Discrimination, discrimination
 from qupath_hccmil.survival.statistics.horizon_calibration import calibration
-from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME, complete, outcome
+from qupath_hccmil.survival.statistics.survival_outcome import (
+    ENTRY,
+    EVENT,
+    TIME,
+    complete,
+    outcome,
+)
 from qupath_hccmil.survival.statistics.variables import Variable
 from qupath_hccmil.tables.units import DAYS
 
@@ -34,6 +40,13 @@ FINE, COARSE, MANY = 25, 12, 20_000
 def performance_step(context: AnalysisContext) -> Performance:
     """Measure the discrimination of the score and the calibration of its risks."""
     found = Performance()
+    if ENTRY in context.frame.columns:
+        context.problems.append((
+            "Discrimination and predicted risks",
+            "are not estimated with delayed entry, because their weights assume that everybody is "
+            "followed from time zero",
+        ))  # fmt: skip
+        return found
     context.attempt("AUC over time", lambda: _auc(context, found))
     found.discrimination = context.attempt(
         "Discrimination", partial(_discrimination, context, context.clinical)
@@ -205,7 +218,7 @@ def _calibrate(
             found.calibrations.append(one)
         benefit = context.attempt(
             f"Decision curve at {horizon:g} ({context.cohort.unit})",
-            partial(net_benefit, table, "risk__", horizon, _thresholds(table["risk__"])),
+            partial(net_benefit, table, "risk__", horizon, thresholds_of(table["risk__"])),
         )
         if benefit is not None:
             curves_of_benefit.append(benefit.assign(horizon=horizon))
@@ -248,7 +261,7 @@ def _where_predicted(
     return grid[known[: len(grid)]], risks[:, known], tuple(horizons)
 
 
-def _thresholds(risk: pd.Series) -> list[float]:
+def thresholds_of(risk: pd.Series) -> list[float]:
     """Thresholds from 0.02 to the highest risk that anybody has."""
     top = min(0.98, float(risk.quantile(0.995)))
     return [round(value, 2) for value in np.arange(0.02, max(top, 0.04) + 0.01, 0.02)]

@@ -8,13 +8,18 @@ import pandas as pd
 
 from qupath_hccmil.survival.analysis_cohort import GROUP
 from qupath_hccmil.survival.analysis_context import AnalysisContext
-from qupath_hccmil.survival.findings import Stratum, Survival
+from qupath_hccmil.survival.findings import GroupTests, Stratum, Survival
 from qupath_hccmil.survival.statistics.kaplan_meier import (
     at_horizons,
     curves,
     follow_up,
     log_rank,
     medians,
+)
+from qupath_hccmil.survival.statistics.log_rank_tests import (
+    pairwise_tests,
+    trend_test,
+    weighted_tests,
 )
 from qupath_hccmil.survival.statistics.survival_outcome import EVENT
 from qupath_hccmil.survival.statistics.variables import Variable
@@ -51,6 +56,20 @@ def survival_step(context: AnalysisContext) -> Survival:
             tests.append(test)
     names = ["variable", "label", "statistic", "degrees_of_freedom", "p"]
     found.stratified = pd.DataFrame(tests, columns=names)
+    if len(found.test.groups) > 1:
+        found.group_tests = _group_tests(context)
+    return found
+
+
+def _group_tests(context: AnalysisContext) -> GroupTests:
+    """Weighted log-rank tests; for three groups or more also the trend and all pairs."""
+    frame = context.frame
+    found = GroupTests(
+        context.attempt("Weighted log-rank tests", lambda: weighted_tests(frame, GROUP))
+    )
+    if len(context.group.levels) > 2:
+        found.trend = context.attempt("Test for trend", lambda: trend_test(frame, GROUP))
+        found.pairwise = context.attempt("Pairwise tests", lambda: pairwise_tests(frame, GROUP))
     return found
 
 

@@ -15,6 +15,9 @@ FEATURES_FILE = "features.toml"
 VERDICTS = {"a": "agree", "d": "disagree", "x": "artefact", "c": "cannot say"}
 """Key to verdict."""
 
+TAKEN_KEYS = frozenset({*VERDICTS, "u", "0"})
+"""Keys that have another meaning on the gallery page or in QuPath's window."""
+
 TAKEN_NAMES = frozenset({"group", "tile", "unit", "reviewer", "verdict", "blinded"})
 """What no feature may be called: columns of the tables that features are columns of."""
 
@@ -27,7 +30,7 @@ class ReviewFeature:
     ----------
     name : str
     key : str
-        One character.
+        One letter or digit, in lower case.
     """
 
     name: str
@@ -88,16 +91,21 @@ def _features(project: CohortProject) -> tuple[ReviewFeature, ...]:
 
 def _feature(table: Any) -> ReviewFeature:
     name, key = table["name"], table["key"]
-    if not (isinstance(name, str) and name.strip() and isinstance(key, str) and len(key) == 1):
-        raise ValueError(f"name {name!r} and key {key!r} must be texts, the key of one character")
+    if not (isinstance(name, str) and name.strip() and isinstance(key, str)):
+        raise ValueError(f"name {name!r} and key {key!r} must be texts")
+    if len(key) != 1 or not key.isalnum():
+        raise ValueError(f"key {key!r} must be one letter or digit")
     return ReviewFeature(name.strip(), key.lower())
 
 
 def _checked(features: list[ReviewFeature]) -> tuple[ReviewFeature, ...]:
-    taken: set[str] = set(VERDICTS)
+    taken = set(TAKEN_KEYS)
     for feature in features:
         if feature.key in taken:
-            raise ValueError(f"key {feature.key!r} is taken; A, D, X and C are for verdicts")
+            raise ValueError(
+                f"key {feature.key!r} is taken by another feature or by the review itself "
+                f"({', '.join(sorted(TAKEN_KEYS)).upper()}); choose another"
+            )
         taken.add(feature.key)
     names = [feature.name.casefold() for feature in features]
     wrong = {name for name in names if names.count(name) > 1} | TAKEN_NAMES & set(names)

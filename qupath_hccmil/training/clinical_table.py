@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +12,10 @@ import pandas as pd
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.method.outcome_label import LabelledCohort, outcome
 from qupath_hccmil.tables.endpoint_coding import EVENT, code_events
-from qupath_hccmil.tables.follow_up import FollowUpColumns
+from qupath_hccmil.tables.follow_up import FollowUpColumns, follow_up_times
 from qupath_hccmil.tables.names import column_key, match_key
-from qupath_hccmil.tables.numbers import codes_for_missing
-from qupath_hccmil.tables.table_reader import (
-    as_numbers,
-    find_column,
-    find_patient_column,
-    read_table,
-)
-from qupath_hccmil.tables.units import in_unit, recognise_unit, refuse_implausible, unit_in_name
+from qupath_hccmil.tables.table_reader import find_column, find_patient_column, read_table
+from qupath_hccmil.tables.units import in_unit, unit_in_name
 
 _LABELS = {"good": 1, "gut": 1, "bon": 1, "poor": 0, "schlecht": 0, "mauvais": 0}
 _SLIDE_NAMES = ("slides", "slide")
@@ -97,8 +91,8 @@ def read_clinical(path: Path, columns: ClinicalColumns | None = None) -> Clinica
     table = table[table[key].notna()]
     named = frozenset(table[key])
     table = table.assign(**{key: table[key].map(match_key(columns.match))})
-    time = _time_column(table, path, columns.time)
-    if time is not None:
+    time = _with_times(table, path, columns).time
+    if time:
         plain = read.plain(time)
         table = table.assign(**{time: plain.where(table[time].notna(), None)})
     slides = _slides(table, path, key, columns)
@@ -140,6 +134,18 @@ def _time_column(table: pd.DataFrame, path: Path, told: str) -> str | None:
     return found
 
 
+def _with_times(table: pd.DataFrame, path: Path, columns: ClinicalColumns) -> ClinicalColumns:
+    """Return the columns with those of the follow-up as they are written in the table."""
+    columns.check_times()
+    if columns.by_dates:
+        start, end = (
+            find_column(table, path, name, what)
+            for name, what in ((columns.start, "start"), (columns.end, "end"))
+        )
+        return replace(columns, start=start, end=end)
+    return replace(columns, time=_time_column(table, path, columns.time) or "")
+
+
 def _slides(table: pd.DataFrame, path: Path, key: str, columns: ClinicalColumns) -> str | None:
     if columns.slides:
         return find_column(table, path, columns.slides, "slides")
@@ -170,28 +176,29 @@ def _follow_up(
     frame: pd.DataFrame, path: Path, columns: ClinicalColumns, said: list[str], *, needed: bool
 ) -> dict[str, tuple[float | None, int | None]]:
     """Years and event of each patient; empty if they are neither needed nor present."""
-    time = _time_column(frame, path, columns.time)
+    columns = _with_times(frame, path, columns)
     event = _column(frame, path, columns.event, "event")
-    if time is None or event is None:
+    if not (columns.time or columns.by_dates) or event is None:
         if not needed:
             return {}
         have = ", ".join(repr(name) for name in frame.columns[:30])
         raise DataError(
-            f"{path}: has no column {'time' if time is None else 'event'!r}; give the columns of "
-            f"time and event, or of a label (--time, --event, --label); its columns: {have}"
+            f"{path}: has no column {'event' if event is None else 'time'!r}; give the columns of "
+            "time and event, or of a label (--time, or --start-date and --end-date; --event; "
+            f"--label); its columns: {have}"
         )
-    unit = recognise_unit(time, columns.unit)
-    times = as_numbers(frame[time], path, columns.missing)
-    refuse_implausible(times, unit, time, path)
+    found = follow_up_times(frame, path, columns)
     said += [
-        f"column {time!r}: {code:g} in {count} row(s) may mean a missing value (--missing {code:g})"
-        for code, count in codes_for_missing(times).items()
+        f"column {columns.time!r}: {code:g} in {count} row(s) may mean a missing value "
+        f"(--missing {code:g})"
+        for code, count in found.codes.items()
     ]
-    years = in_unit(times, unit, "years")
+    said += found.said
+    years = in_unit(found.times, found.unit, "years")
     codes, coding = code_events(
         frame[event], events=columns.event_values, censored=columns.censored_values
     )
-    said.append(f"column {time!r} is in {unit}; {event!r}: {coding.describe()}")
+    said.append(f"time: {found.source}; {event!r}: {coding.describe()}")
     said += coding.warnings()
     return {
         str(patient): (_time(years[patient]), _event(codes[patient])) for patient in frame.index

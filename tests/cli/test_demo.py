@@ -8,6 +8,7 @@ def test_the_drawn_demo_needs_no_download_no_qupath_and_no_java(cli, tmp_path):
     ran = cli("demo", tmp_path / "demo", "--drawn", "--engine", "native")
     assert ran.code == 0, ran.err
     assert "Open in QuPath: " in ran.out
+    assert "then Extensions > HCC-MIL" in ran.out
     assert "surrogate" in ran.out
     assert "research use only" in ran.out
     (picture,) = (tmp_path / "demo" / "results").glob("*.png")

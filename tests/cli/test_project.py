@@ -30,6 +30,21 @@ def test_info_tells_what_is_scored_and_what_is_stale(cli, project):
     assert image["classes"] == {"Tumor": sum(image["classes"].values())}
 
 
+def test_info_of_some_images(cli, drawn_demo, tmp_path):
+    (slide,) = (drawn_demo / "slides").glob("*.tif")
+    two = [NewImage(slide, name, 3000, 2400, 0.25) for name in ("one", "two")]
+    create_project(tmp_path / "project", two)
+
+    def told(*chosen: str) -> list[tuple[str, str]]:
+        ran = cli("project", "info", tmp_path / "project", *NATIVE, "--json", *chosen)
+        return [(each["id"], each["name"]) for each in json.loads(ran.out)["images"]]
+
+    assert told() == [("1", "one"), ("2", "two")]
+    assert told("--image", "id:2") == [("2", "two")]
+    unknown = cli("project", "info", tmp_path / "project", *NATIVE, "--image", "three")
+    assert "no image is named three" in unknown.err
+
+
 def test_check_names_a_missing_slide_and_a_damaged_file(cli, drawn_demo, tmp_path):
     (made,) = (drawn_demo / "slides").glob("*.tif")
     slide = tmp_path / "first" / made.name

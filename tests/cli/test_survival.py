@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -35,6 +36,42 @@ def test_the_command_of_the_readme_makes_a_report(tables, tmp_path):
     assert done.output.splitlines()[-1] == f"Report: {out / 'report.html'}"
     for name in ("report.html", "results.json", "baseline.json", "tables/table_1.csv"):
         assert (out / name).stat().st_size
+
+
+def test_late_entry_is_an_option(tmp_path):
+    frame = made_cohort().assign(entry_days=30)
+    scores, clinical = str(tmp_path / "scores.csv"), str(tmp_path / "clinical.csv")
+    frame[["patient", "risk_score"]].to_csv(scores, index=False)
+    frame.drop(columns="risk_score").to_csv(clinical, index=False)
+    out = tmp_path / "report"
+    done = run(scores, clinical, *QUICK, "--entry", "Entry_days", "--out", str(out))
+    assert "Note: Left truncation: patients are at risk from “entry_days”, " in done.output
+    settings = json.loads((out / "results.json").read_text())["settings"]
+    assert settings["entry"] == "Entry_days"
+
+
+def test_centres_and_subgroups_are_options(tmp_path):
+    frame = made_cohort().assign(hospital=["A", "B", "C"] * 40, sex=["f", "m"] * 60)
+    scores, clinical = str(tmp_path / "scores.csv"), str(tmp_path / "clinical.csv")
+    frame[["patient", "risk_score"]].to_csv(scores, index=False)
+    frame.drop(columns="risk_score").to_csv(clinical, index=False)
+    out = tmp_path / "report"
+    done = run(
+        scores, clinical, *QUICK, "--centre", "hospital", "--subgroup", "sex",
+        "--subgroup", "stage", "--out", str(out),
+    )  # fmt: skip
+    assert done.exit_code == 0
+    groups = json.loads((out / "results.json").read_text())["groups"]
+    assert len(groups["centres"]["by_centre"]) == 3
+    assert [row["variable"] for row in groups["subgroups"]["tests"]] == ["sex", "stage"]
+
+
+def test_other_cohorts_are_an_option(tables, tmp_path):
+    out = tmp_path / "report"
+    done = run(*tables, *QUICK, "--cohort", "Same again", *tables, "--out", str(out))
+    assert done.exit_code == 0
+    external = json.loads((out / "results.json").read_text())["external"]
+    assert list(external["cohorts"]) == ["Development", "Same again"]
 
 
 def test_json_and_quiet(tables, tmp_path):
@@ -87,3 +124,42 @@ def test_help_names_what_matters():
     text = run("--help").output
     for name in ("--time", "--event", "--out", "--patient-rule", "--competing-value", "research"):
         assert name in text
+
+
+def test_warnings_of_the_results_are_on_screen_too(tables, tmp_path):
+    given = [*tables, *QUICK, "--cut", "median", "--out", str(tmp_path / "o")]
+    told = "Risk groups: The cut was chosen on these patients, so every comparison of the groups"
+    assert f"Note: {told}" in run(*given).output
+    assert any(note.startswith(told) for note in json.loads(run(*given, "--json").output)["notes"])
+
+
+def test_follow_up_from_dates(tmp_path):
+    frame = made_cohort(60)
+    frame["op"] = "01/02/2010"
+    frame["last"] = (
+        pd.Timestamp("2010-02-01") + pd.to_timedelta(frame["rfs_days"], "D")
+    ).dt.strftime("%d/%m/%Y")
+    scores, clinical = tmp_path / "scores.csv", tmp_path / "clinical.csv"
+    frame[["patient", "risk_score"]].to_csv(scores, index=False)
+    frame[["patient", "op", "last", "rfs_event"]].to_csv(clinical, index=False)
+    given = [
+        str(scores),
+        str(clinical),
+        "--event",
+        "rfs_event",
+        "--bootstrap",
+        "0",
+        "--horizon",
+        "2",
+    ]
+    out = tmp_path / "report"
+    done = run(*given, "--start", "op", "--end", "last", "--out", str(out))
+    assert (
+        "Note: column 'op': the date “01/02/2010” is read as 2010-02-01 (day first)" in done.output
+    )
+    shown = (out / "tables" / "endpoint.csv").read_text(encoding="utf-8-sig")
+    assert "days from the date “op” to the date “last”, reported in years" in shown
+    with pytest.raises(DataError, match="give both dates"):
+        run(*given, "--start-date", "op", "--out", str(out))
+    with pytest.raises(DataError, match="give either --time"):
+        run(*given, "--time", "op", "--start", "op", "--end", "last", "--out", str(out))

@@ -20,6 +20,8 @@ from qupath_hccmil.qupath.data_types import (
 from qupath_hccmil.qupath.names import (
     ANNOTATION_RISK,
     CLASS_COLOURS,
+    CLASS_HIGH,
+    CLASS_LOW,
     DEFAULT_CLASSES,
     SLIDE_RISK,
     is_our_measurement,
@@ -29,6 +31,7 @@ from qupath_hccmil.qupath.native.native_project import parse
 from qupath_hccmil.qupath.native.pathobjects import TILE, class_colour, full_class_name, walk
 from qupath_hccmil.qupath.native.rois import read_roi
 from qupath_hccmil.qupath.project_differences import difference
+from qupath_hccmil.qupath.qpproj import opaque
 from qupath_hccmil.qupath.results_comparison import same_results
 from qupath_hccmil.qupath.slide_location import locate_slide
 from tests.conftest import qupath_dirs
@@ -341,3 +344,58 @@ def test_memory_does_not_grow_with_the_number_of_images(qupaths, real_project):
     many_images(project, 100)
     early, late = process("used_memory_while", project, results, [20, 100])
     assert late < early + 1_000_000
+
+
+@pytest.mark.parametrize("chosen", [False, True], ids=["our former colour", "a user's colour"])
+def test_only_our_former_colour_of_a_class_is_replaced(
+    engine, real_project, monkeypatch: pytest.MonkeyPatch, chosen: bool
+):
+    project = real_project(REAL[1])
+    former = {CLASS_HIGH: 0x123456 if chosen else 0xC8321E, CLASS_LOW: 0x2D6EB4}
+    with monkeypatch.context() as earlier:
+        for name, colour in former.items():
+            earlier.setitem(CLASS_COLOURS, name, colour)
+        NATIVE("classes", project, CLASS_COLOURS)
+        score(NATIVE, project)
+    assert {each[:2] for each in written_tiles(project).values()} == {
+        (name, opaque(colour)) for name, colour in former.items()
+    }
+
+    engine("classes", project, CLASS_COLOURS)
+    score(engine, project)
+
+    high = 0x123456 if chosen else CLASS_COLOURS[CLASS_HIGH]
+    after = {CLASS_HIGH: high, CLASS_LOW: CLASS_COLOURS[CLASS_LOW]}
+    listed = json.loads((project / "classifiers" / "classes.json").read_bytes())["pathClasses"]
+    named = {each["name"]: each["color"] & 0xFFFFFF for each in listed}
+    assert {name: named[name] for name in after} == after
+    if engine is not NATIVE:  # without Java tiles that are made anew have the default colours
+        assert {each[:2] for each in written_tiles(project).values()} == {
+            (name, opaque(colour)) for name, colour in after.items()
+        }
+
+
+def test_a_users_tile_of_our_class_keeps_its_colour(
+    engine, real_project, monkeypatch: pytest.MonkeyPatch
+):
+    project = real_project(REAL[1])
+    with monkeypatch.context() as earlier:
+        earlier.setitem(CLASS_COLOURS, CLASS_HIGH, 0xC8321E)
+        earlier.setitem(CLASS_COLOURS, CLASS_LOW, 0x2D6EB4)
+        score(NATIVE, project)
+    data = parse(data_file(project))
+    mine = next(
+        view
+        for view, _ in walk(data.root)
+        if view.kind == TILE and full_class_name(view.path_class) == CLASS_HIGH
+    )
+    mine.measurements = None
+    data_file(project).write_bytes(data.to_bytes())
+    [before] = [tile for key, tile in written_tiles(project).items() if key == mine.id]
+
+    score(engine, project)
+
+    after = written_tiles(project)
+    assert after[mine.id] == before
+    low = {tile[1] for tile in after.values() if tile[0] == CLASS_LOW}
+    assert low == {opaque(CLASS_COLOURS[CLASS_LOW])}

@@ -84,7 +84,7 @@ def test_it_is_valid_geojson_with_everything_that_was_scored(tmp_path, state) ->
     }
     # no value is no measurement, not 0
     assert first.properties["measurements"] == {names.TILE_LOGIT: -1.0}
-    assert first.properties["classification"] == {"name": names.CLASS_LOW, "color": [45, 110, 180]}
+    assert first.properties["classification"] == {"name": names.CLASS_LOW, "color": [0, 158, 115]}
     assert read.features[4].properties["classification"]["names"] == ["Tumor", "Positive"]
 
 

@@ -12,6 +12,8 @@ from qupath_hccmil.qupath.data_types import ServerView
 from qupath_hccmil.qupath.json_splice import items, members
 from qupath_hccmil.qupath.names import (
     CLASS_COLOURS,
+    CLASS_HIGH,
+    CLASS_LOW,
     DEFAULT_CLASSES,
     META_GROUP,
     META_RISK,
@@ -206,6 +208,27 @@ def test_classes_are_added_by_union():
     added = {each["name"]: each["color"] & 0xFFFFFF for each in after["pathClasses"][1:]}
     assert added == CLASS_COLOURS
     assert with_classes(written(after), CLASS_COLOURS) is None
+
+
+def test_former_colours_of_our_classes_are_replaced_and_a_users_choice_stays():
+    former = {CLASS_HIGH: 0xC8321E, CLASS_LOW: 0x2D6EB4}
+    first = with_classes(written({"pathClasses": [{"name": "Tumor", "color": -3670016}]}), former)
+    listed = json.loads(first)
+    assert [each["color"] & 0xFFFFFF for each in listed["pathClasses"][1:]] == [*former.values()]
+    listed["pathClasses"][2]["color"] = opaque(0x123456)
+    after = json.loads(with_classes(written(listed), CLASS_COLOURS))["pathClasses"]
+    assert [each["color"] for each in after] == [
+        -3670016,
+        opaque(CLASS_COLOURS[CLASS_HIGH]),
+        opaque(0x123456),
+    ]
+    assert with_classes(written({"pathClasses": after}), CLASS_COLOURS) is None
+
+
+def test_a_users_class_with_a_colour_that_was_ours_is_left():
+    theirs = {"pathClasses": [{"name": "Mine", "color": opaque(0xC8321E)}]}
+    after = json.loads(with_classes(written(theirs), CLASS_COLOURS))
+    assert after["pathClasses"][0] == theirs["pathClasses"][0]
 
 
 def test_a_new_list_of_classes_has_what_qupath_would_show():

@@ -59,6 +59,82 @@ def cgvhd() -> pd.DataFrame:
     return frame
 
 
+def flchain() -> pd.DataFrame:
+    """1,575 people of the free light chain study (every fifth, scikit-survival).
+
+    Death of a neoplasm (1) competes with death of something else (2). ``untied`` is the time with
+    all ties broken, for R functions that order an event and a censoring at one time differently.
+    ``entry_time`` and ``exit_age`` have age as the time scale.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from sksurv.datasets import load_flchain
+
+        covariates, outcome = load_flchain()
+    frame = covariates.assign(died=outcome["death"], days=outcome["futime"])
+    frame = frame[frame["days"] > 0].iloc[::5].reset_index(drop=True)
+    years = frame["days"] / DAYS_A_YEAR
+    neoplasm = frame["chapter"].astype(str) == "Neoplasms"
+    light = np.log(frame["kappa"].astype(float) + frame["lambda"].astype(float))
+    predicted = 1 - np.exp(-0.045 * np.exp(0.9 * (light - 1.1) + 0.05 * (frame["age"] - 64)))
+    return pd.DataFrame(
+        {
+            "time": years,
+            "untied": years + np.arange(len(frame)) * 1e-7,
+            "cause": np.where(frame["died"], np.where(neoplasm, 1, 2), 0),
+            "event": frame["died"].astype(int),
+            "score": light,
+            "group": "Q"
+            + pd.Series(np.digitize(light, light.quantile([0.25, 0.5, 0.75])) + 1).astype(str),
+            "sex": frame["sex"].astype(str),
+            "year": frame["sample.yr"].astype(str),
+            "age": frame["age"].astype(float),
+            "predicted": predicted,
+            "entry_time": frame["age"].astype(float),
+            "exit_age": frame["age"].astype(float) + years,
+        }
+    )
+
+
+def cohorts() -> pd.DataFrame:
+    """Three cohorts of ``flchain``, with a made-up risk of death within eight years, and folds."""
+    from qupath_hccmil.survival.statistics.baseline import assigned_folds
+
+    frame = flchain()
+    frame = frame[frame["year"].isin(["1995", "1996", "1997"])].reset_index(drop=True)
+    hazard = 0.11 * np.exp(0.8 * (frame["score"] - 1.1) + 0.07 * (frame["age"] - 64))
+    frame = pd.DataFrame(
+        {
+            "time": frame["untied"],
+            "event": frame["event"],
+            "score": frame["score"] + 0.03 * frame["age"],
+            "cohort": "Y" + frame["year"],
+            "risk": 1 - np.exp(-hazard),
+        }
+    )
+    folds = [
+        pd.Series(assigned_folds(part["event"].to_numpy(bool), 7), index=part.index)
+        for _, part in frame.groupby("cohort")
+    ]
+    return frame.assign(fold=pd.concat(folds))
+
+
+def bmt() -> pd.DataFrame:
+    """35 transplanted patients in two groups with two causes, heavily tied (scikit-survival)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from sksurv.datasets import load_bmt
+
+        covariates, outcome = load_bmt()
+    return pd.DataFrame(
+        {
+            "time": outcome["ftime"].astype(float),
+            "event": outcome["status"].astype(int),
+            "group": covariates["dis"].astype(str),
+        }
+    )
+
+
 STAGES = {
     "Stage I": "I",
     "Stage II": "II",
@@ -96,6 +172,7 @@ def main(folder: Path, clinical: Path | None) -> None:
     """Write every data set as CSV with 17 digits, so that R reads the same doubles."""
     folder.mkdir(parents=True, exist_ok=True)
     frames = {"rossi": rossi(), "gbsg2": gbsg2(), "cgvhd": cgvhd()}
+    frames |= {"flchain": flchain(), "bmt": bmt(), "cohorts": cohorts()}
     if clinical is not None:
         frames["tcga"] = tcga(clinical)
     for name, frame in frames.items():

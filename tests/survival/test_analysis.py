@@ -134,6 +134,135 @@ def test_competing_deaths_are_analysed(tmp_path):
         run(tmp_path, frame)
 
 
+def competing_cohort() -> pd.DataFrame:
+    frame = made_cohort(150)
+    died = (frame["rfs_event"] == 0) & (np.arange(150) % 3 == 0)
+    return frame.assign(rfs_event=frame["rfs_event"].where(~died, 2))
+
+
+COMPETING = {"event_values": ("1",), "censored_values": ("0",), "competing_values": ("2",)}
+
+
+def test_competing_risks_are_tested_modelled_and_predicted(tmp_path):
+    found = run(tmp_path, competing_cohort(), **COMPETING, horizons=(1.0, 3.0))
+    assert found.problems == []
+    competing = found.competing
+    assert competing.gray["p"].iloc[0] < 0.05
+    assert set(competing.fine_gray["cause"]) == {"Event", "Death without recurrence"}
+    assert competing.fine_gray_model.table.loc[0, "hazard_ratio"] > 1
+    performance = competing.performance
+    assert set(performance.auc["marker"]) == {"Risk score", "Clinical model"}
+    assert [one.horizon for one in performance.calibrations] == [1.0, 3.0]
+    assert performance.brier.table["scaled"].iloc[-1] > 0
+    assert set(performance.net_benefit["horizon"]) == {1.0, 3.0}
+    report = write_analysis(found, tmp_path / "out")
+    text = report.read_text("utf-8")
+    assert "sHR (95 % interval)" in text
+    tables = {path.name for path in (tmp_path / "out" / "tables").iterdir()}
+    assert tables >= {
+        "gray_test.csv", "fine_gray.csv", "fine_gray_multivariable.csv", "auc_competing.csv",
+        "auc_competing_differences.csv", "calibration_competing.csv", "brier_competing.csv",
+        "log_rank_weighted.csv",
+    }  # fmt: skip
+    figures = {path.name for path in (tmp_path / "out" / "figures").iterdir()}
+    assert figures >= {"calibration_competing_3.svg", "decision_curve_competing_1.svg"}
+
+
+def test_a_cause_without_events_in_a_group_costs_its_own_models(tmp_path):
+    frame = competing_cohort()
+    low = frame["risk_score"] <= 0.4457
+    frame.loc[low & (frame["rfs_event"] == 2), "rfs_event"] = 0
+    found = run(tmp_path, frame, **COMPETING, **ONE)
+    parts = [part for part, _ in found.problems]
+    assert parts == ["Fine–Gray model of Risk group, Death without recurrence"]
+    assert found.competing.gray["p"].notna().all()
+    assert found.competing.fine_gray_model is not None
+
+
+def test_patients_who_enter_late_are_at_risk_from_then(tmp_path):
+    frame = competing_cohort()
+    plain = run(tmp_path, frame, **COMPETING, **ONE, cut="tertiles")
+    assert plain.survival.group_tests.trend.p < 0.05
+    assert len(plain.survival.group_tests.pairwise) == 3
+    frame["entry_days"] = np.where(np.arange(150) % 2 == 0, 200.0, 0.0)
+    frame.loc[[1, 3], "entry_days"] = [np.nan, -1]
+    # A variable with the name that the entry has here stays a variable.
+    frame["entry_time"] = np.arange(150.0)
+    found = run(
+        tmp_path,
+        frame,
+        **COMPETING,
+        **ONE,
+        entry="entry_days",
+        cut="tertiles",
+        variables=(VariableRequest("stage"), VariableRequest("entry_time")),
+    )
+    why = found.cohort.left_out.set_index("patient")["reason"]
+    assert why["P001"] == "no time of entry (entry_days)"
+    assert why["P003"] == "entry before time zero (entry_days)"
+    too_late = frame["rfs_days"] <= 200
+    assert (why == "follow-up ends before the entry (entry_days)").sum() == (
+        (too_late & (np.arange(150) % 2 == 0)).sum()
+    )
+    assert [variable.title for variable in found.cohort.variables] == ["stage", "entry_time"]
+    parts = [part for part, _ in found.problems]
+    assert parts == [
+        "Discrimination and predicted risks",
+        "Gray's test, Fine–Gray models and predicted risks",
+    ]
+    assert found.survival.group_tests.trend.p < 0.05
+    assert found.competing.hazards is not None
+    assert found.effects.with_score.table.loc[0, "hazard_ratio"] != pytest.approx(
+        plain.effects.with_score.table.loc[0, "hazard_ratio"]
+    )
+    text = write_analysis(found, tmp_path / "out", "md").read_text("utf-8")
+    assert "Left truncation: patients are at risk from" in text
+    assert "Log-rank tests of pairs of risk groups" in text
+
+
+def test_the_effect_in_subgroups_and_centres_is_reported(tmp_path):
+    frame = made_cohort(200)
+    place = np.arange(200)
+    frame["hospital"] = np.array(["North", "South", "West"])[place % 3]
+    frame.loc[0, "hospital"] = None
+    frame["sex"] = np.where(place % 2, "f", "m")
+    frame["time"] = np.where(place % 5 < 2, "early", "late")
+    found = run(
+        tmp_path,
+        frame,
+        **ONE,
+        centre="Hospital",
+        variables=(VariableRequest("stage"), VariableRequest("age")),
+        subgroups=("age", "sex", "time"),
+    )
+    assert found.problems == []
+    subgroups, centres = found.groups.subgroups, found.groups.centres
+    assert list(dict.fromkeys(subgroups.tests["label"])) == ["age", "sex", "time"]
+    assert centres.by_centre["centre"].tolist() == ["North", "South", "West"]
+    assert centres.by_centre["patients"].sum() == 199
+    assert centres.pooled.estimate > 0
+    report = write_analysis(found, tmp_path / "out").read_text("utf-8")
+    assert "The subgroups are those that were named for this analysis. 3 tests" in report
+    assert "1 patient(s) without a centre are not in this section." in report
+    assert "95 % prediction interval for a new one" in report
+    names = {path.name for path in (tmp_path / "out").glob("*/*")}
+    assert names >= {
+        "forest_subgroups.svg", "forest_centres.svg", "interactions.csv", "centre_models.csv",
+        "leave_one_centre_out.csv",
+    }  # fmt: skip
+
+
+def test_no_subgroups_and_wrong_ones(tmp_path):
+    frame = made_cohort(100)
+    assert run(tmp_path, frame, **ONE, subgroups=("none",)).groups.subgroups is None
+    with pytest.raises(DataError, match="subgroup 'rfs_days' is the follow-up itself"):
+        run(tmp_path, frame, subgroups=("rfs_days",))
+    with pytest.raises(DataError, match="no column 'ward'"):
+        run(tmp_path, frame, centre="ward")
+    one = run(tmp_path, frame.assign(ward="A"), **ONE, centre="ward", subgroups=("none",))
+    assert one.problems == [("Centres", "there is only one centre")]
+
+
 def test_one_risk_group_still_has_an_analysis(tmp_path):
     found = run(tmp_path, made_cohort(100), threshold=0.999, **ONE)
     assert found.effects.with_group is None

@@ -1,11 +1,14 @@
 """A cohort from tables as hospitals have them, and what is said of them."""
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.analysis_cohort import SCORE, read_cohort
 from qupath_hccmil.survival.analysis_settings import Settings
 from qupath_hccmil.survival.statistics.variables import VariableRequest
+from tests.survival.conftest import made_cohort
 
 
 def cohort(tmp_path, scores: str, clinical: str, encoding="utf-8", **settings):
@@ -81,3 +84,30 @@ def test_nobody_censored_is_said(tmp_path):
     rows = "".join(f"{k},{k},1\n" for k in range(1, 10))
     found = cohort(tmp_path, SCORES, f"patient,t_years,event\n{rows}", time="t_years")
     assert any("Nobody is censored" in note for note in found.notes)
+
+
+def test_follow_up_between_two_dates_is_that_of_a_time(tmp_path):
+    frame = made_cohort(40)
+    start = pd.Timestamp("2001-02-03") + pd.to_timedelta(np.arange(40) * 17, "D")
+    end = start + pd.to_timedelta(frame["rfs_days"].to_numpy(), "D")
+    dated = frame.assign(
+        op=start.strftime("%d.%m.%Y"), seen=end.strftime("%Y-%m-%d")
+    ).drop(columns=["risk_score", "rfs_days"])  # fmt: skip
+    dated.loc[3, "seen"] = None
+    dated.loc[4, "seen"] = "01.01.2001"
+    frame[["patient", "risk_score"]].to_csv(tmp_path / "s.csv", index=False)
+    dated.to_excel(tmp_path / "c.xlsx", index=False)
+    chosen = Settings(start="op", end="seen", event="rfs_event", variables=())
+    found = read_cohort(tmp_path / "s.csv", tmp_path / "c.xlsx", chosen)
+    assert found.time_source == "days from the date “op” to the date “seen”"
+    expected = frame["rfs_days"].drop([3, 4]) / 365.25
+    assert found.frame["time"].to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-15)
+    assert found.left_out.set_index("patient")["reason"].to_dict() == {
+        "P003": "no time (a date is missing, from 'op' to 'seen')",
+        "P004": "negative time ('seen' is before 'op')",
+    }
+    picked = read_cohort(
+        tmp_path / "s.csv", tmp_path / "c.xlsx",
+        Settings(start="op", end="seen", event="rfs_event", variables=(VariableRequest("op"),)),
+    )  # fmt: skip
+    assert "Left out: variable “op” is the follow-up itself." in picked.notes

@@ -45,16 +45,16 @@ def test_cumulative_incidence_is_that_of_r(cgvhd):
         np.testing.assert_allclose(found["incidence"], truth["cif"], atol=1e-9)
 
 
-def test_interval_of_the_incidence_is_close_to_that_of_cmprsk(cgvhd):
-    # Aalen's variance (Pintilie, eq. 4.5) here and a different estimator there: within 3 %.
+def test_standard_error_of_the_incidence_is_that_of_cmprsk(cgvhd):
     found = incidence_at(cumulative_incidence(cgvhd, CAUSES), [0.5])
     for code, cause in CAUSES.items():
         row = found[found["cause"] == cause].iloc[0]
         truth = frozen_at("cgvhd", f"cuminc-{code}").loc[0.5]
+        assert row["se"] == pytest.approx(truth["se"], rel=1e-9)
         link = np.log(-np.log(row[["lower", "upper"]].astype(float)))
         error = abs(link.iloc[1] - link.iloc[0]) / (2 * 1.959963984540054)
         error *= row["incidence"] * abs(np.log(row["incidence"]))
-        assert error == pytest.approx(truth["se"], rel=0.03)
+        assert error == pytest.approx(truth["se"], rel=1e-9)
 
 
 def test_incidence_and_survival_add_up(cgvhd):

@@ -47,8 +47,10 @@ def test_one_event_of_the_last_patient_at_risk(tmp_path):
     assert not any("please report it" in reason for reason in problems.values())
 
 
-def test_all_times_tied(tmp_path):
-    problems = reported(analysed(tmp_path / "in", made_cohort().assign(rfs_days=500)))
+@pytest.mark.parametrize("horizon", [1.0, 2.0])
+def test_all_times_tied(tmp_path, horizon):
+    frame = made_cohort().assign(rfs_days=500)
+    problems = reported(analysed(tmp_path / "in", frame, horizons=(horizon,)))
     assert not any("please report it" in reason for reason in problems.values())
 
 
@@ -101,7 +103,7 @@ def test_a_part_that_fails_costs_that_part(tmp_path, monkeypatch):
     for name in ("analysis.table_one", "analysis.count_missing"):
         monkeypatch.setattr(f"qupath_hccmil.survival.{name}", fails)
     monkeypatch.setattr("qupath_hccmil.survival.step_survival._stratum", fails)
-    monkeypatch.setattr("qupath_hccmil.survival.report.effect_section.svg", fails)
+    monkeypatch.setattr("qupath_hccmil.survival.report.effect_section.Drawing", fails)
     found = analysed(tmp_path / "in")
     write_analysis(found, tmp_path / "out")
     report = build_report(found)

@@ -248,7 +248,9 @@ def test_the_features_of_the_project_are_asked_for(cli, tmp_path):
     ("toml", "message"),
     [
         ("[[feature]]\nname = 'A'\nkey = 'a'", "key 'a' is taken"),
-        ("[[feature]]\nname = 'A'\nkey = '12'", "the key of one character"),
+        ("[[feature]]\nname = 'A'\nkey = 'U'", "key 'u' is taken"),
+        ("[[feature]]\nname = 'A'\nkey = '?'", "must be one letter or digit"),
+        ("[[feature]]\nname = 'A'\nkey = '12'", "key '12' must be one letter or digit"),
         ("[[feature]]\nname = 'group'\nkey = '1'", "feature name 'group' is taken"),
         ("[[feature]]\nname = 'A'", "lacks 'key'"),
         ("feature = []", "no feature in it"),

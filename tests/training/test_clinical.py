@@ -21,7 +21,7 @@ def test_reads_follow_up_and_says_who_is_left_out(tmp_path):
     assert found.cohort.excluded["d"] == found.cohort.excluded["f"] == "time or event missing"
     assert found.cohort.follow_up["a"] == (pytest.approx(300 / 365.25), 1)
     assert found.cohort.follow_up.keys() == {"a", "b", "c", "e"}
-    assert "column 'time_days' is in days" in found.said[0]
+    assert "time: column “time_days” in days" in found.said[0]
     assert "“yes” = event" in found.said[0]
     assert found.patients == set("abcdef")
 
@@ -126,3 +126,21 @@ def test_an_absent_table_or_column_is_named(tmp_path):
         read_clinical(tmp_path / "none.csv")
     with pytest.raises(DataError, match="no column 'rfs'"):
         read(tmp_path, "patient,time_years,event\na,1,0\n", time="rfs")
+
+
+def test_follow_up_may_come_from_two_dates(tmp_path):
+    text = "patient,op,last,event\na,14.03.2015,14.05.2015,1\nb,2015-03-14,2020-03-14,0\n"
+    text += "c,14.03.2015,,1\nd,14.03.2015,13.03.2015,1\n"
+    found = read(tmp_path, text, start="OP", end="last")
+    assert found.cohort.labels == {"a": 0, "b": 1}
+    assert found.cohort.follow_up["a"] == (pytest.approx(61 / 365.25), 1)
+    assert found.cohort.excluded == dict.fromkeys("cd", "time or event missing")
+    assert "days from the date “op” to the date “last”" in found.said[0]
+    for wrong, told in (
+        ({"start": "op"}, "give both dates, with --start-date and --end-date"),
+        ({"start": "op", "end": "died"}, "no column 'died' for the end"),
+        ({"start": "op", "end": "last", "time": "event"}, "give either --time, or"),
+        ({"start": "op", "end": "last", "unit": "days"}, "between dates, days are counted"),
+    ):
+        with pytest.raises(DataError, match=told):
+            read(tmp_path, text, **wrong)

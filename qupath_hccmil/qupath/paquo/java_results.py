@@ -36,7 +36,7 @@ from qupath_hccmil.qupath.paquo.javaobjects import (
     tiles_of_user,
     with_our_measurements,
 )
-from qupath_hccmil.qupath.paquo.javatiles import add_tiles
+from qupath_hccmil.qupath.paquo.javatiles import add_tiles, renew_colours
 from qupath_hccmil.qupath.paquo.jvm import java, text_of
 from qupath_hccmil.qupath.results_comparison import require_annotations
 from qupath_hccmil.qupath.tile_ids import copies
@@ -96,7 +96,8 @@ def add_results(data: JavaData, results: ImageResults, path: Path) -> None:
     WriteError
         Results belong to an annotation that the image does not have; the message names `path`.
     """
-    annotations = annotations_of(descendants(data.root))
+    everything = descendants(data.root)
+    annotations = annotations_of(everything)
     try:
         require_annotations(results, len(annotations))
     except WriteError as error:
@@ -104,6 +105,7 @@ def add_results(data: JavaData, results: ImageResults, path: Path) -> None:
     numbers = copies(ids_of(annotations))
     for index, measurements in results.annotations.items():
         add_measurements(annotations[index], measurements)
+    renew_colours(class_counts(everything))
     for index, tiles in results.tiles.items():
         add_tiles(annotations[index], tiles, numbers[index])
     add_measurements(data.root, results.root)

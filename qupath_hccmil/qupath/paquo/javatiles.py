@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
 from qupath_hccmil.qupath.data_types import TileObjects
-from qupath_hccmil.qupath.names import CLASS_COLOURS
+from qupath_hccmil.qupath.names import CLASS_COLOURS, has_former_colour
 from qupath_hccmil.qupath.paquo.javabulk import (
     MEASUREMENTS,
     PATH_CLASS,
@@ -85,6 +86,27 @@ def _set_id() -> Any:
 
 def _our_class(name: str) -> Any:
     """QuPath's class with a name; an existing class keeps the colour that the user chose."""
+    return java(PATH_CLASS).fromString(name, _packed(name))
+
+
+def _packed(name: str) -> Any:
     colour = CLASS_COLOURS.get(name)
-    packed = None if colour is None else java("java.lang.Integer")(opaque(colour))
-    return java(PATH_CLASS).fromString(name, packed)
+    return None if colour is None else java("java.lang.Integer")(opaque(colour))
+
+
+def renew_colours(worn: Collection[str]) -> None:
+    """Give our classes that still have an earlier version's colour the one of today.
+
+    QuPath has one object for all who wear a class, so one that an object of the user's wears, or
+    that a class of the user's derives from, is left as it is.
+
+    Parameters
+    ----------
+    worn : collection of str
+        Classes of the user's objects.
+    """
+    for name in CLASS_COLOURS:
+        if not any(each.split(": ")[0] == name for each in worn):
+            path_class = _our_class(name)
+            if has_former_colour(name, int(path_class.getColor())):
+                path_class.setColor(_packed(name))

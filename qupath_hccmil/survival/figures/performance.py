@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
 from qupath_hccmil.survival.figures.style import (
     DASHES,
@@ -181,6 +181,27 @@ def residuals_figure(points: pd.DataFrame, *, title: str, unit: str) -> Figure:
     axes.set_xlabel(f"Time ({unit})")
     axes.set_ylabel("log HR(t)")
     axes.set_title(plain(title, 38))
+    return figure
+
+
+@styled
+def hazard_curve_figure(curve: pd.DataFrame, *, title: str) -> Figure:
+    """Draw the hazard ratio along a number, of ``nonlinearity.spline_curve``, on a log axis."""
+    figure, axes = canvas(4.8, 3.4)
+    axes.fill_between(curve["value"], curve["lower"], curve["upper"], color=INK, alpha=0.14, lw=0)
+    axes.plot(curve["value"], curve["hazard_ratio"], color=INK)
+    axes.axhline(1.0, color=GREY, lw=0.9, ls=(0, (2, 2)))
+    axes.set_yscale("log")
+    # The interval at the ends may be so wide that the curve would be flat next to it.
+    low, high = float(curve["hazard_ratio"].min()), float(curve["hazard_ratio"].max())
+    axes.set_ylim(
+        max(float(curve["lower"].min()), low / 5), min(float(curve["upper"].max()), high * 5)
+    )
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(plain(title, 38))
+    axes.set_ylabel("Hazard ratio (log scale)")
     return figure
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.transforms import Affine2D, Affine2DBase, ScaledTranslation
 
 from qupath_hccmil.survival.figures.style import (
     DASHES,
@@ -86,11 +88,14 @@ def kaplan_meier_figure(
 def incidence_figure(
     table: pd.DataFrame, *, unit: str, title: str = "", until: float | None = None
 ) -> Figure:
-    """Draw the curves of ``competing_risks.cumulative_incidence`` for one cause."""
+    """Draw the curves of ``competing_risks.cumulative_incidence`` for one cause.
+
+    The numbers at risk are of patients without an event of any cause.
+    """
     names = list(dict.fromkeys(table["group"]))
     colours = group_colours(len(names))
     end = float(table["time"].max()) if until is None else until
-    figure, axes = canvas(4.8, 3.4)
+    figure, axes = canvas(4.8, 3.1 + 0.2 * len(names) + 0.25)
     for index, name in enumerate(names):
         part = _as_seen(table[table["group"] == name], end)
         _steps(axes, part, "incidence", colours[index], DASHES[index % len(DASHES)], name)
@@ -98,6 +103,7 @@ def incidence_figure(
     axes.set_title(plain(title, 60))
     if len(names) > 1:
         axes.legend(loc="upper left", handlelength=2.2)
+    _numbers_at_risk(axes, table, names, colours, end)
     return figure
 
 
@@ -160,24 +166,19 @@ def _percent(axes: Axes, end: float, x: str, y: str) -> None:
 def _numbers_at_risk(
     axes: Axes, curves: pd.DataFrame, names: Sequence[str], colours: Sequence[str], end: float
 ) -> None:
-    """Write the numbers at risk below the ticks, one line per group."""
+    """Write the numbers at risk below the ticks, one line per group, with its name and its dashes.
+
+    The names are to the left, and the numbers are in ink, so that they can be read in grey.
+    """
     ticks = [tick for tick in axes.get_xticks() if 0 <= tick <= end * 1.001]
     axes.set_xticks(ticks)
-    blended = axes.get_xaxis_transform()
     below, line = -42.0, 12.5
-    axes.annotate(
-        "At risk",
-        (0, 0),
-        xycoords="axes fraction",
-        xytext=(0, below),
-        textcoords="offset points",
-        fontsize=8,
-        color=GREY,
-        ha="left",
-        va="center",
-        annotation_clip=False,
-    )
+    _write_below(axes, "At risk", 0, below, "left", GREY)
     for row, (name, colour) in enumerate(zip(names, colours, strict=True), start=1):
+        height = below - row * line
+        if len(names) > 1:
+            _write_below(axes, plain(name, 18), -44, height, "right", INK)
+            _sample(axes, height, colour, DASHES[(row - 1) % len(DASHES)])
         part = curves[curves["group"] == name]
         times, left = part["time"].to_numpy(float), part["at_risk"].to_numpy(int)
         for tick in ticks:
@@ -186,12 +187,40 @@ def _numbers_at_risk(
             axes.annotate(
                 f"{count:,}",
                 (tick, 0),
-                xycoords=blended,
-                xytext=(0, below - row * line),
+                xycoords=axes.get_xaxis_transform(),
+                xytext=(0, height),
                 textcoords="offset points",
                 fontsize=8,
-                color=colour if len(names) > 1 else INK,
+                color=INK,
                 ha="center",
                 va="center",
                 annotation_clip=False,
             )
+
+
+def _write_below(
+    axes: Axes, text: str, left: float, height: float, where: str, colour: str
+) -> None:
+    """Write a text at an offset (points) from the lower left corner of the axes."""
+    axes.annotate(
+        text,
+        (0, 0),
+        xycoords="axes fraction",
+        xytext=(left, height),
+        textcoords="offset points",
+        fontsize=8,
+        color=colour,
+        ha=where,
+        va="center",
+        annotation_clip=False,
+    )
+
+
+def _sample(axes: Axes, height: float, colour: str, dashes: Any) -> None:
+    """Draw a piece of the group's line in front of its numbers."""
+    figure = axes.figure
+    points = Affine2D().scale(1 / 72) + figure.dpi_scale_trans
+    corner = ScaledTranslation(0, 0, cast(Affine2DBase, axes.transAxes))
+    line = Line2D([-40, -16], [height, height], color=colour, ls=dashes, lw=1.7, clip_on=False)
+    line.set_transform(points + corner)
+    axes.add_artist(line)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from qupath_hccmil.survival.figures.style import Drawing
+
 
 @dataclass(frozen=True)
 class Text:
@@ -33,6 +35,9 @@ class Table:
     note : str
     wide_text : bool
         The columns hold text that wraps, not numbers.
+    places : sequence of sequence of (str, str)
+        For each row of a checklist, the sections that it refers to: key and name. They are shown in
+        the last column.
     """
 
     key: str
@@ -42,15 +47,16 @@ class Table:
     data: pd.DataFrame
     note: str = ""
     wide_text: bool = False
+    places: Sequence[Sequence[tuple[str, str]]] = ()
 
 
 @dataclass(frozen=True)
 class Image:
-    """A figure as SVG text, with what it shows in words."""
+    """A figure, with what it shows in words."""
 
     key: str
     caption: str
-    svg: str
+    drawing: Drawing
     alt: str
 
 
@@ -85,12 +91,25 @@ class Fact:
 
 @dataclass
 class Report:
-    """Everything that is rendered."""
+    """Everything that is rendered.
+
+    Attributes
+    ----------
+    title, subtitle : str
+    facts : list of Fact
+    warnings : list of str
+        What to know first: how the tables were read, what was found, and what could not be done.
+    found : list of str
+        Those of the warnings that only the results show, for the screen, too.
+    sections : list of Section
+    footer : list of str
+    """
 
     title: str
     subtitle: str
     facts: list[Fact]
     warnings: list[str]
+    found: list[str]
     sections: list[Section]
     footer: list[str]
 

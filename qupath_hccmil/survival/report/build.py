@@ -10,27 +10,37 @@ from functools import partial
 from qupath_hccmil import __version__
 from qupath_hccmil.survival.attempt import attempt
 from qupath_hccmil.survival.findings import SCORE_NAME, Analysis
-from qupath_hccmil.survival.report.blocks import Fact, Report, Section
+from qupath_hccmil.survival.report.blocks import Fact, Report, Section, Text
 from qupath_hccmil.survival.report.closing_section import (
-    checklist_section,
+    checklist_sections,
     limits_section,
     methods_section,
     provenance_section,
 )
 from qupath_hccmil.survival.report.cohort_section import cohort_section, groups_section
+from qupath_hccmil.survival.report.cohorts_section import cohorts_section
+from qupath_hccmil.survival.report.competing_section import competing_section
 from qupath_hccmil.survival.report.effect_section import (
     assumption_section,
     cox_section,
     survival_section,
 )
-from qupath_hccmil.survival.report.number_format import moment, number, p_value, span, whole
+from qupath_hccmil.survival.report.groups_section import centres_section, subgroups_section
+from qupath_hccmil.survival.report.number_format import (
+    NOT_REACHED,
+    moment,
+    number,
+    p_value,
+    span,
+    whole,
+)
 from qupath_hccmil.survival.report.performance_section import (
     auc_section,
     calibration_section,
-    competing_section,
     discrimination_section,
     tiles_section,
 )
+from qupath_hccmil.survival.report.sensitivity_section import sensitivity_section
 from qupath_hccmil.survival.statistics.discrimination import SCORE, UNO
 
 RESEARCH = "For research use only: not a medical device, not for decisions about patients."
@@ -42,12 +52,14 @@ def build_report(analysis: Analysis) -> Report:
     analysis = replace(analysis, problems=list(analysis.problems))
     # the closing sections list what the others could not do
     sections = [_attempted(analysis, title, make) for title, make in _SECTIONS]
+    found = _found(analysis, [section for section in sections if section is not None])
     sections += [
         limits_section(analysis),
         methods_section(),
-        checklist_section(analysis),
         provenance_section(analysis, when),
     ]
+    shown = [section for section in sections if section is not None and section.blocks]
+    shown += checklist_sections(analysis, shown)
     cohort, settings = analysis.cohort, analysis.settings
     subtitle = f"{len(cohort.frame)} patients, {int(cohort.frame['event'].sum())} events"
     if settings.endpoint:
@@ -56,8 +68,13 @@ def build_report(analysis: Analysis) -> Report:
         settings.title,
         subtitle,
         attempt(analysis.problems, "Key figures", partial(_facts, analysis)) or [],
-        _warnings(analysis),
-        [section for section in sections if section is not None and section.blocks],
+        [
+            *found,
+            *analysis.cohort.notes,
+            *(f"{part}: {reason}." for part, reason in analysis.problems),
+        ],
+        found,
+        shown,
         [RESEARCH, f"Made by qupath-hccmil {__version__}, {when}."],
     )
 
@@ -68,10 +85,14 @@ _SECTIONS: tuple[tuple[str, Callable[[Analysis], Section | None]], ...] = (
     ("Survival", survival_section),
     ("Cox models", cox_section),
     ("Proportional hazards", assumption_section),
+    ("Subgroups", subgroups_section),
+    ("Centres", centres_section),
+    ("Sensitivity", sensitivity_section),
     ("AUC over time", auc_section),
     ("Discrimination", discrimination_section),
     ("Calibration", calibration_section),
     ("Competing events", competing_section),
+    ("External validation", cohorts_section),
     ("Tiles of interest", tiles_section),
 )
 
@@ -103,12 +124,18 @@ def is_reversed(analysis: Analysis) -> str:
     return f"{told}, which may be due to chance alone."
 
 
-def _warnings(analysis: Analysis) -> list[str]:
-    warnings = list(analysis.cohort.notes)
-    if against := is_reversed(analysis):
-        warnings.insert(0, against)
-    warnings += [f"{part}: {reason}." for part, reason in analysis.problems]
-    return warnings
+def _found(analysis: Analysis, sections: list[Section]) -> list[str]:
+    """What the results warn of: a reversed score, and the warnings of every section."""
+    reversed_ = is_reversed(analysis)
+    return [
+        *([reversed_] if reversed_ else []),
+        *(
+            f"{section.title}: {block.text}"
+            for section in sections
+            for block in section.blocks
+            if isinstance(block, Text) and block.kind == "warning"
+        ),
+    ]
 
 
 def _facts(analysis: Analysis) -> list[Fact]:
@@ -116,8 +143,8 @@ def _facts(analysis: Analysis) -> list[Fact]:
     facts = [
         Fact(
             "Median follow-up",
-            f"{number(follow['median'], 1)} {unit}",
-            span(follow["lower"], follow["upper"], 1),
+            f"{number(follow['median'], 1)} {unit}".replace("∞", NOT_REACHED),
+            span(follow["lower"], follow["upper"], 1).replace("∞", NOT_REACHED),
         )
     ]
     table = analysis.effects.univariable

@@ -1,6 +1,12 @@
-"""The TRIPOD+AI checklist (Collins et al. 2024, BMJ 385:e078378), filled in as far as known."""
+"""The checklists of TRIPOD+AI and REMARK, filled in as far as known.
+
+TRIPOD+AI: Collins et al. 2024, BMJ 385:e078378. REMARK: McShane et al. 2005, JNCI 97:1180, with the
+explanations of Altman et al. 2012, PLoS Medicine 9:e1001216; the items are worded shortly here.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -10,19 +16,33 @@ AUTHORS = "To be written by the authors."
 
 
 def tripod(analysis: Analysis) -> pd.DataFrame:
-    """List every item with what this analysis can say about it.
+    """List every item of TRIPOD+AI with what this analysis can say about it.
 
     Returns
     -------
     DataFrame
-        ``item, section, asks, answer, filled``.
+        ``item, section, asks, answer, filled, places``; ``places`` are keys of sections of the
+        report.
     """
-    answers = _answers(analysis)
+    return _checklist(ITEMS, _answers(analysis), _PLACES)
+
+
+def remark(analysis: Analysis) -> pd.DataFrame:
+    """List every item of REMARK in the same way."""
+    return _checklist(REMARK, _remark_answers(analysis), _REMARK_PLACES)
+
+
+def _checklist(
+    items: Sequence[tuple[str, str, str]],
+    answers: Mapping[str, str],
+    places: Mapping[str, tuple[str, ...]],
+) -> pd.DataFrame:
     rows = [
-        (item, section, asks, answers.get(item, AUTHORS), item in answers)
-        for item, section, asks in ITEMS
+        (item, section, asks, answers.get(item, AUTHORS), item in answers, places.get(item, ()))
+        for item, section, asks in items
     ]
-    return pd.DataFrame(rows, columns=["item", "section", "asks", "answer", "filled"])
+    names = ["item", "section", "asks", "answer", "filled", "places"]
+    return pd.DataFrame(rows, columns=names)
 
 
 ITEMS = (
@@ -81,6 +101,75 @@ ITEMS = (
 )
 
 
+_PLACES = {
+    "5a": ("provenance",), "7": ("cohort",), "8a": ("cohort",), "9a": ("cohort", "provenance"),
+    "10": ("cohort",), "11": ("cohort", "cox"), "12b": ("cox",), "12c": ("methods",),
+    "12e": ("auc", "discrimination", "calibration"), "12g": ("calibration",), "15": ("groups",),
+    "20a": ("cohort",), "20b": ("cohort",), "21": ("cohort", "cox"), "22": ("cox", "calibration"),
+    "23a": ("auc", "discrimination", "calibration"), "26": ("limits",),
+}  # fmt: skip
+REMARK = (
+    ("1", "Introduction", "The marker, the objectives and hypotheses"),
+    ("2", "Patients", "Characteristics, source, inclusion and exclusion"),
+    ("3", "Patients", "Treatments, and how they were chosen"),
+    ("4", "Specimens", "Type of material, preservation and storage"),
+    ("5", "Assay methods", "How the marker was measured, blinded to the outcome or not"),
+    ("6", "Study design", "Selection of cases, period, end of follow-up, median follow-up"),
+    ("7", "Study design", "Definition of all clinical endpoints"),
+    ("8", "Study design", "All variables that were examined or considered"),
+    ("9", "Study design", "Rationale of the sample size"),
+    ("10", "Statistics", "Methods, choice of variables, assumptions, missing values"),
+    ("11", "Statistics", "How marker values were used, and how cutpoints were chosen"),
+    ("12", "Data", "Flow of patients, with numbers and events at each stage"),
+    ("13", "Data", "Distribution of demographic variables, prognostic variables and marker"),
+    ("14", "Analysis", "Relation of the marker to standard prognostic variables"),
+    ("15", "Analysis", "Univariable relation of marker and outcome, with survival curves"),
+    ("16", "Analysis", "Multivariable estimates with intervals"),
+    ("17", "Analysis", "The marker with standard variables, whatever their significance"),
+    ("18", "Analysis", "Assumptions, sensitivity, internal validation"),
+    ("19", "Discussion", "Interpretation against the hypotheses, limitations"),
+    ("20", "Discussion", "Implications for research and clinical value"),
+)
+_REMARK_PLACES = {
+    "2": ("cohort",), "5": ("cohort", "provenance"), "6": ("cohort",), "7": ("cohort",),
+    "8": ("cohort", "provenance"), "9": ("cohort",), "10": ("methods", "cohort"),
+    "11": ("groups",), "12": ("cohort",), "13": ("cohort", "groups"), "14": ("cohort",),
+    "15": ("survival", "cox"), "16": ("cox",), "17": ("cox",),
+    "18": ("proportional", "sensitivity", "discrimination"), "19": ("limits",),
+}  # fmt: skip
+
+
+def _remark_answers(analysis: Analysis) -> dict[str, str]:
+    cohort, settings = analysis.cohort, analysis.settings
+    events = int(cohort.frame["event"].sum())
+    follow, power = analysis.survival.follow_up, analysis.events_per_variable
+    names = ", ".join(variable.title for variable in cohort.variables) or "none"
+    model = "; ".join(cohort.scores.models) or "not given in the scores table"
+    answers = {
+        "2": f"Flow of patients, left-out patients and Table 1. {AUTHORS}",
+        "5": f"Model of the scores: {model}. {AUTHORS}",
+        "6": f"Median follow-up {follow['median']:.2f} {cohort.unit} (reverse Kaplan–Meier). "
+        f"{AUTHORS}",
+        "8": f"In this analysis: the score and {names}.",
+        "10": "Methods; complete cases"
+        + (f" and {settings.imputations} imputed tables." if settings.imputations else "."),
+        "11": f"The score as a number, per SD, and in groups cut at {cohort.groups.description}.",
+        "12": f"{len(cohort.frame)} patients and {events} events; each model gives its own.",
+        "13": "Table 1, missing values and the distribution of the score.",
+        "14": "Table 1 by risk group, with standardised differences.",
+        "15": "Kaplan–Meier curves, log-rank test and univariable Cox models.",
+        "16": "Multivariable Cox models with the score and with the risk group.",
+        "17": "All variables of the analysis are in the multivariable models.",
+        "18": "Test of proportional hazards, sensitivity analyses, bootstrap for optimism.",
+        "19": f"See “Limits”. {AUTHORS}",
+    }
+    if settings.endpoint:
+        answers["7"] = f"{settings.endpoint}. {AUTHORS}"
+    if power is not None and power.coefficients:
+        answers["9"] = f"{power.ratio:.1f} events per coefficient. {AUTHORS}"
+    return answers
+
+
 def _answers(analysis: Analysis) -> dict[str, str]:
     cohort, settings = analysis.cohort, analysis.settings
     events = int(cohort.frame["event"].sum())
@@ -107,7 +196,6 @@ def _answers(analysis: Analysis) -> dict[str, str]:
         "baseline.",
         "12e": "Harrell's and Uno's C, AUC(t), calibration in the large, slope, curve, ICI, Brier "
         "score, decision curve.",
-        "12g": f"Predicted risks come from {analysis.performance.baseline_told}.",
         "15": f"A score; risk groups at {cohort.groups.description}.",
         "18f": "qupath-hccmil is free software (GPL-3.0-or-later).",
         "20a": f"See the flow table: {len(cohort.frame)} patients, {events} events, median "
@@ -116,9 +204,18 @@ def _answers(analysis: Analysis) -> dict[str, str]:
         "21": "Each table gives its numbers of patients and events.",
         "22": "baseline.json holds the coefficient and the baseline hazard of the score alone; "
         "the coefficients of the other models are in the CSV files.",
-        "23a": "Given with intervals; subgroups by Kaplan–Meier only.",
+        "23a": "Given with intervals; effect of the score in subgroups, with tests of interaction.",
         "26": f"See “Limits”. {AUTHORS}",
     }
+    if analysis.external is not None:
+        answers["12f"] = "Baseline, and baseline and slope, updated to each cohort."
+        answers["16"] = "See “External validation”: case mix side by side."
+        answers["24"] = "See “External validation”: the prediction updated to each cohort."
+    if analysis.groups.centres is not None:
+        answers["12d"] = "Models stratified and clustered by centre; random effects."
+        answers["23b"] = "See “Centres”: the effect in each, and heterogeneity."
+    if analysis.performance.baseline_told:
+        answers["12g"] = f"Predicted risks come from {analysis.performance.baseline_told}."
     if settings.endpoint or settings.time_zero:
         parts = [settings.endpoint, f"from {settings.time_zero}" if settings.time_zero else ""]
         answers["8a"] = f"{' '.join(part for part in parts if part)}. {AUTHORS}"

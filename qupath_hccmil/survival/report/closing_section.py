@@ -11,11 +11,12 @@ import pandas as pd
 from qupath_hccmil import __version__
 from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.report.blocks import Section, Table, Text
-from qupath_hccmil.survival.report.checklist import tripod
+from qupath_hccmil.survival.report.checklist import remark, tripod
 from qupath_hccmil.survival.report.number_format import NONE
+from qupath_hccmil.survival.statistics.variables import VariableRequest
 
 PACKAGES = (
-    "lifelines", "scikit-survival", "statsmodels", "numpy", "scipy", "pandas", "matplotlib",
+    "lifelines", "statsmodels", "numpy", "scipy", "pandas", "matplotlib",
 )  # fmt: skip
 METHODS = (
     ("Survival curves", "Kaplan–Meier; Greenwood's variance on the log(−log) scale; log-rank test "
@@ -24,6 +25,12 @@ METHODS = (
      "events: Firth's penalty with profile likelihood (Heinze and Schemper 2001)."),
     ("Proportional hazards", "Score test with the Kaplan–Meier transform (Grambsch and Therneau "
      "1994, as R's survival 3); restricted means from the area under the Kaplan–Meier curves."),
+    ("Subgroups and centres", "Cox models stratified by subgroup or centre; likelihood-ratio tests "
+     "of interaction, numbers by their product with the score; Holm 1979. Clusters: Lin and Wei "
+     "1989. Heterogeneity between centres: Cochran's Q; random effects by Paule and Mandel 1982 "
+     "with the interval of Hartung and Knapp 2001."),
+    ("Sensitivity", "Landmark analysis (Anderson et al. 1983); restricted cubic splines (Harrell "
+     "2015); influence by dfbeta (Cain and Lange 1984)."),
     ("AUC(t)", "Cumulative/dynamic, IPCW; standard errors from the influence function, with the "
      "estimated weights (Blanche, Dartigues and Jacqmin-Gadda 2013); bands by simulation of the "
      "Gaussian limit (Lin, Wei and Ying 1994)."),
@@ -33,7 +40,16 @@ METHODS = (
      "Klaveren 2020."),
     ("Brier score", "Graf et al. 1999, IPCW."),
     ("Decision curve", "Vickers et al. 2008."),
-    ("Competing risks", "Aalen and Johansen 1978; cause-specific Cox models."),
+    ("External validation", "C with the infinitesimal jackknife (Therneau and Watson 2017); pooled "
+     "as Debray et al. 2019; recalibration by van Houwelingen 2000."),
+    ("Competing risks", "Aalen and Johansen 1978, with Aalen's variance; Gray 1988; cause-specific "
+     "Cox models; Fine and Gray 1999. AUC(t) and Brier score with competing events as controls "
+     "(Blanche et al. 2013; Schoop et al. 2011); calibration by van Geloven et al. 2022 and Austin "
+     "et al. 2022."),
+    ("Weighted log-rank tests", "Gehan–Breslow, Tarone–Ware, Peto–Peto, Fleming–Harrington; trend "
+     "by Tarone 1975; pairs corrected by Holm 1979."),
+    ("Left truncation", "At risk in (entry, time] in all risk sets (Klein and Moeschberger 2003, "
+     "§4.6 and §9.4)."),
     ("Missing values", "Chained equations with predictive mean matching (White and Royston 2009); "
      "Rubin's rules with the degrees of freedom of Barnard and Rubin 1999."),
 )  # fmt: skip
@@ -75,7 +91,8 @@ def limits_section(analysis: Analysis) -> Section:
         )
     if analysis.cohort.coding.competing:
         limits.append(
-            "For discrimination and calibration, the competing event is treated as censoring."
+            "Discrimination and predicted risks outside “Competing risks” treat the competing "
+            "event as censoring."
         )
     section.blocks += [Text(f"• {limit}") for limit in limits]
     if analysis.problems:
@@ -93,21 +110,43 @@ def limits_section(analysis: Analysis) -> Section:
     return section
 
 
-def checklist_section(analysis: Analysis) -> Section:
-    """Show the TRIPOD+AI checklist, filled in as far as the analysis can."""
-    data = tripod(analysis)
-    rows = [(row["item"], row["section"], row["asks"], row["answer"]) for _, row in data.iterrows()]
-    section = Section("tripod", "TRIPOD+AI checklist")
-    head = ("Item", "Section", "Asks for", "Here")
-    section.blocks.append(
-        Table("tripod_ai", "TRIPOD+AI checklist", head, rows, data, wide_text=True)
+def checklist_sections(analysis: Analysis, before: list[Section]) -> list[Section]:
+    """Show the checklists of REMARK and TRIPOD+AI, filled in as far as the analysis can.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    before : list of Section
+        The sections before them, to which the items refer by number.
+    """
+    number = {section.key: place for place, section in enumerate(before, start=1)}
+    return [
+        Section(key, title, [_checklist(f"{key}{suffix}", title, data, number)])
+        for key, suffix, title, data in (
+            ("remark", "", "REMARK checklist", remark(analysis)),
+            ("tripod", "_ai", "TRIPOD+AI checklist", tripod(analysis)),
+        )
+    ]
+
+
+def _checklist(key: str, title: str, data: pd.DataFrame, number: dict[str, int]) -> Table:
+    places = [
+        [(name, f"Section {number[name]}") for name in keys if name in number]
+        for keys in data["places"]
+    ]
+    where = [", ".join(name for _, name in found) or NONE for found in places]
+    data = data.drop(columns="places").assign(where=where)
+    rows = list(
+        data[["item", "section", "asks", "answer", "where"]].itertuples(index=False, name=None)
     )
-    return section
+    head = ("Item", "Section", "Asks for", "Here", "Where")
+    return Table(key, title, head, rows, data, wide_text=True, places=places)
 
 
 def provenance_section(analysis: Analysis, when: str) -> Section:
     """Show settings, versions, and the hashes of data and models."""
     section = Section("provenance", "Settings, versions and data")
+    section.blocks += _variables(analysis)
     settings = [(key, _told(value)) for key, value in settings_told(analysis).items()]
     settings = [(key, value) for key, value in settings if value != NONE]
     section.blocks.append(
@@ -128,15 +167,46 @@ def provenance_section(analysis: Analysis, when: str) -> Section:
     return section
 
 
+def _variables(analysis: Analysis) -> list[Table]:
+    """Show each variable as it was used, with merged values and levels."""
+    asked = {request.name: request for request in analysis.settings.variables or ()}
+    rows = []
+    for variable in analysis.cohort.variables:
+        request = asked.get(variable.name, VariableRequest(variable.name))
+        if variable.levels:
+            kind = f"categories; reference {variable.levels[0]}"
+            values = ", ".join(variable.levels)
+        else:
+            kind = "number, binary logarithm" if request.log else "number"
+            values = f"hazard ratio {variable.step}"
+        merged: dict[str, list[str]] = {}
+        for value, level in request.merge.items():
+            merged.setdefault(level, []).append(value)
+        merges = "; ".join(f"{' + '.join(of)} → {level}" for level, of in merged.items())
+        missing = ", ".join([*request.missing, *analysis.settings.missing])
+        rows.append((variable.title, variable.name, kind, values, merges or NONE, missing or NONE))
+    head = ("Variable", "Column", "Kind", "Values", "Merged", "Missing")
+    data = pd.DataFrame(rows, columns=[name.lower() for name in head])
+    caption = "Variables as used"
+    return [Table("variables", caption, head, rows, data, wide_text=True)] if rows else []
+
+
 def provenance(analysis: Analysis, when: str) -> dict[str, str]:
     """Collect versions and hashes."""
+    command = {"Command": analysis.command} if analysis.command else {}
     found = {
+        **command,
         "qupath-hccmil": __version__,
         "Python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
         "Made": when,
     }
     found.update({f"SHA-256 of {name}": value for name, value in analysis.cohort.hashes.items()})
+    if analysis.external is not None:
+        for name, result in analysis.external.cohorts.items():
+            if name != analysis.external.first:
+                hashes = result.cohort.hashes.items()
+                found.update({f"SHA-256 of {file} ({name})": value for file, value in hashes})
     models = analysis.cohort.scores.models
     found["Model of the scores"] = "; ".join(models) or "not given in the scores table"
     return found
@@ -146,6 +216,7 @@ def settings_told(analysis: Analysis) -> dict[str, object]:
     """Collect the settings as used, including those that were recognised."""
     used = asdict(analysis.settings)
     used["variables"] = [variable.name for variable in analysis.cohort.variables]
+    used["cohorts"] = [request.name for request in analysis.settings.cohorts]
     used["horizons"] = list(analysis.horizons)
     used["unit"] = analysis.cohort.column_unit
     used["score"] = analysis.cohort.scores.column

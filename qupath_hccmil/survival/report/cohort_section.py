@@ -6,11 +6,12 @@ import pandas as pd
 
 from qupath_hccmil.survival.analysis_cohort import CAUSE, GROUP, SCORE
 from qupath_hccmil.survival.figures.performance import score_figure
-from qupath_hccmil.survival.figures.style import svg
+from qupath_hccmil.survival.figures.style import Drawing
 from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.report.blocks import Image, Images, Section, Table, Text
-from qupath_hccmil.survival.report.number_format import number, percent, whole, with_span
+from qupath_hccmil.survival.report.number_format import number, percent, time_span, whole
 from qupath_hccmil.survival.statistics.kaplan_meier import OVERALL
+from qupath_hccmil.survival.statistics.survival_outcome import EVENT
 from qupath_hccmil.survival.statistics.table_one import ENOUGH, MISSING
 from qupath_hccmil.tables.endpoint_coding import COMPETING
 
@@ -28,13 +29,13 @@ def cohort_section(analysis: Analysis) -> Section:
     facts = [
         ("Endpoint", settings.endpoint or f"not named (column {settings.event})"),
         ("Time zero", settings.time_zero or "not stated"),
-        ("Time", f"column “{settings.time}” in {cohort.column_unit}, reported in {unit}"),
+        ("Time", f"{cohort.time_source}, reported in {unit}"),
         ("Event", f"column “{settings.event}”: {cohort.coding.describe()}"),
         ("Score", f"column “{cohort.scores.column}”; {cohort.scores.rule}"),
         ("Events", f"{events} in {len(cohort.frame)} patients"),
         (
             "Median follow-up (reverse Kaplan–Meier)",
-            f"{with_span(follow['median'], follow['lower'], follow['upper'])} {unit}; "
+            f"{time_span(follow['median'], follow['lower'], follow['upper'])} {unit}; "
             f"longest {number(follow['longest'])}",
         ),
     ]
@@ -75,7 +76,7 @@ def groups_section(analysis: Analysis) -> Section:
                 "warning",
             )
         )
-    drawn = svg(score_figure(cohort.frame[SCORE], cohort.frame[GROUP], cohort.groups.cuts))
+    drawn = Drawing(score_figure(cohort.frame[SCORE], cohort.frame[GROUP], cohort.groups.cuts))
     counts = cohort.frame.groupby(GROUP, observed=True)["event"].agg(["size", "sum"])
     told = "; ".join(
         f"{name}: {row['size']} patients, {row['sum']} events" for name, row in counts.iterrows()
@@ -121,21 +122,43 @@ def _table_one(analysis: Analysis) -> list[Table]:
     counts = analysis.cohort.frame[GROUP].value_counts()
     sizes.update({name: int(counts[name]) for name in groups})
     shown = [OVERALL, *groups]
-    rows: list[tuple[str, ...]] = [("Patients", *(whole(sizes[name]) for name in shown))]
+    events = {OVERALL: int(analysis.cohort.frame[EVENT].sum())}
+    by_group = analysis.cohort.frame.groupby(GROUP, observed=False)[EVENT].sum()
+    events.update({name: int(by_group[name]) for name in groups})
+    rows: list[tuple[str, ...]] = [
+        ("Patients", *_around_events([whole(sizes[n]) for n in shown], ""), ""),
+        ("Events", *_around_events([_counted(events[n], sizes[n]) for n in shown], ""), ""),
+    ]
     for _, part in data.groupby("variable", sort=False):
         label = str(part["label"].iloc[0])
         levels = list(dict.fromkeys(part["level"]))
+        apart = number(part["standardised_difference"].iloc[0])
         if levels[0] == "":
-            rows.append((f"{label}, median (quartiles)", *_cells(part, "", shown)))
+            rows.append((f"{label}, median (quartiles)", *_cells(part, "", shown), apart))
         else:
-            rows.append((label, *[""] * len(shown)))
+            rows.append((label, *[""] * (len(shown) + 1), apart))
         for level in levels:
             if level:
-                rows.append((f"\u2003{level}", *_cells(part, level, shown)))
-    return [Table("table_1", "Table 1: patients by risk group", ("", *shown), rows, data)]
+                rows.append((f"\u2003{level}", *_cells(part, level, shown), ""))
+    head = ("", *_around_events(shown, "Events"), "Std. difference")
+    note = (
+        "Events: those among all patients of the row. Standardised difference: of the variable "
+        "between the risk groups, in pooled standard deviations, without missing values"
+        + ("; the largest of two groups." if len(groups) > 2 else ".")
+    )
+    return [Table("table_1", "Patients by risk group (“Table 1”)", head, rows, data, note)]
 
 
-def _cells(part: pd.DataFrame, level: str, shown: list[str]) -> list[str]:
+def _around_events(cells: list[str], events: str) -> tuple[str, ...]:
+    """Put the events behind the cell of all patients."""
+    return cells[0], events, *cells[1:]
+
+
+def _counted(count: float, total: float) -> str:
+    return f"{whole(count)} ({percent(count / total, 0)})" if total else whole(count)
+
+
+def _cells(part: pd.DataFrame, level: str, shown: list[str]) -> tuple[str, ...]:
     found = part[part["level"] == level].set_index("group")
     cells = []
     for name in shown:
@@ -145,7 +168,7 @@ def _cells(part: pd.DataFrame, level: str, shown: list[str]) -> list[str]:
             cells.append(f"{middle} ({low} to {high})")
         else:
             cells.append(f"{whole(row['count'])} ({percent(row['share'], 0)})")
-    return cells
+    return _around_events(cells, whole(found.loc[OVERALL, "events"]))
 
 
 def _short(value: float) -> str:

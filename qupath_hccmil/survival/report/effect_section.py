@@ -7,22 +7,25 @@ import pandas as pd
 from qupath_hccmil.survival.analysis_cohort import GROUP, SCORE
 from qupath_hccmil.survival.figures.forest import forest_figure
 from qupath_hccmil.survival.figures.performance import residuals_figure
-from qupath_hccmil.survival.figures.style import group_colours, svg
+from qupath_hccmil.survival.figures.style import Drawing, group_colours
 from qupath_hccmil.survival.figures.survival_curves import kaplan_meier_figure, log_log_figure
 from qupath_hccmil.survival.findings import Analysis, Stratum
 from qupath_hccmil.survival.report.blocks import Block, Image, Images, Section, Table, Text
+from qupath_hccmil.survival.report.group_tests import group_test_blocks
 from qupath_hccmil.survival.report.number_format import (
     NONE,
     moment,
     number,
     p_value,
     percent_span,
+    time_span,
     whole,
     with_span,
 )
 from qupath_hccmil.survival.statistics.cox import FIRTH, CoxFit
 from qupath_hccmil.survival.statistics.kaplan_meier import LogRank
 
+NOT_REACHED_TOLD = "NR: not reached."
 FIRTH_TOLD = (
     "Firth's penalty was used where a category has no events; its intervals and p-values come "
     "from the profile likelihood."
@@ -38,15 +41,16 @@ def survival_section(analysis: Analysis) -> Section:
         Image(
             "km_overall",
             "All patients, with the 95 % interval. Marks show censored patients.",
-            svg(kaplan_meier_figure(found.overall, unit=unit, endpoint=endpoint)),
+            Drawing(kaplan_meier_figure(found.overall, unit=unit, endpoint=endpoint)),
             "Kaplan–Meier curve of all patients",
         )
     ]
     if len(found.test.groups) > 1:
         drawn = kaplan_meier_figure(found.groups, unit=unit, endpoint=endpoint, p=found.test.p)
         told = f"By risk group, log-rank {_p(found.test)}."
-        images.append(Image("km_groups", told, svg(drawn), f"Kaplan–Meier curves. {told}"))
+        images.append(Image("km_groups", told, Drawing(drawn), f"Kaplan–Meier curves. {told}"))
     section.blocks += [Images(images, "medium"), _horizons(analysis), _medians(analysis)]
+    section.blocks += group_test_blocks(found.group_tests)
     if found.strata and len(found.test.groups) > 1:
         section.blocks.append(
             Text(
@@ -103,7 +107,7 @@ def assumption_section(analysis: Analysis) -> Section:
             Image(
                 "log_log",
                 "Parallel curves suggest proportional hazards.",
-                svg(log_log_figure(found.log_log, unit=unit)),
+                Drawing(log_log_figure(found.log_log, unit=unit)),
                 "log(−log survival) of the risk groups against time",
             )
         )
@@ -115,7 +119,7 @@ def assumption_section(analysis: Analysis) -> Section:
                     "schoenfeld_score",
                     "Scaled Schoenfeld residuals of the score (per SD) with a running mean, "
                     "which is flat where the effect of the score does not change.",
-                    svg(residuals_figure(points, title="Risk score", unit=unit)),
+                    Drawing(residuals_figure(points, title="Risk score", unit=unit)),
                     "Scaled Schoenfeld residuals of the score over time",
                 )
             )
@@ -168,12 +172,13 @@ def _medians(analysis: Analysis) -> Table:
             row["group"],
             whole(row["patients"]),
             whole(row["events"]),
-            with_span(row["median"], row["lower"], row["upper"]),
+            time_span(row["median"], row["lower"], row["upper"]),
         )
         for _, row in data.iterrows()
     ]
     test = analysis.survival.test
-    note = f"Log-rank χ² = {number(test.statistic)}, {_p(test)}." if not test.note else ""
+    note = f"Log-rank χ² = {number(test.statistic)}, {_p(test)}. " if not test.note else ""
+    note = f"{note}{NOT_REACHED_TOLD}" if any("NR" in row[-1] for row in rows) else note.strip()
     head = ("Group", "Patients", "Events", f"Median in {unit} (95 % interval)")
     return Table("medians", "Median survival", head, rows, data, note=note)
 
@@ -197,7 +202,7 @@ def _strata(analysis: Analysis, endpoint: str) -> Images:
             width=4.2,
         )
         told = _stratum_told(stratum)
-        images.append(Image(f"km_stratum_{index + 1}", told, svg(drawn), told))
+        images.append(Image(f"km_stratum_{index + 1}", told, Drawing(drawn), told))
     return Images(images, "small")
 
 
@@ -212,7 +217,7 @@ def _strata_table(analysis: Analysis) -> Table:
         for _, row in stratum.medians.iterrows():
             at = stratum.horizons[stratum.horizons["group"] == row["group"]]
             survival = [percent_span(*one) for one in at[["survival", "lower", "upper"]].to_numpy()]
-            told = with_span(row["median"], row["lower"], row["upper"])
+            told = time_span(row["median"], row["lower"], row["upper"])
             counts = (whole(row["patients"]), whole(row["events"]))
             rows.append((f"\u2003{row['group']}", *counts, told, *survival))
         wide = stratum.horizons.pivot(index="group", columns="time", values="survival")
@@ -229,6 +234,7 @@ def _strata_table(analysis: Analysis) -> Table:
         (*head_row, *horizons),
         rows,
         pd.concat(parts, ignore_index=True),
+        NOT_REACHED_TOLD if any("NR" in row[3] for row in rows) else "",
     )
 
 
@@ -296,7 +302,7 @@ def _multivariable(key: str, title: str, fit: CoxFit) -> Table:
 
 
 def _forest(key: str, title: str, data: pd.DataFrame) -> list[Block]:
-    drawn = svg(forest_figure(data, title=title))
+    drawn = Drawing(forest_figure(data, title=title))
     return [Images([Image(key, f"Forest plot: {title.lower()}.", drawn, f"Forest plot, {title}")],
                    "large")]  # fmt: skip
 

@@ -6,6 +6,7 @@ import math
 
 DASH = "–"
 NONE = "—"
+NOT_REACHED = "NR"
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -48,6 +49,12 @@ def with_span(value: float, low: float, high: float, digits: int = 2) -> str:
     if math.isnan(value) or (math.isnan(low) and math.isnan(high)):
         return told
     return f"{told} ({span(low, high, digits)})"
+
+
+def time_span(value: float, low: float, high: float) -> str:
+    """Write a median time with its interval; NR if the curve, or its limit, does not reach it."""
+    told = with_span(value, low, high)
+    return told.replace("∞", NOT_REACHED)
 
 
 def percent_span(value: float, low: float, high: float) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import pandas as pd
 
 from qupath_hccmil.survival.figures.performance import (
@@ -9,20 +12,20 @@ from qupath_hccmil.survival.figures.performance import (
     calibration_figure,
     decision_figure,
 )
-from qupath_hccmil.survival.figures.style import svg
-from qupath_hccmil.survival.figures.survival_curves import incidence_figure
+from qupath_hccmil.survival.figures.style import Drawing
 from qupath_hccmil.survival.findings import SCORE_NAME, Analysis
 from qupath_hccmil.survival.report.blocks import Block, Image, Images, Section, Table, Text
 from qupath_hccmil.survival.report.number_format import (
     moment,
     number,
     p_value,
-    percent_span,
     significant,
     whole,
     with_span,
 )
+from qupath_hccmil.survival.statistics.brier import Brier
 from qupath_hccmil.survival.statistics.discrimination import HARRELL
+from qupath_hccmil.survival.statistics.horizon_calibration import Calibration
 
 
 def auc_section(analysis: Analysis) -> Section:
@@ -38,12 +41,20 @@ def auc_section(analysis: Analysis) -> Section:
             "predictor of its Cox model on these patients, which slightly favours the factor."
         )
     )
-    drawn = svg(auc_figure(found.auc_curve, unit=unit))
+    drawn = Drawing(auc_figure(found.auc_curve, unit=unit))
     told = (
         f"AUC(t). Around “{SCORE_NAME}”: pointwise 95 % interval (dark) and simultaneous 95 % band "
         "(light)."
     )
     section.blocks.append(Images([Image("auc", told, drawn, told)], "large"))
+    section.blocks.append(auc_table("auc", "AUC at horizons", found.auc, unit))
+    if found.auc_differences is not None:
+        section.blocks.append(_auc_differences(found.auc_differences, unit))
+    return section
+
+
+def auc_table(key: str, caption: str, data: pd.DataFrame, unit: str) -> Table:
+    """Show ``TimeAuc.table`` with a column ``patients``."""
     rows = [
         (
             row["marker"],
@@ -55,13 +66,10 @@ def auc_section(analysis: Analysis) -> Section:
             if not row["note"]
             else row["note"],
         )
-        for _, row in found.auc.iterrows()
+        for _, row in data.iterrows()
     ]
     head = ("Marker", f"Time ({unit})", "Patients", "Cases", "Controls", "AUC (95 % interval)")
-    section.blocks.append(Table("auc", "AUC at horizons", head, rows, found.auc))
-    if found.auc_differences is not None:
-        section.blocks.append(_auc_differences(found.auc_differences, unit))
-    return section
+    return Table(key, caption, head, rows, data)
 
 
 def discrimination_section(analysis: Analysis) -> Section:
@@ -118,6 +126,8 @@ def calibration_section(analysis: Analysis) -> Section:
     """Calibration, Brier score and decision curve."""
     found, unit = analysis.performance, analysis.cohort.unit
     section = Section("calibration", "Predicted risk: calibration, accuracy and usefulness")
+    if not found.baseline_told:
+        return section
     section.blocks.append(
         Text(
             "The score is not a probability of survival. It was turned into one by "
@@ -134,63 +144,68 @@ def calibration_section(analysis: Analysis) -> Section:
                 "note",
             )
         )
-    if found.calibrations:
-        section.blocks += _calibrations(analysis)
-    if found.brier is not None:
-        section.blocks.append(_brier(analysis))
-    if found.net_benefit is not None:
+    section.blocks += predicted_risk_blocks(
+        found.calibrations, found.brier, found.net_benefit, unit
+    )
+    return section
+
+
+def predicted_risk_blocks(
+    calibrations: Sequence[Calibration],
+    brier: Brier | None,
+    net_benefit: pd.DataFrame | None,
+    unit: str,
+    *,
+    competing: bool = False,
+) -> list[Block]:
+    """Tables and figures of calibration, Brier score and decision curve, those that there are.
+
+    Parameters
+    ----------
+    calibrations : sequence of Calibration
+        One per horizon.
+    brier : Brier or None
+    net_benefit : DataFrame or None
+        Tables of ``decision_curve.net_benefit`` with a column ``horizon``.
+    unit : str
+        Unit of the horizons.
+    competing : bool
+        Whether they are of the risk with competing events, which has other files and notes.
+    """
+    kind = _COMPETING if competing else _PLAIN
+    blocks: list[Block] = []
+    if calibrations:
+        blocks += _calibrations(calibrations, unit, kind)
+    if brier is not None:
+        blocks.append(_brier(brier, unit, kind))
+    if net_benefit is not None:
         images = []
-        for horizon in found.net_benefit["horizon"].unique().tolist():
-            part = found.net_benefit[found.net_benefit["horizon"] == horizon]
+        for horizon in net_benefit["horizon"].unique().tolist():
+            part = net_benefit[net_benefit["horizon"] == horizon]
             title = f"At {moment(horizon, unit)}"
             images.append(
                 Image(
-                    f"decision_curve_{horizon:g}",
-                    f"Decision curve, {title[0].lower()}{title[1:]}.",
-                    svg(decision_figure(part, title=title)),
-                    f"Net benefit against threshold, {title.lower()}",
+                    f"decision_curve{kind.suffix}_{horizon:g}",
+                    f"Decision curve{kind.words}, {title[0].lower()}{title[1:]}.",
+                    Drawing(decision_figure(part, title=title)),
+                    f"Net benefit against threshold{kind.words}, {title.lower()}",
                 )
             )
-        section.blocks.append(Images(images, "small"))
-    return section
+        blocks.append(Images(images, "small"))
+    return blocks
 
 
-def competing_section(analysis: Analysis) -> Section | None:
-    """Cumulative incidence and cause-specific hazards, if events compete."""
-    found, unit = analysis.competing, analysis.cohort.unit
-    if found is None:
-        return None
-    section = Section("competing", "Competing risks")
-    section.blocks.append(
-        Text(
-            "The Kaplan–Meier curves and Cox models above treat the competing event as "
-            "censoring, so they describe the cause-specific hazard. The cumulative incidence "
-            "here is the probability of an event when both causes act."
-        )
-    )
-    images = []
-    for index, (cause, part) in enumerate(found.incidence.groupby("cause", sort=False), start=1):
-        groups = part[part["group"] != "All patients"]
-        drawn = incidence_figure(groups, unit=unit, title=str(cause))
-        told = f"Cumulative incidence of {cause} by risk group (Aalen–Johansen)."
-        images.append(Image(f"cumulative_incidence_{index}", told, svg(drawn), told))
-    section.blocks.append(Images(images, "medium"))
-    rows = [
-        (
-            row["cause"],
-            row["group"],
-            f"{row['time']:g}",
-            whole(row["at_risk"]),
-            percent_span(row["incidence"], row["lower"], row["upper"]),
-        )
-        for _, row in found.horizons.iterrows()
-    ]
-    head = ("Cause", "Group", f"Time ({unit})", "At risk", "Incidence (95 % interval)")
-    caption = "Cumulative incidence at horizons"
-    section.blocks.append(Table("cumulative_incidence", caption, head, rows, found.horizons))
-    if found.hazards is not None:
-        section.blocks.append(_cause_specific(found.hazards))
-    return section
+@dataclass(frozen=True)
+class _Kind:
+    """What distinguishes the same tables and figures of two kinds of risk."""
+
+    suffix: str
+    words: str
+    null: str
+
+
+_PLAIN = _Kind("", "", "the Kaplan–Meier estimate")
+_COMPETING = _Kind("_competing", " with competing events", "the cumulative incidence")
 
 
 def tiles_section(analysis: Analysis) -> Section | None:
@@ -252,13 +267,12 @@ def _auc_differences(data: pd.DataFrame, unit: str) -> Table:
     return Table("auc_differences", caption, head, rows, data)
 
 
-def _calibrations(analysis: Analysis) -> list[Block]:
-    found, unit = analysis.performance, analysis.cohort.unit
+def _calibrations(calibrations: Sequence[Calibration], unit: str, kind: _Kind) -> list[Block]:
     data = pd.concat(
-        [one.summary.assign(horizon=one.horizon) for one in found.calibrations], ignore_index=True
+        [one.summary.assign(horizon=one.horizon) for one in calibrations], ignore_index=True
     )
     quantities = list(dict.fromkeys(data["quantity"]))
-    horizons = [one.horizon for one in found.calibrations]
+    horizons = [one.horizon for one in calibrations]
     rows = []
     for quantity in quantities:
         cells = []
@@ -272,23 +286,25 @@ def _calibrations(analysis: Analysis) -> list[Block]:
         "when calibration is perfect."
     )
     head = ("", *(f"At {moment(horizon, unit)}" for horizon in horizons))
-    blocks: list[Block] = [Table("calibration", "Calibration", head, rows, data, note)]
+    blocks: list[Block] = [
+        Table(f"calibration{kind.suffix}", f"Calibration{kind.words}", head, rows, data, note)
+    ]
     images = []
-    for one in found.calibrations:
+    for one in calibrations:
         title = f"At {moment(one.horizon, unit)}"
         told = (
-            f"Calibration {title[0].lower()}{title[1:]}: smoothed curve and fifths of patients, "
-            "with 95 % intervals."
+            f"Calibration{kind.words} {title[0].lower()}{title[1:]}: smoothed curve and fifths "
+            "of patients, with 95 % intervals."
         )
         drawn = calibration_figure(one.curve, one.groups, one.risks, title=title)
-        images.append(Image(f"calibration_{one.horizon:g}", told, svg(drawn), told))
+        images.append(
+            Image(f"calibration{kind.suffix}_{one.horizon:g}", told, Drawing(drawn), told)
+        )
     blocks.append(Images(images, "small"))
     return blocks
 
 
-def _brier(analysis: Analysis) -> Table:
-    found, unit = analysis.performance.brier, analysis.cohort.unit
-    assert found is not None
+def _brier(found: Brier, unit: str, kind: _Kind) -> Table:
     rows = [
         (
             f"{moment(row['time'], unit)}",
@@ -312,25 +328,8 @@ def _brier(analysis: Analysis) -> Table:
         extra = {key: whole_span[key] for key in ("brier", "null", "scaled")}
         data = pd.concat([data, pd.DataFrame([{"time": "integrated", **extra}])], ignore_index=True)
     note = (
-        "The null model gives everybody the Kaplan–Meier estimate. Scaled is 1 − Brier / null, the "
-        "share of the error that the score removes."
+        f"The null model gives everybody {kind.null}. Scaled is 1 − Brier / null, the share of the "
+        "error that the score removes."
     )
     head = ("At", "Brier (95 % interval)", "Null model", "Scaled (95 % interval)")
-    return Table("brier", "Brier score", head, rows, data, note)
-
-
-def _cause_specific(data: pd.DataFrame) -> Table:
-    rows = []
-    for cause, part in data.groupby("cause", sort=False):
-        rows.append((str(cause), "", "", ""))
-        for _, row in part.iterrows():
-            name = f"\u2003{row['label']}, {row['level'] or row['step']}"
-            told = (
-                "1 (reference)"
-                if row["reference"]
-                else with_span(row["hazard_ratio"], row["lower"], row["upper"])
-            )
-            rows.append((name, whole(row["events"]), told, p_value(row["p"])))
-    head = ("Cause", "Events", "HR (95 % interval)", "p")
-    caption = "Cause-specific Cox models, univariable"
-    return Table("cause_specific", caption, head, rows, data)
+    return Table(f"brier{kind.suffix}", f"Brier score{kind.words}", head, rows, data, note)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 
 import jinja2
 
-from qupath_hccmil.survival.report.blocks import Image, Images, Report, Table, Text
+from qupath_hccmil.survival.report.blocks import Image, Images, Report, Section, Table, Text
 
 NUMBER = re.compile(r"^[−<∞—\d]")
 INDENT = "\u2003"
@@ -34,11 +35,11 @@ def _environment(*, autoescape: bool) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(kind=_kind)
+    environment.globals.update(kind=_kind, table_name=_table_name)
     environment.filters.update(
         data_uri=_data_uri,
-        is_heading=_is_heading,
-        is_number=_is_number,
+        is_heading=is_heading,
+        is_number=is_number,
         is_indented=_is_indented,
         cell=_cell,
     )
@@ -49,16 +50,22 @@ def _kind(block: object) -> str:
     return {Text: "text", Table: "table", Images: "images"}[type(block)]
 
 
+def _table_name(table: Table, section: Section) -> str:
+    """ID of the heading that names a table: its own, or that of its section."""
+    return f"{section.key}-title" if table.caption == section.title else f"table-{table.key}"
+
+
 def _data_uri(image: Image) -> str:
-    coded = base64.b64encode(image.svg.encode("utf-8")).decode("ascii")
+    coded = base64.b64encode(image.drawing.svg.encode("utf-8")).decode("ascii")
     return f"data:image/svg+xml;base64,{coded}"
 
 
-def _is_heading(row: list[str]) -> bool:
+def is_heading(row: Sequence[str]) -> bool:
+    """Whether a row of a table is a heading: its cells after the first are empty."""
     return len(row) > 1 and bool(row[0]) and not any(row[1:])
 
 
-def _is_number(table: Table, column: int) -> bool:
+def is_number(table: Table, column: int) -> bool:
     """Whether a column has numbers, so that it is aligned to the right."""
     if table.wide_text or column == 0:
         return False

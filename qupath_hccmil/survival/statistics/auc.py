@@ -16,7 +16,11 @@ from scipy import stats
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.ipcw import censoring
-from qupath_hccmil.survival.statistics.survival_outcome import numbers, outcome
+from qupath_hccmil.survival.statistics.survival_outcome import (
+    numbers,
+    outcome,
+    outcome_by_cause,
+)
 
 NOBODY = "there is no case or no control at this time"
 
@@ -44,6 +48,7 @@ def auc_over_time(
     markers: Sequence[str],
     times: Sequence[float],
     *,
+    cause: str | None = None,
     confidence: float = 0.95,
     simulations: int = 2000,
     seed: int = 0,
@@ -51,16 +56,20 @@ def auc_over_time(
     """AUC(t) of every marker at every time, with the first marker compared with each other one.
 
     AUC(t) is the probability that a patient with an event up to ``t`` has a higher marker than one
-    without an event at ``t``; equal markers count one half.
+    without an event at ``t``; equal markers count one half. With competing events, those who had
+    one up to ``t`` are controls too, since they no longer can have the event.
 
     Parameters
     ----------
     frame : DataFrame
-        Columns ``time``, ``event`` and the markers, none missing.
+        Columns ``time``, ``event`` (or the cause) and the markers, none missing.
     markers : sequence of str
         Columns; higher means higher risk. The first is the reference of the comparisons.
     times : sequence of float
         In the unit of ``time``.
+    cause : str, optional
+        Column of how the follow-up ended if events compete: 0 censored, 1 the event, 2 a competing
+        event. It is used instead of ``event``.
     confidence : float
         Level of the intervals (Wald, limited to [0, 1]), of the bands and of the differences.
     simulations : int
@@ -70,8 +79,7 @@ def auc_over_time(
     """
     if not markers:
         raise DataError("no marker was given for the time-dependent AUC")
-    time, event = outcome(frame)
-    setting = _Setting(time, event)
+    setting = _Setting(*outcome_by_cause(frame, cause))
     rows: list[pd.DataFrame] = []
     compared: list[pd.DataFrame] = []
     reference: tuple[np.ndarray, np.ndarray] | None = None
@@ -109,18 +117,19 @@ def clinical_times(frame: pd.DataFrame, last: float, points: int = 25) -> np.nda
 class _Setting:
     """The outcome with patients sorted by time once, for all markers and times."""
 
-    def __init__(self, time: np.ndarray, event: np.ndarray) -> None:
-        self.time, self.event = time, event
+    def __init__(self, time: np.ndarray, event: np.ndarray, competing: np.ndarray) -> None:
+        self.time, self.event, self.competing = time, event, competing
+        self.ended = event | competing
         self.by_time = np.argsort(time, kind="stable")
-        self.censoring = censoring(time, event)
+        self.censoring = censoring(time, self.ended)
         self.weight = np.zeros(len(time))
-        self.weight[event] = 1.0 / self.censoring.before(time[event])
+        self.weight[self.ended] = 1.0 / self.censoring.before(time[self.ended])
         times = self.censoring.times
         # Position of the first case after each censoring time, in the order of time.
         self.after = np.searchsorted(time[self.by_time], times, side="right")
         # A patient with an event at u is no longer at risk for the censorings at u.
         self.seen = np.where(
-            event,
+            self.ended,
             np.searchsorted(times, time, side="left"),
             np.searchsorted(times, time, side="right"),
         )
@@ -129,7 +138,17 @@ class _Setting:
         return self.event & (self.time <= at)
 
     def controls(self, at: float) -> np.ndarray:
-        return self.time > at
+        return (self.time > at) | (self.competing & (self.time <= at))
+
+    def control_weights(self, at: float) -> np.ndarray:
+        """Weight of each control, relative to the others; 1 for each if nothing competes."""
+        free = self.time > at
+        if not self.competing.any():
+            return free.astype(float)
+        weight = np.where(self.competing & (self.time <= at), self.weight, 0.0)
+        if free.any():
+            weight[free] = 1.0 / self.censoring.at(at)
+        return weight
 
 
 class _Sorted:
@@ -160,32 +179,41 @@ def _curve(
 
 
 def _at(setting: _Setting, ordered: _Sorted, at: float) -> tuple[float, np.ndarray]:
-    case, control = setting.cases(at), setting.controls(at)
+    case = setting.cases(at)
     cases = np.where(case, setting.weight, 0.0)
     cases /= cases.sum()
-    controls = control / control.sum()
+    controls = setting.control_weights(at)
+    controls /= controls.sum()
     above = ordered.share_below(controls)
     auc = float(cases @ above)
     by_case = len(case) * cases * (above - auc)
     by_control = len(case) * controls * (1.0 - ordered.share_below(cases) - auc)
-    return auc, by_case + by_control + _weights_influence(setting, by_case)
+    free = setting.time > at
+    weighted = by_case + np.where(free, 0.0, by_control)
+    # The weights of those who are free of events are estimated at the time itself. If nothing
+    # competes, their contributions sum to 0.
+    late = float(by_control[free].sum()) if setting.competing.any() else 0.0
+    return auc, by_case + by_control + _weights_influence(setting, weighted, late, at)
 
 
-def _weights_influence(setting: _Setting, by_case: np.ndarray) -> np.ndarray:
-    """Influence of each patient on the estimate through the estimated weights of the cases.
+def _weights_influence(
+    setting: _Setting, weighted: np.ndarray, late: float, at: float
+) -> np.ndarray:
+    """Influence of each patient on the estimate through the estimated weights.
 
     This uses the martingale representation of the reverse Kaplan-Meier estimate: each censoring
-    time ``u`` affects the cases after it.
+    time ``u`` affects the events after it (``weighted``), and the patients who are free of events
+    at ``at`` (``late`` in total).
     """
     times = setting.censoring.times
     if not len(times):
-        return np.zeros(len(by_case))
-    after = np.r_[np.cumsum(by_case[setting.by_time][::-1])[::-1], 0.0]
-    carried = after[setting.after]
+        return np.zeros(len(weighted))
+    after = np.r_[np.cumsum(weighted[setting.by_time][::-1])[::-1], 0.0]
+    carried = after[setting.after] + np.where(times <= at, late, 0.0)
     at_risk, censored = setting.censoring.at_risk, setting.censoring.censored
     drift = np.r_[0.0, np.cumsum(carried * censored / at_risk**2)]
     influence = -drift[setting.seen]
-    left = ~setting.event
+    left = ~setting.ended
     influence[left] += (carried / at_risk)[np.searchsorted(times, setting.time[left])]
     return influence
 

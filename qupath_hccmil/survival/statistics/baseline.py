@@ -125,6 +125,31 @@ def read_baseline(path: str | Path) -> Baseline:
         ) from error
 
 
+def assigned_folds(event: np.ndarray, seed: int, folds: int = 10) -> np.ndarray:
+    """Divide patients at random into folds that are balanced by event.
+
+    Parameters
+    ----------
+    event : (n,) bool
+    seed : int
+    folds : int
+        Fewer if there are fewer events.
+
+    Returns
+    -------
+    (n,) int
+        From 0.
+    """
+    folds = min(folds, int(event.sum()), len(event))
+    if folds < 2:
+        raise DataError("there are fewer than two events, so no baseline can be cross-fitted")
+    generator = np.random.default_rng(seed)
+    fold = np.empty(len(event), int)
+    for rows in (np.flatnonzero(event), np.flatnonzero(~event)):
+        fold[generator.permutation(rows)] = np.arange(len(rows)) % folds
+    return fold
+
+
 def cross_fitted(
     frame: pd.DataFrame,
     score: str,
@@ -145,15 +170,9 @@ def cross_fitted(
     """
     _, event = outcome(frame, at_least=2)
     value = numbers(frame, score)
-    folds = min(folds, int(event.sum()), len(event))
-    if folds < 2:
-        raise DataError("there are fewer than two events, so no baseline can be cross-fitted")
-    generator = np.random.default_rng(seed)
-    fold = np.empty(len(event), int)
-    for rows in (np.flatnonzero(event), np.flatnonzero(~event)):
-        fold[generator.permutation(rows)] = np.arange(len(rows)) % folds
+    fold = assigned_folds(event, seed, folds)
     predicted = np.full((len(event), len(horizons)), np.nan)
-    for number in range(folds):
+    for number in np.unique(fold):
         test = fold == number
         fitted = fit_baseline(frame[~test], score, name="other folds", unit="")
         for column, horizon in enumerate(horizons):

@@ -12,8 +12,8 @@ from scipy import integrate
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.method.bootstrap import percentile_interval, samples
 from qupath_hccmil.survival.statistics.ipcw import censoring
-from qupath_hccmil.survival.statistics.kaplan_meier import curves
-from qupath_hccmil.survival.statistics.survival_outcome import outcome
+from qupath_hccmil.survival.statistics.kaplan_meier import incidences
+from qupath_hccmil.survival.statistics.survival_outcome import outcome_by_cause
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Brier:
     ----------
     table : DataFrame
         ``time, brier, lower, upper, null, scaled, scaled_lower, scaled_upper``; ``null`` is the
-        error of the same Kaplan-Meier estimate for everybody, ``scaled = 1 − brier / null``.
+        error of the same risk for everybody (1 − Kaplan-Meier, or the cumulative incidence if
+        events compete), ``scaled = 1 − brier / null``.
     integrated : dict
         ``from, to, brier, null, scaled``: means over time (trapezoidal rule).
     """
@@ -39,6 +40,7 @@ def brier_scores(
     times: Sequence[float],
     horizons: Sequence[float] = (),
     *,
+    cause: str | None = None,
     repeats: int = 0,
     seed: int = 0,
     confidence: float = 0.95,
@@ -46,40 +48,46 @@ def brier_scores(
     """Compute the Brier score at horizons, and integrated over a grid of times.
 
     Graf et al. 1999, Statistics in Medicine 18:2529: patients with an event up to ``t`` are
-    weighted by ``1 / G(T-)``, those without by ``1 / G(t)``, and those censored before by 0.
+    weighted by ``1 / G(T-)``, those without by ``1 / G(t)``, and those censored before by 0. A
+    competing event is an outcome that is known from then on: no event (Schoop et al. 2011,
+    Biometrical Journal 53:88).
 
     Parameters
     ----------
     frame : DataFrame
-        Columns ``time`` and ``event``.
+        Columns ``time`` and ``event``, or the cause.
     risk : (n, times + horizons) float64
         Predicted risk of an event up to each time, then up to each horizon.
     times : sequence of float
         Grid of the integral, ascending.
     horizons : sequence of float
         Times of the rows of the table.
+    cause : str, optional
+        Column of how the follow-up ended if events compete: 0 censored, 1 the event, 2 a competing
+        event. It is used instead of ``event``.
     repeats : int
         Bootstrap samples of patients for the intervals; 0 for none.
     """
-    time, event = outcome(frame, at_least=2)
+    data = _Data(*outcome_by_cause(frame, cause, at_least=2))
+    time = data.time
     every = np.array([*times, *horizons], float)
     risk = np.asarray(risk, float)
     if risk.shape != (len(time), len(every)):
         raise DataError(
             f"predicted risks have shape {risk.shape}, but need {(len(time), len(every))}"
         )
-    model = _brier(time, event, risk, every)
-    null = _null(frame, time, event, every)
+    model = _brier(data, risk, every)
+    null = _null(data, every)
     drawn = []
-    for sample in samples(event, repeats, seed):
-        part = frame.iloc[sample]
-        again = _brier(time[sample], event[sample], risk[sample], every)
-        drawn.append((again, 1 - again / _null(part, time[sample], event[sample], every)))
+    for sample in samples(data.event, repeats, seed):
+        part = data.take(sample)
+        again = _brier(part, risk[sample], every)
+        drawn.append((again, _scaled(again, _null(part, every))))
     rows = []
     for index in range(len(times), len(every)):
         plain = percentile_interval(np.array([d[0][index] for d in drawn]), confidence)
         gain = percentile_interval(np.array([d[1][index] for d in drawn]), confidence)
-        scaled = 1 - model[index] / null[index]
+        scaled = _scaled(model[index], null[index])
         rows.append((every[index], model[index], *plain, null[index], scaled, *gain))
     names = ["time", "brier", "lower", "upper", "null", "scaled", "scaled_lower", "scaled_upper"]
     return Brier(pd.DataFrame(rows, columns=names), _integrate(every[: len(times)], model, null))
@@ -96,28 +104,42 @@ def _integrate(times: np.ndarray, model: np.ndarray, null: np.ndarray) -> dict[s
         "to": float(times[-1]),
         "brier": mean,
         "null": mean_null,
-        "scaled": 1 - mean / mean_null,
+        "scaled": float(_scaled(mean, mean_null)),
     }
 
 
-def _brier(time: np.ndarray, event: np.ndarray, risk: np.ndarray, times: np.ndarray) -> np.ndarray:
-    free = censoring(time, event)
+def _scaled(model: np.ndarray | float, null: np.ndarray | float) -> np.ndarray:
+    """Share of the null model's error that is removed; NaN before the first event, without one."""
+    model, null = np.asarray(model, float), np.asarray(null, float)
+    return 1 - np.divide(model, null, out=np.full_like(model, np.nan), where=null > 0)
+
+
+@dataclass(frozen=True)
+class _Data:
+    time: np.ndarray
+    event: np.ndarray
+    competing: np.ndarray
+
+    def take(self, rows: np.ndarray) -> _Data:
+        return _Data(self.time[rows], self.event[rows], self.competing[rows])
+
+
+def _brier(data: _Data, risk: np.ndarray, times: np.ndarray) -> np.ndarray:
+    time, ended = data.time, data.event | data.competing
+    free = censoring(time, ended)
     before = free.before(time)
     errors = np.full(len(times), np.nan)
     for index, at in enumerate(times):
         staying = free.at(at)
         if at > time.max() or staying <= 0:
             continue
-        had, free_of_it = event & (time <= at), time > at
-        weight = np.where(had, 1 / before, 0.0) + free_of_it / staying
+        known, free_of_it = ended & (time <= at), time > at
+        had = data.event & (time <= at)
+        weight = np.where(known, 1 / before, 0.0) + free_of_it / staying
         errors[index] = float(np.mean(weight * (had - risk[:, index]) ** 2))
     return errors
 
 
-def _null(
-    frame: pd.DataFrame, time: np.ndarray, event: np.ndarray, times: np.ndarray
-) -> np.ndarray:
-    curve = curves(frame)
-    at = np.searchsorted(curve["time"].to_numpy(), times, side="right") - 1
-    common = 1 - curve["survival"].to_numpy()[at]
-    return _brier(time, event, np.broadcast_to(common, (len(time), len(times))), times)
+def _null(data: _Data, times: np.ndarray) -> np.ndarray:
+    common = incidences(data.time, data.event, data.competing, times)
+    return _brier(data, np.broadcast_to(common, (len(data.time), len(times))), times)

@@ -16,7 +16,7 @@ from scipy import linalg, stats
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.firth import firth_coefficients, fit_firth
 from qupath_hccmil.survival.statistics.partial_likelihood import RiskSets
-from qupath_hccmil.survival.statistics.survival_outcome import complete, outcome
+from qupath_hccmil.survival.statistics.survival_outcome import complete, entry_of, outcome
 from qupath_hccmil.survival.statistics.variables import (
     Variable,
     design,
@@ -97,7 +97,7 @@ def fit_cox(
     Parameters
     ----------
     frame : DataFrame
-        Columns ``time``, ``event`` and the variables.
+        Columns ``time``, ``event`` and the variables; ``entry_time`` if patients enter late.
     variables : sequence of Variable
     confidence : float
         Level of the intervals (Wald, or profile likelihood with Firth's penalty).
@@ -113,7 +113,7 @@ def fit_cox(
     if penalty not in PENALTIES:
         raise DataError(f"penalty {penalty!r} is not one of {', '.join(PENALTIES)}")
     rows = complete(frame, [variable.name for variable in variables])
-    time, event = outcome(rows, at_least=2)
+    time, event = outcome(rows, at_least=2, delayed=True)
     if not event.any():
         raise DataError(
             f"none of the {len(rows)} patients has an event, so no hazard ratio can be estimated"
@@ -126,7 +126,7 @@ def fit_cox(
     _refuse_dependent(columns, kept)
     if penalty == "auto" and _level_without_events(rows, event, kept):
         penalty = "firth"
-    numbers = _estimate(time, event, columns, confidence, penalty)
+    numbers = _estimate(_Data(time, event, columns, entry_of(rows)), confidence, penalty)
     return CoxFit(
         _table(rows, event, kept, terms, numbers),
         tuple(kept),
@@ -244,16 +244,22 @@ class _Numbers:
     method: str
 
 
-def _estimate(
-    time: np.ndarray, event: np.ndarray, columns: pd.DataFrame, confidence: float, penalty: str
-) -> _Numbers:
+@dataclass(frozen=True)
+class _Data:
+    time: np.ndarray
+    event: np.ndarray
+    columns: pd.DataFrame
+    entry: np.ndarray | None
+
+
+def _estimate(data: _Data, confidence: float, penalty: str) -> _Numbers:
     if penalty == "firth":
-        return _firth(time, event, columns, confidence)
-    found = _efron(time, event, columns.to_numpy(float), confidence)
+        return _firth(data, confidence)
+    found = _efron(data, confidence)
     if found is not None:
         return found
     if penalty == "auto":
-        return _firth(time, event, columns, confidence)
+        return _firth(data, confidence)
     raise DataError(
         "the Cox likelihood has no maximum, because a group has no events or a variable "
         "separates the outcomes completely; use Firth's penalty (--penalty firth)"
@@ -271,10 +277,8 @@ def _level_without_events(
     )
 
 
-def _efron(
-    time: np.ndarray, event: np.ndarray, columns: np.ndarray, confidence: float
-) -> _Numbers | None:
-    sets = RiskSets(time, event, columns)
+def _efron(data: _Data, confidence: float) -> _Numbers | None:
+    sets = RiskSets(data.time, data.event, data.columns.to_numpy(float), data.entry)
     beta = sets.maximise()
     if beta is None:
         return None
@@ -295,10 +299,14 @@ def _efron(
     )
 
 
-def _firth(
-    time: np.ndarray, event: np.ndarray, columns: pd.DataFrame, confidence: float
-) -> _Numbers:
-    fit = fit_firth(time, event, columns.to_numpy(float), confidence=confidence)
+def _firth(data: _Data, confidence: float) -> _Numbers:
+    fit = fit_firth(
+        data.time,
+        data.event,
+        data.columns.to_numpy(float),
+        entry=data.entry,
+        confidence=confidence,
+    )
     return _Numbers(
         fit.coefficients,
         fit.standard_errors,

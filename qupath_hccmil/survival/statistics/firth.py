@@ -36,7 +36,12 @@ class FirthFit:
 
 
 def fit_firth(
-    time: np.ndarray, event: np.ndarray, columns: np.ndarray, *, confidence: float = 0.95
+    time: np.ndarray,
+    event: np.ndarray,
+    columns: np.ndarray,
+    *,
+    entry: np.ndarray | None = None,
+    confidence: float = 0.95,
 ) -> FirthFit:
     """Fit a Cox model with Firth's penalty, ties by Efron.
 
@@ -45,6 +50,8 @@ def fit_firth(
     time : (n,) float64
     event : (n,) bool
     columns : (n, p) float64
+    entry : (n,) float64, optional
+        Time from which each patient is at risk.
     confidence : float
         Level of the profile intervals.
 
@@ -53,7 +60,7 @@ def fit_firth(
     DataError
         There are no events, or columns depend on each other.
     """
-    spread, problem = _problem(time, event, columns)
+    spread, problem = _problem(time, event, columns, entry)
     p = len(spread)
     best = problem.maximise(np.zeros(p))
     top = problem.value(best)
@@ -79,7 +86,7 @@ def firth_coefficients(time: np.ndarray, event: np.ndarray, columns: np.ndarray)
 
 
 def _problem(
-    time: np.ndarray, event: np.ndarray, columns: np.ndarray
+    time: np.ndarray, event: np.ndarray, columns: np.ndarray, entry: np.ndarray | None = None
 ) -> tuple[np.ndarray, _Penalised]:
     if not event.any():
         raise DataError("there are no events, so no hazard ratio can be estimated")
@@ -88,7 +95,7 @@ def _problem(
         raise DataError(
             "Firth's regression: a column is constant or depends on others; leave it out"
         )
-    problem = _Penalised(RiskSets(time, event, columns / spread))
+    problem = _Penalised(RiskSets(time, event, columns / spread, entry))
     if np.linalg.matrix_rank(problem.information(np.zeros(len(spread)))) < len(spread):
         raise DataError(
             f"at all {int(event.sum())} event(s), all patients at risk have equal values, so no "

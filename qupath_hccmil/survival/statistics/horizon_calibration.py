@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,15 +12,29 @@ from scipy import stats
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.method.bootstrap import percentile_interval, samples
-from qupath_hccmil.survival.statistics.cox import fit_cox, refit
+from qupath_hccmil.survival.statistics.competing_risks import cumulative_incidence, incidence_at
+from qupath_hccmil.survival.statistics.cox import CoxFit, fit_cox, refit
+from qupath_hccmil.survival.statistics.fine_gray import (
+    OTHER,
+    FineGrayFit,
+    Subdistribution,
+    fit_fine_gray,
+    refit_fine_gray,
+)
 from qupath_hccmil.survival.statistics.kaplan_meier import at_horizons, curves
 from qupath_hccmil.survival.statistics.partial_likelihood import RiskSets
-from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME, numbers, outcome
+from qupath_hccmil.survival.statistics.survival_outcome import (
+    EVENT,
+    TIME,
+    numbers,
+    outcome_by_cause,
+)
 from qupath_hccmil.survival.statistics.variables import Variable
 
 KNOTS = (0.1, 0.5, 0.9)  # Harrell 2015, table 2.3, for three knots
 GROUPS = 5
 GRID = 60
+ENDING = "ending"
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,7 @@ def calibration(
     predicted: str,
     horizon: float,
     *,
+    cause: str | None = None,
     repeats: int = 500,
     seed: int = 0,
     confidence: float = 0.95,
@@ -63,18 +80,25 @@ def calibration(
     splines (three knots) of the same, with Breslow's baseline (Austin, Harrell and van Klaveren
     2020, Statistics in Medicine 39:2714).
 
+    With competing events, the observed risk is the cumulative incidence, and slope and curve come
+    from Fine and Gray's model instead of Cox's (van Geloven et al. 2022, BMJ 377:e069249; Austin et
+    al. 2022, Diagnostic and Prognostic Research 6:2).
+
     Parameters
     ----------
     frame : DataFrame
-        Columns ``time``, ``event`` and ``predicted``.
+        Columns ``time``, ``event`` (or the cause) and ``predicted``.
     predicted : str
         Column of the risk, strictly between 0 and 1.
     horizon : float
         Within follow-up.
+    cause : str, optional
+        Column of how the follow-up ended if events compete: 0 censored, 1 the event, 2 a competing
+        event. It is used instead of ``event``.
     repeats : int
         Bootstrap samples for the intervals of curve, ICI, E50, E90 and Emax; 0 for none.
     """
-    time, event = outcome(frame, at_least=2)
+    time, event, competing = outcome_by_cause(frame, cause, at_least=2)
     risk = numbers(frame, predicted)
     if ((risk <= 0) | (risk >= 1)).any():
         raise DataError(f"column {predicted!r}: a predicted risk must lie between 0 and 1")
@@ -90,6 +114,9 @@ def calibration(
             "link": np.log(-np.log1p(-risk)),
         }
     )
+    if cause is not None:
+        ended[ENDING] = np.where(time <= horizon, event + OTHER * competing, 0)
+    observe = partial(_observed_risk, horizon=horizon, cause=cause, confidence=confidence)
     smooth = _smooth(ended, _knots(ended["link"].to_numpy()))
     low, high = np.quantile(risk, [0.01, 0.99])
     grid = np.linspace(low, high, GRID)
@@ -105,14 +132,14 @@ def calibration(
     curve[["lower", "upper"]] = bands
     spans = [percentile_interval(column, confidence) for column in _columns(drawn_gaps, 4)]
     summary = [
-        *_in_the_large(frame, risk, horizon, confidence),
+        *_in_the_large(observe(frame), float(risk.mean()), confidence),
         *_slope(ended, confidence),
         *((name, gap, *span) for name, gap, span in zip(_GAPS, gaps, spans, strict=True)),
     ]
     return Calibration(
         pd.DataFrame(summary, columns=["quantity", "estimate", "lower", "upper"]),
         curve,
-        _by_fifths(frame, risk, horizon, confidence),
+        _by_fifths(frame, risk, observe),
         horizon,
         risk,
     )
@@ -163,8 +190,13 @@ def _knots(link: np.ndarray) -> np.ndarray:
 def _smooth(ended: pd.DataFrame, knots: np.ndarray) -> _Smooth:
     basis = spline_basis(ended["link"].to_numpy(), knots)
     time, event = ended[TIME].to_numpy(float), ended[EVENT].to_numpy(bool)
-    coefficients = refit(time, event, basis)
-    hazard = float(RiskSets(time, event, basis).moments(coefficients).hazards.sum())
+    if ENDING in ended.columns:
+        model = Subdistribution(time, ended[ENDING].to_numpy(int), basis)
+        coefficients = refit_fine_gray(model)
+        hazard = float(model.hazards(coefficients).sum())
+    else:
+        coefficients = refit(time, event, basis)
+        hazard = float(RiskSets(time, event, basis).moments(coefficients).hazards.sum())
     centre = float(basis.mean(axis=0) @ coefficients)
     return _Smooth(knots, coefficients, float(np.log(hazard)) - centre)
 
@@ -184,16 +216,28 @@ def _columns(drawn: list[np.ndarray], count: int) -> list[np.ndarray]:
     return list(np.array(drawn).T) if drawn else [np.empty(0)] * count
 
 
+def _observed_risk(
+    frame: pd.DataFrame, horizon: float, cause: str | None, confidence: float
+) -> tuple[float, float, float, float]:
+    """Risk of an event up to the horizon, its standard error and interval."""
+    if cause is None:
+        at = at_horizons(frame, [horizon], confidence=confidence).iloc[0]
+        error = _greenwood(frame, horizon)
+        return 1 - at["survival"], error, 1 - at["upper"], 1 - at["lower"]
+    coded = frame.assign(**{EVENT: frame[cause]})
+    table = cumulative_incidence(coded, {1: "event", OTHER: "other"}, confidence=confidence)
+    row = incidence_at(table[table["cause"] == "event"], [horizon]).iloc[0]
+    return row["incidence"], row["se"], row["lower"], row["upper"]
+
+
 def _in_the_large(
-    frame: pd.DataFrame, risk: np.ndarray, horizon: float, confidence: float
+    seen: tuple[float, float, float, float], expected: float, confidence: float
 ) -> list[tuple[str, float, float, float]]:
-    at = at_horizons(frame, [horizon], confidence=confidence).iloc[0]
-    observed, expected = 1 - at["survival"], float(risk.mean())
-    error = _greenwood(frame, horizon) / observed
-    wide = stats.norm.ppf(0.5 + confidence / 2) * error
+    observed, error, low, high = seen
+    wide = stats.norm.ppf(0.5 + confidence / 2) * error / observed
     ratio = observed / expected
     return [
-        ("Observed risk", observed, 1 - at["upper"], 1 - at["lower"]),
+        ("Observed risk", observed, low, high),
         ("Mean predicted risk", expected, np.nan, np.nan),
         ("Observed / expected", ratio, ratio * np.exp(-wide), ratio * np.exp(wide)),
     ]
@@ -212,7 +256,12 @@ def _greenwood(frame: pd.DataFrame, horizon: float) -> float:
 def _slope(ended: pd.DataFrame, confidence: float) -> list[tuple[str, float, float, float]]:
     if ended["link"].nunique() < 2:
         return [("Calibration slope", np.nan, np.nan, np.nan)]
-    fit = fit_cox(ended, [Variable("link", "numeric")], confidence=confidence)
+    link = [Variable("link", "numeric")]
+    fit: CoxFit | FineGrayFit
+    if ENDING in ended.columns:
+        fit = fit_fine_gray(ended, link, ENDING, confidence=confidence)
+    else:
+        fit = fit_cox(ended, link, confidence=confidence)
     row = fit.table.iloc[0]
     return [
         (
@@ -225,16 +274,18 @@ def _slope(ended: pd.DataFrame, confidence: float) -> list[tuple[str, float, flo
 
 
 def _by_fifths(
-    frame: pd.DataFrame, risk: np.ndarray, horizon: float, confidence: float
+    frame: pd.DataFrame,
+    risk: np.ndarray,
+    observe: Callable[[pd.DataFrame], tuple[float, float, float, float]],
 ) -> pd.DataFrame:
     edges = np.unique(np.quantile(risk, np.linspace(0, 1, GROUPS + 1)[1:-1]))
     group = np.searchsorted(edges, risk, side="left")
     rows = []
     for number in np.unique(group):
         inside = group == number
-        at = at_horizons(frame[inside], [horizon], confidence=confidence).iloc[0]
-        observed = (1 - at["survival"], 1 - at["upper"], 1 - at["lower"])
-        rows.append((int(number) + 1, int(inside.sum()), float(risk[inside].mean()), *observed))
+        observed, _, low, high = observe(frame[inside])
+        predicted = float(risk[inside].mean())
+        rows.append((int(number) + 1, int(inside.sum()), predicted, observed, low, high))
     return pd.DataFrame(
         rows, columns=["group", "patients", "predicted", "observed", "lower", "upper"]
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -39,12 +39,15 @@ class ImputedCox:
         ``fraction_missing``, the fraction of information that is missing.
     imputations : int
     patients, events : int
+    tables : tuple of DataFrame
+        The imputed tables.
     """
 
     table: pd.DataFrame
     imputations: int
     patients: int
     events: int
+    tables: tuple[pd.DataFrame, ...] = field(repr=False, metadata={"in_results": False})
 
 
 def count_missing(frame: pd.DataFrame, variables: Sequence[Variable]) -> pd.DataFrame:
@@ -128,7 +131,7 @@ def imputed_cox(
             table.iloc[row, table.columns.get_loc(name)] = value
     # Counts of levels differ between imputations; those of the first one would be misleading.
     table = table.drop(columns=["patients", "events"])
-    return ImputedCox(table, count, first.patients, first.events)
+    return ImputedCox(table, count, first.patients, first.events, tuple(tables))
 
 
 def rubin(estimates: Sequence[float], variances: Sequence[float], complete_df: float) -> Pooled:

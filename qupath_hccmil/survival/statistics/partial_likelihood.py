@@ -54,17 +54,34 @@ class RiskSets:
     time : (n,) float64
     event : (n,) bool
     columns : (n, p) float64
+    entry : (n,) float64, optional
+        Time from which each patient is at risk.
     """
 
-    def __init__(self, time: np.ndarray, event: np.ndarray, columns: np.ndarray) -> None:
+    def __init__(
+        self,
+        time: np.ndarray,
+        event: np.ndarray,
+        columns: np.ndarray,
+        entry: np.ndarray | None = None,
+    ) -> None:
         order = np.argsort(-time, kind="stable")
+        self.order = order
         self.columns = columns[order] - columns.mean(axis=0)
         time, event = time[order], event[order]
+        self.time = time
+        self.entry = None if entry is None else entry[order]
         dead = np.flatnonzero(event)[::-1]
         self.dead = dead
         self.times = time[dead]
         # Everybody from the latest time down to this time is at risk.
         self.end = np.searchsorted(-time, -self.times, side="right")
+        self.late = None
+        if self.entry is not None and self.entry.any():
+            # Those who have not entered yet are taken from the risk sets.
+            self.late = np.argsort(-self.entry, kind="stable")
+            entered = self.entry[self.late]
+            self.waiting = np.searchsorted(-entered, -self.times, side="right")
         distinct, self.group, count = np.unique(self.times, return_inverse=True, return_counts=True)
         first = self.first = np.searchsorted(self.times, distinct)
         # Efron: the l-th of d tied events leaves l/d of the tied patients out.
@@ -141,6 +158,9 @@ class RiskSets:
 
     def _at_events(self, part: np.ndarray) -> np.ndarray:
         total = np.cumsum(part, axis=0)[self.end - 1]
+        if self.late is not None:
+            missed = np.cumsum(part[self.late], axis=0)
+            total = total - np.concatenate([np.zeros_like(missed[:1]), missed])[self.waiting]
         if not self.fraction.any():
             return total
         tied = np.add.reduceat(part[self.dead], self.first, axis=0)

@@ -16,7 +16,7 @@ from scipy import stats
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.kaplan_meier import curves
 from qupath_hccmil.survival.statistics.partial_likelihood import Moments, RiskSets
-from qupath_hccmil.survival.statistics.survival_outcome import complete, outcome
+from qupath_hccmil.survival.statistics.survival_outcome import complete, entry_of, outcome
 from qupath_hccmil.survival.statistics.variables import Variable, design, present_levels
 
 GLOBAL = "GLOBAL"
@@ -118,8 +118,8 @@ def _moments(
     frame: pd.DataFrame, variables: Sequence[Variable], coefficients: Sequence[float]
 ) -> tuple[Moments, list[str]]:
     columns, terms = design(frame, present_levels(frame, variables))
-    time, event = outcome(frame)
-    sets = RiskSets(time, event, columns.to_numpy(float))
+    time, event = outcome(frame, delayed=True)
+    sets = RiskSets(time, event, columns.to_numpy(float), entry_of(frame))
     return sets.moments(np.asarray(coefficients, float)), [term.name for term, _ in terms]
 
 

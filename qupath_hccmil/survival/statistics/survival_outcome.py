@@ -11,9 +11,13 @@ from qupath_hccmil.errors import DataError
 
 TIME = "time"
 EVENT = "event"
+# A table with this column is left-truncated: a patient is at risk from then, not from time zero.
+ENTRY = "entry_time"
 
 
-def outcome(frame: pd.DataFrame, *, at_least: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def outcome(
+    frame: pd.DataFrame, *, at_least: int = 1, delayed: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Follow-up and event of each patient.
 
     Parameters
@@ -22,6 +26,9 @@ def outcome(frame: pd.DataFrame, *, at_least: int = 1) -> tuple[np.ndarray, np.n
         One row per patient; ``time`` is not negative, ``event`` is 0 (censored) or 1.
     at_least : int
         Smallest number of patients for the analysis.
+    delayed : bool
+        Whether the analysis takes delayed entry into account, with ``entry_of``. One that does not
+        refuses a table with a column ``entry_time``.
 
     Returns
     -------
@@ -31,9 +38,15 @@ def outcome(frame: pd.DataFrame, *, at_least: int = 1) -> tuple[np.ndarray, np.n
     Raises
     ------
     DataError
-        A column is missing, a value is missing or out of range, or there are too few patients.
+        A column is missing, a value is missing or out of range, there are too few patients, or the
+        table has delayed entry and the analysis has no version for it.
     """
     need(frame, [TIME, EVENT])
+    if ENTRY in frame.columns and not delayed:
+        raise DataError(
+            "there is no version of this for patients who enter late; it assumes that everybody "
+            "is followed from time zero"
+        )
     time = pd.to_numeric(frame[TIME], errors="coerce").to_numpy(float)
     event = pd.to_numeric(frame[EVENT], errors="coerce").to_numpy(float)
     if len(time) < at_least:
@@ -45,6 +58,59 @@ def outcome(frame: pd.DataFrame, *, at_least: int = 1) -> tuple[np.ndarray, np.n
     if not np.isin(event, (0, 1)).all():
         raise DataError("column 'event' must have only 0 (censored) and 1 (event); recode it first")
     return time, event.astype(bool)
+
+
+def outcome_by_cause(
+    frame: pd.DataFrame, cause: str | None, *, at_least: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Follow-up, event and competing event of each patient.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        ``time``, and ``event`` or the cause.
+    cause : str or None
+        Column of how the follow-up ended: 0 censored, 1 the event, 2 a competing event. None if
+        nothing competes; then it is the column ``event``.
+    at_least : int
+        As for ``outcome``.
+
+    Returns
+    -------
+    time : (n,) float64
+    event, competing : (n,) bool
+    """
+    if cause is None:
+        time, event = outcome(frame, at_least=at_least)
+        return time, event, np.zeros_like(event)
+    ending = numbers(frame, cause)
+    if not np.isin(ending, (0, 1, 2)).all():
+        raise DataError(
+            f"column {cause!r} must have only 0 (censored), 1 (event) and 2 (competing event)"
+        )
+    time, _ = outcome(frame.assign(**{EVENT: (ending > 0).astype(int)}), at_least=at_least)
+    return time, ending == 1, ending == 2
+
+
+def entry_of(frame: pd.DataFrame) -> np.ndarray | None:
+    """Time from which each patient is at risk, shape (n,); None without delayed entry.
+
+    A patient is at risk in ``(entry, time]``, as in ``Surv(entry, time, event)`` of R.
+
+    Raises
+    ------
+    DataError
+        An entry is missing, negative, or not before the end of the follow-up.
+    """
+    if ENTRY not in frame.columns:
+        return None
+    entry = pd.to_numeric(frame[ENTRY], errors="coerce").to_numpy(float)
+    if not (np.isfinite(entry) & (entry >= 0)).all() or (entry >= frame[TIME]).any():
+        raise DataError(
+            f"column {ENTRY!r} must have numbers from 0 to before the time of the same row; drop "
+            "other rows"
+        )
+    return entry
 
 
 def need(frame: pd.DataFrame, columns: Iterable[str]) -> None:

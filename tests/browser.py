@@ -1,4 +1,4 @@
-"""A real Chromium for the tests of the gallery; where there is none, the reason."""
+"""A real Chromium for tests of pages; where there is none, the reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def chromium() -> str | None:
 
 
 def missing() -> str:
-    """Why the gallery can't be tested in a browser here; empty where it can."""
+    """Why pages cannot be tested in a browser here; empty where it can."""
     for package in ("playwright", "axe_playwright_python"):
         if find_spec(package) is None:
             return f"{package} is not installed"

@@ -1,0 +1,5 @@
+package javafx.collections;
+
+import java.util.List;
+
+public interface ObservableList<E> extends List<E> {}

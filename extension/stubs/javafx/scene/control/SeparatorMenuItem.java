@@ -1,0 +1,3 @@
+package javafx.scene.control;
+
+public class SeparatorMenuItem extends MenuItem {}

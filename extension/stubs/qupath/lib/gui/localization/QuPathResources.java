@@ -1,0 +1,5 @@
+package qupath.lib.gui.localization;
+
+public class QuPathResources {
+    public static String getString(String key) { return null; }
+}

@@ -1,0 +1,1 @@
+"""The extension for QuPath's window: its jar, where QuPath looks for it, what it runs."""

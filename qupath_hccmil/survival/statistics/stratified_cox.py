@@ -1,0 +1,198 @@
+"""Cox regression stratified by a column, or with a robust variance for clusters.
+
+Our own code on the parts of ``partial_likelihood``, because lifelines' Newton steps are not guarded
+(see there) and its robust variance has no clusters with strata and delayed entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.survival.statistics.partial_likelihood import Moments, RiskSets
+from qupath_hccmil.survival.statistics.survival_outcome import complete, entry_of, outcome
+from qupath_hccmil.survival.statistics.variables import Variable, design, present_levels
+
+
+@dataclass(frozen=True)
+class StratifiedFit:
+    """A Cox model in strata, or with a robust variance.
+
+    Attributes
+    ----------
+    table : DataFrame
+        ``variable, label, level, step, coefficient, se, hazard_ratio, lower, upper, z, p``: one row
+        per coefficient.
+    patients, events, strata : int
+        Of the model; ``strata`` is 1 if it is not stratified.
+    log_likelihood, log_likelihood_null : float
+        Partial, summed over strata.
+    """
+
+    table: pd.DataFrame
+    patients: int
+    events: int
+    strata: int
+    log_likelihood: float
+    log_likelihood_null: float
+
+
+class Strata(RiskSets):
+    """Risk sets of several strata, whose likelihoods are added.
+
+    Parameters
+    ----------
+    parts : sequence of RiskSets
+        With the same columns.
+    """
+
+    def __init__(self, parts: Sequence[RiskSets]) -> None:
+        self.parts = list(parts)
+        self.columns = np.concatenate([part.columns for part in self.parts])
+
+    def moments(self, beta: np.ndarray) -> Moments:
+        """Likelihood, residuals and variances at ``beta``, the events stratum after stratum."""
+        found = [part.moments(beta) for part in self.parts]
+        return Moments(
+            np.concatenate([each.times for each in found]),
+            sum(each.log_likelihood for each in found),
+            np.concatenate([each.residuals for each in found]),
+            np.concatenate([each.variances for each in found]),
+            np.concatenate([each.hazards for each in found]),
+        )
+
+
+def fit_stratified(
+    frame: pd.DataFrame,
+    variables: Sequence[Variable],
+    *,
+    strata: str | None = None,
+    cluster: str | None = None,
+    confidence: float = 0.95,
+) -> StratifiedFit:
+    """Fit one Cox model, ties by Efron, on the rows that have every column.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        ``time``, ``event``, the variables, strata and clusters; ``entry_time`` if patients enter
+        late.
+    variables : sequence of Variable
+    strata : str, optional
+        Each of its values has its own baseline hazard.
+    cluster : str, optional
+        Patients with the same value are not independent: the variance is the sandwich of the score
+        residuals, summed by cluster (Lin and Wei 1989, JASA 84:1074), as ``coxph(cluster = )``.
+    confidence : float
+        Level of the Wald intervals.
+
+    Raises
+    ------
+    DataError
+        There is no event, no variable varies, there is only one cluster, or the likelihood has no
+        maximum.
+    """
+    needed = [variable.name for variable in variables] + [c for c in (strata, cluster) if c]
+    rows = complete(frame, needed)
+    _, event = outcome(rows, at_least=2, delayed=True)
+    kept = present_levels(rows, variables)
+    if not event.any() or not kept:
+        raise DataError(f"{len(rows)} complete patients have no event, or no variable varies")
+    columns, terms = design(rows, kept)
+    layers = rows[strata].astype(str).to_numpy() if strata else np.zeros(len(rows))
+    inside = [layers == layer for layer in pd.unique(layers)]
+    inside = [part for part in inside if event[part].any()]
+    sets = Strata([_risk_sets(rows[part], columns[part].to_numpy(float)) for part in inside])
+    beta = sets.maximise()
+    if beta is None:
+        raise DataError(
+            "the Cox likelihood has no maximum, because a category has no events or a variable "
+            "determines the outcomes or the strata"
+        )
+    best = sets.moments(beta)
+    variance = np.linalg.inv(best.variances.sum(axis=0))
+    if cluster:
+        groups = np.concatenate([rows.loc[part, cluster].astype(str).to_numpy() for part in inside])
+        variance = _robust(sets, beta, groups, variance)
+    return StratifiedFit(
+        _table(terms, beta, np.sqrt(np.diag(variance)), confidence),
+        len(rows),
+        int(event.sum()),
+        len(inside),
+        best.log_likelihood,
+        sets.moments(np.zeros_like(beta)).log_likelihood,
+    )
+
+
+def score_residuals(sets: RiskSets, beta: np.ndarray) -> np.ndarray:
+    """Contribution of each patient to the score, in the order of the rows given, shape (n, p).
+
+    Therneau and Grambsch 2000, Modeling Survival Data, §7.2, with Efron's ties.
+    """
+    moments = sets.moments(beta)
+    x, relative = sets.columns, np.exp(sets.columns @ beta)
+    mean = x[sets.dead] - moments.residuals
+    hazard = moments.hazards
+    whole = np.r_[0.0, np.cumsum(hazard)]
+    lifted = np.concatenate([np.zeros((1, x.shape[1])), np.cumsum(hazard[:, None] * mean, axis=0)])
+
+    def up_to(time: np.ndarray) -> np.ndarray:
+        past = np.searchsorted(sets.times, time, side="right")
+        return np.asarray(x * whole[past][:, None] - lifted[past])
+
+    found = -relative[:, None] * up_to(sets.time)
+    if sets.entry is not None:
+        found += relative[:, None] * up_to(sets.entry)
+    # At its own time, the l-th of d tied events is at risk for the others by 1 - l / d only.
+    share = sets.fraction * hazard
+    start, sizes = sets.first, np.diff(np.r_[sets.first, len(sets.dead)])
+    part = np.add.reduceat(share, start)[sets.group]
+    part_mean = np.add.reduceat(share[:, None] * mean, start, axis=0)[sets.group]
+    average = (np.add.reduceat(mean, start, axis=0) / sizes[:, None])[sets.group]
+    dead = x[sets.dead]
+    found[sets.dead] += dead - average
+    found[sets.dead] += relative[sets.dead, None] * (dead * part[:, None] - part_mean)
+    back = np.empty_like(found)
+    back[sets.order] = found
+    return back
+
+
+def _risk_sets(rows: pd.DataFrame, columns: np.ndarray) -> RiskSets:
+    time, event = outcome(rows, delayed=True)
+    return RiskSets(time, event, columns, entry_of(rows))
+
+
+def _robust(sets: Strata, beta: np.ndarray, groups: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    if len(set(groups)) < 2:
+        raise DataError("there is only one cluster, so its variance cannot be estimated")
+    residuals = np.concatenate([score_residuals(part, beta) for part in sets.parts])
+    summed = pd.DataFrame(residuals).groupby(groups).sum().to_numpy()
+    return np.asarray(variance @ (summed.T @ summed) @ variance)
+
+
+def _table(
+    terms: Sequence[tuple[Variable, str]], beta: np.ndarray, error: np.ndarray, confidence: float
+) -> pd.DataFrame:
+    wide = stats.norm.ppf(0.5 + confidence / 2) * error
+    with np.errstate(over="ignore"):  # a step that is much too wide gives ∞
+        ratios = np.exp([beta, beta - wide, beta + wide])
+    return pd.DataFrame(
+        {
+            "variable": [variable.name for variable, _ in terms],
+            "label": [variable.title for variable, _ in terms],
+            "level": [level for _, level in terms],
+            "step": ["" if level else variable.step for variable, level in terms],
+            "coefficient": beta,
+            "se": error,
+            "hazard_ratio": ratios[0],
+            "lower": ratios[1],
+            "upper": ratios[2],
+            "z": beta / error,
+            "p": 2 * stats.norm.sf(np.abs(beta / error)),
+        }
+    )
