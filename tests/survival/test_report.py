@@ -93,7 +93,10 @@ def test_every_figure_is_a_vector_and_every_table_a_csv(written):
         assert root.tag.endswith("svg")
         assert "<image" not in path.read_text()
         assert "<script" not in path.read_text()
-    of_text_and_figures = {"numbers_in_text", "decision_curve", "calibration_groups"}
+    of_text_and_figures = {
+        "numbers_in_text", "score_curve", "decision_curve", "decision_curve_competing",
+        "calibration_groups", "calibration_groups_competing",
+    }  # fmt: skip
     tables = {path.stem for path in written.glob("tables/*.csv")} - of_text_and_figures
     assert html.count('<figure class="table') == len(tables)
     assert tables >= {
