@@ -8,7 +8,12 @@ from qupath_hccmil.survival.statistics.partial_likelihood import RiskSets
 
 
 def dfbeta(
-    time: np.ndarray, event: np.ndarray, columns: np.ndarray, coefficients: np.ndarray
+    time: np.ndarray,
+    event: np.ndarray,
+    columns: np.ndarray,
+    coefficients: np.ndarray,
+    *,
+    entry: np.ndarray | None = None,
 ) -> np.ndarray:
     """Approximate change of the coefficients by each patient (Cain and Lange 1984).
 
@@ -23,30 +28,46 @@ def dfbeta(
     columns : (n, p) float64
     coefficients : (p,) float64
         At the maximum of the likelihood.
+    entry : (n,) float64, optional
+        Time from which each patient is at risk.
 
     Returns
     -------
     (n, p) float64
     """
-    sets = RiskSets(time, event, columns)
-    moments = sets.moments(coefficients)
-    x = columns - columns.mean(axis=0)
-    weight = np.exp(x @ coefficients)[:, None]
-    hazards = moments.hazards[:, None]
-    means = sets.columns[sets.dead] - moments.residuals
-    # Everybody: what is expected up to the end of follow-up.
-    before = np.searchsorted(moments.times, time, side="right")
-    total = np.vstack([np.zeros(1), np.cumsum(hazards, axis=0)])[before]
-    weighted = np.vstack([np.zeros(x.shape[1]), np.cumsum(hazards * means, axis=0)])[before]
-    residuals = -weight * (x * total - weighted)
-    # Those with an event: what is observed. Of the tied, each is in only a part of the risk sets.
-    share = sets.fraction[:, None] * hazards
-    sums = [
-        np.add.reduceat(part, sets.first, axis=0)
-        for part in (np.ones_like(hazards), means, share, share * means)
-    ]
-    own = np.searchsorted(moments.times[sets.first], time[event])
-    count, mean, left_out, left_out_mean = (part[own] for part in sums)
-    residuals[event] += x[event] - mean / count
-    residuals[event] += weight[event] * (x[event] * left_out - left_out_mean)
-    return np.asarray(residuals @ np.linalg.inv(moments.variances.sum(axis=0)))
+    sets = RiskSets(time, event, columns, entry)
+    information = sets.moments(coefficients).variances.sum(axis=0)
+    return np.asarray(score_residuals(sets, coefficients) @ np.linalg.inv(information))
+
+
+def score_residuals(sets: RiskSets, beta: np.ndarray) -> np.ndarray:
+    """Contribution of each patient to the score, in the order of the rows given, shape (n, p).
+
+    Therneau and Grambsch 2000, Modeling Survival Data, §7.2, with Efron's ties.
+    """
+    moments = sets.moments(beta)
+    x, relative = sets.columns, np.exp(sets.columns @ beta)
+    mean = x[sets.dead] - moments.residuals
+    hazard = moments.hazards
+    whole = np.r_[0.0, np.cumsum(hazard)]
+    lifted = np.concatenate([np.zeros((1, x.shape[1])), np.cumsum(hazard[:, None] * mean, axis=0)])
+
+    def up_to(time: np.ndarray) -> np.ndarray:
+        past = np.searchsorted(sets.times, time, side="right")
+        return np.asarray(x * whole[past][:, None] - lifted[past])
+
+    found = -relative[:, None] * up_to(sets.time)
+    if sets.entry is not None:
+        found += relative[:, None] * up_to(sets.entry)
+    # At its own time, the l-th of d tied events is at risk for the others by 1 - l / d only.
+    share = sets.fraction * hazard
+    start, sizes = sets.first, np.diff(np.r_[sets.first, len(sets.dead)])
+    part = np.add.reduceat(share, start)[sets.group]
+    part_mean = np.add.reduceat(share[:, None] * mean, start, axis=0)[sets.group]
+    average = (np.add.reduceat(mean, start, axis=0) / sizes[:, None])[sets.group]
+    dead = x[sets.dead]
+    found[sets.dead] += dead - average
+    found[sets.dead] += relative[sets.dead, None] * (dead * part[:, None] - part_mean)
+    back = np.empty_like(found)
+    back[sets.order] = found
+    return back
