@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -135,14 +135,15 @@ def _local(workers: int | None) -> Iterator[Workers]:
 
 @contextmanager
 def _closed_at_the_end(cluster: Any) -> Iterator[Any]:
-    """Close a cluster; a worker that takes too long to end spoils nothing of what was done."""
+    """Close a cluster; one that does not end in time or in order spoils nothing that was done."""
     try:
         yield cluster
     finally:
         try:
             cluster.close()
-        except (TimeoutError, OSError) as error:
-            _log.debug("the Dask cluster could not be closed in time: %s", error)
+        except Exception as error:
+            # whatever Dask has to say of it
+            _log.debug("the Dask cluster could not be closed: %r", error)
 
 
 @contextmanager
@@ -151,22 +152,47 @@ def _jobs(path: Path, workers: int | None) -> Iterator[Workers]:
 
     if workers is None:
         raise ClusterError(f"{path}: say how many workers its jobs shall start, with --workers N")
-    with job_cluster(path) as (cluster, kind, threads), Client(cluster) as client:
+    with (
+        _without_tracebacks(),
+        job_cluster(path) as (cluster, kind, threads),
+        Client(cluster) as client,
+    ):
         jobs = _Jobs(cluster, workers)
         yield Workers(client, kind, threads, jobs.renew)
+
+
+@contextmanager
+def _without_tracebacks() -> Iterator[None]:
+    """Hide what is logged of jobs that cannot be submitted: we say it in one line."""
+    loggers = [logging.getLogger(name) for name in ("asyncio", "tornado.application")]
+    levels = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
 
 
 class _Jobs:
     """Jobs that are submitted, and again where one has ended: a queue ends each at its time limit.
 
     A job that waits in the queue, or whose processes are being started again, has not ended.
+
+    Raises
+    ------
+    ClusterError
+        The jobs cannot be submitted.
     """
 
     def __init__(self, cluster: Any, workers: int) -> None:
         self._cluster = cluster
         self._workers = workers
         self._absent_since: dict[str, float | None] = {}
-        cluster.scale(workers)
+        self._try_again = float("inf")
+        if error := self._submitted(()):
+            raise ClusterError(f"jobs cannot be submitted here: {error}")
 
     def renew(self) -> None:
         """Submit a job for each one that has ended."""
@@ -179,11 +205,28 @@ class _Jobs:
                 self._absent_since[job] = self._absent_since[job] or now
         absent = self._absent_since.items()
         ended = [job for job, since in absent if since and now - since > JOB_ENDED_S]
-        if ended:
-            for job in ended:
-                del self._absent_since[job]
-            cluster.sync(cluster.scale_down, ended)
-            cluster.scale(self._workers)
+        if not ended and now < self._try_again:
+            return
+        for job in ended:
+            del self._absent_since[job]
+        self._try_again = float("inf")
+        if error := self._submitted(ended):
+            _log.warning("a job cannot be submitted now; it is tried again: %s", error)
+            self._try_again = now + JOB_ENDED_S
+
+    def _submitted(self, ended: Sequence[str]) -> str:
+        """Submit all jobs that are not there; what is wrong if that fails."""
+        try:
+            self._cluster.sync(self._cluster.scale_down, ended)
+            self._cluster.scale(self._workers)
+            # waits for all of them, and hides what is wrong
+            self._cluster.sync(self._cluster.scale_down, ())
+            for job in self._cluster.workers.values():
+                if job.job_id is None:
+                    self._cluster.sync(job.start)
+        except (RuntimeError, OSError, ValueError) as error:
+            return " ".join(str(error).split())
+        return ""
 
 
 @contextmanager

@@ -91,16 +91,21 @@ def _cohorts(
     for at in asked or (usual,):
         later = frame[frame[TIME] > at]
         if int(later[EVENT].sum()) >= FEWEST_EVENTS:
-            moved = {TIME: later[TIME] - at}
-            if ENTRY in later.columns:
-                moved[ENTRY] = (later[ENTRY] - at).clip(lower=0)
-            yield f"Landmark at {at:g} {unit}", later.assign(**moved)
+            yield f"Landmark at {at:g} {unit}", _from(later, at)
         elif asked:
             reason = f"fewer than {FEWEST_EVENTS} events are later"
             context.problems.append((f"Landmark at {at:g} {unit}", reason))
     if influence is not None and len(frame) > 10 * MOST_INFLUENTIAL:
         most = influence["patient"].head(MOST_INFLUENTIAL)
         yield f"Without the {MOST_INFLUENTIAL} most influential patients", frame.drop(index=most)
+
+
+def _from(later: pd.DataFrame, at: float) -> pd.DataFrame:
+    """Count the follow-up from a time on; those who enter after it stay late."""
+    shifted = later.assign(**{TIME: later[TIME] - at})
+    if ENTRY in later:
+        shifted[ENTRY] = (later[ENTRY] - at).clip(lower=0)
+    return shifted
 
 
 def _row(
@@ -120,7 +125,7 @@ def _influence(context: AnalysisContext) -> pd.DataFrame:
     time, event = outcome(rows, delayed=True)
     columns, _ = design(rows, fit.variables)
     values, beta = columns.to_numpy(float), np.array(fit.coefficients)
-    change = dfbeta(time, event, values, beta, entry=entry_of(rows))[:, 0]
+    change = dfbeta(time, event, values, beta, entry_of(rows))[:, 0]
     error = float(fit.table.loc[fit.table["variable"] == SCORE, "se"].iloc[0])
     table = pd.DataFrame(
         {

@@ -42,7 +42,7 @@ def test_info_of_some_images(cli, drawn_demo, tmp_path):
     assert told() == [("1", "one"), ("2", "two")]
     assert told("--image", "id:2") == [("2", "two")]
     unknown = cli("project", "info", tmp_path / "project", *NATIVE, "--image", "three")
-    assert "no image named three" in unknown.err
+    assert "no image is named three" in unknown.err
 
 
 def test_check_names_a_missing_slide_and_a_damaged_file(cli, drawn_demo, tmp_path):

@@ -120,26 +120,24 @@ def test_results_of_two_workers_are_those_of_one_process_to_the_bit(cli, cohort,
     assert_same_to_the_bit(own, folder)
 
 
-def test_a_slide_that_crashes_or_hangs_costs_only_itself(
-    cli, make_project, cohort, folder, tmp_path, faults
-):
+def test_a_slide_that_crashes_or_hangs_costs_only_itself(cli, cohort, folder, faults):
     before = times(folder)
-    faults(First="crash", Second="hang", Third=f"kill {tmp_path / 'killed'}")
+    faults(First="crash", Second="hang")
     line = (
         "score", cohort, *NATIVE, "--results", folder, "--dask", "local", "--workers", 2,
-        "--slide-timeout", 4, "--retries", 1,
+        "--slide-timeout", 8, "--retries", 0,
     )  # fmt: skip
     ran = cli(*line, "--json")
     assert ran.code == 3
     found = {row["image"]: row for row in json.loads(ran.out)["images"]}
     assert {image: (row["status"], row["tries"]) for image, row in found.items()} == {
-        "First": ("failed", 2),
-        "Second": ("failed", 2),
-        "Third": ("up to date", 2),
+        "First": ("failed", 1),
+        "Second": ("failed", 1),
+        "Third": ("up to date", 1),
     }
-    lost = "its worker was lost 2 times while this slide was scored: it "
+    lost = "its worker was lost once while this slide was scored: it "
     assert found["First"]["reason"] == f"{lost}crashed or was out of memory"
-    assert found["Second"]["reason"] == f"{lost}took longer than 4 s"
+    assert found["Second"]["reason"] == f"{lost}took longer than 8 s"
     assert times(folder) == before
 
 

@@ -119,3 +119,27 @@ def test_a_cluster_that_does_not_close_in_time_spoils_nothing():
         pass
     with pytest.raises(ClusterError), connect._closed_at_the_end(Slow()):
         raise ClusterError("what went wrong before")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the command is a shell script")
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("", "No such file or directory: 'sbatch'"),
+        ("#!/bin/sh\necho 'invalid account' >&2\nexit 1\n", "invalid account"),
+        ("#!/bin/sh\necho nothing\n", "Could not parse job id"),
+    ],
+)
+def test_jobs_that_cannot_be_submitted_are_one_line(tmp_path, monkeypatch, capfd, script, said):
+    if script:
+        (tmp_path / "sbatch").write_text(script)
+        (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    path = tmp_path / "slurm.yaml"
+    path.write_text("jobqueue:\n  slurm: {cores: 2, processes: 2, memory: 4GB}\n")
+    with pytest.raises(ClusterError) as caught, connect.connected(str(path), 2):
+        pass
+    assert str(caught.value).startswith("jobs cannot be submitted here: ")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "Traceback" not in capfd.readouterr().err

@@ -31,7 +31,10 @@ if (loader == null) {{
     started = "hccmil.Start"
 }}
 [started, "{entry}"].findAll {{ it }}.each {{ name ->
-    javafx.application.Platform.runLater(loader.loadClass(name).getConstructor().newInstance())
+    def action
+    // The menu's entries take this lock first, too: another order could end in a deadlock.
+    synchronized (loader) {{ action = loader.loadClass(name).getConstructor().newInstance() }}
+    javafx.application.Platform.runLater(action)
 }}
 """
 

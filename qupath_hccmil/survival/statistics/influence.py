@@ -12,7 +12,6 @@ def dfbeta(
     event: np.ndarray,
     columns: np.ndarray,
     coefficients: np.ndarray,
-    *,
     entry: np.ndarray | None = None,
 ) -> np.ndarray:
     """Approximate change of the coefficients by each patient (Cain and Lange 1984).

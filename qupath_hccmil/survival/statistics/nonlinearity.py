@@ -42,11 +42,10 @@ def nonlinearity_tests(frame: pd.DataFrame, variables: Sequence[Variable]) -> pd
         NaN if the number has too few values for three knots, or a likelihood has no maximum.
     """
     rows = complete(frame, [variable.name for variable in variables])
-    time, event = outcome(rows, at_least=2, delayed=True)
-    entry = entry_of(rows)
+    data = (*outcome(rows, at_least=2, delayed=True), entry_of(rows))
     kept = present_levels(rows, variables)
     columns, _ = design(rows, kept)
-    linear = _log_likelihood(RiskSets(time, event, columns.to_numpy(float), entry))
+    linear = _log_likelihood(columns.to_numpy(float), *data)
     found = []
     for variable in kept:
         if variable.levels:
@@ -54,11 +53,10 @@ def nonlinearity_tests(frame: pd.DataFrame, variables: Sequence[Variable]) -> pd
         bend = _bend(scaled(rows, variable).to_numpy(float))
         curved = np.nan
         if bend is not None:
-            both = np.column_stack([columns, bend])
-            curved = _log_likelihood(RiskSets(time, event, both, entry))
+            curved = _log_likelihood(np.column_stack([columns, bend]), *data)
         statistic = 2 * (curved - linear)
         p = float(stats.chi2.sf(max(statistic, 0.0), 1)) if np.isfinite(statistic) else np.nan
-        size = (len(rows), int(event.sum()))
+        size = (len(rows), int(data[1].sum()))
         found.append((variable.name, variable.title, statistic, 1, p, *size))
     names = ["variable", "label", "statistic", "degrees_of_freedom", "p", "patients", "events"]
     return pd.DataFrame(found, columns=names)
@@ -106,6 +104,9 @@ def _bend(values: np.ndarray) -> np.ndarray | None:
     return spline_basis(values, knots)[:, 1] if len(knots) == len(KNOTS) else None
 
 
-def _log_likelihood(sets: RiskSets) -> float:
+def _log_likelihood(
+    columns: np.ndarray, time: np.ndarray, event: np.ndarray, entry: np.ndarray | None
+) -> float:
+    sets = RiskSets(time, event, columns, entry)
     beta = sets.maximise()
     return float("nan") if beta is None else sets.moments(beta).log_likelihood
