@@ -35,30 +35,38 @@ def dfbeta(
     (n, p) float64
     """
     sets = RiskSets(time, event, columns, entry)
-    moments = sets.moments(coefficients)
-    x = columns - columns.mean(axis=0)
-    weight = np.exp(x @ coefficients)[:, None]
-    hazards = moments.hazards[:, None]
-    means = sets.columns[sets.dead] - moments.residuals
-    # Everybody: what is expected from entry to the end of follow-up.
-    summed = [np.cumsum(part, axis=0) for part in (hazards, hazards * means)]
-    until = np.searchsorted(moments.times, time, side="right")
-    since = np.zeros_like(until)
-    if entry is not None:
-        since = np.searchsorted(moments.times, entry, side="right")
-    total, weighted = (
-        padded[until] - padded[since]
-        for padded in (np.vstack([np.zeros_like(part[:1]), part]) for part in summed)
-    )
-    residuals = -weight * (x * total - weighted)
-    # Those with an event: what is observed. Of the tied, each is in only a part of the risk sets.
-    share = sets.fraction[:, None] * hazards
-    sums = [
-        np.add.reduceat(part, sets.first, axis=0)
-        for part in (np.ones_like(hazards), means, share, share * means)
-    ]
-    own = np.searchsorted(moments.times[sets.first], time[event])
-    count, mean, left_out, left_out_mean = (part[own] for part in sums)
-    residuals[event] += x[event] - mean / count
-    residuals[event] += weight[event] * (x[event] * left_out - left_out_mean)
-    return np.asarray(residuals @ np.linalg.inv(moments.variances.sum(axis=0)))
+    information = sets.moments(coefficients).variances.sum(axis=0)
+    return np.asarray(score_residuals(sets, coefficients) @ np.linalg.inv(information))
+
+
+def score_residuals(sets: RiskSets, beta: np.ndarray) -> np.ndarray:
+    """Contribution of each patient to the score, in the order of the rows given, shape (n, p).
+
+    Therneau and Grambsch 2000, Modeling Survival Data, §7.2, with Efron's ties.
+    """
+    moments = sets.moments(beta)
+    x, relative = sets.columns, np.exp(sets.columns @ beta)
+    mean = x[sets.dead] - moments.residuals
+    hazard = moments.hazards
+    whole = np.r_[0.0, np.cumsum(hazard)]
+    lifted = np.concatenate([np.zeros((1, x.shape[1])), np.cumsum(hazard[:, None] * mean, axis=0)])
+
+    def up_to(time: np.ndarray) -> np.ndarray:
+        past = np.searchsorted(sets.times, time, side="right")
+        return np.asarray(x * whole[past][:, None] - lifted[past])
+
+    found = -relative[:, None] * up_to(sets.time)
+    if sets.entry is not None:
+        found += relative[:, None] * up_to(sets.entry)
+    # At its own time, the l-th of d tied events is at risk for the others by 1 - l / d only.
+    share = sets.fraction * hazard
+    start, sizes = sets.first, np.diff(np.r_[sets.first, len(sets.dead)])
+    part = np.add.reduceat(share, start)[sets.group]
+    part_mean = np.add.reduceat(share[:, None] * mean, start, axis=0)[sets.group]
+    average = (np.add.reduceat(mean, start, axis=0) / sizes[:, None])[sets.group]
+    dead = x[sets.dead]
+    found[sets.dead] += dead - average
+    found[sets.dead] += relative[sets.dead, None] * (dead * part[:, None] - part_mean)
+    back = np.empty_like(found)
+    back[sets.order] = found
+    return back

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.survival.statistics.influence import score_residuals
 from qupath_hccmil.survival.statistics.partial_likelihood import Moments, RiskSets
 from qupath_hccmil.survival.statistics.survival_outcome import complete, entry_of, outcome
 from qupath_hccmil.survival.statistics.variables import Variable, design, present_levels
@@ -127,39 +128,6 @@ def fit_stratified(
         best.log_likelihood,
         sets.moments(np.zeros_like(beta)).log_likelihood,
     )
-
-
-def score_residuals(sets: RiskSets, beta: np.ndarray) -> np.ndarray:
-    """Contribution of each patient to the score, in the order of the rows given, shape (n, p).
-
-    Therneau and Grambsch 2000, Modeling Survival Data, §7.2, with Efron's ties.
-    """
-    moments = sets.moments(beta)
-    x, relative = sets.columns, np.exp(sets.columns @ beta)
-    mean = x[sets.dead] - moments.residuals
-    hazard = moments.hazards
-    whole = np.r_[0.0, np.cumsum(hazard)]
-    lifted = np.concatenate([np.zeros((1, x.shape[1])), np.cumsum(hazard[:, None] * mean, axis=0)])
-
-    def up_to(time: np.ndarray) -> np.ndarray:
-        past = np.searchsorted(sets.times, time, side="right")
-        return np.asarray(x * whole[past][:, None] - lifted[past])
-
-    found = -relative[:, None] * up_to(sets.time)
-    if sets.entry is not None:
-        found += relative[:, None] * up_to(sets.entry)
-    # At its own time, the l-th of d tied events is at risk for the others by 1 - l / d only.
-    share = sets.fraction * hazard
-    start, sizes = sets.first, np.diff(np.r_[sets.first, len(sets.dead)])
-    part = np.add.reduceat(share, start)[sets.group]
-    part_mean = np.add.reduceat(share[:, None] * mean, start, axis=0)[sets.group]
-    average = (np.add.reduceat(mean, start, axis=0) / sizes[:, None])[sets.group]
-    dead = x[sets.dead]
-    found[sets.dead] += dead - average
-    found[sets.dead] += relative[sets.dead, None] * (dead * part[:, None] - part_mean)
-    back = np.empty_like(found)
-    back[sets.order] = found
-    return back
 
 
 def _risk_sets(rows: pd.DataFrame, columns: np.ndarray) -> RiskSets:

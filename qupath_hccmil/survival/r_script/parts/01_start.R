@@ -53,8 +53,11 @@ part <- function(title, packages, code) {
   }
   for (package in packages)
     suppressPackageStartupMessages(library(package, character.only = TRUE))
-  tryCatch(code(), error = function(problem)
-    failed <<- c(failed, paste0(title, ": ", conditionMessage(problem))))
+  tryCatch(code(), error = function(problem) {
+    told <- paste0(title, ": ", conditionMessage(problem))
+    if (startsWith(conditionMessage(problem), "not done")) not_done <<- c(not_done, told)
+    else failed <<- c(failed, told)
+  })
   invisible()
 }
 

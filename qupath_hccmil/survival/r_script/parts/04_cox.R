@@ -74,7 +74,7 @@ without_events <- function(terms, rows) any(vapply(terms, function(term) {
 # no maximum, of which coxph warns.
 fit_columns <- function(time, event, x, method, with_limits, entry = NULL) {
   if (method == "firth" && !is.null(entry))
-    stop("Firth's penalty with late entry is not in this script")
+    stop("not done, because this script has no Firth's penalty with late entry")
   if (method == "firth") return(firth_fit(time, event, x, with_limits))
   outcome <- if (is.null(entry)) survival::Surv(time, event)
              else survival::Surv(entry, time, event)
@@ -178,7 +178,7 @@ part("Test of proportional hazards", "survival", function() {
   # One matrix a variable, so that cox.zph tests its levels together.
   blocks <- lapply(model$terms, function(term) design(list(term), model$rows))
   names(blocks) <- paste0("b", seq_along(blocks))
-  frame <- data.frame(outcome = I(outcome_of(model$rows)))
+  frame <- model$rows["time"]
   frame$outcome <- outcome_of(model$rows)
   for (name in names(blocks)) frame[[name]] <- blocks[[name]]
   formula <- reformulate(names(blocks), "outcome")

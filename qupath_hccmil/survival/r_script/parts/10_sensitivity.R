@@ -3,7 +3,7 @@
 change_by_patient <- function() {
   model <- fit_model(c(list(score_term), clinical))
   x <- model$x
-  fit <- survival::coxph(survival::Surv(model$rows$time, model$rows$event) ~ x, control = exact)
+  fit <- survival::coxph(outcome_of(model$rows) ~ x, control = exact)
   change <- as.matrix(residuals(fit, type = "dfbeta"))[, 1]
   data.frame(patient = model$rows$patient, change = change,
              in_standard_errors = change / model$se[1])
@@ -28,6 +28,7 @@ part("Effect of the score under other choices", "survival", function() {
       at <- as.numeric(strsplit(name, " ")[[1]][3])
       later <- data[data$time > at, ]
       later$time <- later$time - at
+      if (late) later$entry_time <- pmax(later$entry_time - at, 0)
       return(later)
     }
     if (startsWith(name, "Without the ")) {
@@ -64,7 +65,7 @@ part("Test of linearity", "survival", function() {
   terms <- varying(c(list(score_term), clinical), rows)
   x <- design(terms, rows)
   likelihood <- function(x)
-    coxph(Surv(rows$time, rows$event) ~ x, control = exact)$loglik[2]
+    coxph(outcome_of(rows) ~ x, control = exact)$loglik[2]
   for (term in terms) {
     row <- report[report$variable == term$name, ]
     if (!nrow(row) || is.na(row$statistic)) next
@@ -84,7 +85,7 @@ part("Hazard ratio along the score", "survival", function() {
   value <- data$risk_score
   knots <- unique(quantile(value, c(0.1, 0.5, 0.9)))
   x <- spline_columns(value, knots)
-  fit <- coxph(Surv(data$time, data$event) ~ x, control = exact)
+  fit <- coxph(outcome_of(data) ~ x, control = exact)
   away <- sweep(spline_columns(report$value, knots), 2,
                 as.vector(spline_columns(median(value), knots)))
   height <- as.vector(away %*% coef(fit))
