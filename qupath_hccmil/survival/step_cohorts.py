@@ -36,6 +36,8 @@ def cohorts_step(
     the one that was given; then the first cohort is another external one.
     """
     if baseline is None:
+        needs = "needs predicted risks, which could not be estimated in the first cohort"
+        context.problems.append(("External validation", needs))
         return None
     given = bool(context.settings.baseline)
     found = External(THIS if given else DEVELOPMENT, given)

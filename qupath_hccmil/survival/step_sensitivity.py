@@ -15,7 +15,14 @@ from qupath_hccmil.survival.findings import IMPUTED, Effects, Sensitivity
 from qupath_hccmil.survival.statistics.cox import EFRON, CoxFit, fit_cox
 from qupath_hccmil.survival.statistics.influence import dfbeta
 from qupath_hccmil.survival.statistics.nonlinearity import nonlinearity_tests, spline_curve
-from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME, complete, outcome
+from qupath_hccmil.survival.statistics.survival_outcome import (
+    ENTRY,
+    EVENT,
+    TIME,
+    complete,
+    entry_of,
+    outcome,
+)
 from qupath_hccmil.survival.statistics.variables import Variable, design
 from qupath_hccmil.tables.units import DAYS
 
@@ -84,13 +91,21 @@ def _cohorts(
     for at in asked or (usual,):
         later = frame[frame[TIME] > at]
         if int(later[EVENT].sum()) >= FEWEST_EVENTS:
-            yield f"Landmark at {at:g} {unit}", later.assign(**{TIME: later[TIME] - at})
+            yield f"Landmark at {at:g} {unit}", _from(later, at)
         elif asked:
             reason = f"fewer than {FEWEST_EVENTS} events are later"
             context.problems.append((f"Landmark at {at:g} {unit}", reason))
     if influence is not None and len(frame) > 10 * MOST_INFLUENTIAL:
         most = influence["patient"].head(MOST_INFLUENTIAL)
         yield f"Without the {MOST_INFLUENTIAL} most influential patients", frame.drop(index=most)
+
+
+def _from(later: pd.DataFrame, at: float) -> pd.DataFrame:
+    """Count the follow-up from a time on; those who enter after it stay late."""
+    shifted = later.assign(**{TIME: later[TIME] - at})
+    if ENTRY in later:
+        shifted[ENTRY] = (later[ENTRY] - at).clip(lower=0)
+    return shifted
 
 
 def _row(
@@ -107,9 +122,10 @@ def _influence(context: AnalysisContext) -> pd.DataFrame:
     if fit.method != EFRON:
         raise DataError("it is not defined for Firth's penalty")
     rows = complete(context.frame, [variable.name for variable in variables])
-    time, event = outcome(rows)
+    time, event = outcome(rows, delayed=True)
     columns, _ = design(rows, fit.variables)
-    change = dfbeta(time, event, columns.to_numpy(float), np.array(fit.coefficients))[:, 0]
+    values, beta = columns.to_numpy(float), np.array(fit.coefficients)
+    change = dfbeta(time, event, values, beta, entry_of(rows))[:, 0]
     error = float(fit.table.loc[fit.table["variable"] == SCORE, "se"].iloc[0])
     table = pd.DataFrame(
         {

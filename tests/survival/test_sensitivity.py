@@ -37,6 +37,42 @@ def test_influence_is_nearly_the_change_without_the_patient(gbsg2, tied):
     assert np.corrcoef(found[out, 0], np.array(exact)[:, 0])[0, 1] > 0.995
 
 
+def test_influence_with_late_entry_counts_from_the_entry(gbsg2):
+    rows = gbsg2.iloc[:150].assign(entry_time=lambda frame: frame["time"] * 0.4)
+    model = [Variable("score", "numeric", per=0.5), Variable("age", "numeric", per=10)]
+    fit = fit_cox(rows, model)
+    columns = rows[["score", "age"]].to_numpy(float) / [0.5, 10]
+    time, event = rows["time"].to_numpy(), rows["event"].to_numpy(bool)
+    beta, entry = np.array(fit.coefficients), rows["entry_time"].to_numpy()
+    found = dfbeta(time, event, columns, beta, entry)
+    assert found.sum(axis=0) == pytest.approx([0, 0], abs=1e-9)
+    without = dfbeta(time, event, columns, beta, np.zeros_like(entry))
+    assert without == pytest.approx(dfbeta(time, event, columns, beta))
+    out = np.argsort(-np.abs(found[:, 0]))[:25]
+    exact = [beta[0] - fit_cox(rows.drop(index=rows.index[i]), model).coefficients[0] for i in out]
+    assert np.corrcoef(found[out, 0], exact)[0, 1] > 0.99
+
+
+def test_patients_who_enter_late_have_every_sensitivity_analysis(tmp_path):
+    frame = made_cohort(120)
+    frame["entry_days"] = np.where(frame.index % 2, (frame["rfs_days"] * 0.3).round(), 0)
+    variables = (VariableRequest("stage"), VariableRequest("age"))
+    found = analysed(tmp_path / "in", frame, entry="entry_days", variables=variables)
+    told = found.sensitivity
+    assert not [part for part, _ in found.problems if part.startswith(("Sens", "Infl", "Haz"))]
+    rows = found.cohort.frame
+    later = rows[rows["time"] > 0.5]
+    later = later.assign(
+        time=later["time"] - 0.5, entry_time=(later["entry_time"] - 0.5).clip(lower=0)
+    )
+    expected = fit_cox(later, [found.cohort.score_variable]).coefficients[0]
+    by = told.effects.set_index(["analysis", "model"])["coefficient"]
+    assert by["Landmark at 0.5 years", "score alone"] == expected
+    assert len(told.influence) == rows["age"].notna().sum()
+    assert told.nonlinearity["p"].notna().all()
+    assert told.curve is not None
+
+
 def test_a_bent_effect_is_found_and_a_straight_one_is_not():
     rng = np.random.default_rng(3)
     x, y = rng.uniform(-1, 1, 600), rng.normal(size=600)

@@ -6,7 +6,7 @@ C and AUC are pooled on the logit scale and the ratio of observed to expected on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,11 +37,11 @@ class Scale:
 
     there: np.ufunc
     back: np.ufunc
-    slope: object
+    slope: Callable[[float], float]
 
     def error(self, value: float, error: float) -> float:
         """Standard error on the scale, by the delta method."""
-        return float(error * self.slope(value))  # type: ignore[operator]
+        return float(error * self.slope(value))
 
 
 _IDENTITY = Scale(np.positive, np.positive, lambda value: 1.0)

@@ -8,7 +8,11 @@ from qupath_hccmil.survival.statistics.partial_likelihood import RiskSets
 
 
 def dfbeta(
-    time: np.ndarray, event: np.ndarray, columns: np.ndarray, coefficients: np.ndarray
+    time: np.ndarray,
+    event: np.ndarray,
+    columns: np.ndarray,
+    coefficients: np.ndarray,
+    entry: np.ndarray | None = None,
 ) -> np.ndarray:
     """Approximate change of the coefficients by each patient (Cain and Lange 1984).
 
@@ -23,21 +27,29 @@ def dfbeta(
     columns : (n, p) float64
     coefficients : (p,) float64
         At the maximum of the likelihood.
+    entry : (n,) float64, optional
+        Time from which each patient is at risk.
 
     Returns
     -------
     (n, p) float64
     """
-    sets = RiskSets(time, event, columns)
+    sets = RiskSets(time, event, columns, entry)
     moments = sets.moments(coefficients)
     x = columns - columns.mean(axis=0)
     weight = np.exp(x @ coefficients)[:, None]
     hazards = moments.hazards[:, None]
     means = sets.columns[sets.dead] - moments.residuals
-    # Everybody: what is expected up to the end of follow-up.
-    before = np.searchsorted(moments.times, time, side="right")
-    total = np.vstack([np.zeros(1), np.cumsum(hazards, axis=0)])[before]
-    weighted = np.vstack([np.zeros(x.shape[1]), np.cumsum(hazards * means, axis=0)])[before]
+    # Everybody: what is expected from entry to the end of follow-up.
+    summed = [np.cumsum(part, axis=0) for part in (hazards, hazards * means)]
+    until = np.searchsorted(moments.times, time, side="right")
+    since = np.zeros_like(until)
+    if entry is not None:
+        since = np.searchsorted(moments.times, entry, side="right")
+    total, weighted = (
+        padded[until] - padded[since]
+        for padded in (np.vstack([np.zeros_like(part[:1]), part]) for part in summed)
+    )
     residuals = -weight * (x * total - weighted)
     # Those with an event: what is observed. Of the tied, each is in only a part of the risk sets.
     share = sets.fraction[:, None] * hazards

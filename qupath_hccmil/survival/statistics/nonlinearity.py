@@ -11,7 +11,7 @@ from scipy import stats
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.horizon_calibration import KNOTS, spline_basis
 from qupath_hccmil.survival.statistics.partial_likelihood import RiskSets
-from qupath_hccmil.survival.statistics.survival_outcome import complete, outcome
+from qupath_hccmil.survival.statistics.survival_outcome import complete, entry_of, outcome
 from qupath_hccmil.survival.statistics.variables import (
     Variable,
     design,
@@ -31,7 +31,8 @@ def nonlinearity_tests(frame: pd.DataFrame, variables: Sequence[Variable]) -> pd
     Parameters
     ----------
     frame : DataFrame
-        Columns ``time``, ``event`` and the variables; complete rows are used.
+        Columns ``time``, ``event`` and the variables, and ``entry_time`` if patients enter late;
+        complete rows are used.
     variables : sequence of Variable
 
     Returns
@@ -41,10 +42,10 @@ def nonlinearity_tests(frame: pd.DataFrame, variables: Sequence[Variable]) -> pd
         NaN if the number has too few values for three knots, or a likelihood has no maximum.
     """
     rows = complete(frame, [variable.name for variable in variables])
-    time, event = outcome(rows, at_least=2)
+    data = (*outcome(rows, at_least=2, delayed=True), entry_of(rows))
     kept = present_levels(rows, variables)
     columns, _ = design(rows, kept)
-    linear = _log_likelihood(time, event, columns.to_numpy(float))
+    linear = _log_likelihood(columns.to_numpy(float), *data)
     found = []
     for variable in kept:
         if variable.levels:
@@ -52,10 +53,10 @@ def nonlinearity_tests(frame: pd.DataFrame, variables: Sequence[Variable]) -> pd
         bend = _bend(scaled(rows, variable).to_numpy(float))
         curved = np.nan
         if bend is not None:
-            curved = _log_likelihood(time, event, np.column_stack([columns, bend]))
+            curved = _log_likelihood(np.column_stack([columns, bend]), *data)
         statistic = 2 * (curved - linear)
         p = float(stats.chi2.sf(max(statistic, 0.0), 1)) if np.isfinite(statistic) else np.nan
-        size = (len(rows), int(event.sum()))
+        size = (len(rows), int(data[1].sum()))
         found.append((variable.name, variable.title, statistic, 1, p, *size))
     names = ["variable", "label", "statistic", "degrees_of_freedom", "p", "patients", "events"]
     return pd.DataFrame(found, columns=names)
@@ -75,13 +76,13 @@ def spline_curve(frame: pd.DataFrame, name: str, *, confidence: float = 0.95) ->
     DataError
         The number has too few values for three knots, or the likelihood has no maximum.
     """
-    time, event = outcome(frame, at_least=2)
+    time, event = outcome(frame, at_least=2, delayed=True)
     values = frame[name].to_numpy(float)
     knots = np.unique(np.quantile(values, KNOTS))
     if len(knots) < len(KNOTS):
         raise DataError("there are too few different values for a curve with three knots")
     basis = spline_basis(values, knots)
-    sets = RiskSets(time, event, basis)
+    sets = RiskSets(time, event, basis, entry_of(frame))
     beta = sets.maximise()
     if beta is None:
         raise DataError("the likelihood of the spline has no maximum")
@@ -103,7 +104,9 @@ def _bend(values: np.ndarray) -> np.ndarray | None:
     return spline_basis(values, knots)[:, 1] if len(knots) == len(KNOTS) else None
 
 
-def _log_likelihood(time: np.ndarray, event: np.ndarray, columns: np.ndarray) -> float:
-    sets = RiskSets(time, event, columns)
+def _log_likelihood(
+    columns: np.ndarray, time: np.ndarray, event: np.ndarray, entry: np.ndarray | None
+) -> float:
+    sets = RiskSets(time, event, columns, entry)
     beta = sets.maximise()
     return float("nan") if beta is None else sets.moments(beta).log_likelihood

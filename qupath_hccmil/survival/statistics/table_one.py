@@ -52,7 +52,7 @@ def table_one(
         groups (see `standardised_difference`) and the same in each of its rows.
     """
     need(frame, [variable.name for variable in variables])
-    _, event = outcome(frame)
+    _, event = outcome(frame, delayed=True)
     frame = frame.assign(**{EVENT: event})
     rows: list[tuple[object, ...]] = []
     parts = [(OVERALL, frame), *(groups_of(frame, by) if by else [])]

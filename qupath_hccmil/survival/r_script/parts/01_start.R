@@ -45,11 +45,6 @@ compare <- function(table, what, quantity, report, r, tolerance = 1e-6) {
 
 # Runs one part of the script; a package that is not installed costs only that part.
 part <- function(title, packages, code) {
-  if (late && "survival" %in% packages) {
-    not_done <<- c(not_done, paste0(title, ": not done, because patients enter late; use ",
-                                    "Surv(entry_time, time, event)"))
-    return(invisible())
-  }
   absent <- packages[!vapply(packages, requireNamespace, logical(1), quietly = TRUE)]
   if (length(absent)) {
     not_done <<- c(not_done, paste0(title, ": not done, because the R package ", absent[1],
@@ -61,6 +56,12 @@ part <- function(title, packages, code) {
   tryCatch(code(), error = function(problem)
     failed <<- c(failed, paste0(title, ": ", conditionMessage(problem))))
   invisible()
+}
+
+# The outcome of the patients; those who enter late (column `entry_time`) are at risk from then.
+outcome_of <- function(frame) {
+  if (late) return(survival::Surv(frame$entry_time, frame$time, frame$event))
+  survival::Surv(frame$time, frame$event)
 }
 
 as_levels <- function(x, levels) factor(x, levels = levels)

@@ -1,14 +1,18 @@
 # ---- Kaplan-Meier curves, medians and log-rank tests --------------------------------------------
 
-curve_of <- function(frame)
-  survfit(Surv(time, event) ~ 1, frame, conf.type = "log-log", conf.int = confidence)
+curve_of <- function(frame) {
+  outcome <- outcome_of(frame)
+  survfit(outcome ~ 1, conf.type = "log-log", conf.int = confidence)
+}
 
 # Survival at one time; after the last follow-up it is not known.
 survival_at <- function(frame, at) {
   found <- summary(curve_of(frame), times = at, extend = TRUE)
   known <- at <= max(frame$time)
   edge <- found$surv %in% c(0, 1)  # no interval on this scale
-  c(at_risk = sum(frame$time >= at), survival = if (known) found$surv else NA,
+  there <- frame$time >= at
+  if (late) there <- there & frame$entry_time < at
+  c(at_risk = sum(there), survival = if (known) found$surv else NA,
     lower = if (known && !edge) found$lower else NA,
     upper = if (known && !edge) found$upper else NA)
 }
@@ -27,6 +31,13 @@ log_rank_of <- function(frame, strata = NULL) {
   frame$risk_group <- droplevels(frame$risk_group)
   degrees <- nlevels(frame$risk_group) - 1
   if (degrees < 1 || !any(frame$event == 1)) return(c(statistic = NA, df = degrees, p = NA))
+  if (late) {
+    # survdiff has no late entry; the score test of a Cox model with exact ties is the same test.
+    frame$y <- outcome_of(frame)
+    frame$layer <- if (is.null(strata)) 1 else strata
+    fit <- coxph(y ~ risk_group + strata(layer), frame, ties = "exact")
+    return(c(statistic = fit$score, df = degrees, p = pchisq(fit$score, degrees, lower.tail = FALSE)))
+  }
   test <- if (is.null(strata)) survdiff(Surv(time, event) ~ risk_group, frame)
           else survdiff(Surv(time, event) ~ risk_group + strata(layer),
                         transform(frame, layer = strata))

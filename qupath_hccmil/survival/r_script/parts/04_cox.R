@@ -72,11 +72,15 @@ without_events <- function(terms, rows) any(vapply(terms, function(term) {
 
 # One Cox model on columns. With `method` "auto", Firth's penalty is used where the likelihood has
 # no maximum, of which coxph warns.
-fit_columns <- function(time, event, x, method, with_limits) {
+fit_columns <- function(time, event, x, method, with_limits, entry = NULL) {
+  if (method == "firth" && !is.null(entry))
+    stop("Firth's penalty with late entry is not in this script")
   if (method == "firth") return(firth_fit(time, event, x, with_limits))
+  outcome <- if (is.null(entry)) survival::Surv(time, event)
+             else survival::Surv(entry, time, event)
   endless <- FALSE
   fit <- withCallingHandlers(
-    survival::coxph(survival::Surv(time, event) ~ x, ties = "efron", control = exact),
+    survival::coxph(outcome ~ x, ties = "efron", control = exact),
     warning = function(problem) {
       endless <<- endless || grepl("infinite|converge", conditionMessage(problem))
       invokeRestart("muffleWarning")
@@ -99,7 +103,7 @@ fit_model <- function(terms, frame = data, method = penalty, with_limits = FALSE
   terms <- varying(terms, rows)
   x <- design(terms, rows)
   if (method == "auto" && without_events(terms, rows)) method <- "firth"
-  c(fit_columns(rows$time, rows$event, x, method, with_limits),
+  c(fit_columns(rows$time, rows$event, x, method, with_limits, if (late) rows$entry_time),
     list(rows = rows, terms = terms, x = x))
 }
 linear_predictor <- function(model) as.vector(model$x %*% model$coefficients)
@@ -174,9 +178,10 @@ part("Test of proportional hazards", "survival", function() {
   # One matrix a variable, so that cox.zph tests its levels together.
   blocks <- lapply(model$terms, function(term) design(list(term), model$rows))
   names(blocks) <- paste0("b", seq_along(blocks))
-  frame <- data.frame(time = model$rows$time, event = model$rows$event)
+  frame <- data.frame(outcome = I(outcome_of(model$rows)))
+  frame$outcome <- outcome_of(model$rows)
   for (name in names(blocks)) frame[[name]] <- blocks[[name]]
-  formula <- reformulate(names(blocks), "survival::Surv(time, event)")
+  formula <- reformulate(names(blocks), "outcome")
   environment(formula) <- environment()
   # At the coefficients of the model, also where they are penalised.
   fit <- suppressWarnings(survival::coxph(formula, frame, init = model$coefficients,

@@ -9,10 +9,19 @@ part("Cumulative incidence", c("survival", "cmprsk"), function() {
     inside <- in_group(data, row$group)
     code <- match(row$cause, causes)
     what <- paste(row$group, row$cause, row$time)
-    compare("cumulative_incidence", what, "at_risk", row$at_risk, sum(inside$time >= row$time))
+    there <- inside$time >= row$time
+    if (late) there <- there & inside$entry_time < row$time
+    compare("cumulative_incidence", what, "at_risk", row$at_risk, sum(there))
     if (row$time > max(inside$time) || !any(inside$cause == code)) {
       compare("cumulative_incidence", what, "incidence", row$incidence,
               if (row$time > max(inside$time)) NA else 0)
+      next
+    }
+    if (late) {  # cuminc has no late entry, and survfit has another standard error
+      inside$outcome <- survival::Surv(inside$entry_time, inside$time, factor(inside$cause, 0:2))
+      states <- survival::survfit(outcome ~ 1, inside, id = seq_len(nrow(inside)))
+      at <- summary(states, times = row$time, extend = TRUE)$pstate
+      compare("cumulative_incidence", what, "incidence", row$incidence, at[1, code + 1])
       next
     }
     curves <- cmprsk::cuminc(inside$time, inside$cause)

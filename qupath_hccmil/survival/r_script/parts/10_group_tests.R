@@ -4,8 +4,9 @@
 weighted_gap <- function(frame, weigh) {
   group <- droplevels(frame$risk_group)
   at <- sort(unique(frame$time[frame$event == 1]))
+  entry <- if (late) frame$entry_time else rep(-Inf, nrow(frame))
   at_risk <- sapply(levels(group), function(g)
-    vapply(at, function(t) sum(frame$time >= t & group == g), numeric(1)))
+    vapply(at, function(t) sum(frame$time >= t & entry < t & group == g), numeric(1)))
   events <- sapply(levels(group), function(g)
     vapply(at, function(t) sum(frame$time == t & frame$event == 1 & group == g), numeric(1)))
   at_risk <- matrix(at_risk, ncol = nlevels(group))
@@ -41,9 +42,10 @@ part("Weighted log-rank tests", "survival", function() {
 part("Trend and pairs of risk groups", "survival", function() {
   pairs <- read_report("log_rank_pairwise")
   if (any(in_text$item == "trend")) {
-    test <- survdiff(Surv(time, event) ~ risk_group, data)
-    place <- seq_along(test$obs)
-    statistic <- sum(place * (test$obs - test$exp))^2 / as.numeric(place %*% test$var %*% place)
+    # The score test of a Cox model with the number of the group, with exact ties.
+    trend <- data.frame(place = as.integer(droplevels(data$risk_group)))
+    trend$outcome <- outcome_of(data)
+    statistic <- coxph(outcome ~ place, trend, ties = "exact")$score
     text_numbers("trend", c(statistic = statistic, p = pchisq(statistic, 1, lower.tail = FALSE)))
   }
   if (is.null(pairs)) return()

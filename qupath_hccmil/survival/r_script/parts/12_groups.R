@@ -3,7 +3,11 @@
 effect_names <- c("coefficient", "se", "hazard_ratio", "lower", "upper", "p")
 effect_of <- function(beta, se) c(beta, se, exp(beta), exp(beta - critical * se),
                                   exp(beta + critical * se), 2 * pnorm(-abs(beta / se)))
-per_sd <- function(frame) { frame$score_sds <- frame$risk_score / score_sd; frame }
+per_sd <- function(frame) {
+  frame$score_sds <- frame$risk_score / score_sd
+  frame$outcome <- outcome_of(frame)
+  frame
+}
 
 # A Cox model with the score, without a penalty, and other columns.
 score_model <- function(formula, frame, ...) {
@@ -28,14 +32,14 @@ compare_effect <- function(key, what, row, found) {
 
 # Twice the gain of one effect a level over a common one.
 by_levels <- function(frame, layers) {
-  common <- score_model(Surv(time, event) ~ score_sds + strata(layer),
+  common <- score_model(outcome ~ score_sds + strata(layer),
                         transform(frame, layer = as.character(layers)))
   apart <- 0
   informative <- 0
   for (layer in unique(as.character(layers))) {
     inside <- frame[layers == layer, ]
     if (!any(inside$event == 1) || length(unique(inside$risk_score)) < 2) next
-    apart <- apart + score_model(Surv(time, event) ~ score_sds, inside)$loglik[2]
+    apart <- apart + score_model(outcome ~ score_sds, inside)$loglik[2]
     informative <- informative + 1
   }
   degrees <- max(informative - 1, 0)
@@ -45,8 +49,8 @@ by_levels <- function(frame, layers) {
 }
 linear_product <- function(frame, x) {
   frame$x <- x
-  smaller <- score_model(Surv(time, event) ~ score_sds + x, frame)
-  larger <- score_model(Surv(time, event) ~ score_sds * x, frame)
+  smaller <- score_model(outcome ~ score_sds + x, frame)
+  larger <- score_model(outcome ~ score_sds * x, frame)
   statistic <- 2 * (larger$loglik[2] - smaller$loglik[2])
   c(statistic = statistic, degrees_of_freedom = 1,
     p = pchisq(max(statistic, 0), 1, lower.tail = FALSE))
@@ -90,8 +94,8 @@ part("Centres", "survival", function() {
     frame <- complete_rows(c(terms, list(score_term)), rows)
     frame$others <- if (length(terms)) design(varying(terms, frame), frame) else NULL
     right <- paste("score_sds", if (length(terms)) "+ others" else "")
-    formula <- as.formula(paste("Surv(time, event) ~", right))
-    layered <- as.formula(paste("Surv(time, event) ~", right, "+ strata(centre)"))
+    formula <- as.formula(paste("outcome ~", right))
+    layered <- as.formula(paste("outcome ~", right, "+ strata(centre)"))
     fits <- list(score_model(formula, frame), score_model(formula, frame, cluster = frame$centre),
                  score_model(layered, frame))
     shown <- models[models$adjusted == adjusted, ]
@@ -116,7 +120,7 @@ part("Centres", "survival", function() {
             left_out[i, c("patients", "events")], c(nrow(rest), sum(rest$event)))
     if (is.na(left_out$coefficient[i])) next
     compare_effect("leave_one_centre_out", left_out$centre[i], left_out[i, ],
-                   score_effect(score_model(Surv(time, event) ~ score_sds + strata(centre), rest)))
+                   score_effect(score_model(outcome ~ score_sds + strata(centre), rest)))
   }
   text_numbers("score by centre", by_levels(rows, rows$centre), 1e-5)
 })
