@@ -135,7 +135,8 @@ def _write(path: Path, scored: Scored) -> None:
 def _read(path: Path) -> Scored | None:
     """A piece; None where it is not there, or damaged."""
     try:
-        with np.load(path) as found:
+        # opened here, since numpy leaves a damaged one open
+        with path.open("rb") as file, np.load(file) as found:
             return Scored(found["logits"], found["nuclei_fraction"], found["verdicts"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

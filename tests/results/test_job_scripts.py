@@ -143,3 +143,39 @@ def test_jobs_that_cannot_be_submitted_are_one_line(tmp_path, monkeypatch, capfd
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "Traceback" not in capfd.readouterr().err
+
+
+class Queue:
+    """A cluster of one job, whose queue may refuse it."""
+
+    def __init__(self):
+        self.worker_spec = {"job": {}}
+        self.workers = {}
+        self.scheduler_info = {"workers": {"tcp://a:1": {"name": "job"}}}
+        self.refuses = False
+        self.submissions = 0
+
+    def sync(self, function, *arguments):
+        function(*arguments)
+
+    def scale_down(self, ended):
+        if self.refuses:
+            raise RuntimeError("the queue is closed")
+
+    def scale(self, workers):
+        self.submissions += 1
+
+
+def test_a_job_that_cannot_be_submitted_again_is_tried_later(monkeypatch, caplog):
+    monkeypatch.setattr(connect, "JOB_ENDED_S", -1)
+    queue = Queue()
+    jobs = connect._Jobs(queue, 1)
+    jobs.renew()
+    assert queue.submissions == 1
+    queue.scheduler_info, queue.refuses = {"workers": {}}, True
+    jobs.renew()
+    assert "it is tried again: the queue is closed" in caplog.text
+    queue.refuses = False
+    jobs.renew()
+    jobs.renew()
+    assert queue.submissions == 2

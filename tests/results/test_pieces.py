@@ -55,9 +55,9 @@ def test_a_piece_that_is_there_is_not_done_again_and_a_damaged_one_is(steps, tmp
     path.write_bytes(path.read_bytes()[:100])
     failed = steps("join")
     assert failed.outcome.status == "failed"
-    assert "4 of 4 pieces are gone; run again" in failed.outcome.reason
+    assert "4 of 4 pieces are not there; run again" in failed.outcome.reason
     steps("piece", 0)
-    assert "3 of 4 pieces are gone" in steps("join").outcome.reason
+    assert "3 of 4 pieces are not there" in steps("join").outcome.reason
 
 
 def test_a_random_choice_of_tiles_is_not_divided(steps):
