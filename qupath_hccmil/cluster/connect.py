@@ -216,6 +216,8 @@ class _Jobs:
 
     def _submitted(self, ended: Sequence[str]) -> str:
         """Submit all jobs that are not there; what is wrong if that fails."""
+        from distributed.core import Status
+
         try:
             self._cluster.sync(self._cluster.scale_down, ended)
             self._cluster.scale(self._workers)
@@ -225,6 +227,10 @@ class _Jobs:
                 if job.job_id is None:
                     self._cluster.sync(job.start)
         except (RuntimeError, OSError, ValueError) as error:
+            for job in self._cluster.workers.values():
+                if job.job_id is None:
+                    # else the cluster cannot be closed
+                    job.status = Status.failed
             return " ".join(str(error).split())
         return ""
 
