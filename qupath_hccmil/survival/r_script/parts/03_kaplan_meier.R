@@ -36,7 +36,8 @@ log_rank_of <- function(frame, strata = NULL) {
     frame$y <- outcome_of(frame)
     frame$layer <- if (is.null(strata)) 1 else strata
     fit <- coxph(y ~ risk_group + strata(layer), frame, ties = "exact")
-    return(c(statistic = fit$score, df = degrees, p = pchisq(fit$score, degrees, lower.tail = FALSE)))
+    return(c(statistic = fit$score, df = degrees,
+             p = pchisq(fit$score, degrees, lower.tail = FALSE)))
   }
   test <- if (is.null(strata)) survdiff(Surv(time, event) ~ risk_group, frame)
           else survdiff(Surv(time, event) ~ risk_group + strata(layer),
