@@ -101,9 +101,9 @@ class SlideRow:
     def facts(self) -> dict[str, Any]:
         """The row as plain data."""
         return {
+            **asdict(self.outcome),
             "project": self.project,
             "image_id": self.image_id,
-            **asdict(self.outcome),
             "worker": self.worker,
             "tries": self.tries,
             "pieces": self.pieces,
@@ -179,7 +179,7 @@ class SlideWorker:
             destination,
             in_pieces or score_at_once,
         )
-        outcome = replace(job.outcome(entry), image=task.image)
+        outcome = replace(job.outcome(entry), image=task.image, image_id=task.image_id)
         if in_pieces is not None and outcome.status in ("scored", "up to date"):
             in_pieces.tidy()
         return SlideRow(
