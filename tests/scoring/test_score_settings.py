@@ -36,7 +36,7 @@ OTHER = ScoreSettings(
 def test_every_setting_is_an_option_and_is_in_the_workflow_step(name: str):
     changed = replace(ScoreSettings(), **{name: getattr(OTHER, name)})
     assert changed != ScoreSettings()
-    words = reproduce(changed, None)
+    words = reproduce(changed, None, "native")
     with score.make_context("score", ["project", *words]) as context:
         given = options.settings_given(ScoreSettings, context.params)
     assert ScoreSettings(**given) == changed

@@ -52,7 +52,7 @@ def test_trains_a_model_folder_and_says_who_was_used(cohort, models):
     assert loaded.config.risk.nuclei_model.name == "nuclei"
     assert not load_tile_network(loaded).training
     lines = model.choices.lines()
-    assert "column 'time_years' is in years" in lines[0]
+    assert "column “time_years” in years" in lines[0]
     assert lines[1:] == [
         "Table: 2 good, 3 poor, 1 excluded (1 recurrence at 1.6 years or later)",
         "Left out: 1 patient: no slide",
