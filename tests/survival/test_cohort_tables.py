@@ -111,3 +111,25 @@ def test_follow_up_between_two_dates_is_that_of_a_time(tmp_path):
         Settings(start="op", end="seen", event="rfs_event", variables=(VariableRequest("op"),)),
     )  # fmt: skip
     assert "Left out: variable “op” is the follow-up itself." in picked.notes
+
+
+def test_a_late_entry_may_be_a_date(tmp_path):
+    frame = made_cohort(40).assign(entered=30)
+    start = pd.Timestamp("2001-02-03") + pd.to_timedelta(np.arange(40) * 17, "D")
+
+    def on(days: pd.Series) -> pd.Index:
+        return (start + pd.to_timedelta(days.to_numpy(), "D")).strftime("%Y-%m-%d")
+
+    dated = frame.assign(
+        op=on(frame["entered"] * 0), seen=on(frame["rfs_days"]), came=on(frame["entered"])
+    ).drop(columns=["risk_score", "rfs_days", "entered"])
+    dated.loc[5, "came"] = dated.loc[5, "seen"]
+    frame[["patient", "risk_score"]].to_csv(tmp_path / "s.csv", index=False)
+    dated.to_csv(tmp_path / "c.csv", index=False)
+    chosen = Settings(start="op", end="seen", entry="came", event="rfs_event", variables=())
+    found = read_cohort(tmp_path / "s.csv", tmp_path / "c.csv", chosen)
+    assert (found.frame["entry_time"] * 365.25).to_numpy() == pytest.approx(30)
+    early = [f"P{k:03}" for k in np.flatnonzero(frame["rfs_days"] <= 30)]
+    reasons = found.left_out.set_index("patient")["reason"]
+    assert set(reasons.index) == {*early, "P005"}
+    assert set(reasons) == {"follow-up ends before the entry (came)"}
