@@ -282,8 +282,11 @@ def job_cluster(path: Path) -> Iterator[tuple[Any, str, int]]:
         raise ClusterError(f"{path}: {kind}: say what a job gets: {', '.join(absent)}")
     # one slide at a time in each process; its networks use all of the process's cores
     extra = [*(settings.get("worker-extra-args") or ()), "--nthreads", "1"]
+    # Any free port: Dask's usual one may be taken by another run, and the link is printed.
+    scheduler = {"dashboard_address": ":0", **(settings.get("scheduler-options") or {})}
+    own = {"worker-extra-args": extra, "scheduler-options": scheduler}
     changed = {
-        "jobqueue": {kind: {**settings, "worker-extra-args": extra}},
+        "jobqueue": {kind: {**settings, **own}},
         # Dask closes the job of a lost worker, by its name, and we give that name to another job
         "distributed": {"deploy": {"lost-worker-timeout": f"{JOB_ENDED_S / 2} s"}},
     }

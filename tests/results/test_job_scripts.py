@@ -1,6 +1,8 @@
 """Jobs of a queue: what the YAML file says becomes the job's script; wrong files are one line."""
 
+import contextlib
 import re
+import socket
 import sys
 from types import SimpleNamespace
 
@@ -50,6 +52,15 @@ def test_the_job_is_what_the_file_says(tmp_path):
     script, kind, threads = script_of(tmp_path / "slurm.yaml", SLURM)
     assert script == SCRIPT
     assert (kind, threads) == ("slurm", 4)
+
+
+def test_another_run_may_have_dasks_usual_port(tmp_path):
+    with socket.socket() as taken:
+        with contextlib.suppress(OSError):  # then another program has it already
+            taken.bind(("", 8787))
+            taken.listen()
+        script, _, _ = script_of(tmp_path / "slurm.yaml", SLURM)
+    assert script == SCRIPT
 
 
 @pytest.mark.parametrize("kind", ["pbs", "lsf", "sge", "htcondor", "oar"])
