@@ -23,13 +23,11 @@ from qupath_hccmil.survival.statistics.competing_risks import (
     cumulative_incidence,
     incidence_at,
 )
-from qupath_hccmil.survival.statistics.decision_curve import net_benefit
 from qupath_hccmil.survival.statistics.fine_gray import cross_fitted_risks, fit_fine_gray
 from qupath_hccmil.survival.statistics.gray_test import gray_test
-from qupath_hccmil.survival.statistics.horizon_calibration import calibration
 from qupath_hccmil.survival.statistics.survival_outcome import ENTRY, EVENT, complete
 from qupath_hccmil.survival.statistics.variables import Variable
-from qupath_hccmil.survival.step_performance import thresholds_of
+from qupath_hccmil.survival.step_performance import judge_at_horizons
 
 GRID = 40  # times of the integrated Brier score
 
@@ -148,49 +146,22 @@ def _risks(
 ) -> None:
     settings = context.settings
     known = np.isfinite(risks).all(axis=0)
-    places = [
-        (len(grid) + index, horizon)
+    at_horizons = {
+        horizon: risks[:, len(grid) + index]
         for index, horizon in enumerate(context.horizons)
         if known[len(grid) + index]
-    ]
-    benefits = []
-    for place, horizon in places:
-        table = context.frame.assign(risk__=risks[:, place])
-        one = context.attempt(
-            f"Calibration with competing events at {horizon:g} ({context.cohort.unit})",
-            partial(
-                calibration,
-                table,
-                "risk__",
-                horizon,
-                cause=CAUSE,
-                repeats=settings.bootstrap,
-                seed=settings.seed,
-                confidence=context.confidence,
-            ),
-        )
-        if one is not None:
-            found.calibrations.append(one)
-        benefit = context.attempt(
-            f"Decision curve with competing events at {horizon:g} ({context.cohort.unit})",
-            partial(
-                net_benefit, table, "risk__", horizon, thresholds_of(table["risk__"]), cause=CAUSE
-            ),
-        )
-        if benefit is not None:
-            benefits.append(benefit.assign(horizon=horizon))
-    if benefits:
-        found.net_benefit = pd.concat(benefits, ignore_index=True)
-    if not places:
+    }
+    judge_at_horizons(context, found, at_horizons, CAUSE)
+    if not at_horizons:
         return
     inside = known[: len(grid)]
     found.brier = context.attempt(
         "Brier score with competing events",
         lambda: brier_scores(
             context.frame,
-            np.column_stack([risks[:, : len(grid)][:, inside], *(risks[:, p] for p, _ in places)]),
+            np.column_stack([risks[:, : len(grid)][:, inside], *at_horizons.values()]),
             grid[inside].tolist(),
-            [horizon for _, horizon in places],
+            list(at_horizons),
             cause=CAUSE,
             repeats=settings.bootstrap,
             seed=settings.seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -13,6 +14,7 @@ from qupath_hccmil.survival.analysis_context import AnalysisContext
 from qupath_hccmil.survival.findings import (
     CLINICAL_MODEL,
     SCORE_NAME,
+    CompetingPerformance,
     Performance,
 )
 from qupath_hccmil.survival.statistics.auc import auc_over_time, clinical_times
@@ -194,21 +196,38 @@ def _data_name(context: AnalysisContext) -> str:
     return f"{len(context.frame)} patients of {files}"
 
 
-def _calibrate(
-    context: AnalysisContext, found: Performance, grid: np.ndarray, risks: np.ndarray
+def judge_at_horizons(
+    context: AnalysisContext,
+    found: Performance | CompetingPerformance,
+    risks: Mapping[float, np.ndarray],
+    cause: str | None = None,
 ) -> None:
+    """Add calibration and decision curve of predicted risks; a part that fails costs only itself.
+
+    Parameters
+    ----------
+    context : AnalysisContext
+    found : Performance or CompetingPerformance
+        Gets the results.
+    risks : mapping of float to (n,) float64
+        Predicted risk of each patient by horizon.
+    cause : str, optional
+        Column of how the follow-up ended, if events compete.
+    """
     settings = context.settings
-    curves_of_benefit = []
-    grid, risks, horizons = _where_predicted(context, grid, risks)
-    for index, horizon in enumerate(horizons):
-        table = context.frame.assign(risk__=risks[:, len(grid) + index])
+    words = " with competing events" if cause else ""
+    benefits = []
+    for horizon, risk in risks.items():
+        when = f"{words} at {horizon:g} ({context.cohort.unit})"
+        table = context.frame.assign(risk__=risk)
         one = context.attempt(
-            f"Calibration at {horizon:g} ({context.cohort.unit})",
+            f"Calibration{when}",
             partial(
                 calibration,
                 table,
                 "risk__",
                 horizon,
+                cause=cause,
                 repeats=settings.bootstrap,
                 seed=settings.seed,
                 confidence=context.confidence,
@@ -216,14 +235,24 @@ def _calibrate(
         )
         if one is not None:
             found.calibrations.append(one)
+        thresholds = thresholds_of(table["risk__"])
         benefit = context.attempt(
-            f"Decision curve at {horizon:g} ({context.cohort.unit})",
-            partial(net_benefit, table, "risk__", horizon, thresholds_of(table["risk__"])),
+            f"Decision curve{when}",
+            partial(net_benefit, table, "risk__", horizon, thresholds, cause=cause),
         )
         if benefit is not None:
-            curves_of_benefit.append(benefit.assign(horizon=horizon))
-    if curves_of_benefit:
-        found.net_benefit = pd.concat(curves_of_benefit, ignore_index=True)
+            benefits.append(benefit.assign(horizon=horizon))
+    if benefits:
+        found.net_benefit = pd.concat(benefits, ignore_index=True)
+
+
+def _calibrate(
+    context: AnalysisContext, found: Performance, grid: np.ndarray, risks: np.ndarray
+) -> None:
+    settings = context.settings
+    grid, risks, horizons = _where_predicted(context, grid, risks)
+    at_horizons = {horizon: risks[:, len(grid) + k] for k, horizon in enumerate(horizons)}
+    judge_at_horizons(context, found, at_horizons)
     if not horizons:
         return
     found.brier = context.attempt(
