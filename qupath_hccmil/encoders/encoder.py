@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Encoder:
     """A network that turns a tile into features, and the tiles that it is for.
 
@@ -60,7 +60,7 @@ class Encoder:
     redistributable: bool
     stain_target: StainFit
     needs_stain: bool
-    build: Callable[[], nn.Module] = field(repr=False, compare=False)
+    build: Callable[[], nn.Module] = field(repr=False)
 
 
 def load_encoder(path: Path | None = None) -> Encoder:

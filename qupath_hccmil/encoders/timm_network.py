@@ -122,7 +122,7 @@ def _layer(name: str, value: Any, folder: EncoderFolder) -> Any:
         return value
     layers = _timm().layers
     found = getattr(layers, value, None) or getattr(nn, value, None)
-    if isinstance(found, type):
+    if callable(found):
         return found
     if name in ("act_layer", "norm_layer"):
         return value  # timm knows names of its own for these
