@@ -37,7 +37,7 @@ def features_of(encoder, rgb, **where) -> np.ndarray:
 def test_a_network_of_timm(tmp_path):
     timm = pytest.importorskip("timm")
     folder = tiny_encoder(tmp_path / "t")
-    rgb = tiles(32)
+    rgb = tiles(64)
     network = timm.create_model(
         "vit_tiny_patch16_224", num_classes=0, **folder.config.arguments
     ).eval()
@@ -56,7 +56,7 @@ def test_a_network_of_timm(tmp_path):
 
 
 def test_pooling(tmp_path):
-    rgb = torch.from_numpy(tiles(32))
+    rgb = torch.from_numpy(tiles(64))
     found = {}
     for pooling in ("class token", "mean", "class token and mean"):
         folder = tiny_encoder(tmp_path / pooling.replace(" ", "-"), pooling=pooling)
@@ -98,7 +98,7 @@ def test_a_layer_by_its_name(tmp_path):
     network = timm.create_model("vit_tiny_patch16_224", num_classes=0, **made)
     config = replace(folder.config, arguments=arguments)
     save_encoder_folder(folder.path, config, network.state_dict())
-    assert load_encoder(folder.path).build()(torch.from_numpy(tiles(32))).shape == (3, WIDTH)
+    assert load_encoder(folder.path).build()(torch.from_numpy(tiles(64))).shape == (3, WIDTH)
 
 
 def test_without_timm(tmp_path, monkeypatch):

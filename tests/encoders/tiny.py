@@ -7,12 +7,12 @@ import torch
 
 from qupath_hccmil.encoders.encoder_folder import EncoderConfig, EncoderFolder, save_encoder_folder
 
-ARGUMENTS = {"depth": 1, "embed_dim": 12, "num_heads": 2, "img_size": 32, "patch_size": 8}
+ARGUMENTS = {"depth": 1, "embed_dim": 12, "num_heads": 2, "img_size": 64, "patch_size": 16}
 WIDTH = 12
 
 
 def tiny_encoder(path: Path, name: str = "tiny", seed: int = 0, **more) -> EncoderFolder:
-    """A vision transformer of one block, for tiles of 128 µm in 32 px."""
+    """A vision transformer of one block, for tiles of 128 µm in 64 px."""
     timm = pytest.importorskip("timm", reason="timm is not installed")
     config = EncoderConfig(
         **{
@@ -20,8 +20,8 @@ def tiny_encoder(path: Path, name: str = "tiny", seed: int = 0, **more) -> Encod
             "architecture": "vit_tiny_patch16_224",
             "mean": (0.5, 0.6, 0.5),
             "std": (0.5, 0.4, 0.5),
-            "mpp": 4.0,
-            "tile_px": 32,
+            "mpp": 2.0,
+            "tile_px": 64,
             "licence": "CC0-1.0",
             "arguments": ARGUMENTS,
             **more,
