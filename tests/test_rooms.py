@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "tiles_of_interest": {"qupath", "scoring", "survival", "tables"},
     "demo": {"qupath", "slides"},
     "training": {
-        "learning", "mil", "model_store", "nuclei", "qupath", "scoring", "slides", "stain",
+        "heads", "learning", "mil", "model_store", "nuclei", "qupath", "scoring", "slides", "stain",
         "tables", "tiles",
     },
     "cluster": {"model_store", "results", "scoring"},
@@ -40,6 +40,7 @@ MAY_IMPORT = {
     },
     "survival": {"tables"},
     "qupath": {"slides", "tables", "tiles"},
+    "heads": {"learning", "mil", "model_store"},
     "mil": {"learning", "model_store", "tables"},
     "nuclei": {"learning", "model_store", "slides", "stain"},
     "tiles": {"slides", "stain"},
@@ -55,7 +56,7 @@ MAY_IMPORT = {
     "settings_file": set(),
     "errors": set(),
 }  # fmt: skip
-NETWORKS = {"learning", "mil", "model_store", "nuclei", "scoring", "training"}
+NETWORKS = {"heads", "learning", "mil", "model_store", "nuclei", "scoring", "training"}
 # What a library is about is known to these rooms alone.
 LIBRARIES = {
     "paquo": {"qupath"},
