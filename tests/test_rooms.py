@@ -27,6 +27,12 @@ MAY_IMPORT = {
         "cluster", "demo", "learning", "mil", "model_store", "nuclei", "qupath", "results",
         "scoring", "survival", "tables", "tiles", "tiles_of_interest", "training",
     },
+    "features": {
+        "encoders", "model_store", "qupath", "scoring", "slide_sources", "slides", "stain",
+        "tables", "tiles",
+    },
+    "slide_sources": {"qupath", "scoring", "slides", "tables", "tiles"},
+    "encoders": {"learning", "mil", "model_store", "nuclei", "stain"},
     "tiles_of_interest": {"qupath", "scoring", "survival", "tables"},
     "demo": {"qupath", "slides"},
     "training": {
@@ -56,13 +62,17 @@ MAY_IMPORT = {
     "settings_file": set(),
     "errors": set(),
 }  # fmt: skip
-NETWORKS = {"heads", "learning", "mil", "model_store", "nuclei", "scoring", "training"}
+NETWORKS = {
+    "encoders", "heads", "learning", "mil", "model_store", "nuclei", "scoring", "training",
+}  # fmt: skip
 # What a library is about is known to these rooms alone.
 LIBRARIES = {
     "paquo": {"qupath"},
     "jpype": {"qupath"},
     "openslide": {"scoring", "slides"},
     "openvino": {"scoring"},
+    "h5py": {"features"},
+    "timm": {"encoders"},
     "dask": {"cluster"},
     "dask_jobqueue": {"cluster"},
     "distributed": {"cluster"},

@@ -61,7 +61,7 @@ class HeadSettings:
     p: Annotated[float, Field(ge=1)] = POWER
     threshold: Annotated[float, Field(gt=0, lt=1)] = THRESHOLD
     bins: _AtLeast1 = 8
-    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     halve_every: _AtLeast1 = HALVE_EVERY
     clip: Annotated[float, Field(gt=0)] | None = 1.0

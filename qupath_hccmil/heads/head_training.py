@@ -141,14 +141,11 @@ class _Run(TrainingState):
         self.head, self.loss = head.to(device), loss.to(device)
         self.settings, self._device = settings, device
         self._precision = MixedPrecision(device)
-        groups = [
-            {"params": list(head.parameters())},
-            {"params": list(loss.parameters()), "weight_decay": 0.0},
-        ]
+        groups: list[dict[str, Any]] = [{"params": list(head.parameters())}]
+        if fitted := list(loss.parameters()):
+            groups.append({"params": fitted, "weight_decay": 0.0})
         optimizer = torch.optim.AdamW(
-            [group for group in groups if group["params"]],
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
+            groups, lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         networks = {"head": head, "fitted_loss": loss}
         super().__init__(networks, "head", optimizer, asdict(settings), fingerprint)
