@@ -24,8 +24,8 @@ MAY_IMPORT = {
     },
     "__main__": {"cli"},
     "cli": {
-        "cluster", "demo", "encoders", "features", "learning", "mil", "model_store", "nuclei",
-        "qupath", "results", "scoring", "slide_sources", "survival", "tables", "tiles",
+        "cluster", "demo", "encoders", "features", "heads", "learning", "mil", "model_store",
+        "nuclei", "qupath", "results", "scoring", "slide_sources", "survival", "tables", "tiles",
         "tiles_of_interest", "training",
     },
     "features": {
@@ -37,8 +37,8 @@ MAY_IMPORT = {
     "tiles_of_interest": {"qupath", "scoring", "survival", "tables"},
     "demo": {"qupath", "slides"},
     "training": {
-        "features", "learning", "mil", "model_store", "nuclei", "qupath", "scoring",
-        "slide_sources", "slides", "stain", "tables", "tiles",
+        "encoders", "features", "heads", "learning", "mil", "model_store", "nuclei", "qupath",
+        "scoring", "slide_sources", "slides", "stain", "survival", "tables", "tiles",
     },
     "cluster": {"model_store", "results", "scoring"},
     "results": {"qupath", "scoring", "stain", "tables"},
@@ -48,6 +48,7 @@ MAY_IMPORT = {
     },
     "survival": {"tables"},
     "qupath": {"slides", "tables", "tiles"},
+    "heads": {"learning", "mil", "model_store"},
     "mil": {"learning", "model_store", "tables"},
     "nuclei": {"learning", "model_store", "slides", "stain"},
     "tiles": {"slides", "stain"},
@@ -63,7 +64,9 @@ MAY_IMPORT = {
     "settings_file": set(),
     "errors": set(),
 }  # fmt: skip
-NETWORKS = {"encoders", "learning", "mil", "model_store", "nuclei", "scoring", "training"}
+NETWORKS = {
+    "encoders", "heads", "learning", "mil", "model_store", "nuclei", "scoring", "training",
+}  # fmt: skip
 # What a library is about is known to these rooms alone.
 LIBRARIES = {
     "paquo": {"qupath"},
