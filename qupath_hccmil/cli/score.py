@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 )
 @options.device
 @options.runtime
+@options.precision
 @options.slides
 @click.option(
     "--resume",
@@ -252,7 +253,7 @@ def _run(
         end_when_told()
     if out is not None:
         make_folder(out)
-    models = ScorerSource(model, runtime=runtime, device=device)
+    models = ScorerSource(model, runtime=runtime, device=device, precision=settings.precision)
     with open_project(project, engine) as opened:
         if not quiet and not as_json and not for_programs:
             click.echo(opened.heading)
