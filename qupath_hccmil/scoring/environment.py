@@ -120,8 +120,8 @@ def _precision() -> str:
     runtime, device = resolve("auto", "auto")
     chosen = choose_precision("auto", runtime, device)
     return (
-        f"nuclei network {chosen.nuclei}, tile network {TILE_PRECISION}, with {runtime} on {device}:"
-        f" {chosen.why}"
+        f"nuclei network {chosen.nuclei}, tile network {TILE_PRECISION}, with {runtime} on "
+        f"{device}: {chosen.why}"
     )
 
 
