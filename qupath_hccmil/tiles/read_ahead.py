@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from itertools import islice
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -72,9 +73,6 @@ def read_ahead(
     readers : int
         Number of threads. At most ``readers * LOOKAHEAD`` chunks wait at any time.
     """
-    # The networks, which need the constants here, run where there is no OpenCV too.
-    import cv2
-
     # The readers are threads already; threads of OpenCV would compete with the networks.
     cv2.setNumThreads(1)
     waiting: deque[Future[Chunk]] = deque()
