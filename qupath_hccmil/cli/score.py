@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -275,9 +276,11 @@ def _run(
             else ScoringDisplay(quiet=quiet, lines=not as_json)
         ) as display:
             outcomes = list(score_project(opened, models, settings, batch, display))
-        record = summary(opened, settings, outcomes, models.facts)
+        # with the precision that the networks ran in, so that they can be given again
+        ran = replace(settings, precision=models.precision)
+        record = summary(opened, ran, outcomes, models.facts)
         if out is not None:
-            write_record(out, record, settings, opened)
+            write_record(out, record, ran, opened)
     if as_json:
         click.echo(json.dumps(record, indent=2))
     elif for_programs:
