@@ -102,9 +102,10 @@ def _why_not(where: Where, expected: Mapping[str, str]) -> str:
 
 
 def _environment(where: Where) -> dict[str, str] | str:
-    model, *how = where
+    model, runtime, device, precision = where
+    options = RuntimeOptions(runtime, device, precision)
     try:
-        return environment(None if model is None else Path(model), RuntimeOptions(*how))
+        return environment(None if model is None else Path(model), options)
     except ModelError as error:
         return str(error)
 
