@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 )
 @options.device
 @options.runtime
+@options.precision
 @options.slides
 @click.option(
     "--resume",
@@ -252,7 +254,7 @@ def _run(
         end_when_told()
     if out is not None:
         make_folder(out)
-    models = ScorerSource(model, runtime=runtime, device=device)
+    models = ScorerSource(model, runtime=runtime, device=device, precision=settings.precision)
     with open_project(project, engine) as opened:
         if not quiet and not as_json and not for_programs:
             click.echo(opened.heading)
@@ -274,9 +276,11 @@ def _run(
             else ScoringDisplay(quiet=quiet, lines=not as_json)
         ) as display:
             outcomes = list(score_project(opened, models, settings, batch, display))
-        record = summary(opened, settings, outcomes, models.facts)
+        # with the precision that the networks ran in, so that they can be given again
+        ran = replace(settings, precision=models.precision)
+        record = summary(opened, ran, outcomes, models.facts)
         if out is not None:
-            write_record(out, record, settings, opened)
+            write_record(out, record, ran, opened)
     if as_json:
         click.echo(json.dumps(record, indent=2))
     elif for_programs:

@@ -63,7 +63,9 @@ def run_results(
         **{name: options[name] for name in _PLAN},
     )
     # before hours of work, not at the first slide: the model, the folder, the projects
-    models = ScorerSource(plan.model, runtime=plan.runtime, device=plan.device)
+    models = ScorerSource(
+        plan.model, runtime=plan.runtime, device=plan.device, precision=settings.precision
+    )
     tasks, unusable = slide_tasks(projects, options["images"], options["shard"])
     if not plan.dry_run:
         make_folder(plan.folder)

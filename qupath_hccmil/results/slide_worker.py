@@ -17,7 +17,7 @@ from qupath_hccmil.qupath.project_folder import Project
 from qupath_hccmil.results.results_folder import IntoFolder
 from qupath_hccmil.results.slide_pieces import InPieces, Step
 from qupath_hccmil.results.slide_tasks import SlideTask
-from qupath_hccmil.scoring.runtime import DeviceName, RuntimeName
+from qupath_hccmil.scoring.devices import DeviceName, RuntimeName
 from qupath_hccmil.scoring.score_project import BatchOptions, ImageOutcome, Progress, ScoringJob
 from qupath_hccmil.scoring.score_settings import ScoreSettings
 from qupath_hccmil.scoring.score_slide import score_at_once
@@ -132,7 +132,11 @@ class SlideWorker:
         if plan.settings.stain == "staintools":
             check_installed()
         self.models = ScorerSource(
-            plan.model, runtime=plan.runtime, device=plan.device, threads=threads
+            plan.model,
+            runtime=plan.runtime,
+            device=plan.device,
+            precision=plan.settings.precision,
+            threads=threads,
         )
         self._plan = plan
         self._options = BatchOptions(

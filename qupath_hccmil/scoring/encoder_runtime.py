@@ -6,22 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from qupath_hccmil.encoders.encoder import Encoder
+from qupath_hccmil.scoring.devices import DeviceName, RuntimeName, resolve
 from qupath_hccmil.scoring.network_batches import Batches, kept_rows
 from qupath_hccmil.scoring.openvino_graph import openvino_graph
 from qupath_hccmil.scoring.openvino_import import import_openvino
-from qupath_hccmil.scoring.runtime import (
-    BATCH,
-    DeviceName,
-    RuntimeName,
-    is_openvino,
-    padded,
-    resolve_device,
-)
+from qupath_hccmil.scoring.openvino_runtime import BATCH
+from qupath_hccmil.scoring.runtime import padded
 from qupath_hccmil.tiles.read_ahead import Chunk, TileVerdict
 
 # A GPU is idle for most of the time with fewer tiles, and large encoders need its memory.
@@ -59,11 +52,19 @@ def load_encoder_runtime(
     PackageError
         timm is needed and not installed.
     """
-    where = resolve_device(device, runtime)
-    network = encoder.build()
-    if is_openvino(runtime, where):
-        return _OpenVino(network, encoder.geometry.tile_px)
-    return _Torch(network, where)
+    chosen, where = resolve(runtime, device)
+    return _OpenVino(encoder) if chosen == "openvino" else _Torch(encoder, where)
+
+
+def encoder_precision(runtime: RuntimeName, device: DeviceName) -> str:
+    """Numbers that encoders compute with: ``float32``, or ``float16`` on a GPU.
+
+    Raises
+    ------
+    ModelError
+        The device or the combination is not available here.
+    """
+    return "float32" if resolve(runtime, device)[1] == "cpu" else "float16"
 
 
 def encode(
@@ -142,13 +143,18 @@ class _OpenVino:
 
     name = "openvino"
     device = "cpu"
+    batch = BATCH
 
-    def __init__(self, network: nn.Module, tile_px: int) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         openvino = import_openvino()
-        self.batch = BATCH
-        graph = openvino_graph(network, (BATCH, tile_px, tile_px, 3))
+        side = encoder.geometry.tile_px
+        files = openvino_graph(
+            encoder.build, f"{encoder.sha256} {encoder.made_by}", (BATCH, side, side, 3)
+        )
+        core = openvino.Core()
         hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
-        self._queue = openvino.AsyncInferQueue(openvino.Core().compile_model(graph, "CPU", hints))
+        compiled = core.compile_model(core.read_model(*files), "CPU", hints)
+        self._queue = openvino.AsyncInferQueue(compiled)
         self._queue.set_callback(_finish)
 
     def submit(self, rgb: NDArray[np.uint8], done: Done) -> None:
@@ -168,17 +174,18 @@ class _Torch:
 
     name = "torch"
 
-    def __init__(self, network: nn.Module, device: str) -> None:
+    def __init__(self, encoder: Encoder, device: str) -> None:
         self.device = device
         self.batch = BATCH if device == "cpu" else _GPU_BATCH
-        self._network = network.to(device)
-        self._autocast = device != "cpu"
+        self._network = encoder.build().to(device)
 
     def submit(self, rgb: NDArray[np.uint8], done: Done) -> None:
+        import torch
+
         tiles = torch.from_numpy(padded(rgb, self.batch)).to(self.device)
         with (
             torch.inference_mode(),
-            torch.autocast(self.device, dtype=torch.float16, enabled=self._autocast),
+            torch.autocast(self.device, dtype=torch.float16, enabled=self.device != "cpu"),
         ):
             features = self._network(tiles)
         done(features[: len(rgb)].float().cpu().numpy())

@@ -184,7 +184,9 @@ def score_slide(
 
     def score(fit: StainFit | None, places: range) -> Scored:
         found = run(
-            read_ahead(_loader(reader, fit, scorer), chunks_of(places)),
+            read_ahead(
+                _loader(reader, fit, scorer), chunks_of(places), readers=scorer.runtime.readers
+            ),
             scorer.runtime,
             len(rows),
             wanted=plan.wanted,

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import ModelError
 from qupath_hccmil.method.aggregation import group_name
 from qupath_hccmil.method.tile_geometry import TileGeometry
-from qupath_hccmil.mil.tile_network import load_tile_network
 from qupath_hccmil.model_store.model_folder import (
     ModelFolder,
     default_model_dir,
     load_model_folder,
     nuclei_model_of,
 )
-from qupath_hccmil.nuclei.architectures import load_nuclei_network
-from qupath_hccmil.scoring.fused_networks import ScoringNetwork
-from qupath_hccmil.scoring.runtime import (
-    DeviceName,
-    Runtime,
-    RuntimeName,
-    load_runtime,
-    precision,
-)
+from qupath_hccmil.scoring.devices import DeviceName, RuntimeName
+from qupath_hccmil.scoring.networks import Networks
+from qupath_hccmil.scoring.precision import TILE_PRECISION, NetworkPrecision, PrecisionName
+from qupath_hccmil.scoring.runtime import Runtime, RuntimeOptions, load_runtime
 from qupath_hccmil.slides.open_slide import RESAMPLER
 from qupath_hccmil.slides.tissue import TissueRule
 from qupath_hccmil.stain.reference import stored_reference
@@ -85,6 +79,8 @@ class Scorer:
             "threshold": self.threshold,
             "temperature": self.temperature,
             "runtime": f"{self.runtime.name} on {self.runtime.device}",
+            "nuclei_precision": self.runtime.precision,
+            "tile_precision": TILE_PRECISION,
         }
 
     def group(self, risk: float) -> str:
@@ -99,10 +95,8 @@ class ScorerSource:
     ----------
     model : Path, optional
         Folder of a risk model; by default the model that ships.
-    runtime, device : str
-        See :func:`load_runtime`.
-    threads : int, optional
-        See :func:`load_runtime`.
+    runtime, device, precision, threads
+        See :class:`RuntimeOptions`.
 
     Raises
     ------
@@ -116,12 +110,13 @@ class ScorerSource:
         *,
         runtime: RuntimeName = "auto",
         device: DeviceName = "auto",
+        precision: PrecisionName = "auto",
         threads: int | None = None,
     ) -> None:
         self._risk = load_model_folder(model or default_model_dir("mil"), "mil")
         self._nuclei = nuclei_model_of(self._risk)
         _check_pixels(self._risk, self._nuclei)
-        self._where: tuple[RuntimeName, DeviceName, int | None] = (runtime, device, threads)
+        self._options = RuntimeOptions(runtime, device, precision, threads)
         self._scorer: Scorer | None = None
 
     @property
@@ -139,17 +134,18 @@ class ScorerSource:
         """Identity of the risk model, which names its nuclei model."""
         return self._risk.identity
 
-    @property
-    def precision(self) -> str:
-        """``float32`` or ``float16``; known before the networks are loaded.
+    @cached_property
+    def precision(self) -> NetworkPrecision:
+        """Precision of the nuclei network, ``f32`` or ``bf16``; that of the tile network is f32.
+
+        It is known before the networks are loaded.
 
         Raises
         ------
         ModelError
-            The device is not available here.
+            The device, the runtime or the precision is not available here.
         """
-        runtime, device, _ = self._where
-        return precision(runtime, device)
+        return self._options.nuclei_precision()
 
     @property
     def facts(self) -> dict[str, Any] | None:
@@ -165,7 +161,9 @@ class ScorerSource:
             The weights do not fit, or the device or runtime is not available here.
         """
         if self._scorer is None:
-            self._scorer = _load(self._risk.path, self._nuclei.path, self._identities, *self._where)
+            self._scorer = _load(
+                self._risk.path, self._nuclei.path, self._identities, self._options
+            )
         return self._scorer
 
     @property
@@ -178,16 +176,13 @@ def _load(
     risk: Path,
     nuclei: Path,
     identities: tuple[str, str],  # noqa: ARG001 - a changed model is loaded again
-    runtime: RuntimeName,
-    device: DeviceName,
-    threads: int | None,
+    options: RuntimeOptions,
 ) -> Scorer:
     """Load networks, only once for several projects in one process."""
     risk_folder = load_model_folder(risk, "mil")
     nuclei_folder = load_model_folder(nuclei, "nuclei")
     config = risk_folder.config
     assert config.risk is not None, "the schema asks for it in a mil model"
-    network = ScoringNetwork(load_nuclei_network(nuclei_folder), load_tile_network(risk_folder))
     return Scorer(
         name=config.name,
         weights_sha256=config.weights_sha256,
@@ -201,9 +196,7 @@ def _load(
         p=config.risk.p,
         threshold=config.risk.threshold,
         temperature=config.risk.temperature,
-        runtime=load_runtime(
-            network, config.geometry.tile_px, runtime=runtime, device=device, threads=threads
-        ),
+        runtime=load_runtime(Networks(risk_folder, nuclei_folder), options),
     )
 
 

@@ -36,6 +36,7 @@ def reproduce(settings: ScoreSettings, model: Path | None, engine: str) -> tuple
         ("--max-tiles", settings.max_tiles, default.max_tiles),
         ("--seed", settings.seed, default.seed),
         ("--stain", settings.stain, default.stain),
+        ("--precision", settings.precision, default.precision),
         ("--model", str(model.resolve()) if model else None, None),
     ):
         if value != usual:
