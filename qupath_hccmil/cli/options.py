@@ -238,6 +238,14 @@ def patient_rule(default: str | None = None) -> Callable[[F], F]:
     )
 
 
+encoders: Callable[[F], F] = click.option(
+    "--encoder",
+    "encoders",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="Folder of a head's encoder, if it is neither in nor next to the model folder nor shipped.",
+)
 nuclei_model: Callable[[F], F] = click.option(
     "--nuclei", type=Existing, help="Folder of a nuclei model; default: shipped."
 )

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @options.annotation_classes
 @options.settings_file()
 @click.option("--model", type=options.PathType, help="Folder of a risk model; default: shipped.")
+@options.encoders
 @click.option("--mpp", type=float, help="µm per pixel, overriding QuPath and the slide.")
 @click.option(
     "--min-inside",
@@ -180,6 +181,11 @@ def _check_usage(arguments: Mapping[str, Any]) -> None:
             raise click.UsageError(f"--results does not go with {why}")
     if arguments["wait"] and not arguments["commit"]:
         raise click.UsageError("--wait goes with --commit where --results is given")
+    if arguments["dask"] and arguments["encoders"]:
+        raise click.UsageError(
+            "--encoder does not go with --dask; put the encoder's folder next to the model's, "
+            "under the encoder's name"
+        )
     if arguments["dask"] and arguments["shard"]:
         raise click.UsageError("--dask shares the slides out itself; leave --shard out")
     if arguments["commit"] and arguments["dry_run"]:
@@ -229,6 +235,7 @@ def _run(
     engine: EngineChoice,
     images: tuple[str, ...],
     model: Path | None,
+    encoders: tuple[Path, ...],
     slides: Path | None,
     resume: bool,
     force: bool,
@@ -254,7 +261,9 @@ def _run(
         end_when_told()
     if out is not None:
         make_folder(out)
-    models = ScorerSource(model, runtime=runtime, device=device, precision=settings.precision)
+    models = ScorerSource(
+        model, runtime=runtime, device=device, precision=settings.precision, encoders=encoders
+    )
     with open_project(project, engine) as opened:
         if not quiet and not as_json and not for_programs:
             click.echo(opened.heading)
@@ -268,6 +277,7 @@ def _run(
             maps=out,
             wait=wait,
             model=model,
+            encoders=encoders,
         )
         display: ScoringDisplay | ProgressLines
         with (

@@ -42,6 +42,8 @@ class ScoringPlan:
     engine : {"auto", "paquo", "native"}
     model : Path or None
         Folder of the risk model; None takes the shipped one.
+    encoders : tuple of Path
+        Folders in which a head's encoder may be.
     runtime, device : str
     slides : Path or None
         Folder in which slides that have moved are looked for.
@@ -57,6 +59,7 @@ class ScoringPlan:
     settings: ScoreSettings
     engine: EngineChoice = "auto"
     model: Path | None = None
+    encoders: tuple[Path, ...] = ()
     runtime: RuntimeName = "auto"
     device: DeviceName = "auto"
     slides: Path | None = None
@@ -136,11 +139,16 @@ class SlideWorker:
             runtime=plan.runtime,
             device=plan.device,
             precision=plan.settings.precision,
+            encoders=plan.encoders,
             threads=threads,
         )
         self._plan = plan
         self._options = BatchOptions(
-            force=plan.force, dry_run=plan.dry_run, slides=plan.slides, model=plan.model
+            force=plan.force,
+            dry_run=plan.dry_run,
+            slides=plan.slides,
+            model=plan.model,
+            encoders=plan.encoders,
         )
         self._open: OrderedDict[Path, _OpenProject] = OrderedDict()
 

@@ -14,8 +14,8 @@ from qupath_hccmil.scoring.network_batches import Batches, kept_rows
 from qupath_hccmil.scoring.openvino_graph import openvino_graph
 from qupath_hccmil.scoring.openvino_import import import_openvino
 from qupath_hccmil.scoring.openvino_runtime import BATCH
-from qupath_hccmil.scoring.runtime import padded
-from qupath_hccmil.tiles.read_ahead import Chunk, TileVerdict
+from qupath_hccmil.scoring.runtime import padded, readers_for
+from qupath_hccmil.tiles.read_ahead import READERS, Chunk, TileVerdict
 
 # A GPU is idle for most of the time with fewer tiles, and large encoders need its memory.
 _GPU_BATCH = 32
@@ -30,6 +30,7 @@ class EncoderRuntime(Protocol):
     name: str
     device: str
     batch: int
+    readers: int
 
     def submit(self, rgb: NDArray[np.uint8], done: Done) -> None:
         """Encode up to `batch` tiles; `done` is called with (n, d), maybe from another thread."""
@@ -41,9 +42,21 @@ class EncoderRuntime(Protocol):
 
 
 def load_encoder_runtime(
-    encoder: Encoder, *, runtime: RuntimeName = "auto", device: DeviceName = "auto"
+    encoder: Encoder,
+    *,
+    runtime: RuntimeName = "auto",
+    device: DeviceName = "auto",
+    half: bool = True,
 ) -> EncoderRuntime:
     """Prepare an encoder for the best runtime on this machine, or for the requested one.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    runtime, device : str
+        See :class:`~qupath_hccmil.scoring.runtime.RuntimeOptions`.
+    half : bool
+        Compute in half precision on a GPU.
 
     Raises
     ------
@@ -53,7 +66,7 @@ def load_encoder_runtime(
         timm is needed and not installed.
     """
     chosen, where = resolve(runtime, device)
-    return _OpenVino(encoder) if chosen == "openvino" else _Torch(encoder, where)
+    return _OpenVino(encoder) if chosen == "openvino" else _Torch(encoder, where, half=half)
 
 
 def encoder_precision(runtime: RuntimeName, device: DeviceName) -> str:
@@ -144,6 +157,7 @@ class _OpenVino:
     name = "openvino"
     device = "cpu"
     batch = BATCH
+    readers = READERS
 
     def __init__(self, encoder: Encoder) -> None:
         openvino = import_openvino()
@@ -170,13 +184,15 @@ def _finish(request: Any, about: tuple[int, Done]) -> None:
 
 
 class _Torch:
-    """Eager torch, in half precision on devices that are faster with it."""
+    """Eager torch, in half precision on a GPU where that is asked for."""
 
     name = "torch"
 
-    def __init__(self, encoder: Encoder, device: str) -> None:
+    def __init__(self, encoder: Encoder, device: str, *, half: bool) -> None:
         self.device = device
         self.batch = BATCH if device == "cpu" else _GPU_BATCH
+        self.readers = readers_for(device)
+        self._half = half and device != "cpu"
         self._network = encoder.build().to(device)
 
     def submit(self, rgb: NDArray[np.uint8], done: Done) -> None:
@@ -185,7 +201,7 @@ class _Torch:
         tiles = torch.from_numpy(padded(rgb, self.batch)).to(self.device)
         with (
             torch.inference_mode(),
-            torch.autocast(self.device, dtype=torch.float16, enabled=self.device != "cpu"),
+            torch.autocast(self.device, dtype=torch.float16, enabled=self._half),
         ):
             features = self._network(tiles)
         done(features[: len(rgb)].float().cpu().numpy())

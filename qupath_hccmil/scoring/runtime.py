@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 from qupath_hccmil.scoring.devices import DeviceName, RuntimeName, resolve
 from qupath_hccmil.scoring.networks import Networks
 from qupath_hccmil.scoring.precision import NetworkPrecision, PrecisionName, choose_precision
+from qupath_hccmil.tiles.read_ahead import READERS
+
+_MOST_READERS = 8
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,14 @@ def load_runtime(networks: Networks, options: RuntimeOptions) -> Runtime:
     from qupath_hccmil.scoring.torch_runtime import TorchRuntime
 
     return TorchRuntime(networks.build(), networks.tile_px, device, precision, options.threads)
+
+
+def readers_for(device: str) -> int:
+    """Number of threads that should read tiles for a device."""
+    if device == "cpu":
+        return READERS
+    # A GPU does in a second what these threads read in several.
+    return max(READERS, min(_MOST_READERS, os.cpu_count() or 1))
 
 
 def padded(rgb: NDArray[np.uint8], batch: int) -> NDArray[np.uint8]:

@@ -154,6 +154,8 @@ class BatchOptions:
         Seconds to wait for another run that writes to the project.
     model : Path or None
         Folder of the risk model that the user gave, for the workflow step.
+    encoders : tuple of Path
+        Folders of encoders that the user gave, for the workflow step.
     """
 
     images: tuple[str, ...] = ()
@@ -165,6 +167,7 @@ class BatchOptions:
     maps: Path | None = None
     wait: float = 0.0
     model: Path | None = None
+    encoders: tuple[Path, ...] = ()
 
 
 def score_project(
@@ -290,7 +293,9 @@ class ScoringJob:
             changes = None
             settings = replace(settings, precision=self.models.precision)
         # A random choice of tiles is made over all outlines, so it changes if they change.
-        reused = None if settings.max_tiles is not None else self._reused(state, changes)
+        # A head judges all tiles at once, by features that are not kept.
+        whole = settings.max_tiles is not None or self.models.is_head
+        reused = None if whole else self._reused(state, changes)
         path = locate_slide(
             entry, self.project.path, self.project.previous_uri, self.options.slides
         )
@@ -444,6 +449,7 @@ class ScoringJob:
                 replace(request.settings, precision=self.settings.precision),
                 self.options.model,
                 self.project.engine,
+                self.options.encoders,
             ),
         )
         self._destination.keep(request, results)

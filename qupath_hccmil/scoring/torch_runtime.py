@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,13 +9,11 @@ from torch import Tensor, nn
 
 from qupath_hccmil.scoring.fused_networks import ScoringNetwork
 from qupath_hccmil.scoring.precision import NetworkPrecision
-from qupath_hccmil.scoring.runtime import Done, TileOutputs, padded
-from qupath_hccmil.tiles.read_ahead import READERS
+from qupath_hccmil.scoring.runtime import Done, TileOutputs, padded, readers_for
 
 SMALLEST_BATCH, LARGEST_BATCH = 8, 128
 # The rest is for other programs, and for what torch keeps to use again.
 _SHARE_OF_MEMORY = 0.5
-_MOST_READERS = 8
 
 
 class TorchRuntime:
@@ -51,13 +47,10 @@ class TorchRuntime:
         self.device = device
         self.precision = precision
         self.batch = SMALLEST_BATCH
-        self.readers = READERS
+        self.readers = readers_for(device)
         if precision == "bf16":
             network.unet = _InBfloat16(network.unet)
         self._network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if device != "cpu":
-            # A GPU does in a second what these threads read in several.
-            self.readers = max(READERS, min(_MOST_READERS, os.cpu_count() or 1))
         if device == "cuda":
             self.batch = self._batch_for_memory(tile_px)
 

@@ -92,12 +92,12 @@ def score_tiles(slide_path: Path, n_tiles: int, scorer: object) -> float:
 
 def networks_alone(scorer: object, n_tiles: int) -> float:
     """Seconds that the two networks take for so many tiles that are already in memory."""
-    batch = scorer.runtime.batch
+    batch = scorer.judge.runtime.batch
     tiles = np.random.default_rng(0).integers(0, 256, (batch, 224, 224, 3), dtype=np.uint8)
     start = time.perf_counter()
     for _ in range(n_tiles // batch):
-        scorer.runtime.submit(tiles, lambda outputs: None)
-    scorer.runtime.wait()
+        scorer.judge.runtime.submit(tiles, lambda outputs: None)
+    scorer.judge.runtime.wait()
     return time.perf_counter() - start
 
 
@@ -141,14 +141,14 @@ def throughput(folder: Path, n_tiles: int) -> Iterator[Row]:
     ]
     alone, whole = (n_tiles / statistics.median(column) for column in zip(*turns, strict=True))
     ratio = statistics.median(a / w for a, w in turns)
-    where = f"{scorer.runtime.name}, nuclei in {scorer.runtime.precision}"
+    where = f"{scorer.judge.runtime.name}, nuclei in {scorer.runtime.precision}"
     yield Row("networks alone", f"{alone:.1f} tiles/s ({where})")
     yield Row("end to end", f"{whole:.1f} tiles/s")
     yield Row("end to end / networks alone", f"{ratio:.2f}", "≥ 0.92", ratio >= 0.92)
     minutes = LARGE_TUMOUR_TILES / whole / 60
     name = f"20 × 20 mm tumour at 40× ({LARGE_TUMOUR_TILES} tiles): the user waits"
     yield Row(name, f"{minutes:.1f} min")
-    if scorer.runtime.precision != "f32":
+    if scorer.judge.runtime.precision != "f32":
         plain = ScorerSource(precision="f32").scorer()
         networks_alone(plain, 64)
         seconds = statistics.median(networks_alone(plain, 240) for _ in range(TURNS))
