@@ -244,7 +244,7 @@ encoders: Callable[[F], F] = click.option(
     multiple=True,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     metavar="DIR",
-    help="Folder of a head's encoder, if it is neither in nor next to the model folder nor shipped.",
+    help="Folder of a head's encoder, where it is not in or next to the model folder; repeatable.",
 )
 nuclei_model: Callable[[F], F] = click.option(
     "--nuclei", type=Existing, help="Folder of a nuclei model; default: shipped."

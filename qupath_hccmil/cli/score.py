@@ -156,6 +156,16 @@ _NEEDS = {
     "workers": "dask",
     "slide_timeout": "dask",
 }
+_NOT_TOGETHER = (
+    ("dask", "shard", "--dask shares the slides out itself; leave --shard out"),
+    (
+        "dask",
+        "encoders",
+        "--encoder does not go with --dask; put the encoder's folder next to the model's, under "
+        "the encoder's name",
+    ),
+    ("commit", "dry_run", "--commit writes the projects, --dry-run nothing; choose one"),
+)
 
 
 def _check_usage(arguments: Mapping[str, Any]) -> None:
@@ -181,15 +191,9 @@ def _check_usage(arguments: Mapping[str, Any]) -> None:
             raise click.UsageError(f"--results does not go with {why}")
     if arguments["wait"] and not arguments["commit"]:
         raise click.UsageError("--wait goes with --commit where --results is given")
-    if arguments["dask"] and arguments["encoders"]:
-        raise click.UsageError(
-            "--encoder does not go with --dask; put the encoder's folder next to the model's, "
-            "under the encoder's name"
-        )
-    if arguments["dask"] and arguments["shard"]:
-        raise click.UsageError("--dask shares the slides out itself; leave --shard out")
-    if arguments["commit"] and arguments["dry_run"]:
-        raise click.UsageError("--commit writes the projects, --dry-run nothing; choose one")
+    for one, other, why in _NOT_TOGETHER:
+        if arguments[one] and arguments[other]:
+            raise click.UsageError(why)
 
 
 def _run_each(

@@ -55,8 +55,8 @@ def test_the_score_is_that_of_the_head_on_its_features(cli, project, encoder, tm
         expected = head(torch.from_numpy(features.read()))
     ran = cli("score", project, "--model", model, *NATIVE)
     assert ran.code == 0, ran.err
-    assert cli("export", project, "--level", "tile", "--out", tmp_path / "t.csv").code == 0
-    assert cli("export", project, "--level", "image", "--out", tmp_path / "i.csv").code == 0
+    assert cli("export", project, tmp_path / "t.csv", "--level", "tile").code == 0
+    assert cli("export", project, tmp_path / "i.csv", "--level", "image").code == 0
     tiles = {(float(row["x_px"]), float(row["y_px"])): row for row in rows_of(tmp_path / "t.csv")}
     assert len(tiles) == features.count
     (image,) = rows_of(tmp_path / "i.csv")
@@ -89,7 +89,7 @@ def test_what_comes_after_scoring(cli, project, model, tmp_path):
     ran = cli("score", project, "--model", model, *NATIVE, "--resume")
     assert "up to date" in ran.out, ran.out + ran.err
     for level in ("annotation", "patient"):
-        ran = cli("export", project, "--level", level, "--out", tmp_path / f"{level}.csv")
+        ran = cli("export", project, tmp_path / f"{level}.csv", "--level", level)
         assert ran.code == 0, ran.err
     ran = cli("tiles", project, "--out", tmp_path / "gallery", "--engine", "native")
     assert ran.code == 0, ran.err
