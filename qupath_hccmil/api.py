@@ -180,6 +180,7 @@ def score_project(
     device: DeviceName = "auto",
     runtime: RuntimeName = "auto",
     precision: PrecisionName = "auto",
+    encoders: Sequence[str | Path] = (),
 ) -> list[ImageOutcome]:
     """Score the tumour outlines of a QuPath project and write the results into it.
 
@@ -216,6 +217,8 @@ def score_project(
     precision : {"auto", "f32", "bf16"}
         Of the nuclei network. ``auto`` takes bf16 on a processor or GPU with instructions for it,
         which is about twice as fast and moves a risk by less than 0.005.
+    encoders : sequence of path
+        Folders in which the encoder of a head may be, if it is not in or next to the model folder.
 
     Returns
     -------
@@ -246,8 +249,15 @@ def score_project(
         dry_run=dry_run,
         slides=None if slides is None else Path(slides),
         model=folder,
+        encoders=tuple(map(Path, encoders)),
     )
-    models = ScorerSource(folder, runtime=runtime, device=device, precision=settings.precision)
+    models = ScorerSource(
+        folder,
+        runtime=runtime,
+        device=device,
+        precision=settings.precision,
+        encoders=options.encoders,
+    )
     with open_project(project, engine) as opened:
         return list(score(opened, models, settings, options, Unwatched()))
 
@@ -265,6 +275,7 @@ def score_slide(
     device: DeviceName = "auto",
     runtime: RuntimeName = "auto",
     precision: PrecisionName = "auto",
+    encoders: Sequence[str | Path] = (),
 ) -> SlideScore:
     """Score one slide without a QuPath project; nothing is written.
 
@@ -273,7 +284,7 @@ def score_slide(
     path : path
     outlines : sequence of shapely geometry
         Tumour outlines, level-0 px, y down.
-    model, mpp, min_inside, max_tiles, seed, stain, device, runtime, precision
+    model, mpp, min_inside, max_tiles, seed, stain, device, runtime, precision, encoders
         As for :func:`score_project`.
 
     Returns
@@ -300,6 +311,7 @@ def score_slide(
         runtime=runtime,
         device=device,
         precision=settings.precision,
+        encoders=tuple(map(Path, encoders)),
     )
     with open_slide(path) as slide:
         named = [TumourOutline(k, f"outline {k}", each) for k, each in enumerate(outlines)]

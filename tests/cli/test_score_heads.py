@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import qupath_hccmil as hm
 from qupath_hccmil.encoders.encoder import load_encoder
 from qupath_hccmil.features.feature_file import open_features
 from qupath_hccmil.heads.head import load_head
@@ -141,3 +142,17 @@ def test_a_head_for_normalised_colours(cli, project, encoder, tmp_path):
         assert cli("score", project, "--model", model, *NATIVE).code == 0
         risks.append(results_of(project).results.root[names.SLIDE_LOGIT])
     assert risks[0] != risks[1]
+
+
+def test_from_python(project, encoder, tmp_path):
+    model = head_model(tmp_path / "model", encoder, WIDTH, copied=False)
+    (outcome,) = hm.score_project(
+        project, engine="native", model=model, encoders=[encoder.path], device="cpu"
+    )
+    assert outcome.status == "scored"
+    slide = next((project.parent).rglob("*.tif*"))
+    outlines = [each.geometry for each in results_of(project).annotations if each.geometry]
+    score = hm.score_slide(slide, outlines, model=model, encoders=[encoder.path], device="cpu")
+    assert score.risk == pytest.approx(outcome.risk, abs=1e-6)
+    assert np.isnan(score.tiles.nuclei_fraction).all()
+    assert score.tiles.contribution.sum() == pytest.approx(score.logit, abs=1e-5)
