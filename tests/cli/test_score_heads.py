@@ -15,7 +15,9 @@ from qupath_hccmil.heads.head import load_head
 from qupath_hccmil.model_store.model_folder import load_model_folder
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.open_project import open_project
+from tests.conftest import qupath_dirs
 from tests.encoders.tiny import WIDTH, tiny_encoder
+from tests.qupath.conftest import QuPathProcess
 from tests.scoring.heads import head_model
 
 NATIVE = ("--engine", "native", "--device", "cpu", "--runtime", "torch")
@@ -76,6 +78,28 @@ def test_contributions_in_the_project_sum_to_the_logit(cli, project, model):
     total = tiles.measured(names.TILE_CONTRIBUTION).sum()
     assert total == pytest.approx(logit, abs=1e-5)
     assert names.TILE_NUCLEI_FRACTION not in tiles.measurements
+
+
+@pytest.mark.qupath
+def test_both_engines_write_the_same(cli, project, model, tmp_path):
+    """Tiles without a nuclei fraction too, which QuPath itself reads and writes."""
+    if not qupath_dirs():
+        pytest.skip("no QuPath: set PAQUO_QUPATH_DIR or install it as /opt/QuPath-*")
+    assert cli("score", project, "--model", model, *NATIVE).code == 0
+    found = [results_of(project).results]
+    given = ["score", project, "--model", model, "--device", "cpu", "--runtime", "torch"]
+    process = QuPathProcess(qupath_dirs()[-1])
+    try:
+        process("command", [*map(str, given), "--engine", "paquo"])
+    finally:
+        process.close()
+    found.append(results_of(project).results)
+    assert found[0].root == found[1].root
+    assert found[0].annotations == found[1].annotations
+    (ours,), (theirs,) = (each.tiles.values() for each in found)
+    assert ours.measurements.keys() == theirs.measurements.keys()
+    for name in ours.measurements:
+        np.testing.assert_array_equal(ours.measured(name), theirs.measured(name))
 
 
 def test_what_comes_after_scoring(cli, project, model, tmp_path):
