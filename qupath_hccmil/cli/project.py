@@ -249,7 +249,10 @@ def _lines(status: ImageStatus) -> list[str]:
     ]
     if status.scored:
         stale = f"; STALE: {_stale(status)}" if status.stale else ""
-        by = f"model {status.model}, {status.time}" if status.model else "no record of the run"
+        by = "no record of the run"
+        if status.model:
+            computed = f", nuclei in {status.precision}" if status.precision else ""
+            by = f"model {status.model}{computed}, {status.time}"
         group = f" ({status.group} risk)" if status.group else ""
         risk = "no risk" if status.risk is None else f"risk {status.risk:.4f}{group}"
         lines.append(f"scored: {risk}, {status.tiles} tiles, {by}{stale}")

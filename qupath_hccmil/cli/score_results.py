@@ -59,11 +59,18 @@ def run_results(
         settings=settings,
         # Workers may have another working folder.
         model=_absolute(options["model"]),
+        encoders=tuple(each.absolute() for each in options["encoders"]),
         slides=_absolute(options["slides"]),
         **{name: options[name] for name in _PLAN},
     )
     # before hours of work, not at the first slide: the model, the folder, the projects
-    models = ScorerSource(plan.model, runtime=plan.runtime, device=plan.device)
+    models = ScorerSource(
+        plan.model,
+        runtime=plan.runtime,
+        device=plan.device,
+        precision=settings.precision,
+        encoders=plan.encoders,
+    )
     tasks, unusable = slide_tasks(projects, options["images"], options["shard"])
     if not plan.dry_run:
         make_folder(plan.folder)
@@ -98,7 +105,7 @@ def run_results(
     if options["as_json"]:
         click.echo(json.dumps(facts, indent=2))
     elif not options["quiet"]:
-        risk = models.folders[0].config.risk
+        risk = models.risk.config.risk
         assert risk is not None, "the schema asks for it in a mil model"
         click.echo(summary_line(outcomes, {"surrogate": risk.surrogate}))
     failed = bool(unusable) or any(outcome.status == "failed" for outcome in outcomes)

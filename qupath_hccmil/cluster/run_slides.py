@@ -140,7 +140,8 @@ class _Run:
 
     def __post_init__(self) -> None:
         model = None if self.plan.model is None else str(self.plan.model)
-        self._where = (model, self.plan.runtime, self.plan.device)
+        precision = self.plan.settings.precision
+        self._where = (model, self.plan.runtime, self.plan.device, precision)
         self._mine = without_precision(self.plan.model)
         self._answered = time.monotonic()
         self._patient_until = time.monotonic() + _PATIENCE_S

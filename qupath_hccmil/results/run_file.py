@@ -31,15 +31,14 @@ def run_facts(
     cluster : mapping
         Where it ran; empty for this process.
     """
-    risk, nuclei = models.folders
+    risk = models.risk
     return {
         "note": RESEARCH_USE,
         "results": str(plan.folder),
         "model": {
             "name": risk.config.name,
             "weights_sha256": risk.config.weights_sha256,
-            "nuclei_name": nuclei.config.name,
-            "nuclei_weights_sha256": nuclei.config.weights_sha256,
+            **models.below,
         },
         "settings": asdict(plan.settings),
         "cluster": dict(cluster),

@@ -35,7 +35,6 @@ from qupath_hccmil.scoring.destination import Destination, IntoProject, SlideReq
 from qupath_hccmil.scoring.open_image import open_image
 from qupath_hccmil.scoring.qupath_results import image_results
 from qupath_hccmil.scoring.reused_scores import ReusedScores, reused_scores
-from qupath_hccmil.scoring.risk_map_picture import draw_risk_map
 from qupath_hccmil.scoring.score_settings import ScoreSettings
 from qupath_hccmil.scoring.score_slide import (
     SlideScore,
@@ -155,6 +154,8 @@ class BatchOptions:
         Seconds to wait for another run that writes to the project.
     model : Path or None
         Folder of the risk model that the user gave, for the workflow step.
+    encoders : tuple of Path
+        Folders of encoders that the user gave, for the workflow step.
     """
 
     images: tuple[str, ...] = ()
@@ -166,6 +167,7 @@ class BatchOptions:
     maps: Path | None = None
     wait: float = 0.0
     model: Path | None = None
+    encoders: tuple[Path, ...] = ()
 
 
 def score_project(
@@ -280,12 +282,20 @@ class ScoringJob:
             raise UnsupportedDataError(f"{entry.name}: {state.read_only}")
         self._check_type(state)
         settings = self._settings(state)
+        notes = [*state.notes]
         annotations = tumour_annotations(state, settings.annotation_classes)
         changes = self._changes(state, settings) if self.options.resume else None
         if changes is not None and not is_stale(state, settings.annotation_classes):
             return _up_to_date(state, annotations, self._repair_list(state))
+        if settings.precision != self.models.precision:
+            if changes is not None:
+                notes.append(_in_another_precision(settings, self.models))
+            changes = None
+            settings = replace(settings, precision=self.models.precision)
         # A random choice of tiles is made over all outlines, so it changes if they change.
-        reused = None if settings.max_tiles is not None else self._reused(state, changes)
+        # A head judges all tiles at once, by features that are not kept.
+        whole = settings.max_tiles is not None or self.models.is_head
+        reused = None if whole else self._reused(state, changes)
         path = locate_slide(
             entry, self.project.path, self.project.previous_uri, self.options.slides
         )
@@ -303,7 +313,7 @@ class ScoringJob:
             )
             self.progress.start(entry.name, plan.expected)
             why = holds_no_tile(settings, self.models.geometry)
-            notes = [*state.notes, *_without_area(state, settings)]
+            notes += _without_area(state, settings)
             notes += [f"{label}: {why}, so it has no score" for label in plan.without_tiles]
             if reused is not None and changes is not None:
                 notes.append(_told(changes, reused))
@@ -379,7 +389,7 @@ class ScoringJob:
         before = ScoreSettings.from_record(record.settings)
         other = [
             f"{name} {getattr(before, name)!r}, not {getattr(self.settings, name)!r}"
-            for name in sorted(self.options.asked)
+            for name in sorted(self._asked)
             if getattr(before, name) != getattr(self.settings, name)
         ]
         if not other:
@@ -390,6 +400,12 @@ class ScoringJob:
                 "use --resume without that option, or add --force to score it again"
             )
         return self.settings
+
+    @property
+    def _asked(self) -> frozenset[str]:
+        """Settings that the user gave; a precision that is left to this machine is none."""
+        given = self.options.asked
+        return given - {"precision"} if self.settings.precision == "auto" else given
 
     def _repair_list(self, state: ImageState) -> list[str]:
         """Make the project's lists agree with the image; returns a note for each repair.
@@ -428,7 +444,13 @@ class ScoringJob:
             score,
             self.models.scorer(),
             request.settings,
-            reproduce(request.settings, self.options.model, self.project.engine),
+            reproduce(
+                # Another machine may choose another precision, if this one did.
+                replace(request.settings, precision=self.settings.precision),
+                self.options.model,
+                self.project.engine,
+                self.options.encoders,
+            ),
         )
         self._destination.keep(request, results)
 
@@ -439,6 +461,9 @@ class ScoringJob:
         annotations: Sequence[Annotation],
         score: SlideScore,
     ) -> None:
+        # It imports matplotlib, which nothing else here needs.
+        from qupath_hccmil.scoring.risk_map_picture import draw_risk_map
+
         assert self.options.maps is not None
         scorer = self.models.scorer()
         draw_risk_map(
@@ -475,6 +500,15 @@ def _without_area(state: ImageState, settings: ScoreSettings) -> list[str]:
         f"{' '.join((each.name or each.id).split())}: encloses no area, so it has no score"
         for each in without_area(state, settings.annotation_classes)
     ]
+
+
+def _in_another_precision(before: ScoreSettings, models: ScorerSource) -> str:
+    """Say in one line why all outlines are scored although only some of them changed."""
+    return (
+        f"its scores were computed in {before.precision}, and this run computes in "
+        f"{models.precision}, so all outlines are scored again; with --precision "
+        f"{before.precision} only those that changed would be"
+    )
 
 
 def _told(changes: OutlineChanges, reused: ReusedScores) -> str:
