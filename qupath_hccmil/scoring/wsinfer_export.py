@@ -238,6 +238,11 @@ def torchscript(network: nn.Module, tile_px: int) -> torch.jit.ScriptModule:
     network : nn.Module
         Maps (n, 3, tile_px, tile_px) float RGB in [0, 1] to any output.
     tile_px : int
+
+    Raises
+    ------
+    ModelError
+        The network cannot be traced: what it does depends on the tiles.
     """
     # Two tiles, so that the number of tiles is not traced as a constant.
     example = torch.zeros((2, 3, tile_px, tile_px))
@@ -246,4 +251,18 @@ def torchscript(network: nn.Module, tile_px: int) -> torch.jit.ScriptModule:
         # torch 2.14 they are FutureWarnings, before that they were DeprecationWarnings.
         for category in (DeprecationWarning, FutureWarning):
             warnings.filterwarnings("ignore", "`torch.jit", category)
-        return torch.jit.trace(network, example, check_trace=False)
+        # Networks of timm compare the size of a tile with their own, which is the same each time.
+        warnings.filterwarnings("ignore", "Converting a tensor to a Python")
+        traced = torch.jit.trace(network, example, check_trace=False)
+        other = torch.rand((1, 3, tile_px, tile_px), generator=torch.Generator().manual_seed(0))
+        for ours, theirs in zip(_outputs(network(other)), _outputs(traced(other)), strict=True):
+            if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4):
+                raise ModelError(
+                    "the network does other things with other tiles, so that it cannot be written "
+                    "as TorchScript"
+                )
+        return traced
+
+
+def _outputs(found: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return found if isinstance(found, tuple) else (found,)

@@ -18,7 +18,7 @@ from qupath_hccmil.model_store.model_config import (
     RiskConfig,
 )
 from qupath_hccmil.model_store.model_folder import load_model_folder, save_model_folder
-from qupath_hccmil.scoring.wsinfer_export import export_head
+from qupath_hccmil.scoring.wsinfer_export import export_head, torchscript
 from tests.encoders.tiny import WIDTH, tiny_encoder
 
 SMALL = {name: {} if name in ("published", "mean") else {"hidden": 8} for name in HEAD_NAMES}
@@ -49,6 +49,7 @@ def features(encoder):
     return replace(FEATURES, encoder_sha256=load_encoder(encoder).sha256)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 @pytest.mark.parametrize("name", [name for name in HEAD_NAMES if name != "transformer"])
 def test_gives_the_tile_risk_of_a_head(tmp_path, encoder, features, name):
     folder = save_head(tmp_path / "model", name, features, inside=encoder)
@@ -66,6 +67,15 @@ def test_gives_the_tile_risk_of_a_head(tmp_path, encoder, features, name):
         expected = torch.sigmoid(load_head(folder)(vectors).tile_logits)
     found = torch.softmax(outputs, dim=1)[:, 1]
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_that_depends_on_its_tiles_is_not_written():
+    class OnePath(torch.nn.Module):
+        def forward(self, image):
+            return image.mean(dim=(2, 3)) * (2.0 if image.sum() > 0 else 1.0)
+
+    with pytest.raises(ModelError, match="does other things with other tiles"):
+        torchscript(OnePath(), 32)
 
 
 def test_says_which_heads_wsinfer_can_run(tmp_path, capsys, features):
