@@ -116,8 +116,8 @@ class TestStaintools:
                 ]
             )
         expected = []
-        scorer.runtime.submit(pixels, lambda outputs: expected.extend(outputs.logits))
-        scorer.runtime.wait()
+        scorer.judge.runtime.submit(pixels, lambda outputs: expected.extend(outputs.logits))
+        scorer.judge.runtime.wait()
         assert [logit for _, logit in tiles] == pytest.approx(expected, abs=1e-4)
 
     def test_the_choice_is_recorded(self, cli, small, tmp_path) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from qupath_hccmil.errors import ModelError
 from qupath_hccmil.scoring import devices, openvino_runtime, precision
+from qupath_hccmil.scoring.judge import TileNetworks
 from qupath_hccmil.scoring.openvino_import import import_openvino
 from qupath_hccmil.scoring.precision import choose_precision
 from qupath_hccmil.scoring.score_slide import score_slide
@@ -76,7 +77,9 @@ def test_bf16_as_it_is_emulated_hardly_moves_them_either(scored, in_f32):
             module.register_forward_pre_hook(lambda _, inputs: (rounded(inputs[0]),))
             module.register_forward_hook(lambda _, inputs, output: rounded(output))
     runtime = TorchRuntime(network, 224, "cpu", "f32")
-    assert_hardly_moved(scored(replace(source.scorer(), runtime=runtime)), in_f32)
+    scorer = source.scorer()
+    emulated = replace(scorer, judge=TileNetworks(runtime, scorer.p))
+    assert_hardly_moved(scored(emulated), in_f32)
 
 
 def rounded(tensor):
