@@ -1,0 +1,68 @@
+"""What judgement asks of a training: learn from some patients, predict others.
+
+Judgement knows neither networks nor slides. Whatever is judged is a :class:`Learner`, which gets
+names of patients and looks up their data and outcomes itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Predictor(Protocol):
+    """What a training gave."""
+
+    epoch: int
+    """The epoch that the choosing patients chose, from 1; 0 if there are no epochs."""
+
+    def predict(self, patients: Sequence[str]) -> NDArray[np.float64]:
+        """Logits of patients, in their order; a higher logit means a higher risk.
+
+        Returns
+        -------
+        (patients,) float64
+        """
+
+
+class Learner(Protocol):
+    """A way to train a model, with candidates (such as heads) to choose from.
+
+    Attributes
+    ----------
+    candidates : sequence of str
+        Names of the candidates, at least one; judgement chooses among them in inner folds.
+    fingerprint : str
+        Changes if a setting or any input of the training changes, so that kept folds of another
+        training are not taken for those of this one.
+    """
+
+    candidates: Sequence[str]
+    fingerprint: str
+
+    def fit(
+        self,
+        training: Sequence[str],
+        choosing: Sequence[str],
+        candidate: str,
+        seed: int,
+        folder: Path | None = None,
+    ) -> Predictor:
+        """Train a candidate on some patients, with the epoch chosen by others.
+
+        Parameters
+        ----------
+        training, choosing : sequence of str
+            Patients, without overlap. No other patient's data or outcome may be used.
+        candidate : str
+            One of `candidates`.
+        seed : int
+            Decides everything random, so that the same call gives the same predictor.
+        folder : Path, optional
+            Where the training may keep its checkpoint, to be continued after a kill. It belongs to
+            this training alone, and is removed when its predictions are kept.
+        """
