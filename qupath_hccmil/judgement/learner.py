@@ -6,7 +6,7 @@ names of patients and looks up their data and outcomes itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -65,4 +65,15 @@ class Learner(Protocol):
         folder : Path, optional
             Where the training may keep its checkpoint, to be continued after a kill. It belongs to
             this training alone, and is removed when its predictions are kept.
+        """
+
+    def with_outcomes_of(self, donors: Mapping[str, str]) -> Learner:
+        """Return the same way to train, with the outcomes of other patients.
+
+        With the outcomes permuted, whatever can still be predicted is leakage.
+
+        Parameters
+        ----------
+        donors : mapping of str to str
+            For each patient, the one whose outcome (follow-up and label) is used.
         """
