@@ -12,7 +12,7 @@ from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.analysis_cohort import PROGNOSTIC
 from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME
 from qupath_hccmil.survival.statistics.variables import Variable, VariableRequest, recognise
-from qupath_hccmil.tables.names import match_key
+from qupath_hccmil.tables.names import column_key, match_key
 from qupath_hccmil.tables.table_reader import UserTable, find_column, find_patient_column
 
 CENTRE = "centre__"
@@ -20,6 +20,9 @@ SCANNER = "scanner__"
 TILES = "tiles__"
 COLOURS = ("red__", "green__", "blue__")
 UNKNOWN = "not known"
+USUAL_CENTRES = (
+    "centre", "center", "site", "hospital", "institution", "tissue_source_site",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,12 @@ def judged_cohort(
     return JudgedCohort(
         frame.join(values), chosen, used, centre, twice, left_out, tuple(notes)
     )
+
+
+def usual_centre(frame: pd.DataFrame) -> str:
+    """Find the column with a usual name of a centre; empty if there is none."""
+    named = {column_key(str(name)): str(name) for name in frame.columns}
+    return next((named[name] for name in USUAL_CENTRES if name in named), "")
 
 
 def _several(rows: pd.DataFrame, key: str, column: str) -> dict[str, tuple[str, ...]]:
