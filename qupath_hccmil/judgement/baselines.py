@@ -14,7 +14,6 @@ from qupath_hccmil.judgement.judged_cohort import COLOURS, TILES, JudgedCohort
 from qupath_hccmil.judgement.kept_folds import FoldResult
 from qupath_hccmil.survival.statistics.baseline import fit_baseline
 from qupath_hccmil.survival.statistics.cox import fit_cox
-from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME
 from qupath_hccmil.survival.statistics.variables import Variable, present_levels
 
 SCORE = "Score of the slides"
@@ -153,7 +152,3 @@ def _most_frequent(values: pd.Series) -> str:
     counts = values.dropna().astype(str).value_counts()
     return str(min(counts.index[counts == counts.max()]))
 
-
-def outcome_rows(frame: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Follow-up and event of each patient of a frame."""
-    return frame[TIME].to_numpy(float), frame[EVENT].to_numpy(bool)

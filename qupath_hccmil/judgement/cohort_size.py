@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -106,12 +105,3 @@ def _drawn(n: int, events: int, coefficient: float, draws: int, seed: int) -> np
             found.append(value)
     return np.array(found)
 
-
-def parameters_allowed(events: int, per: int = 10) -> int:
-    """Coefficients that a clinical model may have with so many events for each."""
-    return events // per
-
-
-def smallest_fold(events: Sequence[int]) -> int:
-    """Fewest events of an outer fold."""
-    return min(events)
