@@ -39,7 +39,6 @@ from qupath_hccmil.judgement.within_folds import (
     concordance_by_fold,
 )
 from qupath_hccmil.method.aggregation import group_name, risk
-from qupath_hccmil.method.bootstrap import percentile_interval
 from qupath_hccmil.survival.analysis_context import choose_horizons
 from qupath_hccmil.survival.attempt import attempt
 from qupath_hccmil.survival.statistics.auc import clinical_times
@@ -72,8 +71,8 @@ class Judgement:
     compared : Compared
         The score and its comparisons within folds.
     added : DataFrame
-        ``statistic, time, difference, lower, upper`` of the clinical variables with the score minus
-        those alone; empty without clinical variables.
+        The clinical variables with the score minus those alone, as ``Compared.differences``; empty
+        without clinical variables.
     permuted : DataFrame
         As ``Compared.table``, for the permuted outcomes.
     by_fold : DataFrame
@@ -177,7 +176,7 @@ def judge(
     ).table
     found = Judgement(
         cohort, settings, told or {}, horizons, repeats, compared,
-        _added(compared, settings.confidence), null,
+        compared.gap(CLINICAL, COMBINED) if cohort.variables else pd.DataFrame(), null,
         _by_fold(frame, repeats, concordance_by_fold(outcomes, score)),
         _predictions(frame, repeats), what_can_be_shown(*outcome_arrays(frame), seed=settings.seed),
         [*cautions, *cautions_on_results(compared, null)], problems,
@@ -258,23 +257,6 @@ def _as_arrays(
 
 def _folder(root: Path, fold: OuterFold) -> Path:
     return root / f"repeat-{fold.repeat}" / f"fold-{fold.number}"
-
-
-def _added(compared: Compared, confidence: float) -> pd.DataFrame:
-    rows = []
-    table = compared.table.set_index("marker")
-    for (name, statistic, at), values in compared.drawn.items():
-        if name != COMBINED:
-            continue
-        same = table[(table["statistic"] == statistic)]
-        same = same[same["time"].isna() if np.isnan(at) else same["time"] == at]
-        gap = float(same.loc[COMBINED, "estimate"] - same.loc[CLINICAL, "estimate"])
-        other = next(
-            v for (n, s, t), v in compared.drawn.items()
-            if n == CLINICAL and s == statistic and (t == at or np.isnan(t) and np.isnan(at))
-        )  # fmt: skip
-        rows.append((statistic, at, gap, *percentile_interval(values - other, confidence)))
-    return pd.DataFrame(rows, columns=["statistic", "time", "difference", "lower", "upper"])
 
 
 def _by_fold(

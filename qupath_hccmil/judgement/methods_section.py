@@ -18,8 +18,10 @@ METHODS = (
      "are compared with each other, because every fold has its own model (Airola et al. 2011); "
      "the pairs of all folds are summed, and repeats averaged."),
     ("Intervals", "Percentile bootstrap of patients, stratified by event, drawn with their "
-     "held-out predictions of all repeats; models are not trained again, as in the interval of "
-     "LeDell, Petersen and van der Laan 2015."),
+     "held-out predictions of all repeats; models are not trained again (as LeDell, Petersen and "
+     "van der Laan 2015). Because the folds' training sets overlap, and another training set would "
+     "have given another model, C-index, AUC(t) and their differences have intervals that are "
+     "wider by the factor of Nadeau and Bengio 2003."),
     ("Comparisons", "Cox models by partial likelihood (Firth's penalty where a category has no "
      "events), fitted on the other patients of each outer fold. Missing clinical values are "
      "replaced by the median or the most frequent category of the patients that the model learns "
@@ -32,9 +34,9 @@ METHODS = (
      "corrected by Holm 1979."),
 )  # fmt: skip
 LIMITS = (
-    "The intervals do not include what another training set would have changed; no unbiased "
-    "estimate of that exists for one cross-validation (Bengio and Grandvalet 2004; Bates, Hastie "
-    "and Tibshirani 2023). They are somewhat too narrow, more so in small cohorts.",
+    "No unbiased estimate exists of what another training set would have changed (Bengio and "
+    "Grandvalet 2004; Bates, Hastie and Tibshirani 2023). The factor of the intervals is meant to "
+    "be on the safe side; those of calibration do not have it, and hold for these models only.",
     "The judgement is of the way to train, and not of one file of weights: the model that is "
     "used is trained once more, on more patients.",
     "Folds of one cohort share its centres, scanners and years. Only another cohort shows what the "

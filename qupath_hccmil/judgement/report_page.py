@@ -93,9 +93,8 @@ def _facts(found: Judgement) -> list[Fact]:
             continue
         value, low, high = found.concordance(marker)
         facts.append(Fact(label, number(value, 3), span(low, high, 3)))
-    rows = found.added[found.added["statistic"] == C_INDEX]
-    if len(rows):
-        row = rows.iloc[0]
+    if len(found.added):
+        row = found.added.iloc[0]  # the C-index
         told = number(row["difference"], 3)
         facts.append(
             Fact("Added to clinical by the slides", told, span(row["lower"], row["upper"], 3))
@@ -159,6 +158,14 @@ def _comparisons(found: Judgement) -> Section:
             "are Cox models fitted on the other patients of each fold.",
         )
     )
+    if not found.cohort.has_colour:
+        section.blocks.append(
+            Text(
+                "The mean colour of the slides is not known from these features, so it is not "
+                "compared.",
+                "note",
+            )
+        )
     section.blocks += _added(found)
     return section
 

@@ -2,18 +2,21 @@
 
 Each outer fold has its own model, so predictions are compared within a fold and never between two.
 The estimate is the share of concordant pairs among all pairs that lie within a fold, averaged over
-repeats (Airola et al. 2011 call the opposite "pooling", and show its bias). The interval is a
-percentile bootstrap of patients, drawn with their predictions of all repeats. It is conditional on
-the trained models: what another training set would have changed is not in it (Bengio and Grandvalet
-2004: no unbiased estimate of that variance exists for one cross-validation), so it is somewhat too
-narrow, as the influence-curve interval of LeDell, Petersen and van der Laan 2015 is for the same
-reason.
+repeats (Airola et al. 2011 call the opposite "pooling", and show its bias).
+
+The interval is a percentile bootstrap of patients, drawn with their predictions of all repeats.
+That alone holds only for the models as trained, as the interval of LeDell, Petersen and van der
+Laan 2015 does: it leaves out what another training set would have changed, and the folds' training
+sets overlap. It is therefore widened around the estimate by Nadeau and Bengio's factor (2003), which
+for ``K`` equal folds is ``sqrt(1 + K / (K - 1))``. No unbiased estimate of that variance exists for
+one cross-validation (Bengio and Grandvalet 2004), and the factor is meant to be on the safe side.
+``scripts/research/judgement_proofs.py coverage`` measures both intervals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -56,13 +59,26 @@ class Compared:
     differences : DataFrame
         ``marker, reference, statistic, time, difference, lower, upper``: the reference, which is
         the first marker, minus this one, in the same bootstrap samples.
-    drawn : mapping of (marker, statistic, time) to (samples,) float64
-        Bootstrap values.
+    drawn : mapping of str to (statistics, samples) float64
+        Bootstrap values of each marker, in the order of its rows in the table.
+    factor : float
+        By which the intervals are wider than those of the bootstrap.
+    confidence : float
     """
 
     table: pd.DataFrame
     differences: pd.DataFrame
-    drawn: Mapping[tuple[str, str, float], Floats]
+    drawn: Mapping[str, Floats]
+    factor: float
+    confidence: float
+
+    def of(self, marker: str) -> pd.DataFrame:
+        """Rows of one marker."""
+        return self.table[self.table["marker"] == marker]
+
+    def gap(self, marker: str, reference: str) -> pd.DataFrame:
+        """Difference of two markers: the reference minus the other, as ``differences`` has it."""
+        return _gap(self, marker, reference)
 
 
 def compare_within_folds(
@@ -91,33 +107,66 @@ def compare_within_folds(
     confidence : float
     """
     counts = _counts(outcomes.event[0], repeats, seed)
+    all_counts = np.vstack([np.ones(counts.shape[1]), counts])
     keys = [(C_INDEX, np.nan), *((AUC, float(at)) for at in times)]
-    estimates: dict[tuple[str, int], float] = {}
-    drawn: dict[tuple[str, int], Floats] = {}
-    for name, values in markers.items():
-        for place, (_, at) in enumerate(keys):
-            all_counts = np.vstack([np.ones(counts.shape[1]), counts])
-            found = _statistic(outcomes, values, at, all_counts)
-            estimates[name, place], drawn[name, place] = float(found[0]), found[1:]
     patients, events = outcomes.time.shape[1], int(outcomes.event[0].sum())
-    rows = [
-        (name, *key, patients, events, estimates[name, place],
-         *percentile_interval(drawn[name, place], confidence))
-        for name in markers for place, key in enumerate(keys)
-    ]  # fmt: skip
-    first = next(iter(markers))
-    gaps = [
-        (name, first, *key, estimates[first, place] - estimates[name, place],
-         *percentile_interval(drawn[first, place] - drawn[name, place], confidence))
-        for name in markers if name != first for place, key in enumerate(keys)
-    ]  # fmt: skip
+    factor = widening(outcomes.fold)
+    rows = []
+    drawn = {}
+    for name, values in markers.items():
+        found = np.array([_statistic(outcomes, values, at, all_counts) for _, at in keys])
+        drawn[name] = found[:, 1:]
+        for key, one in zip(keys, found, strict=True):
+            ends = _interval(one[0], one[1:], factor, confidence)
+            rows.append((name, *key, patients, events, one[0], *np.clip(ends, 0, 1)))
     columns = ["marker", "statistic", "time", "patients", "events", "estimate", "lower", "upper"]
-    gap_columns = ["marker", "reference", "statistic", "time", "difference", "lower", "upper"]
-    return Compared(
-        pd.DataFrame(rows, columns=columns),
-        pd.DataFrame(gaps, columns=gap_columns),
-        {(name, *keys[place]): values for (name, place), values in drawn.items()},
-    )
+    table = pd.DataFrame(rows, columns=columns)
+    alone = Compared(table, pd.DataFrame(columns=_GAP), drawn, factor, confidence)
+    first, *others = markers
+    gaps = [alone.gap(name, first) for name in others]
+    return replace(alone, differences=pd.concat(gaps, ignore_index=True)) if gaps else alone
+
+
+_GAP = ["marker", "reference", "statistic", "time", "difference", "lower", "upper"]
+
+
+def widening(fold: NDArray[np.int64]) -> float:
+    """Factor by which an interval of a cross-validation is wider than that of fixed predictions.
+
+    Parameters
+    ----------
+    fold : (repeats, n) int
+        The first repeat counts: others have the same patients.
+
+    Returns
+    -------
+    float
+        ``sqrt(1 + sum of tested / trained)`` over the folds; 1 for one fold, where nothing was
+        trained.
+    """
+    sizes = np.unique(fold[0], return_counts=True)[1]
+    trained = len(fold[0]) - sizes
+    return float(np.sqrt(1 + (sizes / trained).sum())) if trained.all() else 1.0
+
+
+def _interval(
+    estimate: float, drawn: Floats, factor: float, confidence: float
+) -> tuple[float, float]:
+    low, high = percentile_interval(drawn, confidence)
+    return estimate - factor * (estimate - low), estimate + factor * (high - estimate)
+
+
+def _gap(compared: Compared, marker: str, reference: str) -> pd.DataFrame:
+    one, other = compared.of(reference), compared.of(marker)
+    gaps = one["estimate"].to_numpy(float) - other["estimate"].to_numpy(float)
+    drawn = compared.drawn[reference] - compared.drawn[marker]
+    rows = [
+        (marker, reference, statistic, at, gap,
+         *_interval(gap, values, compared.factor, compared.confidence))
+        for statistic, at, gap, values in zip(
+            one["statistic"], one["time"], gaps, drawn, strict=True)
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=_GAP)
 
 
 def auc_curve(
@@ -142,13 +191,12 @@ def auc_curve(
     )
     parts = []
     for name in markers:
-        rows = compared.table[
-            (compared.table["marker"] == name) & (compared.table["statistic"] == AUC)
-        ]
-        values = np.array([compared.drawn[name, AUC, float(at)] for at in times])
+        rows = compared.of(name).iloc[1:]
+        values = compared.drawn[name][1:]
         estimate = rows["estimate"].to_numpy(float)
-        spread = np.array([_spread(row) for row in values])
-        wide = _band(values - estimate[:, None], spread, confidence)
+        spread = compared.factor * np.array([_spread(row) for row in values])
+        deviations = compared.factor * (values - estimate[:, None])
+        wide = _band(deviations, spread, confidence)
         parts.append(
             pd.DataFrame(
                 {

@@ -88,6 +88,9 @@ def test_the_planted_score_is_found_and_the_comparisons_are_there(judged):
     for name in (CLINICAL, TILE_COUNT, COLOUR):
         assert found.concordance(name)[0] < value
     gap = found.added.set_index("statistic").loc[C_INDEX]
+    assert gap["difference"] == pytest.approx(
+        found.concordance(COMBINED)[0] - found.concordance(CLINICAL)[0]
+    )
     assert gap["lower"] > 0
     null, low, high = found.concordance(PERMUTED)
     assert low < 0.5 < high
