@@ -30,14 +30,15 @@ MAY_IMPORT = {
     "tiles_of_interest": {"qupath", "scoring", "survival", "tables"},
     "demo": {"qupath", "slides"},
     "training": {
-        "learning", "mil", "model_store", "nuclei", "qupath", "scoring", "slides", "stain",
-        "tables", "tiles",
+        "judgement", "learning", "mil", "model_store", "nuclei", "qupath", "scoring", "slides",
+        "stain", "tables", "tiles",
     },
     "cluster": {"model_store", "results", "scoring"},
     "results": {"qupath", "scoring", "stain", "tables"},
     "scoring": {
         "learning", "mil", "model_store", "nuclei", "qupath", "slides", "stain", "tables", "tiles",
     },
+    "judgement": {"mil", "survival", "tables"},
     "survival": {"tables"},
     "qupath": {"slides", "tables", "tiles"},
     "mil": {"learning", "model_store", "tables"},

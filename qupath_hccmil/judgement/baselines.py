@@ -151,4 +151,3 @@ def _fill(train: pd.DataFrame, test: pd.DataFrame, variable: Variable) -> None:
 def _most_frequent(values: pd.Series) -> str:
     counts = values.dropna().astype(str).value_counts()
     return str(min(counts.index[counts == counts.max()]))
-

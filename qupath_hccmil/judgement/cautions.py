@@ -12,9 +12,9 @@ from qupath_hccmil.errors import DataError
 from qupath_hccmil.judgement.baselines import COLOUR, SCORE, TILE_COUNT
 from qupath_hccmil.judgement.cohort_size import FEW_EVENTS, smallest_shown
 from qupath_hccmil.judgement.judged_cohort import CENTRE, SCANNER, UNKNOWN, JudgedCohort
+from qupath_hccmil.judgement.nested_cross_validation import distinct_outcomes
 from qupath_hccmil.judgement.nested_splits import OuterFold
 from qupath_hccmil.judgement.within_folds import C_INDEX, Compared
-from qupath_hccmil.method.outcome_label import outcome as outcome_label
 from qupath_hccmil.survival.report.number_format import number, percent, span
 from qupath_hccmil.survival.statistics.cox import fit_cox
 from qupath_hccmil.survival.statistics.kaplan_meier import log_rank
@@ -54,7 +54,7 @@ def too_few_events(cohort: JudgedCohort, repeats: Sequence[Sequence[OuterFold]])
             f"A C-index below {number(smallest_shown(events))} can hardly be told from chance "
             "here; the table “What a cohort of this size can show” says more."
         )
-    small = {}
+    small: dict[str, int] = {}
     for fold in (fold for folds in repeats for fold in folds):
         count = int(cohort.frame.loc[list(fold.held_out), EVENT].sum())
         if count < FEW_IN_FOLD:
@@ -99,10 +99,7 @@ def outcome_of_group(frame: pd.DataFrame, column: str, what: str) -> list[str]:
 
 def one_scanner_a_class(frame: pd.DataFrame) -> list[str]:
     """Warn if patients with a poor and a good outcome were scanned on different scanners."""
-    labels = [
-        outcome_label(float(t), int(e))[0] for t, e in zip(frame[TIME], frame[EVENT], strict=True)
-    ]
-    rows = frame.assign(label=labels)
+    rows = frame.assign(label=pd.Series(distinct_outcomes(frame), frame.index, dtype=object))
     rows = rows[rows["label"].notna() & (rows[SCANNER] != UNKNOWN)]
     good = set(rows.loc[rows["label"] == 1, SCANNER])
     poor = set(rows.loc[rows["label"] == 0, SCANNER])
@@ -127,9 +124,7 @@ def one_scanner_a_centre(frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def duplicate_slides(
-    cohort: JudgedCohort, repeats: Sequence[Sequence[OuterFold]]
-) -> list[str]:
+def duplicate_slides(cohort: JudgedCohort, repeats: Sequence[Sequence[OuterFold]]) -> list[str]:
     """Name patients who share a slide by its pixels, and say whether folds divide them."""
     by_pixels: dict[str, dict[str, str]] = {}
     for one in cohort.slides:

@@ -104,4 +104,3 @@ def _drawn(n: int, events: int, coefficient: float, draws: int, seed: int) -> np
         if np.isfinite(value):
             found.append(value)
     return np.array(found)
-

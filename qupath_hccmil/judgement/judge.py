@@ -26,6 +26,7 @@ from qupath_hccmil.judgement.kept_folds import FoldResult
 from qupath_hccmil.judgement.learner import Learner
 from qupath_hccmil.judgement.nested_cross_validation import (
     NestedSettings,
+    events_of,
     judge_fold,
     permuted_within,
 )
@@ -167,13 +168,15 @@ def judge(
     models = cox_models(cohort, repeats)
     problems += models.problems
     markers = {SCORE: score, **models.markers}
-    options = {"seed": settings.seed, "confidence": settings.confidence}
-    compared = compare_within_folds(
-        outcomes, markers, horizons, repeats=settings.bootstrap, **options
+    compare = partial(
+        compare_within_folds,
+        times=horizons,
+        repeats=settings.bootstrap,
+        seed=settings.seed,
+        confidence=settings.confidence,
     )
-    null = compare_within_folds(
-        permuted[0], {PERMUTED: permuted[1]}, horizons, repeats=settings.bootstrap, **options
-    ).table
+    compared = compare(outcomes, markers)
+    null = compare(permuted[0], {PERMUTED: permuted[1]}).table
     found = Judgement(
         cohort, settings, told or {}, horizons, repeats, compared,
         compared.gap(CLINICAL, COMBINED) if cohort.variables else pd.DataFrame(), null,
@@ -187,7 +190,8 @@ def judge(
         "AUC over time",
         lambda: auc_curve(
             outcomes, shown, clinical_times(frame, max(horizons), _POINTS).tolist(),
-            repeats=min(settings.bootstrap, 300), **options,
+            repeats=min(settings.bootstrap, 300), seed=settings.seed,
+            confidence=settings.confidence,
         ),
     )  # fmt: skip
     _calibrate(found)
@@ -202,10 +206,13 @@ def outcome_arrays(frame: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np
 def _outer(
     cohort: JudgedCohort, frame: pd.DataFrame, settings: NestedSettings, repeat: int
 ) -> list[OuterFold]:
-    event = {str(p): int(e) for p, e in frame[EVENT].items()}
     centre = {str(p): str(c) for p, c in cohort.frame[CENTRE].items()}
     return outer_folds(
-        event, settings.folds, settings.seed, repeat, centre if settings.by_centre else None
+        events_of(frame),
+        settings.folds,
+        settings.seed,
+        repeat,
+        centre if settings.by_centre else None,
     )
 
 

@@ -138,8 +138,8 @@ def judged_cohort(
     with_slide = {one.patient for one in slides}
     known = sorted(follow_up.keys() & with_slide - twice.keys())
     left_out = {
-        **{p: "no follow-up" for p in sorted(with_slide - follow_up.keys())},
-        **{p: "no slide" for p in sorted(follow_up.keys() - with_slide)},
+        **dict.fromkeys(sorted(with_slide - follow_up.keys()), "no follow-up"),
+        **dict.fromkeys(sorted(follow_up.keys() - with_slide), "no slide"),
     }
     if not known:
         raise DataError(
@@ -158,9 +158,7 @@ def judged_cohort(
         frame[SCANNER] = first[scanner].fillna(UNKNOWN)
     taken = {key, centre, scanner, *frame.columns} - {""}
     chosen, values, notes = _variables(table, first, variables, taken)
-    return JudgedCohort(
-        frame.join(values), chosen, used, centre, twice, left_out, tuple(notes)
-    )
+    return JudgedCohort(frame.join(values), chosen, used, centre, twice, left_out, tuple(notes))
 
 
 def usual_centre(frame: pd.DataFrame) -> str:

@@ -64,14 +64,14 @@ def fold_key(
     seed: int,
 ) -> str:
     """Hash everything that a fold's result follows from."""
-    rows = frame.loc[sorted([*fold.held_out, *fold.others])]
+    rows = frame.loc[sorted([*fold.held_out, *fold.others]), [TIME, EVENT]]
     content = [
         FORMAT,
         learner.fingerprint,
         list(learner.candidates),
         asdict(fold),
         [asdict(split) for split in splits],
-        [[p, float(t), int(e)] for p, t, e in zip(rows.index, rows[TIME], rows[EVENT], strict=True)],
+        [[str(p), float(t), int(e)] for p, t, e in rows.itertuples()],
         seed,
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

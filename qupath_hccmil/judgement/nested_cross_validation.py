@@ -108,7 +108,7 @@ def judge_fold(
         A predictor gives no finite number for a patient.
     """
     seed = seed_of(settings.seed, fold.repeat, fold.number)
-    event = {patient: int(value) for patient, value in frame[EVENT].items()}
+    event = events_of(frame)
     splits = inner_splits(fold.others, event, settings.inner, seed)
     key = fold_key(learner, fold, splits, frame, seed)
     kept = kept_fold(folder, key)
@@ -157,10 +157,7 @@ def decide_on(logits: Mapping[str, float], frame: pd.DataFrame) -> tuple[Decisio
     note : str
         Why not; empty otherwise.
     """
-    labels = {
-        patient: outcome_label(float(frame.at[patient, TIME]), int(frame.at[patient, EVENT]))[0]
-        for patient in logits
-    }
+    labels = dict(zip(logits, distinct_outcomes(frame.loc[list(logits)]), strict=True))
     known = [patient for patient in logits if labels[patient] is not None]
     good = np.array([bool(labels[patient]) for patient in known])
     if good.all() or not good.any():
@@ -170,6 +167,17 @@ def decide_on(logits: Mapping[str, float], frame: pd.DataFrame) -> tuple[Decisio
         )
     decision = decide(np.array([logits[p] for p in known]), good, DecisionRule(True, True))
     return decision, "every patient has the same score" if decision.collapsed else ""
+
+
+def events_of(frame: pd.DataFrame) -> dict[str, int]:
+    """Whether each patient has an event."""
+    return dict(zip(map(str, frame.index), map(int, frame[EVENT]), strict=True))
+
+
+def distinct_outcomes(frame: pd.DataFrame) -> list[int | None]:
+    """Label of each patient by the published rule: 1 good, 0 poor, None for neither."""
+    pairs = zip(map(float, frame[TIME]), map(int, frame[EVENT]), strict=True)
+    return [outcome_label(time, event)[0] for time, event in pairs]
 
 
 def permuted_within(centre: Mapping[str, str], seed: int) -> dict[str, str]:
@@ -210,9 +218,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _told(fold: OuterFold, candidate: str, number: int, count: int) -> str:
-    return (
-        f"repeat {fold.repeat}, fold {fold.name}: {candidate}, inner split {number} of {count}"
-    )
+    return f"repeat {fold.repeat}, fold {fold.name}: {candidate}, inner split {number} of {count}"
 
 
 def _plain(name: str) -> str:

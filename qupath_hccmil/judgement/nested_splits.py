@@ -117,9 +117,7 @@ def inner_splits(
     ]
 
 
-def _by_centre(
-    event: Mapping[str, int], centre: Mapping[str, str]
-) -> list[tuple[str, list[str]]]:
+def _by_centre(event: Mapping[str, int], centre: Mapping[str, str]) -> list[tuple[str, list[str]]]:
     names = sorted({centre[patient] for patient in event})
     if len(names) < 2:
         raise DataError(

@@ -33,7 +33,7 @@ from qupath_hccmil.survival.report.blocks import (
 )
 from qupath_hccmil.survival.report.build import RESEARCH
 from qupath_hccmil.survival.report.closing_section import versions
-from qupath_hccmil.survival.report.cohort_section import table_one_block
+from qupath_hccmil.survival.report.cohort_section import left_out_block, table_one_block
 from qupath_hccmil.survival.report.number_format import (
     moment,
     number,
@@ -140,13 +140,14 @@ def _comparisons(found: Judgement) -> Section:
     )
     gaps = found.compared.differences
     gaps = gaps[gaps["statistic"] == C_INDEX].set_index("marker")
-    rows = []
-    for _, row in concordances.iterrows():
-        name = row["marker"]
-        gap = "" if name not in gaps.index else with_span(
-            *gaps.loc[name, ["difference", "lower", "upper"]], 3
-        )  # fmt: skip
-        rows.append((name, with_span(row["estimate"], row["lower"], row["upper"], 3), gap))
+    told_gaps = {
+        str(name): with_span(row["difference"], row["lower"], row["upper"], 3)
+        for name, row in gaps.iterrows()
+    }
+    rows = [
+        (row["marker"], _estimate(row), told_gaps.get(row["marker"], ""))
+        for _, row in concordances.iterrows()
+    ]
     section.blocks.append(
         Table(
             "comparisons",
@@ -168,6 +169,10 @@ def _comparisons(found: Judgement) -> Section:
         )
     section.blocks += _added(found)
     return section
+
+
+def _estimate(row: pd.Series) -> str:
+    return with_span(row["estimate"], row["lower"], row["upper"], 3)
 
 
 def _added(found: Judgement) -> list[Block]:
@@ -205,9 +210,8 @@ def _auc(found: Judgement) -> Section:
     horizons = sorted(data["time"].unique())
     rows = []
     for name in dict.fromkeys(data["marker"]):
-        part = data[data["marker"] == name].set_index("time")
-        cells = [with_span(*part.loc[at, ["estimate", "lower", "upper"]], 3) for at in horizons]
-        rows.append((name, *cells))
+        part = data[data["marker"] == name].sort_values("time")
+        rows.append((name, *(_estimate(row) for _, row in part.iterrows())))
     head = ("Model", *(f"At {moment(at, UNIT)}" for at in horizons))
     section.blocks.append(Table("auc", "AUC at horizons (95 % interval)", head, rows, data))
     return section
@@ -271,14 +275,15 @@ def _folds(found: Judgement) -> Section:
         for _, row in part.iterrows():
             rows.append(
                 (
-                    f"{indent}{row['fold']}", whole(row["patients"]), whole(row["events"]),
-                    number(row["c_index"], 3), row["candidate"], number(row["inner_c_index"], 3),
-                    whole(row["epoch"]), number(row["threshold"], 3), number(row["temperature"]),
+                    f"{indent}{row['fold']}", row["candidate"], whole(row["patients"]),
+                    whole(row["events"]), number(row["c_index"], 3),
+                    number(row["inner_c_index"], 3), whole(row["epoch"]),
+                    number(row["threshold"], 3), number(row["temperature"]),
                 )
             )  # fmt: skip
     first = "Centre" if found.settings.by_centre else "Fold"
     head = (
-        first, "Patients", "Events", "C-index", "Chosen", "C-index inside", "Epoch", "Threshold",
+        first, "Chosen", "Patients", "Events", "C-index", "C-index inside", "Epoch", "Threshold",
         "Temperature",
     )  # fmt: skip
     spread = data["c_index"].std(ddof=1)
@@ -299,14 +304,14 @@ def _can_show(found: Judgement) -> Section:
     events = int(found.cohort.frame[EVENT].sum())
     rows = [
         (
-            number(row["c_index"]), number(row["hazard_ratio"]), whole(row["events_needed"]),
-            "yes" if row["enough"] else "no", percent(row["power"], 0),
+            number(row["c_index"]), "yes" if row["enough"] else "no", number(row["hazard_ratio"]),
+            whole(row["events_needed"]), percent(row["power"], 0),
             span(row["low"], row["high"]),
         )
         for _, row in data.iterrows()
     ]  # fmt: skip
     head = (
-        "True C-index", "HR per SD", "Events needed", f"Enough with {events}", "Power",
+        "True C-index", f"Are {events} events enough?", "HR per SD", "Events needed", "Power",
         "Would be found",
     )  # fmt: skip
     note = (
@@ -343,15 +348,7 @@ def _patients(found: Judgement) -> Section:
             sorted(cohort.left_out.items(), key=lambda pair: (pair[1], pair[0])),
             columns=["patient", "reason"],
         )
-        rows = [
-            (str(reason), whole(len(part)), ", ".join(part["patient"].head(30))
-             + ("…" if len(part) > 30 else ""))
-            for reason, part in data.groupby("reason")
-        ]  # fmt: skip
-        head = ("Reason", "Patients", "Who")
-        section.blocks.append(
-            Table("left_out", "Left out, and why", head, rows, data, wide_text=True)
-        )
+        section.blocks.append(left_out_block(data))
     return section
 
 

@@ -7,10 +7,10 @@ repeats (Airola et al. 2011 call the opposite "pooling", and show its bias).
 The interval is a percentile bootstrap of patients, drawn with their predictions of all repeats.
 That alone holds only for the models as trained, as the interval of LeDell, Petersen and van der
 Laan 2015 does: it leaves out what another training set would have changed, and the folds' training
-sets overlap. It is therefore widened around the estimate by Nadeau and Bengio's factor (2003), which
-for ``K`` equal folds is ``sqrt(1 + K / (K - 1))``. No unbiased estimate of that variance exists for
-one cross-validation (Bengio and Grandvalet 2004), and the factor is meant to be on the safe side.
-``scripts/research/judgement_proofs.py coverage`` measures both intervals.
+sets overlap. It is therefore widened around the estimate by the factor of Nadeau and Bengio 2003,
+which for ``K`` equal folds is ``sqrt(1 + K / (K - 1))``. No unbiased estimate of that variance
+exists for one cross-validation (Bengio and Grandvalet 2004), and the factor is meant to be on the
+safe side. ``scripts/research/judgement_proofs.py coverage`` measures both intervals.
 """
 
 from __future__ import annotations

@@ -143,9 +143,7 @@ def test_leakage_through_a_confounded_centre_is_said_and_goes_with_leave_one_cen
 def test_a_score_that_is_no_better_than_colour_is_said(tmp_path):
     learner, cohort = small_cohort()
     rng = np.random.default_rng(0)
-    copied = {
-        p: 128 + 20 * x[0] + rng.normal(scale=0.5) for p, x in learner.features.items()
-    }
+    copied = {p: 128 + 20 * x[0] + rng.normal(scale=0.5) for p, x in learner.features.items()}
     frame = cohort.frame.assign(red__=[copied[p] for p in cohort.frame.index])
     found = judge(learner, replace(cohort, frame=frame), tmp_path, QUICK)
     assert any("not shown to be better than the mean colour alone" in c for c in found.cautions)

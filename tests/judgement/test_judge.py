@@ -1,4 +1,4 @@
-"""A whole judgement with a small learner: who saw whom, resuming, comparisons, permuted outcomes."""
+"""A whole judgement with a small learner: who saw whom, resuming, comparisons, permutation."""
 
 import json
 from dataclasses import replace

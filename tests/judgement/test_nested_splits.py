@@ -1,4 +1,4 @@
-"""No patient, and no centre that is left out, is on two sides; inner splits see no outer patient."""
+"""No patient, and no centre left out, is on two sides; inner splits see no outer patient."""
 
 import numpy as np
 import pytest

@@ -44,7 +44,12 @@ def page(browser, request, report):
 
 @pytest.mark.parametrize(
     "page",
-    [{}, {"color_scheme": "dark"}, {"viewport": PHONE}, {"viewport": PHONE, "color_scheme": "dark"}],
+    [
+        {},
+        {"color_scheme": "dark"},
+        {"viewport": PHONE},
+        {"viewport": PHONE, "color_scheme": "dark"},
+    ],
     indirect=True,
     ids=["light", "dark", "phone", "phone and dark"],
 )

@@ -103,7 +103,7 @@ def test_repeats_are_averaged_within_each_sample(made):
 
 
 def test_without_usable_pairs_there_is_no_number(made):
-    time, event, score, fold = made
+    time, event, score, _ = made
     outcomes = one_repeat(time, event, np.arange(len(time)))
     table = compare_within_folds(outcomes, {"m": score[None]}, [3.0], repeats=5).table
     assert table[["estimate", "lower", "upper"]].isna().all(axis=None)

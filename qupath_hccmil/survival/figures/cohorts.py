@@ -13,6 +13,7 @@ from matplotlib.ticker import PercentFormatter
 from qupath_hccmil.survival.figures.estimates import MOST_NAMES, Panel, draw_panel
 from qupath_hccmil.survival.figures.style import DASHES, INK, MARKERS, plain, styled
 
+
 @styled
 def cohorts_figure(
     panels: Sequence[Panel],

@@ -22,7 +22,7 @@ def cohort_section(analysis: Analysis) -> Section:
     """Describe who was analysed, who was left out and why, and the endpoint."""
     cohort, settings = analysis.cohort, analysis.settings
     section = Section("cohort", "Patients and endpoint")
-    section.blocks += [_flow(analysis), _left_out(analysis)]
+    section.blocks += [_flow(analysis), left_out_block(analysis.cohort.left_out)]
     follow = analysis.survival.follow_up
     unit = cohort.unit
     events = int(cohort.frame["event"].sum())
@@ -92,8 +92,14 @@ def _flow(analysis: Analysis) -> Table:
     return Table("flow", "Flow of patients", ("Step", "Patients"), rows, data)
 
 
-def _left_out(analysis: Analysis) -> Table | Text:
-    data = analysis.cohort.left_out
+def left_out_block(data: pd.DataFrame) -> Table | Text:
+    """Show who was left out and why, by reason.
+
+    Parameters
+    ----------
+    data : DataFrame
+        ``patient, reason``.
+    """
     if data.empty:
         return Text("Nobody was left out.", "note")
     rows = []
