@@ -76,5 +76,9 @@ class DataError(HccMilError):
     """A training, evaluation or clinical table cannot be used."""
 
 
+class FeatureFileError(DataError):
+    """A file of features cannot be used: it is damaged, or of an unknown layout."""
+
+
 class InstallError(HccMilError):
     """The QuPath extension can't be installed or removed here."""

@@ -27,11 +27,17 @@ MAY_IMPORT = {
         "cluster", "demo", "learning", "mil", "model_store", "nuclei", "qupath", "results",
         "scoring", "survival", "tables", "tiles", "tiles_of_interest", "training",
     },
+    "features": {
+        "encoders", "model_store", "qupath", "scoring", "slide_sources", "slides", "stain",
+        "tables", "tiles",
+    },
+    "slide_sources": {"qupath", "scoring", "slides", "tables", "tiles"},
+    "encoders": {"learning", "mil", "model_store", "nuclei", "stain"},
     "tiles_of_interest": {"qupath", "scoring", "survival", "tables"},
     "demo": {"qupath", "slides"},
     "training": {
-        "judgement", "learning", "mil", "model_store", "nuclei", "qupath", "scoring", "slides",
-        "stain", "tables", "tiles",
+        "features", "heads", "judgement", "learning", "mil", "model_store", "nuclei", "qupath",
+        "scoring", "slides", "stain", "tables", "tiles",
     },
     "cluster": {"model_store", "results", "scoring"},
     "results": {"qupath", "scoring", "stain", "tables"},
@@ -41,6 +47,7 @@ MAY_IMPORT = {
     "judgement": {"mil", "survival", "tables"},
     "survival": {"tables"},
     "qupath": {"slides", "tables", "tiles"},
+    "heads": {"learning", "mil", "model_store"},
     "mil": {"learning", "model_store", "tables"},
     "nuclei": {"learning", "model_store", "slides", "stain"},
     "tiles": {"slides", "stain"},
@@ -56,13 +63,17 @@ MAY_IMPORT = {
     "settings_file": set(),
     "errors": set(),
 }  # fmt: skip
-NETWORKS = {"learning", "mil", "model_store", "nuclei", "scoring", "training"}
+NETWORKS = {
+    "encoders", "heads", "learning", "mil", "model_store", "nuclei", "scoring", "training",
+}  # fmt: skip
 # What a library is about is known to these rooms alone.
 LIBRARIES = {
     "paquo": {"qupath"},
     "jpype": {"qupath"},
     "openslide": {"scoring", "slides"},
     "openvino": {"scoring"},
+    "h5py": {"features"},
+    "timm": {"encoders"},
     "dask": {"cluster"},
     "dask_jobqueue": {"cluster"},
     "distributed": {"cluster"},

@@ -6,7 +6,7 @@ A bag is prepared once, so that an epoch of training costs only the network.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import quote, unquote
@@ -190,7 +190,7 @@ def _write_header(file: BinaryIO, count: int, side: int) -> int:
     return file.tell()
 
 
-def draw(bag: Bag, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def draw(bag: Sized, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw the indices of up to `count` random tiles of a bag, without repeats, in order."""
     if len(bag) <= count:
         return np.arange(len(bag))

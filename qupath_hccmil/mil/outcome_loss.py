@@ -17,7 +17,7 @@ from qupath_hccmil.mil.tile_network import TileNetwork
 def bag_loss(
     tile_logits: Tensor, good: int, p: float = POWER, threshold: float = THRESHOLD
 ) -> Tensor:
-    """Binary cross-entropy between the outcome of a bag and its probability of a good outcome.
+    """Loss of a bag, from its tile logits; see :func:`outcome_loss`.
 
     Parameters
     ----------
@@ -31,6 +31,26 @@ def bag_loss(
     -------
     Tensor
         Scalar.
+    """
+    return outcome_loss(slide_logit(tile_logits, p), good, threshold)
+
+
+def outcome_loss(logit: Tensor, good: int, threshold: float = THRESHOLD) -> Tensor:
+    """Binary cross-entropy between the outcome of a bag and its probability of a good outcome.
+
+    Parameters
+    ----------
+    logit : () Tensor
+        S of the bag.
+    good : int
+        1 for a good outcome, 0 for a poor one.
+    threshold : float
+        Threshold t.
+
+    Returns
+    -------
+    Tensor
+        Scalar.
 
     Notes
     -----
@@ -39,7 +59,6 @@ def bag_loss(
     p is proportional to 1 − r (or 1 − p to r), and its logarithm is computed from the logit: in
     single precision, r is 1 above a logit of 17, and the gradient would vanish.
     """
-    logit = slide_logit(tile_logits, p)
     r = torch.sigmoid(logit)
     low = float(r.detach()) <= threshold
     if good:

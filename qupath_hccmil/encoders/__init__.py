@@ -1,0 +1,1 @@
+"""Encoders: frozen networks that turn a tile into a vector of features."""

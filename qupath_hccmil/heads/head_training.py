@@ -1,0 +1,402 @@
+"""Training of a head on features and outcomes: seeded, with limited memory, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, astuple
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from qupath_hccmil.errors import DataError
+from qupath_hccmil.heads.feature_bag import FeatureBag
+from qupath_hccmil.heads.fitted_head import FittedHead, read_features
+from qupath_hccmil.heads.head import Head, make_head
+from qupath_hccmil.heads.head_settings import HeadSettings
+from qupath_hccmil.heads.loss import Loss, follow_up, make_loss
+from qupath_hccmil.heads.outcomes import LossName, Outcome
+from qupath_hccmil.learning.checkpoint import CHECKPOINT, TrainingState
+from qupath_hccmil.learning.device import MixedPrecision
+from qupath_hccmil.method.concordance import concordance
+from qupath_hccmil.mil.bag_gradient import backward_by_chunks
+from qupath_hccmil.mil.bags import draw
+from qupath_hccmil.mil.metrics import auc, score_ranks
+
+Progress = Callable[[Mapping[str, float]], None]
+_CPU = torch.device("cpu")
+# The state is also saved within an epoch, so that a kill loses no more than this.
+_SAVE_EVERY_SECONDS = 120.0
+FEWEST_EVENTS = 2
+_FIGURES = {"loss": "held_out_loss", "auc": "auc", "c_index": "c_index"}
+
+
+def fit_head(
+    training: Sequence[FeatureBag],
+    choosing: Sequence[FeatureBag],
+    outcomes: Mapping[str, Outcome],
+    settings: HeadSettings,
+    out: Path | None = None,
+    *,
+    progress: Progress | None = None,
+    device: torch.device = _CPU,
+    origin: str = "",
+) -> FittedHead:
+    """Train a head on features of patients with outcomes.
+
+    Parameters
+    ----------
+    training, choosing : sequence of FeatureBag
+        Patients that the weights are fitted to, and those that choose the epoch; no patient may be
+        in both.
+    outcomes : mapping of str to Outcome
+        For each patient an outcome that the loss can use.
+    settings : HeadSettings
+    out : Path, optional
+        Folder for the checkpoint, the log (CSV) and its curves (PNG). Training continues from an
+        existing checkpoint. Without a folder nothing is written.
+    progress : callable, optional
+        Called with the log row of each epoch, and for each step with ``epoch``, ``step`` and
+        ``loss``.
+    device : torch.device
+        Device to train on, on which the head remains. On CUDA mixed precision is used.
+    origin : str
+        Describes where the features come from; a checkpoint with another origin is refused.
+
+    Returns
+    -------
+    FittedHead
+
+    Raises
+    ------
+    DataError
+        An outcome is missing, a patient is on both sides, a side has too few events, features
+        cannot be used, `out` has a checkpoint of another training, or the training diverges.
+    ModelError
+        An argument of the head is not one of its own or out of range.
+
+    Notes
+    -----
+    The optimiser is AdamW. A step sees a batch of patients, in which events are spread evenly, and
+    a random subset of each one's tiles, drawn anew in each epoch. Random choices of a step depend
+    only on the seed, the epoch and the number of the step, so a training that was killed and
+    continued ends with the same bytes.
+    """
+    _check(training, choosing, outcomes, settings)
+    fingerprint = _fingerprint(training, choosing, outcomes, settings, origin)
+    resumes = out is not None and (out / CHECKPOINT).exists()
+    head = _new_head(training, settings, measured=not resumes)
+    loss = make_loss(
+        settings.loss,
+        [outcomes[bag.patient] for bag in training],
+        threshold=settings.threshold,
+        bins=settings.bins,
+    )
+    run = _Run(head, loss, settings, fingerprint, device)
+    curves = {
+        "loss": "training: loss",
+        "held_out_loss": "held out: loss",
+        **({"auc": "held out: AUC"} if settings.loss == "outcome" else {}),
+        **({"c_index": "held out: C-index"} if settings.loss != "outcome" else {}),
+    }
+    if out is not None:
+        run.resume(out, curves)
+    while run.goes_on:
+        value = run.train_epoch(training, outcomes, out, progress)
+        row = {
+            "epoch": float(run.epoch),
+            "loss": value,
+            **_validate(head, loss, choosing, outcomes),
+            "learning_rate": run.learning_rate(run.epoch - 1),
+        }
+        figure, higher = _FIGURES[settings.chosen_by], settings.chosen_by != "loss"
+        if out is None:
+            run.keep(row, figure, higher=higher)
+        else:
+            run.end_epoch(out, curves, row, figure, higher=higher)
+        if progress:
+            progress(row)
+    head.load_state_dict(run.best)
+    return FittedHead(head.eval(), run.best_epoch, run.log)
+
+
+class _Run(TrainingState):
+    """A training in progress."""
+
+    def __init__(
+        self,
+        head: Head,
+        loss: Loss,
+        settings: HeadSettings,
+        fingerprint: str,
+        device: torch.device,
+    ) -> None:
+        self.head, self.loss = head.to(device), loss.to(device)
+        self.settings, self._device = settings, device
+        self._precision = MixedPrecision(device)
+        groups: list[dict[str, Any]] = [{"params": list(head.parameters())}]
+        if fitted := list(loss.parameters()):
+            groups.append({"params": fitted, "weight_decay": 0.0})
+        optimizer = torch.optim.AdamW(
+            groups, lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        networks = {"head": head, "fitted_loss": loss}
+        super().__init__(networks, "head", optimizer, asdict(settings), fingerprint)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is another epoch to train."""
+        patience = self.settings.patience
+        tired = patience is not None and self.epoch - self.best_epoch >= patience
+        return self.epoch < self.settings.epochs and not (self.log and tired)
+
+    def learning_rate(self, epoch: int) -> float:
+        """Learning rate of an epoch, counted from 0."""
+        return float(self.settings.learning_rate * 0.5 ** (epoch // self.settings.halve_every))
+
+    def train_epoch(
+        self,
+        bags: Sequence[FeatureBag],
+        outcomes: Mapping[str, Outcome],
+        out: Path | None,
+        progress: Progress | None,
+    ) -> float:
+        """Train one epoch, or the rest of it; returns its mean loss over steps."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(self.epoch)
+        losses: list[float] = list(self.extra.get("losses", []))
+        poor = np.array([outcomes[bag.patient].poor(self.settings.loss) for bag in bags])
+        batches = _batches(poor, self.settings, self._random(0))
+        saved = time.monotonic()
+        self.head.train()
+        for number in range(len(losses), len(batches)):
+            batch = [bags[place] for place in batches[number]]
+            losses.append(self._step(batch, outcomes, self._random(number + 1)))
+            self.extra = {"losses": losses, "precision": self._precision.state()}
+            if progress:
+                progress({"epoch": self.epoch + 1, "step": number + 1, "loss": losses[-1]})
+            if out is not None and time.monotonic() - saved > _SAVE_EVERY_SECONDS:
+                self.save(out / CHECKPOINT)
+                saved = time.monotonic()
+        self.extra = {"losses": [], "precision": self._precision.state()}
+        self.epoch += 1
+        self.head.eval()
+        return float(np.mean(losses))
+
+    def load(self, path: Path) -> None:
+        """Continue from a checkpoint."""
+        super().load(path)
+        self._precision.restore(self.extra.get("precision", {}))
+
+    def _random(self, number: int) -> np.random.Generator:
+        return np.random.default_rng([self.settings.seed, self.epoch + 1, number + 1])
+
+    def _step(
+        self,
+        bags: Sequence[FeatureBag],
+        outcomes: Mapping[str, Outcome],
+        rng: np.random.Generator,
+    ) -> float:
+        s = self.settings
+        rows = [draw(bag, s.tiles, rng) for bag in bags]
+        # Dropout draws from torch: differently for each patient, but the same in both passes.
+        seeds = rng.integers(2**31, size=len(bags)).tolist()
+        scaler = self._precision.scaler
+
+        def forward(part: Sequence[int]) -> Tensor:
+            logits = []
+            for place in part:
+                torch.manual_seed(seeds[place])
+                features = read_features(bags[place], self.head.width, rows[place])
+                with self._precision.autocast():
+                    output = self.head(torch.from_numpy(features).to(self._device))
+                logits.append(output.logit.float())
+            return torch.stack(logits)
+
+        self.optimizer.zero_grad()
+        known = [outcomes[bag.patient] for bag in bags]
+        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+            loss = backward_by_chunks(
+                forward,
+                list(_parts([len(of) for of in rows], s.chunk)),
+                lambda logits: self.loss(logits, known),
+                scaler.scale,
+            )
+        value = float(loss)
+        if not math.isfinite(value):
+            raise DataError(
+                f"{bags[0].patient} and others: the loss is {value} in epoch {self.epoch + 1}, so "
+                "the training has diverged; lower --learning-rate or --clip"
+            )
+        if s.clip is not None:
+            scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.head.parameters(), s.clip)
+        scaler.step(self.optimizer)
+        scaler.update()
+        return value
+
+
+def _new_head(training: Sequence[FeatureBag], settings: HeadSettings, *, measured: bool) -> Head:
+    """Make a head with seeded weights; a checkpoint replaces what is not measured here."""
+    width = training[0].read(np.arange(1)).shape[1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        head = make_head(settings.head, width, **settings.head_arguments)
+    if measured:
+        head.standardise(*_mean_and_deviation(training, width, settings))
+    return head
+
+
+def _mean_and_deviation(
+    bags: Sequence[FeatureBag], width: int, settings: HeadSettings
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the features; each patient has the same weight."""
+    rng = np.random.default_rng([settings.seed, 0])
+    means, squares = np.zeros(width), np.zeros(width)
+    shift = np.zeros(width)
+    for number, bag in enumerate(bags):
+        features = read_features(bag, width, draw(bag, settings.tiles, rng)).astype(np.float64)
+        if not number:
+            # Squares of differences to a typical value lose no digits.
+            shift = features.mean(axis=0)
+        means += (features - shift).mean(axis=0)
+        squares += ((features - shift) ** 2).mean(axis=0)
+    mean = means / len(bags)
+    deviation = np.sqrt(np.maximum(squares / len(bags) - mean**2, 0))
+    return torch.from_numpy(mean + shift), torch.from_numpy(deviation)
+
+
+def _batches(
+    poor: NDArray[np.bool_], settings: HeadSettings, rng: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Deal patients into batches of about equal size, poor outcomes evenly.
+
+    With a loss on follow-up there are no more batches than events, so that each has one.
+    """
+    count = -(-len(poor) // settings.batch)
+    if settings.loss != "outcome":
+        count = min(count, int(poor.sum()))
+    order = np.concatenate([rng.permutation(np.flatnonzero(of)) for of in (poor, ~poor)])
+    return [order[start::count] for start in rng.permutation(count)]
+
+
+def _parts(sizes: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Group places so that each group has at most so many tiles, or one patient."""
+    part: list[int] = []
+    total = 0
+    for place, size in enumerate(sizes):
+        if part and total + size > most:
+            yield part
+            part, total = [], 0
+        part.append(place)
+        total += size
+    yield part
+
+
+def _validate(
+    head: Head, loss: Loss, bags: Sequence[FeatureBag], outcomes: Mapping[str, Outcome]
+) -> dict[str, float]:
+    logits = FittedHead(head, 0, []).predict(bags)
+    known = [outcomes[bag.patient] for bag in bags]
+    with torch.inference_mode():
+        value = float(loss(torch.from_numpy(logits).to(head.mean.device).float(), known))
+    return {
+        "held_out_loss": value,
+        "auc": held_out_auc(logits, known),
+        "c_index": held_out_c_index(logits, known),
+    }
+
+
+def held_out_auc(logits: NDArray[np.float64], outcomes: Sequence[Outcome]) -> float:
+    """AUC of logits over the patients with a label; NaN if one outcome is absent."""
+    labelled = np.array([outcome.label is not None for outcome in outcomes])
+    poor = np.array([outcome.label == 0 for outcome in outcomes])
+    return auc(poor[labelled], score_ranks(logits[labelled]))
+
+
+def held_out_c_index(logits: NDArray[np.float64], outcomes: Sequence[Outcome]) -> float:
+    """Harrell's C of logits over the patients with follow-up; NaN if no pair is usable."""
+    known = np.array([outcome.usable_for("cox") for outcome in outcomes])
+    time, event = follow_up([one for one, use in zip(outcomes, known, strict=True) if use])
+    return concordance(time, event, score_ranks(logits[known]))
+
+
+def check_events(side: str, outcomes: Sequence[Outcome], loss: LossName) -> None:
+    """Refuse patients that are too few for a loss.
+
+    Raises
+    ------
+    DataError
+        For ``outcome``, one outcome is absent; for the others, there are fewer than
+        `FEWEST_EVENTS` events, or no patient was followed for longer than one with an event.
+    """
+    if loss == "outcome":
+        if {outcome.label for outcome in outcomes} != {0, 1}:
+            raise DataError(
+                f"{side} needs patients of both outcomes; it has {len(outcomes)} patients"
+            )
+        return
+    events = sum(outcome.poor(loss) for outcome in outcomes)
+    if events < FEWEST_EVENTS:
+        raise DataError(
+            f"{side} has {events} patients with an event of {len(outcomes)}; --loss {loss} needs "
+            f"at least {FEWEST_EVENTS}, and many more for a useful model"
+        )
+    if math.isnan(held_out_c_index(np.zeros(len(outcomes)), outcomes)):
+        raise DataError(
+            f"{side} has no two patients of whom one had an event while the other was still "
+            f"followed; --loss {loss} needs them"
+        )
+
+
+def _check(
+    training: Sequence[FeatureBag],
+    choosing: Sequence[FeatureBag],
+    outcomes: Mapping[str, Outcome],
+    settings: HeadSettings,
+) -> None:
+    needed = "a label" if settings.loss == "outcome" else "follow-up"
+    for side, bags in {"training": training, "choosing the epoch": choosing}.items():
+        for bag in bags:
+            if not outcomes.get(bag.patient, Outcome()).usable_for(settings.loss):
+                raise DataError(f"patient {bag.patient!r} has not {needed} and cannot be used")
+        check_events(side, [outcomes[bag.patient] for bag in bags], settings.loss)
+    both = {bag.patient for bag in training} & {bag.patient for bag in choosing}
+    if both:
+        raise DataError(f"patient {min(both)!r} is in both training and validation")
+    known = [outcomes[bag.patient] for bag in choosing]
+    logits = np.zeros(len(known))
+    figures = {"auc": held_out_auc, "c_index": held_out_c_index}
+    figure = figures.get(settings.chosen_by)
+    if figure is not None and math.isnan(figure(logits, known)):
+        raise DataError(
+            f"the patients that choose the epoch have no {settings.chosen_by}: it needs "
+            + ("labels of both outcomes" if settings.chosen_by == "auc" else "follow-up and events")
+            + "; use --chosen-by loss"
+        )
+
+
+def _fingerprint(
+    training: Sequence[FeatureBag],
+    choosing: Sequence[FeatureBag],
+    outcomes: Mapping[str, Outcome],
+    settings: HeadSettings,
+    origin: str,
+) -> str:
+    # Epochs and patience may be increased for a continued training: the past does not depend on
+    # them.
+    fixed: dict[str, Any] = asdict(settings)
+    del fixed["epochs"], fixed["patience"]
+    sides = {
+        side: [(bag.patient, len(bag), astuple(outcomes[bag.patient])) for bag in bags]
+        for side, bags in (("training", training), ("choosing", choosing))
+    }
+    content = {"settings": fixed, **sides, "origin": origin}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
