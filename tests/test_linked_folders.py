@@ -9,9 +9,9 @@ from qupath_hccmil.errors import DataError, SlideError
 from qupath_hccmil.linked_folders import walk
 from qupath_hccmil.qupath.data_types import ImageEntry, Server
 from qupath_hccmil.qupath.slide_location import locate_slide
+from qupath_hccmil.slide_sources.outlined_slides import SAME_NAME, folder_slides
 from qupath_hccmil.slides.slide_files import slide_files
 from qupath_hccmil.training.image_folders import patient_images
-from qupath_hccmil.training.outlined_slides import SAME_NAME, folder_slides
 from qupath_hccmil.training.prepare_bags import kind_of
 
 

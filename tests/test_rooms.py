@@ -24,8 +24,9 @@ MAY_IMPORT = {
     },
     "__main__": {"cli"},
     "cli": {
-        "cluster", "demo", "learning", "mil", "model_store", "nuclei", "qupath", "results",
-        "scoring", "survival", "tables", "tiles", "tiles_of_interest", "training",
+        "cluster", "demo", "encoders", "features", "heads", "learning", "mil", "model_store", "nuclei",
+        "qupath", "results", "scoring", "slide_sources", "survival", "tables", "tiles",
+        "tiles_of_interest", "training",
     },
     "features": {
         "encoders", "model_store", "qupath", "scoring", "slide_sources", "slides", "stain",
@@ -37,12 +38,13 @@ MAY_IMPORT = {
     "demo": {"qupath", "slides"},
     "training": {
         "features", "heads", "judgement", "learning", "mil", "model_store", "nuclei", "qupath",
-        "scoring", "slides", "stain", "tables", "tiles",
+        "scoring", "slide_sources", "slides", "stain", "tables", "tiles",
     },
     "cluster": {"model_store", "results", "scoring"},
     "results": {"qupath", "scoring", "stain", "tables"},
     "scoring": {
-        "learning", "mil", "model_store", "nuclei", "qupath", "slides", "stain", "tables", "tiles",
+        "encoders", "learning", "mil", "model_store", "nuclei", "qupath", "slides", "stain",
+        "tables", "tiles",
     },
     "judgement": {"mil", "survival", "tables"},
     "survival": {"tables"},

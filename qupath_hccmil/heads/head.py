@@ -54,11 +54,15 @@ class Head(nn.Module):
 
     Logits and contributions are divided by the temperature of the model's calibration, which is 1
     in training.
+
+    The `level` is a number that is added to the logit, where a head has one. Losses on follow-up
+    compare patients and do not determine it, so that it stays 0.
     """
 
     mean: Tensor
     scale: Tensor
     temperature: Tensor
+    level: nn.Parameter | None
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -66,6 +70,7 @@ class Head(nn.Module):
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
         self.register_buffer("temperature", torch.tensor(1.0), persistent=False)
+        self.register_parameter("level", None)
 
     def standardise(self, mean: Tensor, deviation: Tensor) -> None:
         """Set mean and standard deviation ``(width,)`` of the features; constant ones become 0."""
@@ -136,10 +141,11 @@ class MeanHead(Head):
 
     def __init__(self, width: int, hidden: int = 0) -> None:
         super().__init__(width)
-        self.tile = _tile_network(width, hidden)
+        self.tile = _tile_network(width, hidden, bias=False)
+        self.level = nn.Parameter(torch.zeros(()))
 
     def _judge(self, features: Tensor) -> HeadOutput:
-        s = self.tile(features)[:, 0].float()
+        s = self.tile(features)[:, 0].float() + self.level
         return _weighted(torch.full_like(s, 1 / len(s)), s)
 
 
@@ -168,11 +174,12 @@ class AbmilHead(Head):
         super().__init__(width)
         self.embed = _embedding(width, hidden, dropout)
         self.attention = GatedAttention(hidden, attention)
-        self.classifier: nn.Module = nn.Linear(hidden, 1)
+        self.classifier: nn.Module = nn.Linear(hidden, 1, bias=False)
+        self.level = nn.Parameter(torch.zeros(()))
 
     def _judge(self, features: Tensor) -> HeadOutput:
         h = self.embed(features)
-        return _weighted(self.attention(h), self.classifier(h)[:, 0].float())
+        return _weighted(self.attention(h), self.classifier(h)[:, 0].float() + self.level)
 
 
 class AdditiveHead(AbmilHead):
@@ -198,7 +205,6 @@ class AdditiveHead(AbmilHead):
             nn.Linear(hidden, hidden, bias=False),
             nn.ReLU(),
             nn.Linear(hidden, 1, bias=False),
-            _Bias(),
         )
 
 
@@ -244,14 +250,16 @@ class TransformerHead(Head):
         self.layers = nn.ModuleList(InducedAttention(hidden, heads, points) for _ in range(layers))
         self.norm = nn.LayerNorm(hidden)
         self.attention = GatedAttention(hidden, attention)
-        self.classifier = nn.Linear(hidden, 1)
+        self.classifier = nn.Linear(hidden, 1, bias=False)
+        self.level = nn.Parameter(torch.zeros(()))
 
     def _judge(self, features: Tensor) -> HeadOutput:
         tokens = self.embed(features)
         for layer in self.layers:
             tokens = layer(tokens)
         tokens = self.norm(tokens)
-        return _weighted(self.attention(tokens), self.classifier(tokens)[:, 0].float())
+        tile_logits = self.classifier(tokens)[:, 0].float() + self.level
+        return _weighted(self.attention(tokens), tile_logits)
 
 
 class GatedAttention(nn.Module):
@@ -327,20 +335,11 @@ def make_head(name: str, width: int, **arguments: Any) -> Head:
         raise ModelError(f"head {name}: {error}") from error
 
 
-class _Bias(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.bias
-
-
-def _tile_network(width: int, hidden: int) -> nn.Module:
+def _tile_network(width: int, hidden: int, *, bias: bool = True) -> nn.Module:
     _at_least(0, hidden=hidden)
     if not hidden:
-        return nn.Linear(width, 1)
-    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        return nn.Linear(width, 1, bias=bias)
+    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 1, bias=bias))
 
 
 def _embedding(width: int, hidden: int, dropout: float) -> nn.Module:

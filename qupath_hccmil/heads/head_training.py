@@ -249,6 +249,9 @@ def _new_head(training: Sequence[FeatureBag], settings: HeadSettings, *, measure
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         head = make_head(settings.head, width, **settings.head_arguments)
+    if settings.loss != "outcome" and head.level is not None:
+        # Its gradient is rounding alone, which AdamW would follow as if it were a slope.
+        head.level.requires_grad_(False)
     if measured:
         head.standardise(*_mean_and_deviation(training, width, settings))
     return head

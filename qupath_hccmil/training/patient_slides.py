@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from pathlib import PurePath
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.slide_sources.left_out import LeftOut
+from qupath_hccmil.slide_sources.outlined_slides import OutlinedSlide
 from qupath_hccmil.training.clinical_table import Clinical
-from qupath_hccmil.training.left_out import LeftOut
-from qupath_hccmil.training.outlined_slides import OutlinedSlide
 
 NO_PATIENT, NO_SLIDE = "no patient in the table", "no slide"
 NOT_USED = "its patient is not used"

@@ -20,6 +20,8 @@ from qupath_hccmil.nuclei.architectures import load_nuclei_network
 from qupath_hccmil.nuclei.dice_evaluation import torch_predictor
 from qupath_hccmil.qupath.open_project import EngineChoice
 from qupath_hccmil.qupath.selection import TUMOUR_CLASSES
+from qupath_hccmil.slide_sources.left_out import LeftOut
+from qupath_hccmil.slide_sources.outlined_slides import OutlinedSlides, find_slides, is_project
 from qupath_hccmil.slides.resolution import check_mpp
 from qupath_hccmil.slides.slide_files import slide_files
 from qupath_hccmil.stain.reference import default_reference
@@ -27,12 +29,6 @@ from qupath_hccmil.stain.vahadane import StainFit
 from qupath_hccmil.training.bag_folder import BagFolder, is_prepared, prepared_bags
 from qupath_hccmil.training.clinical_table import Clinical
 from qupath_hccmil.training.image_folders import field_batches, holds_images, patient_images
-from qupath_hccmil.training.left_out import LeftOut
-from qupath_hccmil.training.outlined_slides import (
-    OutlinedSlides,
-    folder_slides,
-    project_slides,
-)
 from qupath_hccmil.training.patient_slides import NO_SLIDE, slides_by_patient
 from qupath_hccmil.training.random_tiles import TileSettings, patient_tiles
 
@@ -141,7 +137,15 @@ def find_bags(
     preparation = _Preparation(out, tiling, nuclei, config, kind, device)
     if kind == "folders of images":
         return preparation.of_images(source, wanted, progress)
-    return preparation.of_slides(_slides(source, kind, tiling), clinical, wanted, progress)
+    slides = find_slides(
+        source,
+        tiling.annotation_classes,
+        engine=tiling.engine,
+        images=tiling.images,
+        slides_dir=tiling.slides_dir,
+        patient_key=tiling.patient_key,
+    )
+    return preparation.of_slides(slides, clinical, wanted, progress)
 
 
 def kind_of(source: Path) -> Kind:
@@ -152,7 +156,7 @@ def kind_of(source: Path) -> Kind:
     DataError
         It is a file that is not a QuPath project.
     """
-    if source.suffix == ".qpproj" or (source / "project.qpproj").is_file():
+    if is_project(source):
         return "QuPath project"
     if not source.is_dir():
         raise DataError(f"{source}: is neither a QuPath project nor a folder of slides or images")
@@ -162,19 +166,6 @@ def kind_of(source: Path) -> Kind:
     # The image folder of a patient may also contain the slide that the images were cut from.
     of_slides = any(path.parent == source for path in slides) or not holds_images(source)
     return "folder of slides" if slides and of_slides else "folders of images"
-
-
-def _slides(source: Path, kind: Kind, tiling: Tiling) -> OutlinedSlides:
-    if kind == "folder of slides":
-        return folder_slides(source, tiling.annotation_classes)
-    return project_slides(
-        source,
-        tiling.annotation_classes,
-        engine=tiling.engine,
-        images=tiling.images,
-        slides_dir=tiling.slides_dir,
-        patient_key=tiling.patient_key,
-    )
 
 
 class _Preparation:

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from qupath_hccmil.errors import AnnotationError, DataError, HccMilError
 from qupath_hccmil.method.tile_geometry import TileGeometry
+from qupath_hccmil.slide_sources.left_out import LeftOut
+from qupath_hccmil.slide_sources.outlined_slides import UNREADABLE, OutlinedSlide
 from qupath_hccmil.slides.open_slide import Slide
 from qupath_hccmil.slides.tissue import TissueRule
 from qupath_hccmil.stain.vahadane import Normalizer, StainFit
 from qupath_hccmil.tiles.read_ahead import Chunk, TileVerdict, chunks_of, read_ahead
 from qupath_hccmil.tiles.tile_plan import TileChoice, TilePlan, plan_tiles
 from qupath_hccmil.tiles.tile_reader import TileReader
-from qupath_hccmil.training.left_out import LeftOut
-from qupath_hccmil.training.outlined_slides import UNREADABLE, OutlinedSlide
 
 NO_TILE = "no tile that can be used"
 

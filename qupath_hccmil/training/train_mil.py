@@ -44,9 +44,9 @@ from qupath_hccmil.model_store.model_folder import (
     save_model_folder,
     weights_identity,
 )
+from qupath_hccmil.slide_sources.left_out import LeftOut, counted, write_left_out
 from qupath_hccmil.stain.reference import default_reference
 from qupath_hccmil.training.clinical_table import ClinicalColumns, read_clinical
-from qupath_hccmil.training.left_out import LeftOut, counted, write_left_out
 from qupath_hccmil.training.prepare_bags import Prepared, Tiling, find_bags
 from qupath_hccmil.training.risk_model_card import model_card
 

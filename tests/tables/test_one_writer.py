@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 import qupath_hccmil
 from qupath_hccmil.learning.training_log import write_log
+from qupath_hccmil.slide_sources.left_out import LeftOut, write_left_out
 from qupath_hccmil.tables.export_columns import columns_of
 from qupath_hccmil.tables.spreadsheet_text import guarded, unguarded
 from qupath_hccmil.tables.table import Table
 from qupath_hccmil.tables.table_reader import read_table
 from qupath_hccmil.tables.table_writer import write_rows, write_table
 from qupath_hccmil.training.clinical_table import read_clinical
-from qupath_hccmil.training.left_out import LeftOut, write_left_out
 
 PACKAGE = Path(qupath_hccmil.__file__).parent
 PATIENTS = (

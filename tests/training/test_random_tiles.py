@@ -4,10 +4,11 @@ import pytest
 from shapely.geometry import box
 
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, Server
+from qupath_hccmil.slide_sources import outlined_slides
+from qupath_hccmil.slide_sources.outlined_slides import OutlinedSlide
 from qupath_hccmil.stain.reference import default_reference
 from qupath_hccmil.tiles import tile_reader
-from qupath_hccmil.training import outlined_slides, random_tiles
-from qupath_hccmil.training.outlined_slides import OutlinedSlide
+from qupath_hccmil.training import random_tiles
 from tests.drawn_slides import texture, write_pyramid
 
 SIDE = 512

@@ -17,9 +17,9 @@ from qupath_hccmil.mil.risk_training import MilSettings
 from qupath_hccmil.mil.threshold_and_temperature import DecisionRule
 from qupath_hccmil.model_store.model_folder import load_model_folder, save_model_folder
 from qupath_hccmil.scoring.scorer import ScorerSource
+from qupath_hccmil.slide_sources.outlined_slides import read_outlines
 from qupath_hccmil.training.clinical_table import ClinicalColumns
 from qupath_hccmil.training.evaluate_mil import evaluate_mil, write_evaluation
-from qupath_hccmil.training.outlined_slides import read_outlines
 from qupath_hccmil.training.prepare_bags import Tiling
 from qupath_hccmil.training.train_mil import train_mil
 from tests.conftest import ROOT, qupath_dirs

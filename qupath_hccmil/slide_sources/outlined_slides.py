@@ -1,4 +1,4 @@
-"""The slides of a user: the images of a QuPath project, or the files in a folder."""
+"""The slides of a user: images of a QuPath project, files in a folder, or rows of a table."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ from qupath_hccmil.qupath.selection import (
 )
 from qupath_hccmil.qupath.slide_location import locate_slide
 from qupath_hccmil.scoring.open_image import open_image
+from qupath_hccmil.slide_sources.left_out import LeftOut
 from qupath_hccmil.slides.open_slide import Slide
 from qupath_hccmil.slides.slide_files import SUFFIXES, slide_files
+from qupath_hccmil.tables.table_reader import SUFFIXES as TABLE_SUFFIXES
+from qupath_hccmil.tables.table_reader import find_column, read_table
 from qupath_hccmil.tiles.tile_plan import TumourOutline
-from qupath_hccmil.training.left_out import LeftOut
 
 NO_OUTLINE, NOT_FOUND, UNREADABLE = "no tumour outline", "not found", "unreadable"
 SAME_NAME = "several files with this name"
@@ -97,6 +99,58 @@ class OutlinedSlides:
     left_out: list[LeftOut] = field(default_factory=list)
 
 
+def find_slides(
+    source: Path,
+    classes: Sequence[str],
+    *,
+    engine: EngineChoice = "auto",
+    images: Sequence[str] = (),
+    slides_dir: Path | None = None,
+    patient_key: str | None = None,
+) -> OutlinedSlides:
+    """Find the slides of any source.
+
+    Parameters
+    ----------
+    source : Path
+        A QuPath project, a folder of slides, one slide, or a table with a column ``slide``.
+    classes : sequence of str
+        Classes of tumour outlines.
+    engine, images, slides_dir, patient_key
+        For a QuPath project, see :func:`project_slides`.
+
+    Raises
+    ------
+    DataError
+        It is none of these, or there are no slides.
+    ProjectError, EngineError
+    """
+    if is_project(source):
+        return project_slides(
+            source,
+            classes,
+            engine=engine,
+            images=images,
+            slides_dir=slides_dir,
+            patient_key=patient_key,
+        )
+    if source.is_dir():
+        return folder_slides(source, classes)
+    suffix = source.suffix.lower()
+    if suffix in TABLE_SUFFIXES:
+        return _slides_of(table_slides(source), classes)
+    if suffix in SUFFIXES and source.is_file():
+        return _slides_of([source], classes)
+    raise DataError(
+        f"{source}: is neither a QuPath project, a slide, a folder of slides, nor a table of them"
+    )
+
+
+def is_project(source: Path) -> bool:
+    """Whether a path is a QuPath project: its folder or its ``.qpproj``."""
+    return source.suffix == ".qpproj" or (source / "project.qpproj").is_file()
+
+
 def project_slides(
     path: Path,
     classes: Sequence[str],
@@ -154,20 +208,44 @@ def folder_slides(folder: Path, classes: Sequence[str]) -> OutlinedSlides:
     DataError
         There are no slides.
     """
+    found = _slides_of(slide_files(folder), classes)
+    if not found.slides and not found.left_out:
+        raise DataError(f"{folder}: contains no slides ({', '.join(sorted(SUFFIXES))})")
+    return found
+
+
+def table_slides(table: Path) -> list[Path]:
+    """Paths in the column ``slide`` of a table, each once; relative ones from the table's folder.
+
+    Raises
+    ------
+    DataError
+        The table cannot be read, or names no slide.
+    """
+    frame = read_table(table).frame
+    column = find_column(frame, table, "slide", "the paths of the slides")
+    paths = list(dict.fromkeys(table.parent / each for each in frame[column].dropna()))
+    if not paths:
+        raise DataError(f"{table}: names no slide in its column {column!r}")
+    return paths
+
+
+def _slides_of(files: Sequence[Path], classes: Sequence[str]) -> OutlinedSlides:
+    """Slides in files, with the outlines next to them; of several with one name, none."""
     found, left_out = [], []
-    files = slide_files(folder)
     names = Counter(path.name for path in files)
     for path in files:
         if names[path.name] > 1:
             left_out.append(LeftOut("slide", path.name, SAME_NAME, str(path)))
+            continue
+        if not path.exists():
+            left_out.append(LeftOut("slide", path.name, NOT_FOUND, str(path)))
             continue
         entry = ImageEntry(path.name, path.name, Server("uri", "", path.resolve().as_uri()))
         try:
             found.append(OutlinedSlide(entry, path, _outlines_next_to(path, classes)))
         except AnnotationError as error:
             left_out.append(LeftOut("slide", path.name, NO_OUTLINE, str(error)))
-    if not found and not left_out:
-        raise DataError(f"{folder}: contains no slides ({', '.join(sorted(SUFFIXES))})")
     return OutlinedSlides(found, left_out)
 
 
