@@ -140,6 +140,7 @@ def judged_cohort(
     left_out = {
         **dict.fromkeys(sorted(with_slide - follow_up.keys()), "no follow-up"),
         **dict.fromkeys(sorted(follow_up.keys() - with_slide), "no slide"),
+        **dict.fromkeys(sorted(twice), "in two centres"),
     }
     if not known:
         raise DataError(

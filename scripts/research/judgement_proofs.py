@@ -157,9 +157,7 @@ def recovery(out: Path, patients: int, head: HeadSettings, seed: int = 0) -> dic
     }
 
 
-def permuted(
-    out: Path, patients: int, head: HeadSettings, runs: int = RUNS
-) -> dict[str, object]:
+def permuted(out: Path, patients: int, head: HeadSettings, runs: int = RUNS) -> dict[str, object]:
     """Judge cohorts whose outcomes were permuted within centres: 0.5 within each interval."""
     cohort = simulate(patients, seed=0, strength=1.0)
     learner, judged = prepared(cohort, head)

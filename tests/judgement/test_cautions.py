@@ -122,6 +122,7 @@ def test_patients_in_two_centres_are_named_and_left_out():
         UserTable(Path("c.csv"), table), learner.outcomes, cohort.slides, centre="centre"
     )
     assert "P005" not in found.frame.index
+    assert found.left_out["P005"] == "in two centres"
     line = next(line for line in warned(found) if line.startswith("Patients in two centres"))
     assert "P005 (" in line
     assert "Dresden" in line
