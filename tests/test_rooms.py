@@ -24,8 +24,8 @@ MAY_IMPORT = {
     },
     "__main__": {"cli"},
     "cli": {
-        "cluster", "demo", "encoders", "features", "heads", "learning", "mil", "model_store", "nuclei",
-        "qupath", "results", "scoring", "slide_sources", "survival", "tables", "tiles",
+        "cluster", "demo", "encoders", "features", "heads", "learning", "mil", "model_store",
+        "nuclei", "qupath", "results", "scoring", "slide_sources", "survival", "tables", "tiles",
         "tiles_of_interest", "training",
     },
     "features": {

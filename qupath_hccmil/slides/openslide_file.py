@@ -18,8 +18,8 @@ from qupath_hccmil.slides.tiff_file import compression, first_page
 
 _BOUNDS = tuple(f"openslide.bounds-{name}" for name in ("x", "y", "width", "height"))
 _COLOUR = re.compile("#?[0-9A-Fa-f]{6}")
-# Properties that name a scanner, or else its model: of Aperio, Hamamatsu, Ventana, Leica, 3DHISTECH,
-# and of TIFF in general.
+# Properties that name a scanner, or else its model: those of Aperio, Hamamatsu, Ventana, Leica and
+# 3DHISTECH, and of TIFF in general.
 _SCANNERS = (
     "aperio.ScanScope ID", "hamamatsu.NDP.S/N", "ventana.UnitNumber", "leica.device-model",
     "mirax.GENERAL.SLIDE_SCANNER_SERIAL", "hamamatsu.Product", "tiff.Model", "tiff.Make",

@@ -83,7 +83,8 @@ def cohort_of_features(
     DataError
         A column is missing, or no patient has follow-up.
     """
-    facts, told = facts_of_features(patients), []
+    facts = facts_of_features(patients)
+    told: list[str] = []
     if slides is not None:
         facts, told = facts_of_slides(facts, *slides, _counting(progress))
     table = read_table(clinical.path, columns.reading)
