@@ -160,7 +160,7 @@ def judge(
         ]
         for folds in plans
     ]
-    permuted = _permuted(learner, cohort, out, settings, say)
+    permuted = predict_permuted(learner, cohort, out, settings, say)
     outcomes, score = _as_arrays(frame, repeats)
     problems: list[tuple[str, str]] = []
     horizons, odd = choose_horizons(frame, settings.horizons, UNIT)
@@ -216,14 +216,22 @@ def _outer(
     )
 
 
-def _permuted(
+def predict_permuted(
     learner: Learner,
     cohort: JudgedCohort,
     out: Path,
     settings: NestedSettings,
     say: Callable[[str], None],
 ) -> tuple[FoldOutcomes, NDArray[np.float64]]:
-    """Outcomes and predictions of cross-validations whose outcomes were permuted."""
+    """Cross-validate with outcomes permuted within centres, as often as the settings say.
+
+    Returns
+    -------
+    outcomes : FoldOutcomes
+        As permuted.
+    logits : (permutations, n) float64
+        Of held-out patients.
+    """
     centre = {str(p): str(c) for p, c in cohort.frame[CENTRE].items()}
     time, event, fold, logits = [], [], [], []
     for number in range(1, settings.permutations + 1):

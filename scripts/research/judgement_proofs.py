@@ -30,10 +30,10 @@ from qupath_hccmil.heads.fitted_head import FittedHead
 from qupath_hccmil.heads.head_settings import HeadSettings
 from qupath_hccmil.heads.head_training import fit_head
 from qupath_hccmil.heads.outcomes import Outcome
-from qupath_hccmil.judgement.judge import PERMUTED, Judgement, judge
+from qupath_hccmil.judgement.judge import PERMUTED, Judgement, judge, predict_permuted
 from qupath_hccmil.judgement.judged_cohort import JudgedCohort, SlideFacts, judged_cohort
-from qupath_hccmil.judgement.nested_cross_validation import NestedSettings, permuted_within
-from qupath_hccmil.judgement.nested_splits import outer_folds
+from qupath_hccmil.judgement.nested_cross_validation import NestedSettings
+from qupath_hccmil.judgement.nested_splits import inner_splits, outer_folds, seed_of
 from qupath_hccmil.judgement.output_folder import write_judgement
 from qupath_hccmil.judgement.within_folds import (
     C_INDEX,
@@ -132,8 +132,6 @@ def recovery(out: Path, patients: int, head: HeadSettings, seed: int = 0) -> dic
     orders = []
     for fold in found.repeats[0]:
         # The same call again gives the same head: that of the first inner split.
-        from qupath_hccmil.judgement.nested_splits import inner_splits, seed_of
-
         place = seed_of(seed, fold.repeat, fold.number)
         event = {name: one.event for name, one in by_name.items()}
         split = inner_splits(sorted(fold.inner_logits), event, settings.inner, place)[0]
@@ -158,24 +156,17 @@ def recovery(out: Path, patients: int, head: HeadSettings, seed: int = 0) -> dic
 
 
 def permuted(out: Path, patients: int, head: HeadSettings, runs: int = RUNS) -> dict[str, object]:
-    """Judge cohorts whose outcomes were permuted within centres: 0.5 within each interval."""
+    """Twenty permutations of outcomes within centres: 0.5 lies in the interval of each."""
     cohort = simulate(patients, seed=0, strength=1.0)
     learner, judged = prepared(cohort, head)
-    centre = judged.frame["centre__"].astype(str).to_dict()
     intervals = []
     for run in range(runs):
-        donors = permuted_within(centre, run)
-        other = learner.with_outcomes_of(donors)
-        order = [donors[name] for name in judged.frame.index]
-        frame = judged.frame.assign(
-            time=judged.frame.loc[order, "time"].to_numpy(),
-            event=judged.frame.loc[order, "event"].to_numpy(),
+        settings = NestedSettings(folds=5, inner=2, seed=run)
+        outcomes, logits = predict_permuted(
+            learner, judged, out / f"permuted-{run}", settings, lambda line: None
         )
-        found = judge(
-            other, replace(judged, frame=frame), out / f"permuted-{run}",
-            NestedSettings(folds=5, inner=2, seed=run),
-        )  # fmt: skip
-        intervals.append(found.concordance())
+        row = compare_within_folds(outcomes, {PERMUTED: logits}, [], seed=run).table.iloc[0]
+        intervals.append(tuple(row[["estimate", "lower", "upper"]]))
         print(f"run {run + 1}: C-index %.3f (%.3f to %.3f)" % intervals[-1], flush=True)
     held = [low <= 0.5 <= high for _, low, high in intervals]
     return {"runs": runs, "held": sum(held), "intervals": intervals}
