@@ -44,7 +44,7 @@ from qupath_hccmil.judgement.within_folds import (
 from qupath_hccmil.survival.statistics.cox import refit
 from qupath_hccmil.tables.table_reader import UserTable
 
-HEAD = HeadSettings(head="additive", loss="cox", epochs=15, tiles=64, batch=64)
+HEAD = HeadSettings(head="additive", loss="cox", epochs=10, tiles=32, batch=64)
 RUNS = 20
 
 
