@@ -7,7 +7,7 @@ is therefore the model itself and not an explanation that was added later.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from qupath_hccmil.errors import ModelError
 from qupath_hccmil.method.published_numbers import POWER
 from qupath_hccmil.mil.aggregation_torch import slide_logit
-
-HeadName = Literal["published", "mean", "abmil", "additive", "transformer"]
-HEAD_NAMES: tuple[HeadName, ...] = get_args(HeadName)
+from qupath_hccmil.model_store.model_config import HEAD_NAMES, HeadName
+from qupath_hccmil.model_store.model_folder import ModelFolder
 
 
 class HeadOutput(NamedTuple):
@@ -301,7 +300,7 @@ class InducedAttention(nn.Module):
         return result
 
 
-_HEADS: Mapping[str, type[Head]] = {
+_HEADS: Mapping[HeadName, type[Head]] = {
     "published": PublishedHead,
     "mean": MeanHead,
     "abmil": AbmilHead,
@@ -326,13 +325,37 @@ def make_head(name: str, width: int, **arguments: Any) -> Head:
     ModelError
         There is no such head, or an argument is not one of its own or out of range.
     """
-    if name not in _HEADS:
+    if name not in HEAD_NAMES:
         raise ModelError(f"there is no head {name!r}; there are: {', '.join(HEAD_NAMES)}")
     _at_least(1, width=width)
     try:
         return _HEADS[name](width, **arguments)
     except TypeError as error:
         raise ModelError(f"head {name}: {error}") from error
+
+
+def load_head(folder: ModelFolder) -> Head:
+    """Build the head of a model folder, in evaluation mode, with its temperature.
+
+    Raises
+    ------
+    ModelError
+        The model is not a head, or the weights do not fit.
+    """
+    config = folder.config
+    if not config.is_head or config.risk is None:
+        raise ModelError(
+            f"{folder.path}: is a network for tiles, not a head on features; leave --features out"
+        )
+    arguments = dict(config.architecture)
+    head = make_head(arguments.pop("name"), arguments.pop("width", 0), **arguments)
+    try:
+        head.load_state_dict(folder.weights())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ModelError(f"{folder.path}: the weights do not fit its head ({reason})") from error
+    head.temperature.fill_(config.risk.temperature)
+    return head.eval()
 
 
 def _tile_network(width: int, hidden: int, *, bias: bool = True) -> nn.Module:

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from qupath_hccmil.heads.head import HeadName
 from qupath_hccmil.heads.outcomes import LossName
 from qupath_hccmil.method.published_numbers import HALVE_EVERY, POWER, THRESHOLD
+from qupath_hccmil.model_store.model_config import HeadName
 
 ChosenBy = Literal["loss", "auc", "c_index"]
 _AtLeast1 = Annotated[int, Field(ge=1)]

@@ -37,7 +37,12 @@ def split_patients(
     return sorted(labels.keys() - validation), sorted(validation)
 
 
-def stratified_folds(labels: Mapping[str, int], folds: int, seed: int) -> list[list[str]]:
+def stratified_folds(
+    labels: Mapping[str, int],
+    folds: int,
+    seed: int,
+    names: tuple[str, str] = ("a poor outcome", "a good outcome"),
+) -> list[list[str]]:
     """Divide patients into folds, with each outcome spread evenly over them.
 
     Parameters
@@ -47,6 +52,8 @@ def stratified_folds(labels: Mapping[str, int], folds: int, seed: int) -> list[l
     folds : int
         Number of folds, at least 2.
     seed : int
+    names : tuple of str
+        What patients with 0 and with 1 have, for messages.
 
     Returns
     -------
@@ -64,12 +71,12 @@ def stratified_folds(labels: Mapping[str, int], folds: int, seed: int) -> list[l
     rng = np.random.default_rng(seed)
     parts: list[list[str]] = [[] for _ in range(folds)]
     start = 0
-    for label, name in ((0, "poor"), (1, "good")):
+    for label, name in enumerate(names):
         patients = sorted(patient for patient, value in labels.items() if value == label)
         largest = -(-len(patients) // folds)
         if len(patients) < folds or len(patients) - largest < 2:
             raise DataError(
-                f"{len(patients)} patients with a {name} outcome are too few for {folds} folds; "
+                f"{len(patients)} patients with {name} are too few for {folds} folds; "
                 "use fewer folds or more patients"
             )
         # The second outcome continues where the first ended, so that no fold gets both surpluses.

@@ -14,8 +14,6 @@ from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.learning.checkpoint import CHECKPOINT
 from qupath_hccmil.learning.splits import split_patients, stratified_folds
 from qupath_hccmil.method.aggregation import group_name, risk
-from qupath_hccmil.method.patient_score import rule_text
-from qupath_hccmil.method.published_numbers import POWER
 from qupath_hccmil.mil.bags import Bag
 from qupath_hccmil.mil.collapse import collapse_note
 from qupath_hccmil.mil.risk_evaluation import (
@@ -204,13 +202,13 @@ def write_predictions(
     patients: list[FoldScore],
     labels: Mapping[str, int],
     follow_up: Mapping[str, tuple[float, int]],
-    p: float = POWER,
+    rule: str,
 ) -> None:
     """Write out-of-fold predictions as CSV, one row per patient.
 
     Columns: patient, fold, label (good, poor), time (years) and event if known, tiles, logit (S),
     temperature, r, threshold, group, rule (how the slides of a patient are joined: a bag has all of
-    them, pooled with the exponent p).
+    them).
     """
     columns = (
         "patient", "fold", "label", "time", "event", "tiles", "logit", "temperature", "r",
@@ -220,11 +218,11 @@ def write_predictions(
     for one in sorted(patients, key=lambda p: p.score.patient):
         score, decision = one.score, one.decision
         time, event = follow_up.get(score.patient, (None, None))
-        label = "good" if labels[score.patient] else "poor"
+        label = {1: "good", 0: "poor"}.get(labels.get(score.patient, -1))
         group = group_name(score.risk, decision.threshold)
         rows.append(
             [score.patient, one.fold, label, time, event, score.tiles, score.logit,
-             decision.temperature, score.risk, decision.threshold, group, rule_text("pool", p)]
+             decision.temperature, score.risk, decision.threshold, group, rule]
         )  # fmt: skip
     write_rows(path, columns, rows)
 

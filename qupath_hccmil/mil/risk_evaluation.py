@@ -19,6 +19,7 @@ from qupath_hccmil.method.aggregation import (
     risk,
     slide_logit,
 )
+from qupath_hccmil.method.concordance import concordance
 from qupath_hccmil.method.published_numbers import POWER, THRESHOLD
 from qupath_hccmil.mil.bags import Bag, chunks, draw
 from qupath_hccmil.mil.metrics import (
@@ -229,6 +230,39 @@ def judge(
         cross_entropy=cross_entropy(~poor, good_probability),
         calibration=calibration_groups(poor, probability),
     )
+
+
+def c_index(
+    scores: Sequence[BagScore],
+    follow_up: Mapping[str, tuple[float, int]],
+    *,
+    seed: int = 0,
+    repeats: int = 1000,
+) -> tuple[Estimate | None, int]:
+    """Harrell's C of risks, and the number of patients with follow-up.
+
+    Parameters
+    ----------
+    scores : sequence of BagScore
+        Scores of patients; those without follow-up are ignored.
+    follow_up : mapping of str to (float, int)
+        Years, and event (1 or 0).
+    seed, repeats : int
+        Seed and number of samples of the bootstrap.
+
+    Returns
+    -------
+    c_index : Estimate or None
+        None if no patient with follow-up had an event.
+    followed : int
+    """
+    followed = [score for score in scores if score.patient in follow_up]
+    times = np.array([follow_up[score.patient][0] for score in followed])
+    events = np.array([bool(follow_up[score.patient][1]) for score in followed])
+    if not events.any():
+        return None, len(followed)
+    ranks = score_ranks(log_odds([score.risk for score in followed]))
+    return bootstrap(concordance, times, events, ranks, repeats=repeats, seed=seed), len(followed)
 
 
 def without_nan(content: Any) -> Any:

@@ -58,6 +58,7 @@ def decide(
     good: NDArray[np.bool_],
     rule: DecisionRule,
     threshold: float = THRESHOLD,
+    cut: float | None = None,
 ) -> Decision:
     """Derive the numbers that a rule asks for.
 
@@ -70,6 +71,9 @@ def decide(
     rule : DecisionRule
     threshold : float
         t if it is not derived.
+    cut : float, optional
+        Slide logit at which t lies if it is not derived, for every temperature, instead of
+        `threshold`.
 
     Returns
     -------
@@ -99,9 +103,8 @@ def decide(
         )
     if not score_ranks(logits).any():
         return Decision(threshold, collapsed=True)
-    if not rule.asks:
-        return Decision(threshold)
-    cut = _youden_cut(logits, good, threshold) if rule.derive_threshold else None
+    if rule.derive_threshold:
+        cut = _youden_cut(logits, good, threshold)
 
     def threshold_at(temperature: float) -> float:
         if cut is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS, CONFIG, CARD = "weights.safetensors", "config.json", "README.md"
+ENCODER = "encoder"
 DEFAULT_MODELS: Mapping[ModelKind, str] = {"nuclei": "nuclei-unet", "mil": "hcc-risk-surrogate"}
 
 
@@ -88,7 +90,11 @@ def load_model_folder(path: Path, kind: ModelKind) -> ModelFolder:
 
 
 def save_model_folder(
-    path: Path, config: ModelConfig, weights: Mapping[str, Tensor], card: str
+    path: Path,
+    config: ModelConfig,
+    weights: Mapping[str, Tensor],
+    card: str,
+    encoder: Path | None = None,
 ) -> ModelFolder:
     """Write a model folder completely or not at all, replacing an earlier one at the same path.
 
@@ -101,6 +107,8 @@ def save_model_folder(
         The state dict.
     card : str
         The model card, Markdown.
+    encoder : Path, optional
+        Encoder folder of a head, which is copied into the folder `ENCODER`.
 
     Returns
     -------
@@ -131,6 +139,8 @@ def save_model_folder(
             json.dumps(config.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
         (beside / CARD).write_text(card, encoding="utf-8")
+        if encoder is not None:
+            shutil.copytree(encoder, beside / ENCODER)
     return ModelFolder(path, config)
 
 

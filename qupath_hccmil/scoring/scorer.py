@@ -203,8 +203,7 @@ def _load(
 
 def _nuclei_folder(risk_folder: ModelFolder) -> ModelFolder:
     """Find the nuclei model that a risk model names: next to it, or among those that ship."""
-    assert risk_folder.config.risk is not None
-    wanted = risk_folder.config.risk.nuclei_model
+    wanted = risk_folder.config.nuclei_model
     beside = risk_folder.path.resolve().parent / wanted.name
     path = beside if beside.is_dir() else default_model_dir(wanted.name)
     folder = load_model_folder(path, "nuclei")

@@ -99,7 +99,7 @@ def prepared_bags(folder: Path, config: ModelConfig) -> dict[str, StoredBag]:
     if path.exists() and config.risk is not None:
         made = _read(path)
         needed = {
-            "nuclei_sha256": config.risk.nuclei_model.sha256,
+            "nuclei_sha256": config.nuclei_model.sha256,
             "tile_um": config.geometry.tile_um,
             "tile_px": config.geometry.tile_px,
             "stain_reference": config.stain_reference or made.get("stain_reference"),

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import logit as log_odds
 
 from qupath_hccmil.atomic_files import atomic_file, make_folder
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.learning.device import DeviceName, training_device
 from qupath_hccmil.method.aggregation import group_name
-from qupath_hccmil.method.concordance import concordance
 from qupath_hccmil.method.outcome_label import LabelledCohort
 from qupath_hccmil.method.patient_score import PatientRule, rule_text
 from qupath_hccmil.method.research_use import SURROGATE
-from qupath_hccmil.mil.metrics import Estimate, bootstrap, score_ranks
+from qupath_hccmil.mil.metrics import Estimate
 from qupath_hccmil.mil.outcome_calibration import CalibrationGroup
 from qupath_hccmil.mil.risk_evaluation import (
     BagScore,
     RiskScores,
+    c_index,
     judge,
     score_bag,
     torch_tile_predictor,
@@ -163,11 +161,11 @@ def evaluate_mil(
             f"{clinical}: none of the {len(known)} patients with a score has a distinct "
             f"outcome: {cohort.summary()}"
         )
-    c_index, followed = _c_index(patients, cohort, repeats, seed)
+    figure, followed = c_index(patients, cohort.follow_up, seed=seed, repeats=repeats)
     return MilEvaluation(
         patients=patients,
         scores=judge(patients, cohort.labels, threshold, seed=seed, repeats=repeats),
-        c_index=c_index,
+        c_index=figure,
         followed=followed,
         cohort=cohort,
         threshold=threshold,
@@ -276,17 +274,3 @@ def _from_table(
 def _risk(risk: RiskConfig | None) -> RiskConfig:
     assert risk is not None, "the schema asks for it in a mil model"
     return risk
-
-
-def _c_index(
-    patients: Sequence[BagScore], cohort: LabelledCohort, repeats: int, seed: int
-) -> tuple[Estimate | None, int]:
-    followed = [score for score in patients if score.patient in cohort.follow_up]
-    if not followed:
-        return None, 0
-    times = np.array([cohort.follow_up[score.patient][0] for score in followed])
-    events = np.array([bool(cohort.follow_up[score.patient][1]) for score in followed])
-    risks = score_ranks(log_odds([score.risk for score in followed]))
-    if not events.any():
-        return None, len(followed)
-    return bootstrap(concordance, times, events, risks, repeats=repeats, seed=seed), len(followed)

@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
+from typing import Protocol, TypeVar
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.slide_sources.left_out import LeftOut
-from qupath_hccmil.slide_sources.outlined_slides import OutlinedSlide
 from qupath_hccmil.training.clinical_table import Clinical
 
 NO_PATIENT, NO_SLIDE = "no patient in the table", "no slide"
 NOT_USED = "its patient is not used"
 
 
+class NamedSlide(Protocol):
+    """A slide, or its features: a name, a file, and the patient if a project says who it is."""
+
+    @property
+    def name(self) -> str:
+        """Name of the slide as the user knows it."""
+        ...
+
+    @property
+    def path(self) -> Path:
+        """File of the slide or of its features."""
+        ...
+
+    @property
+    def patient(self) -> str | None:
+        """Patient according to a project."""
+        ...
+
+
+S = TypeVar("S", bound=NamedSlide)
+
+
 def slides_by_patient(
-    slides: Sequence[OutlinedSlide], clinical: Clinical, wanted: Collection[str]
-) -> tuple[dict[str, list[OutlinedSlide]], list[LeftOut]]:
+    slides: Sequence[S], clinical: Clinical, wanted: Collection[str]
+) -> tuple[dict[str, list[S]], list[LeftOut]]:
     """Give every wanted patient their slides.
 
     The table's column of slides is used first; without one, the metadata of a project. Without
@@ -26,14 +48,14 @@ def slides_by_patient(
 
     Parameters
     ----------
-    slides : sequence of OutlinedSlide
+    slides : sequence of OutlinedSlide, or of other slides with names
     clinical : Clinical
     wanted : collection of str
         Patients that should be used.
 
     Returns
     -------
-    slides : dict of str to list of OutlinedSlide
+    slides : dict of str to list
         Slides of the wanted patients that have any.
     left_out : list of LeftOut
 
@@ -43,7 +65,7 @@ def slides_by_patient(
         The table gives a slide to two patients.
     """
     named = _named(clinical)
-    found: dict[str, list[OutlinedSlide]] = {}
+    found: dict[str, list[S]] = {}
     left_out = []
     for slide in slides:
         patient = _patient(slide, clinical, named)
@@ -69,7 +91,7 @@ def _named(clinical: Clinical) -> dict[str, str]:
     return named
 
 
-def _patient(slide: OutlinedSlide, clinical: Clinical, named: dict[str, str]) -> str | None:
+def _patient(slide: NamedSlide, clinical: Clinical, named: dict[str, str]) -> str | None:
     names = (slide.name, PurePath(slide.name).stem, slide.path.name, slide.path.stem)
     if clinical.slides:
         return next((named[name] for name in names if name in named), None)

@@ -123,7 +123,7 @@ def find_bags(
     DataError
         No patient can be used, or bags were prepared in another way.
     """
-    needed = config.risk.nuclei_model if config.risk else nuclei.reference
+    needed = config.nuclei_model
     if needed.sha256 != nuclei.reference.sha256:
         raise DataError(
             f"{nuclei.path}: {config.name} was trained with another nuclei model, {needed.name} "

@@ -16,6 +16,7 @@ from qupath_hccmil.errors import DataError, ModelError
 from qupath_hccmil.learning.device import DeviceName, training_device
 from qupath_hccmil.learning.splits import split_patients, stratified_folds
 from qupath_hccmil.method.outcome_label import LabelledCohort
+from qupath_hccmil.method.patient_score import rule_text
 from qupath_hccmil.mil.bags import Bag
 from qupath_hccmil.mil.collapse import collapse_note, kept_note
 from qupath_hccmil.mil.cross_validation import (
@@ -207,7 +208,10 @@ def train_mil(
             found.bags, used, out, settings, folds,
             share=share, rule=rule, progress=progress, device=where, origin=origin,
         )  # fmt: skip
-        write_predictions(out / PREDICTIONS, validated.patients, used, cohort.follow_up, settings.p)
+        rule_of_slides = rule_text("pool", settings.p)
+        write_predictions(
+            out / PREDICTIONS, validated.patients, used, cohort.follow_up, rule_of_slides
+        )
     training, choosing = split_patients(used, share, settings.seed)
     result = train(
         network,

@@ -7,8 +7,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from qupath_hccmil.errors import ModelError
-from qupath_hccmil.heads.head import HEAD_NAMES, make_head
+from qupath_hccmil.heads.head import make_head
 from qupath_hccmil.method.aggregation import contributions, slide_logit
+from qupath_hccmil.model_store.model_config import HEAD_NAMES
 
 WIDTH = 6
 EPS = torch.finfo(torch.float32).eps

@@ -7,12 +7,12 @@ from scipy.stats import spearmanr
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.heads.feature_bag import ArrayBag
-from qupath_hccmil.heads.head import HEAD_NAMES
 from qupath_hccmil.heads.head_settings import HeadSettings
 from qupath_hccmil.heads.head_training import fit_head, held_out_auc, held_out_c_index
 from qupath_hccmil.heads.outcomes import Outcome
 from qupath_hccmil.learning.checkpoint import CHECKPOINT
 from qupath_hccmil.learning.training_log import LOG
+from qupath_hccmil.model_store.model_config import HEAD_NAMES
 from tests.heads.cohorts import sides, simulated
 
 FAST = HeadSettings(epochs=4, batch=8, tiles=6, learning_rate=0.01)

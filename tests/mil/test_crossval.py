@@ -56,11 +56,12 @@ def test_folds_that_tell_nobody_apart_are_named_and_derive_nothing(tmp_path):
 def test_predictions_are_a_table(whole, tmp_path):
     _, result = whole
     path = tmp_path / "p.csv"
-    write_predictions(path, result.patients, LABELS, {"p0": (0.5, 1)})
+    write_predictions(path, result.patients, LABELS, {"p0": (0.5, 1)}, "pool: all tiles")
     rows = {row["patient"]: row for row in csv.DictReader(path.read_text("utf-8-sig").splitlines())}
     assert len(rows) == 12
     assert (rows["p0"]["time"], rows["p0"]["event"], rows["p0"]["label"]) == ("0.5", "1", "poor")
     assert rows["p1"]["time"] == ""
+    assert rows["p1"]["rule"] == "pool: all tiles"
     for row in rows.values():
         r = 1 / (1 + np.exp(-float(row["logit"]) / float(row["temperature"])))
         assert float(row["r"]) == pytest.approx(r)
