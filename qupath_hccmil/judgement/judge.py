@@ -26,6 +26,7 @@ from qupath_hccmil.judgement.kept_folds import FoldResult
 from qupath_hccmil.judgement.learner import Learner
 from qupath_hccmil.judgement.nested_cross_validation import (
     NestedSettings,
+    all_patients,
     events_of,
     judge_fold,
     permuted_within,
@@ -84,6 +85,9 @@ class Judgement:
         From ``cohort_size.what_can_be_shown``.
     cautions : list of str
     problems : list of (part, reason)
+    chosen : str
+        Candidate for the model that will be used: chosen in inner splits of all patients, as in
+        each outer fold.
     curve, net_benefit : DataFrame or None
     calibrations : list of Calibration
     command : str
@@ -102,6 +106,7 @@ class Judgement:
     can_show: pd.DataFrame
     cautions: list[str]
     problems: list[tuple[str, str]]
+    chosen: str
     curve: pd.DataFrame | None = None
     calibrations: list[Calibration] = field(default_factory=list)
     net_benefit: pd.DataFrame | None = None
@@ -160,6 +165,12 @@ def judge(
         ]
         for folds in plans
     ]
+    chosen = learner.candidates[0]
+    if len(learner.candidates) > 1:
+        everybody = all_patients(frame)
+        chosen = judge_fold(
+            learner, everybody, frame, settings, _folder(out / FOLDS, everybody), say
+        ).candidate
     permuted = predict_permuted(learner, cohort, out, settings, say)
     outcomes, score = _as_arrays(frame, repeats)
     problems: list[tuple[str, str]] = []
@@ -182,7 +193,7 @@ def judge(
         compared.gap(CLINICAL, COMBINED) if cohort.variables else pd.DataFrame(), null,
         _by_fold(frame, repeats, concordance_by_fold(outcomes, score)),
         _predictions(frame, repeats), what_can_be_shown(*outcome_arrays(frame), seed=settings.seed),
-        [*cautions, *cautions_on_results(compared, null)], problems,
+        [*cautions, *cautions_on_results(compared, null)], problems, chosen,
     )  # fmt: skip
     shown = {name: markers[name] for name in (SCORE, CLINICAL, COMBINED) if name in markers}
     found.curve = attempt(

@@ -94,6 +94,7 @@ def judge_fold(
     ----------
     learner : Learner
     fold : OuterFold
+        Without a held-out patient, only the choices are made; see :func:`all_patients`.
     frame : DataFrame
         ``time`` (years) and ``event`` by patient, as the learner has them.
     settings : NestedSettings
@@ -135,7 +136,7 @@ def judge_fold(
     means = {name: _mean(values) for name, values in concordances.items()}
     chosen = max(learner.candidates, key=lambda name: means[name])
     decision, note = decide_on(logits[chosen], frame)
-    predicted = _predict(first[chosen], fold.held_out)
+    predicted = _predict(first[chosen], fold.held_out) if fold.held_out else np.empty(0)
     result = FoldResult(
         fold.repeat, fold.number, fold.name,
         dict(zip(fold.held_out, predicted.tolist(), strict=True)),
@@ -147,13 +148,18 @@ def judge_fold(
     return result
 
 
+def all_patients(frame: pd.DataFrame) -> OuterFold:
+    """Everybody to learn from and nobody to judge: the choices for the model that will be used."""
+    return OuterFold(0, 0, "all patients", (), tuple(sorted(map(str, frame.index))))
+
+
 def decide_on(logits: Mapping[str, float], frame: pd.DataFrame) -> tuple[Decision, str]:
     """Derive threshold and temperature from inner predictions of patients with a distinct outcome.
 
     Returns
     -------
     decision : Decision
-        The published threshold and temperature 1 if nothing can be derived.
+        If nothing can be derived, the threshold lies at the median logit, and the temperature is 1.
     note : str
         Why not; empty otherwise.
     """
@@ -161,9 +167,13 @@ def decide_on(logits: Mapping[str, float], frame: pd.DataFrame) -> tuple[Decisio
     known = [patient for patient in logits if labels[patient] is not None]
     good = np.array([bool(labels[patient]) for patient in known])
     if good.all() or not good.any():
-        return Decision(), (
+        every = np.array(list(logits.values()))
+        middle = decide(
+            every, np.zeros(len(every), bool), DecisionRule(), cut=float(np.median(every))
+        )
+        return middle, (
             f"of {len(known)} patients with a distinct outcome, {int(good.sum())} have a good one, "
-            "so threshold and temperature are the published ones"
+            "so the threshold lies at the median score, and no temperature was fitted"
         )
     decision = decide(np.array([logits[p] for p in known]), good, DecisionRule(True, True))
     return decision, "every patient has the same score" if decision.collapsed else ""

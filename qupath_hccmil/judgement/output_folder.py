@@ -63,6 +63,7 @@ def _results(found: Judgement, files: list[str]) -> str:
         "added_to_clinical": found.added,
         "permuted": found.permuted,
         "folds": found.by_fold,
+        "chosen": found.chosen,
         "calibrations": found.calibrations,
         "net_benefit": found.net_benefit,
         "can_show": found.can_show,

@@ -293,6 +293,13 @@ def _folds(found: Judgement) -> Section:
         "the inner splits, which also chose its epoch, and so is optimistic."
     )
     section.blocks.append(Table("folds", "Outer folds and what was chosen", head, rows, data, note))
+    if len(found.repeats[0][0].concordances) > 1:
+        section.blocks.append(
+            Text(
+                f"For the model itself, the inner splits of all patients chose “{found.chosen}”, "
+                "in the same way."
+            )
+        )
     told = sorted({str(note) for note in data["note"] if note})
     section.blocks += [Text(f"{line[0].upper()}{line[1:]}.", "note") for line in told]
     return section

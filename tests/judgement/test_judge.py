@@ -43,6 +43,7 @@ def test_the_model_that_judges_a_patient_never_saw_that_patient(tmp_path, by_cen
         (training, choosing, patients) for training, choosing, patients in learner.predicted
         if set(patients) != set(choosing)
     ]  # fmt: skip
+    assert found.chosen in learner.candidates
     assert len(judging) == len(outer) + 3  # one for each outer fold, those of permutation included
     for training, choosing, patients in judging:
         assert not {*training, *choosing} & set(patients)
@@ -66,6 +67,7 @@ def test_the_better_candidate_is_chosen_in_inner_splits(tmp_path):
     )
     found = judge(learner, cohort, tmp_path, QUICK)
     assert set(found.by_fold["candidate"]) == {"all"}
+    assert found.chosen == "all"
     for one in found.repeats[0]:
         assert one.concordances["all"] > one.concordances["half"]
 

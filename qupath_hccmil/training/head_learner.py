@@ -1,0 +1,104 @@
+"""Training of heads as judgement sees it: patients by name, one candidate for each head."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from qupath_hccmil.heads.feature_bag import FeatureBag
+from qupath_hccmil.heads.fitted_head import FittedHead
+from qupath_hccmil.heads.head_settings import HeadSettings
+from qupath_hccmil.heads.head_training import fit_head
+from qupath_hccmil.heads.outcomes import Outcome
+
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class HeadPredictor:
+    """A fitted head that looks up the bags of patients."""
+
+    head: FittedHead
+    bags: Mapping[str, FeatureBag]
+
+    @property
+    def epoch(self) -> int:
+        """The chosen epoch, from 1."""
+        return self.head.epoch
+
+    def predict(self, patients: Sequence[str]) -> NDArray[np.float64]:
+        """Logits ``(patients,)``; higher means higher risk."""
+        return self.head.predict([self.bags[patient] for patient in patients])
+
+
+@dataclass(frozen=True)
+class HeadLearner:
+    """Trains heads on features; see :class:`~qupath_hccmil.judgement.learner.Learner`.
+
+    Attributes
+    ----------
+    bags : mapping of str to FeatureBag
+    outcomes : mapping of str to Outcome
+        Of every patient with a bag. Those that the loss cannot use are not trained on, but they
+        are predicted.
+    heads : mapping of str to HeadSettings
+        Settings of each candidate, by its name; their seeds are not used.
+    origin : str
+        Changes if the features do.
+    device : torch.device
+    """
+
+    bags: Mapping[str, FeatureBag]
+    outcomes: Mapping[str, Outcome]
+    heads: Mapping[str, HeadSettings]
+    origin: str
+    device: torch.device = field(default=_CPU)
+
+    @property
+    def candidates(self) -> Sequence[str]:
+        """Names of the heads."""
+        return tuple(self.heads)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of features, outcomes and settings."""
+        settings = {name: asdict(replace(one, seed=0)) for name, one in self.heads.items()}
+        outcomes = {patient: asdict(one) for patient, one in sorted(self.outcomes.items())}
+        content = [self.origin, settings, outcomes, str(self.device.type)]
+        return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()
+
+    def fit(
+        self,
+        training: Sequence[str],
+        choosing: Sequence[str],
+        candidate: str,
+        seed: int,
+        folder: Path | None = None,
+    ) -> HeadPredictor:
+        """Train a head on some patients, with the epoch chosen by others.
+
+        Raises
+        ------
+        DataError
+            See :func:`~qupath_hccmil.heads.head_training.fit_head`.
+        """
+        settings = replace(self.heads[candidate], seed=seed)
+        sides = [
+            [self.bags[p] for p in side if self.outcomes[p].usable_for(settings.loss)]
+            for side in (training, choosing)
+        ]
+        fitted = fit_head(
+            *sides, self.outcomes, settings, folder, device=self.device, origin=self.origin
+        )
+        return HeadPredictor(fitted, self.bags)
+
+    def with_outcomes_of(self, donors: Mapping[str, str]) -> HeadLearner:
+        """Return a learner with the outcomes of other patients."""
+        return replace(self, outcomes={p: self.outcomes[donor] for p, donor in donors.items()})
