@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 class Predictor(Protocol):
     """What a training gave."""
 
-    epoch: int
-    """The epoch that the choosing patients chose, from 1; 0 if there are no epochs."""
+    @property
+    def epoch(self) -> int:
+        """The epoch that the choosing patients chose, from 1; 0 if there are no epochs."""
 
     def predict(self, patients: Sequence[str]) -> NDArray[np.float64]:
         """Logits of patients, in their order; a higher logit means a higher risk.
@@ -30,19 +31,18 @@ class Predictor(Protocol):
 
 
 class Learner(Protocol):
-    """A way to train a model, with candidates (such as heads) to choose from.
+    """A way to train a model, with candidates (such as heads) to choose from."""
 
-    Attributes
-    ----------
-    candidates : sequence of str
-        Names of the candidates, at least one; judgement chooses among them in inner folds.
-    fingerprint : str
-        Changes if a setting or any input of the training changes, so that kept folds of another
-        training are not taken for those of this one.
-    """
+    @property
+    def candidates(self) -> Sequence[str]:
+        """Names of the candidates, at least one; judgement chooses among them in inner folds."""
 
-    candidates: Sequence[str]
-    fingerprint: str
+    @property
+    def fingerprint(self) -> str:
+        """Changes if a setting or any input of the training changes.
+
+        So kept folds of another training are not taken for those of this one.
+        """
 
     def fit(
         self,

@@ -90,12 +90,18 @@ class HeadLearner:
             See :func:`~qupath_hccmil.heads.head_training.fit_head`.
         """
         settings = replace(self.heads[candidate], seed=seed)
-        sides = [
+        learned, chosen_by = (
             [self.bags[p] for p in side if self.outcomes[p].usable_for(settings.loss)]
             for side in (training, choosing)
-        ]
+        )
         fitted = fit_head(
-            *sides, self.outcomes, settings, folder, device=self.device, origin=self.origin
+            learned,
+            chosen_by,
+            self.outcomes,
+            settings,
+            folder,
+            device=self.device,
+            origin=self.origin,
         )
         return HeadPredictor(fitted, self.bags)
 
