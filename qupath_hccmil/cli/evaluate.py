@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qupath_hccmil.cli import options
+from qupath_hccmil.cli import head_options, options
 from qupath_hccmil.cli.lazy import LazyGroup
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def nuclei(
 @options.tiling
 @click.option("--model", type=options.Existing, help="Model folder; default: shipped.")
 @options.nuclei_model
+@head_options.features
 @options.patient_rule()
 @click.option(
     "--bootstrap",
@@ -102,19 +103,21 @@ def mil(
 
     SOURCE is anything that `train mil` accepts, or a table of scores: an export of this program,
     or any table with patients and risks. For slides and images, random tiles are scored; to
-    evaluate scores over all tiles, score the project and give its export. For research use only.
+    evaluate scores over all tiles, score the project and give its export. With --features, a head
+    is evaluated on features of all tiles that its encoder computed. For research use only.
     """
     from qupath_hccmil.cli.train import clinical_columns, show_prepared, tiling
     from qupath_hccmil.training.evaluate_mil import evaluate_mil, write_evaluation
 
-    names = ("model", "nuclei", "repeats", "seed", "device", "patient_rule")
+    head_options.check_together(given)
+    names = ("model", "features", "nuclei", "repeats", "seed", "device", "patient_rule")
     found = evaluate_mil(
         source,
         clinical,
         columns=clinical_columns(given),
         tiling=tiling(given),
         keep=None if out is None else out / "bags",
-        prepared=None if as_json else show_prepared,
+        prepared=None if as_json or given["features"] else show_prepared,
         **{name: given[name] for name in names},
     )
     if out is not None:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qupath_hccmil.cli import options
+from qupath_hccmil.cli import head_options, options
 from qupath_hccmil.cli.lazy import LazyGroup
 
 if TYPE_CHECKING:
     from qupath_hccmil.learning.device import DeviceName
     from qupath_hccmil.training.clinical_table import ClinicalColumns
+    from qupath_hccmil.training.head_figures import HeadFigures
     from qupath_hccmil.training.prepare_bags import Tiling
+    from qupath_hccmil.training.train_heads import HeadChoices, HeadModel
     from qupath_hccmil.training.train_mil import Choices, MilModel
 
 _HERE = "qupath_hccmil.cli.train"
@@ -115,7 +117,12 @@ def nuclei(
     help="Weights to start from: a model folder, or ImageNet weights as safetensors.",
 )
 @options.nuclei_model
-@click.option("--epochs", type=click.IntRange(min=1), help="Largest number of epochs; default: 30.")
+@head_options.head
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    help="Largest number of epochs; default: 30, with --features 40.",
+)
 @click.option(
     "--patience",
     type=click.IntRange(min=1),
@@ -123,13 +130,14 @@ def nuclei(
 )
 @click.option(
     "--chosen-by",
-    type=click.Choice(["cross_entropy", "auc"]),
-    help="Measure on held-out patients that chooses the epoch; default: cross_entropy.",
+    type=click.Choice(["cross_entropy", "auc", "loss", "c_index"]),
+    help="Measure on held-out patients that chooses the epoch; default: cross_entropy, with "
+    "--features loss.",
 )
 @click.option(
     "--tiles",
     type=click.IntRange(min=1),
-    help="Random tiles per patient in each epoch; default: 100.",
+    help="Random tiles per patient in each epoch; default: 100, with --features 512.",
 )
 @options.method
 @click.option(
@@ -170,6 +178,10 @@ def mil(source: Path, clinical: Path, out: Path, quiet: bool, **given: Any) -> N
     without recurrence, poor is a recurrence within 1.6 years. It also needs a column slides,
     unless the names of the slides or the project's metadata give the patient.
 
+    With --features, a head is trained on features that were computed before, and SOURCE says which
+    slides are used; without slides at hand, give the folder of features as SOURCE too. --loss cox
+    and --loss discrete-time use the follow-up of all patients, not distinct outcomes alone.
+
     The prepared bags, the checkpoint, log.csv, curve.png, left_out.csv and the model folder are
     written to the folder given by --out; with --folds also predictions.csv, the scores of
     held-out patients. Run the same command again to continue a training that was interrupted. For
@@ -179,6 +191,10 @@ def mil(source: Path, clinical: Path, out: Path, quiet: bool, **given: Any) -> N
     from qupath_hccmil.mil.threshold_and_temperature import DecisionRule
     from qupath_hccmil.training.train_mil import train_mil
 
+    head_options.check_together(given)
+    if given["features"] is not None:
+        _train_head(source, clinical, out, quiet, given)
+        return
     settings = MilSettings(**options.settings_given(MilSettings, given))
     model = train_mil(
         source,
@@ -203,7 +219,39 @@ def mil(source: Path, clinical: Path, out: Path, quiet: bool, **given: Any) -> N
     _finish(model.notes, quiet)
 
 
-def _show_choices(choices: Choices) -> None:
+def _train_head(
+    source: Path, clinical: Path, out: Path, quiet: bool, given: Mapping[str, Any]
+) -> None:
+    from qupath_hccmil.heads.head_settings import HeadSettings
+    from qupath_hccmil.mil.threshold_and_temperature import DecisionRule
+    from qupath_hccmil.training.train_heads import train_head
+
+    settings = HeadSettings(**options.settings_given(HeadSettings, given))
+    head_options.check_settings(settings)
+    model = train_head(
+        source,
+        clinical,
+        out,
+        given["features"],
+        columns=clinical_columns(given),
+        tiling=tiling({**given, "seed": settings.seed}),
+        encoder=given["encoder"],
+        share=given["share"],
+        folds=given["folds"] or 0,
+        rule=DecisionRule(given["derive_threshold"], given["fit_temperature"]),
+        settings=settings,
+        device=given["device"],
+        name=given["name"],
+        prepared=None if quiet else show_features,
+        chosen=None if quiet else _show_choices,
+        progress=None if quiet else _show_epoch,
+    )
+    if not quiet:
+        _show_head(model)
+    _finish(model.notes, quiet)
+
+
+def _show_choices(choices: Choices | HeadChoices) -> None:
     for one in choices.left_out:
         # Patients left out for an obvious reason are only counted below; left_out.csv has all.
         if one.detail:
@@ -215,6 +263,11 @@ def _show_choices(choices: Choices) -> None:
 def show_prepared(patient: str, number: int, patients: int) -> None:
     """Report that a patient's tiles are ready."""
     click.echo(f"tiles of patient {patient} ready ({number} of {patients})", err=True)
+
+
+def show_features(patient: str, number: int, patients: int) -> None:
+    """Report that a patient's features are ready."""
+    click.echo(f"features of patient {patient} ready ({number} of {patients})", err=True)
 
 
 def tiling(given: Mapping[str, Any]) -> Tiling:
@@ -245,6 +298,27 @@ def _show_model(model: MilModel) -> None:
     click.echo(f"Threshold {risk.threshold:.4f}, temperature {risk.temperature:.4g}")
     click.echo(f"Slides of a patient: {rule_text('pool', risk.p)}")
     click.echo(f"{model.folder.path}: held-out AUC {model.held_out.auc.value:.3f}")
+
+
+def _show_head(model: HeadModel) -> None:
+    from qupath_hccmil.training.train_heads import RULE
+
+    risk = model.folder.config.risk
+    assert risk is not None
+    if model.cross_validation is not None:
+        click.echo(f"Cross-validation: {_figures(model.cross_validation.pooled)}")
+    click.echo(f"Threshold {risk.threshold:.4f}, temperature {risk.temperature:.4g}")
+    click.echo(f"Slides of a patient: {RULE}")
+    click.echo(f"{model.folder.path}: held-out {_figures(model.held_out)}")
+
+
+def _figures(figures: HeadFigures) -> str:
+    known = []
+    if figures.c_index is not None:
+        known.append(f"C-index {figures.c_index.value:.3f}")
+    if figures.scores is not None:
+        known.append(f"AUC {figures.scores.auc.value:.3f}")
+    return ", ".join(known)
 
 
 _TEXTS = ("date_order", "match", "sheet", "delimiter", "decimal")

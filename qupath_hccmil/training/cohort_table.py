@@ -72,6 +72,7 @@ def cohort_table(
         for (label, level), group in found.groupby(["label", "level"], sort=False):
             cells = group.set_index("group")
             name = f"{label}: {level}" if level else f"{label}, median (quartiles)"
+            name = name.replace("|", "/")
             rows.append([name, *(_cell(cells.loc[side]) for side in names)])
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])

@@ -12,6 +12,8 @@ import numpy as np
 
 from qupath_hccmil.atomic_files import atomic_file, make_folder
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.heads.fitted_head import FittedHead
+from qupath_hccmil.heads.head import load_head
 from qupath_hccmil.learning.device import DeviceName, training_device
 from qupath_hccmil.method.aggregation import group_name
 from qupath_hccmil.method.outcome_label import LabelledCohort
@@ -37,7 +39,9 @@ from qupath_hccmil.tables.table_reader import SUFFIXES
 from qupath_hccmil.tables.table_writer import write_rows
 from qupath_hccmil.training.calibration_figure import draw_calibration
 from qupath_hccmil.training.clinical_table import Clinical, ClinicalColumns, read_clinical
+from qupath_hccmil.training.patient_features import check_features, find_features
 from qupath_hccmil.training.prepare_bags import Prepared, Tiling, find_bags
+from qupath_hccmil.training.train_heads import RULE
 
 SCORES, CALIBRATION, FIGURE, RECORD = (
     "scores.csv", "calibration.csv", "calibration.png", "evaluation.json",
@@ -95,6 +99,7 @@ def evaluate_mil(
     columns: ClinicalColumns | None = None,
     tiling: Tiling | None = None,
     model: Path | None = None,
+    features: Path | None = None,
     nuclei: Path | None = None,
     patient_rule: PatientRule | None = None,
     repeats: int = 1000,
@@ -117,6 +122,8 @@ def evaluate_mil(
     model : Path, optional
         By default the model that ships. For a table of scores it gives the threshold, if the table
         does not.
+    features : Path, optional
+        Features of the slides of `source`, for a head; see :func:`find_features`.
     nuclei : Path, optional
         By default the model that ships; it must be the one that `model` was trained with.
     patient_rule : {"pool", "max", "mean"}, optional
@@ -137,16 +144,16 @@ def evaluate_mil(
     """
     table = read_clinical(clinical, columns)
     notes = list(table.said)
-    if source.is_file() and source.suffix.lower() in SUFFIXES:
+    if features is not None:
+        patients, threshold, rule = _from_features(
+            features, source, table, tiling or Tiling(), model, patient_rule, device, notes
+        )
+    elif source.is_file() and source.suffix.lower() in SUFFIXES:
         patients, threshold, rule = _from_table(
             source, table, model, patient_rule, columns or ClinicalColumns(), notes
         )
     else:
-        if patient_rule not in (None, "pool"):
-            raise DataError(
-                f"{source}: the tiles of all slides of a patient are pooled in a bag; for "
-                f"--patient-rule {patient_rule}, score the project and give its export"
-            )
+        _only_pooled(source, patient_rule)
         patients, threshold, rule = _from_bags(
             source, table, tiling or Tiling(), model, nuclei, device, keep, prepared, notes
         )
@@ -230,6 +237,37 @@ def _from_bags(
     if not scores:
         raise DataError(f"{table.path}: none of its patients is in {source}")
     return scores, risk.threshold, rule_text("pool", risk.p)
+
+
+def _from_features(
+    features: Path,
+    source: Path,
+    table: Clinical,
+    tiling: Tiling,
+    model: Path | None,
+    patient_rule: PatientRule | None,
+    device: DeviceName,
+    notes: list[str],
+) -> tuple[list[BagScore], float, str]:
+    _only_pooled(source, patient_rule)
+    folder = load_model_folder(model or default_model_dir("mil"), "mil")
+    fitted = FittedHead(load_head(folder).to(training_device(device)), 0, [])
+    needed, risk = folder.config.features, _risk(folder.config.risk)
+    assert needed is not None, "a head has it"
+    wanted = table.cohort.labels.keys() | table.cohort.follow_up.keys()
+    found = find_features(features, source, table, wanted, tiling)
+    check_features(found, needed, folder.config.name)
+    notes += [*found.said, *(str(one) for one in found.left_out)]
+    # The temperature is in the head already.
+    return [fitted.score(bag) for bag in found.bags.values()], risk.threshold, RULE
+
+
+def _only_pooled(source: Path, patient_rule: PatientRule | None) -> None:
+    if patient_rule not in (None, "pool"):
+        raise DataError(
+            f"{source}: the tiles of all slides of a patient are pooled in a bag; for "
+            f"--patient-rule {patient_rule}, score the project and give its export"
+        )
 
 
 def _from_table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qupath_hccmil.method.research_use import RESEARCH_USE
@@ -184,5 +184,5 @@ def _or_unknown(text: str | None) -> str:
     return "not in the files of features" if text is None else text
 
 
-def _rows(rows: list[tuple[str, ...]]) -> str:
+def _rows(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -187,6 +187,7 @@ def train_head(
     settings: HeadSettings | None = None,
     device: DeviceName = "auto",
     name: str = "hcc-risk",
+    repeats: int = 1000,
     prepared: Prepared | None = None,
     chosen: Callable[[HeadChoices], None] | None = None,
     progress: Progress | None = None,
@@ -221,6 +222,8 @@ def train_head(
     settings : HeadSettings, optional
     device : {"auto", "cpu", "cuda", "mps"}
     name : str
+    repeats : int
+        Bootstrap samples of patients for the intervals.
     prepared : callable, optional
         Called for each patient when the features are ready.
     chosen : callable, optional
@@ -252,7 +255,7 @@ def train_head(
     if chosen:
         chosen(choices)
     bags = cached(found.bags, out / CACHE, prepared)
-    study = _Study(bags, used, out, settings, rule, where, found.fingerprint, progress)
+    study = _Study(bags, used, out, settings, rule, where, found.fingerprint, repeats, progress)
     validated = None
     if folds:
         validated = study.cross_validate(folds, share)
@@ -301,8 +304,10 @@ class _Study:
         rule: DecisionRule,
         device: torch.device,
         origin: str,
+        repeats: int,
         progress: Progress | None,
     ) -> None:
+        self._repeats = repeats
         self._bags, self._outcomes, self._out = bags, outcomes, out
         self._settings, self._rule = settings, rule
         self._device, self._origin, self._progress = device, origin, progress
@@ -342,9 +347,9 @@ class _Study:
             own = [with_temperature(score, decision) for score in scores]
             patients += [FoldScore(number, score, decision) for score in own]
             epochs.append(fitted.epoch)
-            each.append(self._figures(own, [decision.threshold] * len(own), repeats=0))
+            each.append(self._figures(own, [decision.threshold] * len(own), 0))
         thresholds = [patient.decision.threshold for patient in patients]
-        pooled = self._figures([patient.score for patient in patients], thresholds)
+        pooled = self._figures([patient.score for patient in patients], thresholds, self._repeats)
         known = [fold.c_index.value for fold in each if fold.c_index is not None]
         mean = Estimate(float(np.mean(known)), np.nan, np.nan) if known else None
         return HeadFolds(patients, each, replace(pooled, c_index=mean), epochs, notes)
@@ -369,10 +374,10 @@ class _Study:
     def figures(self, plain: Sequence[BagScore], decision: Decision) -> HeadFigures:
         """Figures of scores under a decision, with intervals."""
         scores = [with_temperature(score, decision) for score in plain]
-        return self._figures(scores, [decision.threshold] * len(scores))
+        return self._figures(scores, [decision.threshold] * len(scores), self._repeats)
 
     def _figures(
-        self, scores: list[BagScore], thresholds: list[float], repeats: int = 1000
+        self, scores: list[BagScore], thresholds: list[float], repeats: int
     ) -> HeadFigures:
         labels, seed = _labels(self._outcomes), self._settings.seed
         labelled = any(score.patient in labels for score in scores)
