@@ -277,13 +277,14 @@ def _judge(
     """Judge the training, and return the settings with the head that was chosen."""
     from qupath_hccmil.training.judge_heads import judge_heads
 
-    heads = dict.fromkeys([settings.head, *given["also"]])
+    names = dict.fromkeys([settings.head, *given["also"]])
+    heads = {name: replace(settings, head=name) for name in names}
     found = judge_heads(
         source,
         clinical,
         out,
         given["features"],
-        {name: replace(settings, head=name) for name in heads},
+        heads,
         judgement_options.request(given, settings.seed),
         columns=clinical_columns(given),
         tiling=tiling({**given, "seed": settings.seed}),
@@ -295,7 +296,7 @@ def _judge(
         value, low, high = found.judgement.concordance()
         _finish(found.judgement.cautions, quiet)
         click.echo(f"{found.report}: C-index {value:.3f} ({low:.3f} to {high:.3f}) in outer folds")
-    return replace(settings, head=found.judgement.chosen)
+    return heads[found.judgement.chosen]
 
 
 def _show_choices(choices: Choices | HeadChoices) -> None:

@@ -83,10 +83,14 @@ class SimulatedLearner:
         seed: int,
         folder: Path | None = None,
     ) -> Fitted:
-        """Train the head, see :class:`qupath_hccmil.judgement.learner.Learner`."""
+        """Train the head, see :class:`qupath_hccmil.judgement.learner.Learner`.
+
+        Nothing is written into the folder: a training here takes seconds.
+        """
+        del folder
         settings = replace(self.settings, head=candidate, seed=seed)
         sides = ([self.bags[patient] for patient in side] for side in (training, choosing))
-        return Fitted(fit_head(*sides, self.outcomes, settings, folder), self.bags)
+        return Fitted(fit_head(*sides, self.outcomes, settings), self.bags)
 
     def with_outcomes_of(self, donors: Mapping[str, str]) -> SimulatedLearner:
         """Train on the outcomes of other patients."""
