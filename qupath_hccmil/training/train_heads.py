@@ -14,6 +14,7 @@ from qupath_hccmil.atomic_files import make_folder
 from qupath_hccmil.encoders.encoder_folder import load_encoder_folder
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.heads.fitted_head import FittedHead
+from qupath_hccmil.heads.head import make_head
 from qupath_hccmil.heads.head_settings import HeadSettings
 from qupath_hccmil.heads.head_training import Progress, check_events, fit_head
 from qupath_hccmil.heads.outcomes import LossName, Outcome
@@ -242,6 +243,8 @@ def train_head(
     _check_outcomes(outcomes, table, settings.loss, folds)
     found = find_features(features, source, table, outcomes.keys(), tiling)
     kept_encoder = None if encoder is None else _encoder_to_keep(encoder, found)
+    # Its arguments are checked before features are copied.
+    make_head(settings.head, found.shared.width, **settings.head_arguments)
     config = _config(name, source, settings, found.shared)
     check_new_model(out / MODEL, config)
     used = {patient: outcomes[patient] for patient in found.bags}

@@ -1,12 +1,18 @@
 import json
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 
 import pytest
 import torch
 
 from qupath_hccmil.errors import ModelError, WriteError
 from qupath_hccmil.method.tile_geometry import TileGeometry
-from qupath_hccmil.model_store.model_config import DataUse, ModelConfig, ModelReference, RiskConfig
+from qupath_hccmil.model_store.model_config import (
+    DataUse,
+    FeatureConfig,
+    ModelConfig,
+    ModelReference,
+    RiskConfig,
+)
 from qupath_hccmil.model_store.model_folder import (
     check_new_model,
     default_model_dir,
@@ -34,6 +40,12 @@ MIL = ModelConfig(
     metrics={"auc": 0.7},
     risk=RiskConfig(2.0, 0.3, "1 = good", True, ModelReference("nuclei", "0" * 64)),
 )
+HEAD = replace(
+    MIL,
+    architecture={"name": "abmil", "width": 5},
+    risk=RiskConfig(1.0, 0.3, "1 = good", True, None),
+    features=FeatureConfig("uni", "0" * 64, 5, 128.0, 224, "none"),
+)
 NUCLEI = ModelConfig(
     kind="nuclei", name="n", version="1", architecture={"name": "unet", "base": 4, "depth": 2}
 )
@@ -59,14 +71,54 @@ def test_everything_comes_back(folder):
 
 def test_every_field_is_saved(folder):
     names = {field.name for field in fields(ModelConfig)}
-    assert set(json.loads((folder / "config.json").read_text())) == names
+    # Versions without heads read every model that is none.
+    assert set(json.loads((folder / "config.json").read_text())) == names - {"features"}
     unchanged = [
         field.name
         for field in fields(ModelConfig)
         if getattr(MIL, field.name) == getattr(NUCLEI, field.name)
     ]
     # These have one possible value; weights_sha256 is filled in on saving.
-    assert unchanged == ["resampler", "weights_sha256", "format"]
+    assert unchanged == ["resampler", "features", "weights_sha256", "format"]
+
+
+def test_a_head_comes_back_with_its_features_and_encoder(tmp_path):
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "encoder.json").write_text("{}")
+    path = save_model_folder(tmp_path / "m", HEAD, WEIGHTS, "", tmp_path / "encoder").path
+    loaded = load_model_folder(path, "mil").config
+    assert replace(loaded, weights_sha256="") == HEAD
+    assert loaded.is_head
+    assert not MIL.is_head
+    assert (path / "encoder" / "encoder.json").read_text() == "{}"
+    with pytest.raises(ModelError, match="a head on features needs --features"):
+        _ = loaded.nuclei_model
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"features": None}, "features: is missing; a head needs it"),
+        ({"architecture": {"name": "mobilenet_v2"}}, "features: mobilenet_v2 must not have it"),
+        ({"features": {"encoder": "uni"}}, "features.encoder_sha256: "),
+        ({"kind": "nuclei", "risk": None}, r"kind: a head \(abmil\) is a mil model"),
+        (
+            {"risk": {**asdict(MIL.risk)}},
+            "risk.nuclei_model: a head has none",
+        ),
+    ],
+)
+def test_a_config_is_that_of_a_head_or_of_a_network_for_tiles(tmp_path, values, message):
+    path = save_model_folder(tmp_path / "m", HEAD, WEIGHTS, "").path
+    change(path, **values)
+    with pytest.raises(ModelError, match=message):
+        load_model_folder(path, "mil")
+
+
+def test_a_network_for_tiles_names_its_nuclei_model(folder):
+    change(folder, risk={**asdict(MIL.risk), "nuclei_model": None})
+    with pytest.raises(ModelError, match=r"risk.nuclei_model: a tile network needs one"):
+        load_model_folder(folder, "mil")
 
 
 def test_saving_replaces_a_model_and_nothing_else(tmp_path, folder):
@@ -112,12 +164,13 @@ def test_a_broken_field_is_named_in_one_line(folder, values, field):
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(ModelConfig)])
-def test_an_absent_field_does_not_become_a_default(folder, name):
+def test_an_absent_field_does_not_become_a_default(tmp_path, name):
+    folder = save_model_folder(tmp_path / "m", HEAD, WEIGHTS, "# card").path
     path = folder / "config.json"
     content = json.loads(path.read_text())
     del content[name]
     path.write_text(json.dumps(content))
-    with pytest.raises(ModelError, match=f"config.json: {name} is missing"):
+    with pytest.raises(ModelError, match=f"config.json: {name}:? is missing"):
         load_model_folder(folder, "mil")
 
 
