@@ -2,8 +2,8 @@
 
     python scripts/research/simulated_features.py OUT --patients 240 --confounded
 
-writes a folder of feature files in the layout of CLAM and TRIDENT, and clinical.csv with the
-columns of TCGA-LIHC. A tile's log hazard is a weighted sum of some of its latent properties, and a
+writes feature files in the layout of CLAM and TRIDENT (OUT/features), small slides whose colours are
+those of their centre (OUT/slides), and OUT/tcga_lihc.csv with columns of TCGA-LIHC. A tile's log hazard is a weighted sum of some of its latent properties, and a
 patient's is the mean of its tiles, so both the order of tiles and the best possible C-index are
 known. Each centre shifts all features of its slides, as another stain does. A confounded centre has
 early events whatever its tiles show.
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 
 from qupath_hccmil.features.feature_file import write_features
 
@@ -29,6 +30,7 @@ STAGES = ("Stage I", "Stage II", "Stage III")
 _LATENT, _WIDTH = 6, 24
 _HAZARD = np.array([1.0, -0.8, 0.6, 0.0, 0.0, 0.0])
 TILE_LEVEL0_PX = 512
+SLIDE = "-01Z-00-DX1"  # the part of a TCGA barcode that names a diagnostic slide
 
 
 @dataclass(frozen=True)
@@ -146,33 +148,36 @@ def clinical_table(cohort: list[SimulatedPatient]) -> pd.DataFrame:
     )
 
 
-def write_cohort(cohort: list[SimulatedPatient], out: Path) -> tuple[Path, Path]:
-    """Write a file of features for each patient, and the clinical table.
-
-    Returns
-    -------
-    features, clinical : Path
-        ``OUT/features`` and ``OUT/clinical.csv``.
-    """
-    features, clinical = out / "features", out / "clinical.csv"
+def write_cohort(cohort: list[SimulatedPatient], out: Path) -> None:
+    """Write ``features``, ``slides`` and ``tcga_lihc.csv`` into a folder."""
+    features, slides = out / "features", out / "slides"
+    slides.mkdir(parents=True, exist_ok=True)
     for one in cohort:
+        Image.fromarray(_picture(one)).save(slides / f"{one.name}{SLIDE}.tif")
         write_features(
-            features / f"{one.name}.h5",
+            features / f"{one.name}{SLIDE}.h5",
             one.features,
             one.coords,
             of_file={},
-            of_features={"encoder": "simulated", "name": one.name},
+            of_features={"encoder": "simulated", "name": f"{one.name}{SLIDE}"},
             of_coords={
                 "patch_size": 256,
                 "patch_size_level0": TILE_LEVEL0_PX,
                 "level0_magnification": 40,
                 "target_magnification": 20,
-                "name": one.name,
+                "name": f"{one.name}{SLIDE}",
             },
         )
-    out.mkdir(parents=True, exist_ok=True)
-    clinical_table(cohort).to_csv(clinical, index=False)
-    return features, clinical
+    clinical_table(cohort).to_csv(out / "tcga_lihc.csv", index=False)
+
+
+def _picture(one: SimulatedPatient) -> NDArray[np.uint8]:
+    """A patch of tissue in the colour of the slide, on glass; no two are equal."""
+    rgb = np.full((64, 96, 3), 255, np.uint8)
+    rgb[8:56, 8:80] = np.clip(one.colour, 0, 220).astype(np.uint8)
+    marks = np.frombuffer(one.name.encode(), np.uint8)
+    rgb[8, 8 : 8 + len(marks)] = np.stack([100 + marks // 2, marks // 2, 90 + marks // 2], axis=1)
+    return rgb
 
 
 def main() -> None:
@@ -187,8 +192,8 @@ def main() -> None:
     cohort = simulate(
         given.patients, seed=given.seed, strength=given.strength, confounded=given.confounded
     )
-    features, clinical = write_cohort(cohort, given.out)
-    print(f"{features}: {len(cohort)} patients\n{clinical}")
+    write_cohort(cohort, given.out)
+    print(f"{given.out}: {len(cohort)} patients")
 
 
 if __name__ == "__main__":
