@@ -54,6 +54,9 @@ UNIT = "years"
 FOLDS, PERMUTATIONS = "folds", "permutations"
 _RISK = "risk__"
 _POINTS = 12
+DRAWS = (
+    200  # for the bands of figures and the curve of calibration, which are drawn and not read off
+)
 
 
 @dataclass
@@ -201,7 +204,7 @@ def judge(
         "AUC over time",
         lambda: auc_curve(
             outcomes, shown, clinical_times(frame, max(horizons), _POINTS).tolist(),
-            repeats=min(settings.bootstrap, 300), seed=settings.seed,
+            repeats=min(settings.bootstrap, DRAWS), seed=settings.seed,
             confidence=settings.confidence,
         ),
     )  # fmt: skip
@@ -344,7 +347,7 @@ def _calibrate(found: Judgement) -> None:
             found.problems,
             f"Calibration at {at:g} {UNIT}",
             partial(
-                calibration, table, _RISK, at, repeats=min(settings.bootstrap, 500),
+                calibration, table, _RISK, at, repeats=min(settings.bootstrap, DRAWS),
                 seed=settings.seed, confidence=settings.confidence,
             ),
         )  # fmt: skip

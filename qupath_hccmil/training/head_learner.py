@@ -7,17 +7,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.heads.feature_bag import FeatureBag
 from qupath_hccmil.heads.fitted_head import FittedHead
+from qupath_hccmil.heads.head import make_head
 from qupath_hccmil.heads.head_settings import HeadSettings
 from qupath_hccmil.heads.head_training import fit_head
 from qupath_hccmil.heads.outcomes import Outcome
 
+KEPT = "head.pt"
 _CPU = torch.device("cpu")
 
 
@@ -84,6 +88,9 @@ class HeadLearner:
     ) -> HeadPredictor:
         """Train a head on some patients, with the epoch chosen by others.
 
+        A training takes seconds to minutes, so only the finished head is kept in the folder; a
+        log with its curves, drawn after each epoch, would take longer than small trainings.
+
         Raises
         ------
         DataError
@@ -94,16 +101,39 @@ class HeadLearner:
             [self.bags[p] for p in side if self.outcomes[p].usable_for(settings.loss)]
             for side in (training, choosing)
         )
+        key = self._key(training, choosing, candidate, seed)
+        kept = None if folder is None else self._kept(folder / KEPT, key, settings)
+        if kept is not None:
+            return HeadPredictor(kept, self.bags)
         fitted = fit_head(
-            learned,
-            chosen_by,
-            self.outcomes,
-            settings,
-            folder,
-            device=self.device,
-            origin=self.origin,
+            learned, chosen_by, self.outcomes, settings, device=self.device, origin=self.origin
         )
+        if folder is not None:
+            weights = {name: tensor.cpu() for name, tensor in fitted.head.state_dict().items()}
+            with atomic_file(folder / KEPT) as new:
+                torch.save({"key": key, "epoch": fitted.epoch, "weights": weights}, new)
         return HeadPredictor(fitted, self.bags)
+
+    def _key(
+        self, training: Sequence[str], choosing: Sequence[str], candidate: str, seed: int
+    ) -> str:
+        content = [self.fingerprint, list(training), list(choosing), candidate, seed]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def _kept(self, path: Path, key: str, settings: HeadSettings) -> FittedHead | None:
+        """Read a head that was finished with the same key; None if there is none."""
+        if not path.is_file():
+            return None
+        try:
+            content = torch.load(path, map_location=self.device, weights_only=True)
+            if content["key"] != key:
+                return None
+        except (OSError, RuntimeError, KeyError, EOFError, UnpicklingError):
+            return None
+        width = next(iter(self.bags.values())).read(np.arange(1)).shape[1]
+        head = make_head(settings.head, width, **settings.head_arguments)
+        head.load_state_dict(content["weights"])
+        return FittedHead(head.to(self.device).eval(), int(content["epoch"]), [])
 
     def with_outcomes_of(self, donors: Mapping[str, str]) -> HeadLearner:
         """Return a learner with the outcomes of other patients."""

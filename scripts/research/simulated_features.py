@@ -2,11 +2,12 @@
 
     python scripts/research/simulated_features.py OUT --patients 240 --confounded
 
-writes feature files in the layout of CLAM and TRIDENT (OUT/features), small slides whose colours are
-those of their centre (OUT/slides), and OUT/tcga_lihc.csv with columns of TCGA-LIHC. A tile's log hazard is a weighted sum of some of its latent properties, and a
-patient's is the mean of its tiles, so both the order of tiles and the best possible C-index are
-known. Each centre shifts all features of its slides, as another stain does. A confounded centre has
-early events whatever its tiles show.
+writes feature files in the layout of CLAM and TRIDENT (OUT/features), small slides whose colours
+are those of their centre (OUT/slides), and OUT/tcga_lihc.csv with columns of TCGA-LIHC. A tile's
+log hazard is a weighted sum of some of its latent properties, and a patient's is the mean of its
+tiles, so both the order of tiles and the best possible C-index are known. Each centre shifts all
+features of its slides, as another stain does. A confounded centre has early events whatever its
+tiles show.
 """
 
 from __future__ import annotations
