@@ -43,8 +43,8 @@ MAY_IMPORT = {
     "cluster": {"model_store", "results", "scoring"},
     "results": {"qupath", "scoring", "stain", "tables"},
     "scoring": {
-        "encoders", "learning", "mil", "model_store", "nuclei", "qupath", "slides", "stain",
-        "tables", "tiles",
+        "encoders", "heads", "learning", "mil", "model_store", "nuclei", "qupath", "slides",
+        "stain", "tables", "tiles",
     },
     "judgement": {"mil", "survival", "tables"},
     "survival": {"tables"},

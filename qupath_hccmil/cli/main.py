@@ -45,6 +45,10 @@ COMMANDS = {
         "qupath_hccmil.cli.qupath:qupath",
         "Install the extension of QuPath's window, or remove it.",
     ),
+    "features": (
+        "qupath_hccmil.cli.features:features",
+        "Compute features of tiles with frozen encoders.",
+    ),
     "train": ("qupath_hccmil.cli.train:train", "Train the nuclei or the risk model."),
     "evaluate": ("qupath_hccmil.cli.evaluate:evaluate", "Evaluate the nuclei or the risk model."),
     "export-model": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -86,16 +87,19 @@ class ScoringDisplay:
 
     def finish(self, outcome: ImageOutcome) -> None:
         """Note that an image is done."""
+        self.end(outcome_line(outcome), failed=outcome.status == "failed", notes=outcome.notes)
+
+    def end(self, line: str, *, failed: bool, notes: Sequence[str] = ()) -> None:
+        """Note that an image is done, and print a line about it."""
         if self._bar is not None and self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None
-        failed = outcome.status == "failed"
         self._done += 1
         counted = f"[{self._done}/{self._slides}] " if self._slides else ""
         if failed or self._lines:
-            click.echo(counted + outcome_line(outcome), err=failed)
+            click.echo(counted + line, err=failed)
         if self._lines:
-            for note in outcome.notes:
+            for note in notes:
                 click.echo(f"  note: {note}")
 
 

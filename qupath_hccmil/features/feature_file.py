@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qupath_hccmil.atomic_files import atomic_file, is_temporary
-from qupath_hccmil.errors import FeatureFileError, WriteError
+from qupath_hccmil.errors import FeatureFileError
 from qupath_hccmil.features.layouts import Described, Layout, describe, places, spacing
 
 SUFFIXES = (".h5", ".hdf5")
@@ -227,22 +227,18 @@ def write_features(
     WriteError
         The system refuses.
     """
+    # Made in memory: HDF5 that cannot write its own file may crash the process when it closes it.
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
+        # Not in chunks and not compressed: read as fast as the disk, and mapped by others.
+        file.create_dataset("features", data=np.asarray(features, np.float32))
+        file.create_dataset("coords", data=np.asarray(coords, np.int64))
+        file.attrs.update(of_file)
+        file["features"].attrs.update(of_features)
+        file["coords"].attrs.update(of_coords)
+        file.flush()
+        image = file.id.get_file_image()
     with atomic_file(path) as new:
-        try:
-            # Not in chunks and not compressed: read as fast as the disk, and mapped by others.
-            with h5py.File(new, "w") as file:
-                file.create_dataset("features", data=np.asarray(features, np.float32))
-                file.create_dataset("coords", data=np.asarray(coords, np.int64))
-                for held, attributes in (
-                    (file, of_file),
-                    (file["features"], of_features),
-                    (file["coords"], of_coords),
-                ):
-                    held.attrs.update(attributes)
-        except (OSError, RuntimeError) as error:
-            # HDF5 notices a full disk when it closes the file, and then says so in its own way.
-            reason = " ".join(str(error).split())
-            raise WriteError(f"{path}: cannot be written: {reason}; nothing was changed") from error
+        new.write_bytes(image)
 
 
 def depends_on(features: SlideFeatures) -> Any:

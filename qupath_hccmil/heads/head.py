@@ -62,6 +62,8 @@ class Head(nn.Module):
     scale: Tensor
     temperature: Tensor
     level: nn.Parameter | None
+    sees_neighbours = False
+    """Whether the logit of a tile depends on the other tiles."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -86,7 +88,22 @@ class Head(nn.Module):
             tile_logits / self.temperature,
         )
 
+    def tile_logits(self, features: Tensor) -> Tensor:
+        """Logits ``(n,)`` of tiles ``(n, width)``, each judged by itself.
+
+        Raises
+        ------
+        ModelError
+            The head judges no tile by itself.
+        """
+        if self.sees_neighbours:
+            raise ModelError("a head whose tiles see one another judges no tile by itself")
+        return self._tile_logits((features - self.mean) * self.scale) / self.temperature
+
     def _judge(self, features: Tensor) -> HeadOutput:
+        raise NotImplementedError
+
+    def _tile_logits(self, features: Tensor) -> Tensor:
         raise NotImplementedError
 
 
@@ -114,8 +131,12 @@ class PublishedHead(Head):
         self.p = float(p)
         self.tile = _tile_network(width, hidden)
 
+    def _tile_logits(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.tile(features)[:, 0].float()
+        return logits
+
     def _judge(self, features: Tensor) -> HeadOutput:
-        s = self.tile(features)[:, 0].float()
+        s = self._tile_logits(features)
         logit = slide_logit(s, self.p)
         with torch.no_grad():
             # Divided by the largest, so that no power overflows.
@@ -143,8 +164,12 @@ class MeanHead(Head):
         self.tile = _tile_network(width, hidden, bias=False)
         self.level = nn.Parameter(torch.zeros(()))
 
+    def _tile_logits(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.tile(features)[:, 0].float() + self.level
+        return logits
+
     def _judge(self, features: Tensor) -> HeadOutput:
-        s = self.tile(features)[:, 0].float() + self.level
+        s = self._tile_logits(features)
         return _weighted(torch.full_like(s, 1 / len(s)), s)
 
 
@@ -176,9 +201,16 @@ class AbmilHead(Head):
         self.classifier: nn.Module = nn.Linear(hidden, 1, bias=False)
         self.level = nn.Parameter(torch.zeros(()))
 
+    def _tile_logits(self, features: Tensor) -> Tensor:
+        return self._classified(self.embed(features))
+
     def _judge(self, features: Tensor) -> HeadOutput:
         h = self.embed(features)
-        return _weighted(self.attention(h), self.classifier(h)[:, 0].float() + self.level)
+        return _weighted(self.attention(h), self._classified(h))
+
+    def _classified(self, h: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(h)[:, 0].float() + self.level
+        return logits
 
 
 class AdditiveHead(AbmilHead):
@@ -230,6 +262,8 @@ class TransformerHead(Head):
     al. 2019), so that memory and time grow with n and not with n². Tiles have no positions, so that
     their order has no effect.
     """
+
+    sees_neighbours = True
 
     def __init__(
         self,

@@ -52,6 +52,11 @@ class TileNetwork(nn.Module):
         logits: Tensor = self.mobilenet(x * self.scale + self.shift)
         return logits[:, 0] / self.temperature
 
+    def features(self, x: Tensor) -> Tensor:
+        """Compute the vectors ``(n, 1280)`` that the logits follow from, for features."""
+        maps: Tensor = self.mobilenet.features(x * self.scale + self.shift)
+        return maps.mean(dim=(2, 3))
+
     def train(self, mode: bool = True) -> TileNetwork:
         """Set the mode of all layers except batch normalisation."""
         super().train(mode)

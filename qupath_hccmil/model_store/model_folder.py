@@ -181,6 +181,27 @@ def default_model_dir(kind_or_name: str) -> Path:
     raise ModelError(f"{name}: no such model ships with this installation; give --model DIR")
 
 
+def nuclei_model_of(risk_folder: ModelFolder) -> ModelFolder:
+    """Find the nuclei model that a risk model names: next to it, or among those that ship.
+
+    Raises
+    ------
+    ModelError
+        It is not there, or is another one of this name.
+    """
+    wanted = risk_folder.config.nuclei_model
+    beside = risk_folder.path.resolve().parent / wanted.name
+    path = beside if beside.is_dir() else default_model_dir(wanted.name)
+    folder = load_model_folder(path, "nuclei")
+    if folder.config.weights_sha256 != wanted.sha256:
+        raise ModelError(
+            f"{risk_folder.path}: was trained with nuclei model {wanted.name} "
+            f"{wanted.sha256[:12]}…, but {path} is {folder.config.weights_sha256[:12]}…; "
+            "put the right one next to it"
+        )
+    return folder
+
+
 def weights_identity(start: Path) -> str:
     """Hash of the weights that a training starts from; `start` is a model folder or a file.
 

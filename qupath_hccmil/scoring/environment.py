@@ -7,10 +7,10 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from qupath_hccmil import __version__
-from qupath_hccmil.errors import HccMilError
+from qupath_hccmil.errors import HccMilError, PackageError
 from qupath_hccmil.model_store.model_config import ModelKind
 from qupath_hccmil.scoring.openvino_import import import_openvino
 
@@ -94,6 +94,16 @@ def _torch() -> str:
     return f"{torch.__version__}, torchvision {version('torchvision')}"
 
 
+def _timm() -> str:
+    try:
+        return f"{version('timm')}, for encoders from a folder"
+    except PackageNotFoundError as error:
+        raise PackageError(
+            "not installed; features by other encoders than ours need it: "
+            "pip install 'qupath-hccmil[features]'"
+        ) from error
+
+
 def _accelerator() -> str:
     import torch
 
@@ -129,6 +139,7 @@ _CHECKS: tuple[tuple[str, Callable[[], str], bool], ...] = (
     ("OpenSlide", _openslide, True),
     ("stain fit", _stain, True),
     ("torch", _torch, True),
+    ("timm", _timm, False),
     ("accelerator", _accelerator, False),
     ("OpenVINO", _openvino, False),
     ("nuclei model", _model("nuclei"), True),

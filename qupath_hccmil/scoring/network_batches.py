@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from qupath_hccmil.tiles.read_ahead import Chunk, TileVerdict
 
 if TYPE_CHECKING:
     from qupath_hccmil.scoring.runtime import Runtime, TileOutputs
+
+Outputs = TypeVar("Outputs")
+_Given = TypeVar("_Given", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -61,20 +64,20 @@ def run(
     logits = np.full(n_tiles, np.nan)
     nuclei = np.full(n_tiles, np.nan)
     verdicts = np.full(n_tiles, TileVerdict.NOT_READ, np.int8)
-    batches = _Batches(runtime, logits, nuclei)
-    kept = 0
+
+    def store(rows: NDArray[np.int64], outputs: TileOutputs) -> None:
+        logits[rows] = outputs.logits
+        nuclei[rows] = outputs.nuclei_fraction
+
+    batches = Batches(runtime, store)
+    left = n_tiles if wanted is None else wanted
     try:
         for chunk in chunks:
-            verdicts[chunk.rows] = chunk.verdicts
-            rows = chunk.rows[chunk.verdicts == TileVerdict.TISSUE]
-            if wanted is not None and kept + len(rows) > wanted:
-                surplus = rows[wanted - kept :]
-                verdicts[chunk.rows[chunk.rows >= surplus[0]]] = TileVerdict.NOT_READ
-                rows = rows[: wanted - kept]
-            batches.add(rows, chunk.rgb[: len(rows)])
-            kept += len(rows)
+            rows, rgb = kept_rows(chunk, left, verdicts)
+            batches.add(rows, rgb)
+            left -= len(rows)
             progress(len(chunk.rows))
-            if wanted is not None and kept >= wanted:
+            if not left:
                 break
         batches.flush()
     finally:
@@ -83,19 +86,63 @@ def run(
     return Scored(logits, nuclei, verdicts)
 
 
-class _Batches:
-    """Collects kept tiles into one reused buffer and runs it whenever it is full."""
+def kept_rows(
+    chunk: Chunk, wanted: int, verdicts: NDArray[np.int8]
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Note the verdicts of a chunk, and take the tiles that are kept, at most `wanted`.
+
+    Parameters
+    ----------
+    chunk : Chunk
+    wanted : int
+    verdicts : (n,) int8
+        Those of the chunk are written to it; tiles beyond the wanted number count as not read.
+
+    Returns
+    -------
+    rows : (k,) int64
+    rgb : (k, h, w, 3) uint8
+    """
+    verdicts[chunk.rows] = chunk.verdicts
+    rows = chunk.rows[chunk.verdicts == TileVerdict.TISSUE]
+    if len(rows) > wanted:
+        verdicts[chunk.rows[chunk.rows >= rows[wanted]]] = TileVerdict.NOT_READ
+        rows = rows[:wanted]
+    return rows, chunk.rgb[: len(rows)]
+
+
+class BatchRuntime(Protocol[_Given]):
+    """What takes batches; see :class:`~qupath_hccmil.scoring.runtime.Runtime`."""
+
+    batch: int
+
+    def submit(self, rgb: NDArray[np.uint8], done: Callable[[_Given], None]) -> None:
+        """Start a batch."""
+        ...
+
+
+class Batches(Generic[Outputs]):
+    """Collects kept tiles into one reused buffer and runs it whenever it is full.
+
+    Parameters
+    ----------
+    runtime : BatchRuntime
+    store : callable
+        Called with the rows of a batch's tiles and its outputs, maybe from another thread.
+    """
 
     def __init__(
-        self, runtime: Runtime, logits: NDArray[np.float64], nuclei: NDArray[np.float64]
+        self,
+        runtime: BatchRuntime[Outputs],
+        store: Callable[[NDArray[np.int64], Outputs], None],
     ) -> None:
         self._runtime = runtime
-        self._logits = logits
-        self._nuclei = nuclei
+        self._store = store
         self._rows: list[int] = []
         self._buffer: NDArray[np.uint8] | None = None
 
     def add(self, rows: NDArray[np.int64], rgb: NDArray[np.uint8]) -> None:
+        """Add tiles, (k, h, w, 3); their number is that of `rows`."""
         if self._buffer is None:
             self._buffer = np.empty((self._runtime.batch, *rgb.shape[1:]), np.uint8)
         for row, tile in zip(rows.tolist(), rgb, strict=True):
@@ -105,13 +152,9 @@ class _Batches:
                 self.flush()
 
     def flush(self) -> None:
+        """Run what is left."""
         if not self._rows or self._buffer is None:
             return
         rows = np.array(self._rows)
-
-        def done(outputs: TileOutputs) -> None:
-            self._logits[rows] = outputs.logits
-            self._nuclei[rows] = outputs.nuclei_fraction
-
-        self._runtime.submit(self._buffer[: len(rows)], done)
+        self._runtime.submit(self._buffer[: len(rows)], lambda outputs: self._store(rows, outputs))
         self._rows.clear()

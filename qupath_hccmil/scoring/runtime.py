@@ -92,13 +92,9 @@ def load_runtime(
     ModelError
         The device or the combination is not available here.
     """
-    where = _resolve_device(device, runtime)
-    if runtime == "openvino" and where != "cpu":
-        raise ModelError(
-            f"runtime openvino runs on the CPU only, not on {where}; use --runtime torch"
-        )
+    where = resolve_device(device, runtime)
     network = network.eval()
-    if runtime == "openvino" or (runtime == "auto" and where == "cpu"):
+    if is_openvino(runtime, where):
         return _OpenVino(network, tile_px, batch, threads)
     if threads is not None:
         torch.set_num_threads(threads)
@@ -113,10 +109,11 @@ def precision(runtime: RuntimeName, device: DeviceName) -> str:
     ModelError
         The device is not available here.
     """
-    return "float32" if _resolve_device(device, runtime) == "cpu" else "float16"
+    return "float32" if resolve_device(device, runtime) == "cpu" else "float16"
 
 
-def _resolve_device(device: DeviceName, runtime: RuntimeName) -> str:
+def resolve_device(device: DeviceName, runtime: RuntimeName) -> str:
+    """Name of the device to use; it raises `ModelError` where it is not available."""
     usable = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
@@ -131,14 +128,24 @@ def _resolve_device(device: DeviceName, runtime: RuntimeName) -> str:
     return device
 
 
-def _padded(rgb: NDArray[np.uint8], batch: int) -> NDArray[np.uint8]:
+def is_openvino(runtime: RuntimeName, device: str) -> bool:
+    """Whether OpenVINO is to be used on a device; it raises `ModelError` where it cannot."""
+    if runtime == "openvino" and device != "cpu":
+        raise ModelError(
+            f"runtime openvino runs on the CPU only, not on {device}; use --runtime torch"
+        )
+    return runtime == "openvino" or (runtime == "auto" and device == "cpu")
+
+
+def padded(rgb: NDArray[np.uint8], batch: int) -> NDArray[np.uint8]:
+    """Fill a batch with empty tiles."""
     if len(rgb) > batch:
         raise ValueError(f"{len(rgb)} tiles in a batch of {batch}")
     if len(rgb) == batch:
         return np.ascontiguousarray(rgb)
-    padded = np.zeros((batch, *rgb.shape[1:]), np.uint8)
-    padded[: len(rgb)] = rgb
-    return padded
+    full = np.zeros((batch, *rgb.shape[1:]), np.uint8)
+    full[: len(rgb)] = rgb
+    return full
 
 
 class _OpenVino:
@@ -166,7 +173,7 @@ class _OpenVino:
         self._queue.set_callback(_finish)
 
     def submit(self, rgb: NDArray[np.uint8], done: Done) -> None:
-        self._queue.start_async([_padded(rgb, self.batch)], (len(rgb), done))
+        self._queue.start_async([padded(rgb, self.batch)], (len(rgb), done))
 
     def wait(self) -> None:
         self._queue.wait_all()
@@ -191,7 +198,7 @@ class _Torch:
         self._autocast = device != "cpu"
 
     def submit(self, rgb: NDArray[np.uint8], done: Done) -> None:
-        tiles = torch.from_numpy(_padded(rgb, self.batch)).to(self.device)
+        tiles = torch.from_numpy(padded(rgb, self.batch)).to(self.device)
         with (
             torch.inference_mode(),
             torch.autocast(self.device, dtype=torch.float16, enabled=self._autocast),

@@ -11,7 +11,12 @@ from qupath_hccmil.errors import ModelError
 from qupath_hccmil.method.aggregation import group_name
 from qupath_hccmil.method.tile_geometry import TileGeometry
 from qupath_hccmil.mil.tile_network import load_tile_network
-from qupath_hccmil.model_store.model_folder import ModelFolder, default_model_dir, load_model_folder
+from qupath_hccmil.model_store.model_folder import (
+    ModelFolder,
+    default_model_dir,
+    load_model_folder,
+    nuclei_model_of,
+)
 from qupath_hccmil.nuclei.architectures import load_nuclei_network
 from qupath_hccmil.scoring.fused_networks import ScoringNetwork
 from qupath_hccmil.scoring.runtime import (
@@ -23,6 +28,7 @@ from qupath_hccmil.scoring.runtime import (
 )
 from qupath_hccmil.slides.open_slide import RESAMPLER
 from qupath_hccmil.slides.tissue import TissueRule
+from qupath_hccmil.stain.reference import stored_reference
 from qupath_hccmil.stain.vahadane import StainFit
 
 
@@ -113,7 +119,7 @@ class ScorerSource:
         threads: int | None = None,
     ) -> None:
         self._risk = load_model_folder(model or default_model_dir("mil"), "mil")
-        self._nuclei = _nuclei_folder(self._risk)
+        self._nuclei = nuclei_model_of(self._risk)
         _check_pixels(self._risk, self._nuclei)
         self._where: tuple[RuntimeName, DeviceName, int | None] = (runtime, device, threads)
         self._scorer: Scorer | None = None
@@ -191,7 +197,7 @@ def _load(
         nuclei_sha256=nuclei_folder.config.weights_sha256,
         geometry=config.geometry,
         tissue_rule=TissueRule(),
-        stain_target=_stain_target(risk_folder),
+        stain_target=stored_reference(config.stain_reference, risk_folder.path),
         p=config.risk.p,
         threshold=config.risk.threshold,
         temperature=config.risk.temperature,
@@ -199,28 +205,6 @@ def _load(
             network, config.geometry.tile_px, runtime=runtime, device=device, threads=threads
         ),
     )
-
-
-def _nuclei_folder(risk_folder: ModelFolder) -> ModelFolder:
-    """Find the nuclei model that a risk model names: next to it, or among those that ship."""
-    wanted = risk_folder.config.nuclei_model
-    beside = risk_folder.path.resolve().parent / wanted.name
-    path = beside if beside.is_dir() else default_model_dir(wanted.name)
-    folder = load_model_folder(path, "nuclei")
-    if folder.config.weights_sha256 != wanted.sha256:
-        raise ModelError(
-            f"{risk_folder.path}: was trained with nuclei model {wanted.name} "
-            f"{wanted.sha256[:12]}…, but {path} is {folder.config.weights_sha256[:12]}…; "
-            "put the right one next to it"
-        )
-    return folder
-
-
-def _stain_target(folder: ModelFolder) -> StainFit:
-    try:
-        return StainFit.from_dict(folder.config.stain_reference or {})
-    except ValueError as error:
-        raise ModelError(f"{folder.path}: stain_reference: {error}") from error
 
 
 def _check_pixels(*folders: ModelFolder) -> None:

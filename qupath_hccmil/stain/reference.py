@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from qupath_hccmil.errors import ModelError
 from qupath_hccmil.stain.colour import Pixels
 from qupath_hccmil.stain.vahadane import StainFit, fit
 
@@ -37,3 +40,17 @@ def default_reference() -> StainFit:
     """
     text = (files(__package__) / "reference.json").read_text(encoding="utf-8")
     return StainFit.from_dict(json.loads(text))
+
+
+def stored_reference(content: Mapping[str, Any] | None, path: Path) -> StainFit:
+    """Return the reference in the config of a model folder.
+
+    Raises
+    ------
+    ModelError
+        There is none, or it is not valid; the message names `path`.
+    """
+    try:
+        return StainFit.from_dict(content or {})
+    except ValueError as error:
+        raise ModelError(f"{path}: stain_reference: {error}") from error

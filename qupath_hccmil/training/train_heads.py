@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from qupath_hccmil.atomic_files import make_folder
-from qupath_hccmil.encoders.encoder_folder import load_encoder_folder
+from qupath_hccmil.encoders.encoder import load_encoder
+from qupath_hccmil.encoders.encoder_folder import ENCODER as ENCODER_JSON
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.heads.fitted_head import FittedHead
 from qupath_hccmil.heads.head import make_head
@@ -502,16 +503,19 @@ def _choices(
     return HeadChoices(loss, said, table.cohort, used, found.shared, tiles, left_out)
 
 
-def _encoder_to_keep(encoder: Path, found: FoundFeatures) -> Path | None:
-    """Check that the features are from an encoder; return its folder if it may be copied."""
-    folder = load_encoder_folder(encoder)
+def _encoder_to_keep(path: Path, found: FoundFeatures) -> Path | None:
+    """Check that the features are from an encoder; return its folder if it may be copied.
+
+    The tile network of a risk model is not copied, because it needs its nuclei model next to it.
+    """
+    encoder = load_encoder(path)
     sha256 = found.shared.encoder_sha256
-    if sha256 is not None and sha256 != folder.config.sha256:
+    if sha256 is not None and sha256 != encoder.sha256:
         raise DataError(
-            f"{encoder}: is encoder {folder.config.name} ({folder.config.sha256[:12]}…), but the "
-            f"features in {found.folder} are from {found.shared.encoder} ({sha256[:12]}…)"
+            f"{path}: is encoder {encoder.name} ({encoder.sha256[:12]}…), but the features in "
+            f"{found.folder} are from {found.shared.encoder} ({sha256[:12]}…)"
         )
-    return encoder if folder.config.redistributable else None
+    return path if encoder.redistributable and (path / ENCODER_JSON).is_file() else None
 
 
 def _config(

@@ -138,6 +138,18 @@ def test_features_of_any_scale_give_the_same_after_standardising(name):
     torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)
 
 
+@HEADS
+def test_a_tile_is_judged_by_itself_unless_it_sees_its_neighbours(name):
+    head, features = head_of(name), features_of((5, 0, 1.0))
+    head.temperature.fill_(2.0)
+    with torch.no_grad():
+        if name == "transformer":
+            with pytest.raises(ModelError, match="judges no tile by itself"):
+                head.tile_logits(features)
+            return
+        torch.testing.assert_close(head.tile_logits(features), head(features).tile_logits)
+
+
 class Largest(TorchDispatchMode):
     """Notes how many values the largest tensor has that an operation gives."""
 

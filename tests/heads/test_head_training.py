@@ -17,10 +17,12 @@ from tests.heads.cohorts import sides, simulated
 
 FAST = HeadSettings(epochs=4, batch=8, tiles=6, learning_rate=0.01)
 SMALL = {"hidden": 16, "attention": 8}
+LAYER = {"layers": 1, "points": 4}
 
 
 def settings_of(head, loss, **values):
     arguments = {} if head in ("published", "mean") else SMALL
+    arguments = arguments | (LAYER if head == "transformer" else {})
     return replace(FAST, head=head, loss=loss, arguments=arguments, **values)
 
 
@@ -29,12 +31,19 @@ def same_weights(one, other):
     return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-@pytest.mark.parametrize("loss", ["outcome", "cox", "discrete-time"])
-@pytest.mark.parametrize("head", HEAD_NAMES)
-def test_every_head_learns_a_planted_hazard_with_every_loss(head, loss):
+@pytest.mark.parametrize(
+    ("head", "loss"),
+    [
+        *((head, "cox") for head in HEAD_NAMES),
+        ("published", "outcome"),
+        ("additive", "outcome"),
+        ("mean", "discrete-time"),
+    ],
+)
+def test_heads_learn_a_planted_hazard(head, loss):
     bags, outcomes, _ = simulated(110)
     training, choosing = sides(bags, outcomes, loss)
-    fitted = fit_head(training, choosing, outcomes, settings_of(head, loss, epochs=15))
+    fitted = fit_head(training, choosing, outcomes, settings_of(head, loss, epochs=10))
     others, known, planted = simulated(60, seed=1)
     logits = fitted.predict(others.values())
     assert held_out_c_index(logits, list(known.values())) > 0.65

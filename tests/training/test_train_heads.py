@@ -6,9 +6,7 @@ import pandas as pd
 import pytest
 from shapely.geometry import box
 
-from qupath_hccmil.encoders.encoder_folder import EncoderConfig, save_encoder_folder
 from qupath_hccmil.errors import DataError, FeatureFileError, ModelError
-from qupath_hccmil.heads.fitted_head import FittedHead
 from qupath_hccmil.heads.head import load_head
 from qupath_hccmil.heads.head_settings import HeadSettings
 from qupath_hccmil.method.aggregation import risk
@@ -18,6 +16,7 @@ from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_
 from qupath_hccmil.training.evaluate_mil import evaluate_mil
 from qupath_hccmil.training.prepare_bags import Tiling
 from qupath_hccmil.training.train_heads import CACHE, train_head
+from tests.encoders.tiny import tiny_encoder
 from tests.training.conftest import drawn_slide
 from tests.training.feature_cohort import SHA256, feature_cohort, feature_file
 
@@ -379,25 +378,9 @@ def test_a_head_needs_features_and_a_tile_network_none(trained, cohort, drawn_co
         evaluate_mil(features, cohort / "clinical.csv", features=features)
 
 
-def encoder_folder(path, *, redistributable):
-    import torch
-
-    config = EncoderConfig(
-        name="tiny",
-        architecture="resnet10t",
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-        mpp=0.5,
-        tile_px=256,
-        licence="CC0",
-        redistributable=redistributable,
-    )
-    return save_encoder_folder(path, config, {"a": torch.zeros(2)})
-
-
 @pytest.mark.parametrize("redistributable", [True, False])
 def test_the_encoder_is_copied_into_the_model_if_its_licence_allows(tmp_path, redistributable):
-    encoder = encoder_folder(tmp_path / "encoder", redistributable=redistributable)
+    encoder = tiny_encoder(tmp_path / "encoder", redistributable=redistributable)
     folder = feature_cohort(tmp_path, patients=30)
     settings = replace(FAST, epochs=1)
     with pytest.raises(DataError, match=r"is encoder tiny .* but the features in .* are from tiny"):
@@ -410,4 +393,3 @@ def test_the_encoder_is_copied_into_the_model_if_its_licence_allows(tmp_path, re
     assert copied.exists() == redistributable
     if redistributable:
         assert json.loads(copied.read_text())["name"] == "tiny"
-        assert isinstance(FittedHead(load_head(model.folder), 0, []), FittedHead)

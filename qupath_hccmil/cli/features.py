@@ -1,0 +1,143 @@
+"""``features``: features of tiles by frozen encoders, as files that other programs read too."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qupath_hccmil.cli import exit_codes, options
+from qupath_hccmil.cli.score_results import ShardType
+from qupath_hccmil.cli.show import ScoringDisplay
+
+if TYPE_CHECKING:
+    from qupath_hccmil.encoders.encoder import Encoder
+    from qupath_hccmil.features.compute_features import FeatureOutcome
+    from qupath_hccmil.results.slide_tasks import Shard
+
+
+@click.command()
+@click.argument("source", type=options.Existing)
+@options.settings_file()
+@click.option(
+    "--encoder",
+    "encoders",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="Encoder folder, or a risk model's; repeatable. Default: the shipped tile network.",
+)
+@click.option(
+    "--out", type=options.PathType, required=True, help="Folder; gets one for each encoder."
+)
+@click.option(
+    "--stain",
+    type=click.Choice(["vahadane", "none"]),
+    default="vahadane",
+    show_default=True,
+    help="vahadane normalises slides as score does, none leaves their colours.",
+)
+@click.option(
+    "--mpp",
+    type=click.FloatRange(min=0, min_open=True),
+    help="µm per level-0 px, overriding the values of QuPath and of the file.",
+)
+@click.option(
+    "--min-inside",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.5,
+    show_default=True,
+    help="Smallest share of a tile that must be inside an outline.",
+)
+@click.option(
+    "--max-tiles", type=click.IntRange(min=1), help="Use this many random tiles of a slide."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random tiles.")
+@options.annotation_classes
+@options.engine
+@options.images
+@options.slides
+@options.device
+@options.runtime
+@click.option(
+    "--shard", type=ShardType(), help="Do only this part of the slides, such as 3/40, from 1."
+)
+@options.as_json
+@options.quiet
+def features(
+    source: Path,
+    encoders: tuple[Path, ...],
+    out: Path,
+    images: tuple[str, ...],
+    shard: Shard | None,
+    as_json: bool,
+    quiet: bool,
+    **given: Any,
+) -> int:
+    """Compute features of the tiles of SOURCE with frozen encoders.
+
+    SOURCE is a QuPath project with tumour annotations, a folder of slides, one slide, or a table
+    with a column slide. Outlines of a slide that is not in a project are read from a GeoJSON file
+    of the same name next to it; without one, all the tissue is used.
+
+    For each encoder there is a folder in that of --out, with one HDF5 file for each slide, which
+    CLAM and TRIDENT read too. Run the same command again to continue: what is there is not computed
+    again. Nothing is ever downloaded. For research use only.
+    """
+    from qupath_hccmil.encoders.encoder import load_encoders
+    from qupath_hccmil.features.compute_features import FeatureRun, compute_features
+    from qupath_hccmil.features.feature_settings import FeatureSettings
+    from qupath_hccmil.slide_sources.outlined_slides import find_slides
+
+    settings = FeatureSettings(**options.settings_given(FeatureSettings, given))
+    chosen = load_encoders(encoders)
+    found = find_slides(
+        source,
+        settings.annotation_classes,
+        engine=given["engine"],
+        images=images,
+        slides_dir=given["slides"],
+    )
+    run = FeatureRun(out, chosen, settings, runtime=given["runtime"], device=given["device"])
+    outcomes = []
+    with ScoringDisplay(quiet=quiet, lines=not as_json) as display:
+        takes = (lambda place: True) if shard is None else shard.takes
+        for outcome in compute_features(found, run, display, takes):
+            outcomes.append(outcome)
+            display.end(_line(outcome), failed=outcome.status == "failed")
+    if as_json:
+        click.echo(json.dumps(_facts(chosen, outcomes, out), indent=2))
+    elif not quiet:
+        click.echo(_summary(outcomes))
+    failed = any(outcome.status == "failed" for outcome in outcomes)
+    return exit_codes.SOME_FAILED if failed else exit_codes.DONE
+
+
+def _line(outcome: FeatureOutcome) -> str:
+    if outcome.status == "failed":
+        return f"{outcome.slide}: FAILED: {outcome.reason.removeprefix(f'{outcome.slide}: ')}"
+    if outcome.status == "up to date":
+        return f"{outcome.slide}: up to date"
+    tiles = ", ".join(f"{name} {count} tiles" for name, count in outcome.tiles.items())
+    return f"{outcome.slide}: {tiles}, {outcome.seconds:.1f} s"
+
+
+def _summary(outcomes: list[FeatureOutcome]) -> str:
+    counts = {
+        status: sum(outcome.status == status for outcome in outcomes)
+        for status in ("computed", "up to date", "failed")
+    }
+    return ", ".join(f"{count} {status}" for status, count in counts.items() if count) + "."
+
+
+def _facts(encoders: list[Encoder], outcomes: list[FeatureOutcome], out: Path) -> dict[str, Any]:
+    return {
+        "encoders": [
+            {"name": each.name, "sha256": each.sha256, "folder": str(out / each.name)}
+            for each in encoders
+        ],
+        "slides": [asdict(outcome) for outcome in outcomes],
+    }

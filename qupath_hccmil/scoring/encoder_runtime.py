@@ -1,0 +1,187 @@
+"""Runs encoders on tiles: with OpenVINO in fp32 on a CPU, with torch on other devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from qupath_hccmil.encoders.encoder import Encoder
+from qupath_hccmil.scoring.network_batches import Batches, kept_rows
+from qupath_hccmil.scoring.openvino_graph import openvino_graph
+from qupath_hccmil.scoring.openvino_import import import_openvino
+from qupath_hccmil.scoring.runtime import (
+    BATCH,
+    DeviceName,
+    RuntimeName,
+    is_openvino,
+    padded,
+    resolve_device,
+)
+from qupath_hccmil.tiles.read_ahead import Chunk, TileVerdict
+
+# A GPU is idle for most of the time with fewer tiles, and large encoders need its memory.
+_GPU_BATCH = 32
+
+Features = NDArray[np.float32]
+Done = Callable[[Features], None]
+
+
+class EncoderRuntime(Protocol):
+    """An encoder that is ready to run; see :class:`~qupath_hccmil.scoring.runtime.Runtime`."""
+
+    name: str
+    device: str
+    batch: int
+
+    def submit(self, rgb: NDArray[np.uint8], done: Done) -> None:
+        """Encode up to `batch` tiles; `done` is called with (n, d), maybe from another thread."""
+        ...
+
+    def wait(self) -> None:
+        """Wait until everything that was submitted is done."""
+        ...
+
+
+def load_encoder_runtime(
+    encoder: Encoder, *, runtime: RuntimeName = "auto", device: DeviceName = "auto"
+) -> EncoderRuntime:
+    """Prepare an encoder for the best runtime on this machine, or for the requested one.
+
+    Raises
+    ------
+    ModelError
+        The weights do not fit, or the device or the combination is not available here.
+    PackageError
+        timm is needed and not installed.
+    """
+    where = resolve_device(device, runtime)
+    network = encoder.build()
+    if is_openvino(runtime, where):
+        return _OpenVino(network, encoder.geometry.tile_px)
+    return _Torch(network, where)
+
+
+def encode(
+    chunks: Iterator[Chunk],
+    runtimes: Sequence[EncoderRuntime],
+    n_tiles: int,
+    *,
+    wanted: int | None = None,
+    progress: Callable[[int], None] = lambda n: None,
+) -> tuple[NDArray[np.int8], list[Features]]:
+    """Run several encoders on tiles that are read once.
+
+    Parameters
+    ----------
+    chunks : iterator of Chunk
+        Chunks in order.
+    runtimes : sequence of EncoderRuntime
+        All for tiles of this size.
+    n_tiles : int
+        Number of tiles in all `chunks`.
+    wanted : int, optional
+        Stop after this many kept tiles.
+    progress : callable
+        Called with the number of tiles that are done since the last call.
+
+    Returns
+    -------
+    verdicts : (n_tiles,) int8
+        :class:`TileVerdict` of each tile.
+    features : list of (k, d) float32
+        Of each encoder, for the k tiles that were kept, in order.
+    """
+    verdicts = np.full(n_tiles, TileVerdict.NOT_READ, np.int8)
+    collected = [_Collected() for _ in runtimes]
+    batches = [
+        Batches(runtime, each.store) for runtime, each in zip(runtimes, collected, strict=True)
+    ]
+    left = n_tiles if wanted is None else wanted
+    try:
+        for chunk in chunks:
+            rows, rgb = kept_rows(chunk, left, verdicts)
+            for each in batches:
+                each.add(rows, rgb)
+            left -= len(rows)
+            progress(len(chunk.rows))
+            if not left:
+                break
+        for each in batches:
+            each.flush()
+    finally:
+        # after an interruption too: Python can't end while a network still calls it
+        for runtime in runtimes:
+            runtime.wait()
+    return verdicts, [each.kept() for each in collected]
+
+
+class _Collected:
+    """Features of batches as they are done."""
+
+    def __init__(self) -> None:
+        self._batches: list[tuple[NDArray[np.int64], Features]] = []
+
+    def store(self, rows: NDArray[np.int64], features: Features) -> None:
+        self._batches.append((rows, features))
+
+    def kept(self) -> Features:
+        """Features in the order of the tiles; batches may have been done in another order."""
+        self._batches.sort(key=lambda batch: int(batch[0][0]))
+        if not self._batches:
+            return np.empty((0, 0), np.float32)
+        return np.concatenate([features for _, features in self._batches])
+
+
+class _OpenVino:
+    """OpenVINO in fp32 on the CPU, as tiles are scored there."""
+
+    name = "openvino"
+    device = "cpu"
+
+    def __init__(self, network: nn.Module, tile_px: int) -> None:
+        openvino = import_openvino()
+        self.batch = BATCH
+        graph = openvino_graph(network, (BATCH, tile_px, tile_px, 3))
+        hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
+        self._queue = openvino.AsyncInferQueue(openvino.Core().compile_model(graph, "CPU", hints))
+        self._queue.set_callback(_finish)
+
+    def submit(self, rgb: NDArray[np.uint8], done: Done) -> None:
+        self._queue.start_async([padded(rgb, self.batch)], (len(rgb), done))
+
+    def wait(self) -> None:
+        self._queue.wait_all()
+
+
+def _finish(request: Any, about: tuple[int, Done]) -> None:
+    n, done = about
+    done(request.get_output_tensor(0).data[:n].astype(np.float32))
+
+
+class _Torch:
+    """Eager torch, in half precision on devices that are faster with it."""
+
+    name = "torch"
+
+    def __init__(self, network: nn.Module, device: str) -> None:
+        self.device = device
+        self.batch = BATCH if device == "cpu" else _GPU_BATCH
+        self._network = network.to(device)
+        self._autocast = device != "cpu"
+
+    def submit(self, rgb: NDArray[np.uint8], done: Done) -> None:
+        tiles = torch.from_numpy(padded(rgb, self.batch)).to(self.device)
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device, dtype=torch.float16, enabled=self._autocast),
+        ):
+            features = self._network(tiles)
+        done(features[: len(rgb)].float().cpu().numpy())
+
+    def wait(self) -> None:
+        """Return at once, because :meth:`submit` returns only when it is done."""

@@ -1,0 +1,106 @@
+"""``features`` through the command line: slides in, files out, one clear line for what is wrong."""
+
+import json
+
+import numpy as np
+import pytest
+
+from qupath_hccmil.features.feature_file import feature_files, open_features
+from tests.blobs import blob_image
+from tests.drawn_slides import write_pyramid
+from tests.encoders.tiny import WIDTH, tiny_encoder
+
+
+@pytest.fixture
+def slides(tmp_path):
+    (tmp_path / "slides").mkdir()
+    for number in range(2):
+        pixels = blob_image(number, side=1100, count=900, radius=14)[0]
+        write_pyramid(tmp_path / "slides" / f"s{number}.tif", pixels)
+    return tmp_path / "slides"
+
+
+FAST = ("--stain", "none", "--runtime", "torch", "--device", "cpu")
+
+
+def test_features_of_a_folder_with_two_encoders(cli, slides, tmp_path):
+    encoders = [tiny_encoder(tmp_path / name, name, n).path for n, name in enumerate("ab")]
+    command = ("features", slides, "--out", tmp_path / "out", *FAST)
+    both = ("--encoder", encoders[0], "--encoder", encoders[1])
+    ran = cli(*command, *both)
+    assert (ran.code, ran.err) == (0, "")
+    assert "s0.tif: a 4 tiles, b 4 tiles, " in ran.out
+    assert ran.out.splitlines()[-1] == "2 computed."
+    for name in "ab":
+        found = [open_features(path) for path in feature_files(tmp_path / "out" / name)]
+        assert [(each.slide, each.count, each.width, each.encoder) for each in found] == [
+            (f"s{number}.tif", 4, WIDTH, name) for number in range(2)
+        ]
+    ran = cli(*command, *both, "--json")
+    facts = json.loads(ran.out)
+    assert [each["status"] for each in facts["slides"]] == ["up to date"] * 2
+    assert [each["folder"] for each in facts["encoders"]] == [
+        str(tmp_path / "out" / n) for n in "ab"
+    ]
+    assert cli(*command, *both, "--quiet").out == ""
+
+
+def test_a_share_of_the_slides_and_one_that_fails(cli, slides, tmp_path):
+    encoder = ("--encoder", tiny_encoder(tmp_path / "a").path)
+    (slides / "s2.tif").write_bytes(b"no slide")
+    command = ("features", slides, "--out", tmp_path / "out", *FAST, *encoder)
+    ran = cli(*command, "--shard", "1/2")
+    assert ran.code == 3
+    assert ran.err.startswith("s2.tif: FAILED: ")
+    assert "1 computed, 1 failed." in ran.out
+    assert cli(*command, "--shard", "2/2").out.splitlines()[-1] == "1 computed."
+    assert cli(*command, "--shard", "3/2").code == 2
+
+
+def test_the_encoder_that_ships(cli, slides, tmp_path):
+    ran = cli("features", slides / "s0.tif", "--out", tmp_path / "out", "--device", "cpu")
+    assert ran.code == 0, ran.err
+    (path,) = feature_files(tmp_path / "out")
+    found = open_features(path)
+    assert (found.width, found.tile_um, found.attributes["stain"]) == (1280, 128, "vahadane")
+    assert np.isfinite(found.read()).all()
+    ran = cli("features", slides, "--out", tmp_path / "out", "--stain", "none")
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
+    assert "knows stain-normalised colours only" in ran.err
+
+
+def test_settings_from_a_file(cli, slides, tmp_path):
+    encoder = ("--encoder", tiny_encoder(tmp_path / "a").path)
+    settings = tmp_path / "settings.toml"
+    settings.write_text('stain = "none"\nmax_tiles = 3\n')
+    command = ("features", slides / "s0.tif", "--out", tmp_path / "out", *encoder)
+    ran = cli(*command, "--settings", settings, "--runtime", "torch", "--max-tiles", "2")
+    assert "tiny 2 tiles" in ran.out, ran.err
+    settings.write_text('stain = "macenko"\n')
+    ran = cli(*command, "--settings", settings)
+    assert ran.code == 1
+    assert "stain" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["slides", "--encoder", "a", "--encoder", "b"], "give one of them another name"),
+        (["slides", "--encoder", "slides"], "not an encoder folder, encoder.json is missing"),
+        (["notes.md"], "is neither a QuPath project, a slide, a folder of slides, nor a table"),
+        (["empty"], "contains no slides"),
+        (["table.csv"], "has no column 'slide'"),
+        (["slides", "--encoder", "a", "--out", "notes.md"], "notes.md"),
+    ],
+)
+def test_bad_input_is_one_line(cli, slides, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        tiny_encoder(tmp_path / name, "same", ord(name))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.md").write_text("-")
+    (tmp_path / "table.csv").write_text("file\nx.svs\n")
+    ran = cli("features", "--out", "out", *arguments)
+    assert ran.code == 1
+    assert said in ran.err
+    assert ran.err.count("\n") == 1
