@@ -54,9 +54,7 @@ UNIT = "years"
 FOLDS, PERMUTATIONS = "folds", "permutations"
 _RISK = "risk__"
 _POINTS = 12
-DRAWS = (
-    200  # for the bands of figures and the curve of calibration, which are drawn and not read off
-)
+DRAWS = 200  # for what is drawn and not read off: bands, and the curve of calibration
 
 
 @dataclass
