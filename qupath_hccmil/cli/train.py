@@ -277,8 +277,10 @@ def _judge(
     """Judge the training, and return the settings with the head that was chosen."""
     from qupath_hccmil.training.judge_heads import judge_heads
 
-    names = dict.fromkeys([settings.head, *given["also"]])
-    heads = {name: replace(settings, head=name) for name in names}
+    # Widths in a settings file are those of --head, and other heads have others.
+    heads: dict[str, HeadSettings] = {settings.head: settings}
+    for name in given["also"]:
+        heads.setdefault(name, replace(settings, head=name, arguments={}))
     found = judge_heads(
         source,
         clinical,

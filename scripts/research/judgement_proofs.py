@@ -194,7 +194,7 @@ def confounded(out: Path, patients: int, head: HeadSettings) -> dict[str, object
     return figures
 
 
-def coverage(cohorts: int = 400, patients: int = 150) -> dict[str, object]:
+def coverage(cohorts: int = 100, patients: int = 150) -> dict[str, object]:
     """How often the interval of a cross-validated Cox model holds the C-index that it estimates.
 
     Without a signal that is 0.5; with one, the mean over cohorts.

@@ -9,10 +9,13 @@ import sys
 import pytest
 
 from qupath_hccmil.cli.main import run
+from qupath_hccmil.features.feature_file import feature_files, open_features
+from tests.blobs import blob_image
 from tests.conftest import ROOT
+from tests.drawn_slides import write_pyramid
 
 PAGE = ROOT / "docs" / "tutorials" / "own-model.md"
-PATIENTS = 60
+PATIENTS = 48
 
 
 @pytest.fixture
@@ -30,6 +33,18 @@ def commands(name: str) -> list[list[str]]:
     text = PAGE.read_text(encoding="utf-8")
     lines = re.findall(r"^qupath-hccmil (.*)$", text, flags=re.MULTILINE)
     return [shlex.split(line) for line in lines if line.startswith(name)]
+
+
+def test_features_are_computed_from_slides(tmp_path, monkeypatch, capsys):
+    (tmp_path / "slides").mkdir()
+    name = "TCGA-2V-A95S-01Z-00-DX1"
+    pixels = blob_image(0, side=1100, count=900, radius=14)[0]
+    write_pyramid(tmp_path / f"slides/{name}.tif", pixels)
+    monkeypatch.chdir(tmp_path)
+    (words,) = commands("features")
+    assert run(words) == 0, capsys.readouterr().err
+    (path,) = feature_files(tmp_path / "features")
+    assert open_features(path).slide == f"{name}.tif"
 
 
 def test_the_commands_on_a_simulated_cohort(simulated, tmp_path, monkeypatch, capsys):
