@@ -37,8 +37,8 @@ MAY_IMPORT = {
     "tiles_of_interest": {"qupath", "scoring", "survival", "tables"},
     "demo": {"qupath", "slides"},
     "training": {
-        "encoders", "features", "heads", "learning", "mil", "model_store", "nuclei", "qupath",
-        "scoring", "slide_sources", "slides", "stain", "survival", "tables", "tiles",
+        "features", "heads", "judgement", "learning", "mil", "model_store", "nuclei", "qupath",
+        "scoring", "slide_sources", "slides", "stain", "tables", "tiles",
     },
     "cluster": {"model_store", "results", "scoring"},
     "results": {"qupath", "scoring", "stain", "tables"},
@@ -46,6 +46,7 @@ MAY_IMPORT = {
         "encoders", "heads", "learning", "mil", "model_store", "nuclei", "qupath", "slides",
         "stain", "tables", "tiles",
     },
+    "judgement": {"mil", "survival", "tables"},
     "survival": {"tables"},
     "qupath": {"slides", "tables", "tiles"},
     "heads": {"learning", "mil", "model_store"},

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from qupath_hccmil.cli import head_options, options
+from qupath_hccmil.cli import head_options, judgement_options, options
 from qupath_hccmil.cli.lazy import LazyGroup
 
 if TYPE_CHECKING:
+    from qupath_hccmil.heads.head_settings import HeadSettings
     from qupath_hccmil.learning.device import DeviceName
     from qupath_hccmil.training.clinical_table import ClinicalColumns
     from qupath_hccmil.training.head_figures import HeadFigures
@@ -161,6 +163,7 @@ def nuclei(
     is_flag=True,
     help="Fit T in r = sigmoid(S/T) on held-out patients, to calibrate the risk.",
 )
+@judgement_options.judgement
 @click.option("--seed", type=int, help="Seed of every random draw; default: 0.")
 @options.device
 @click.option("--name", default="hcc-risk", show_default=True, help="Name of the model.")
@@ -180,7 +183,9 @@ def mil(source: Path, clinical: Path, out: Path, quiet: bool, **given: Any) -> N
 
     With --features, a head is trained on features that were computed before, and SOURCE says which
     slides are used; without slides at hand, give the folder of features as SOURCE too. --loss cox
-    and --loss discrete-time use the follow-up of all patients, not distinct outcomes alone.
+    and --loss discrete-time use the follow-up of all patients, not distinct outcomes alone. With
+    --judge or --group-column, the training is judged first, by nested cross-validation: the report
+    is judgement/report.html in the folder given by --out.
 
     The prepared bags, the checkpoint, log.csv, curve.png, left_out.csv and the model folder are
     written to the folder given by --out; with --folds also predictions.csv, the scores of
@@ -192,8 +197,9 @@ def mil(source: Path, clinical: Path, out: Path, quiet: bool, **given: Any) -> N
     from qupath_hccmil.training.train_mil import train_mil
 
     head_options.check_together(given)
+    judging = judgement_options.asked(given)
     if given["features"] is not None:
-        _train_head(source, clinical, out, quiet, given)
+        _train_head(source, clinical, out, quiet, given, judging=judging)
         return
     settings = MilSettings(**options.settings_given(MilSettings, given))
     model = train_mil(
@@ -220,7 +226,13 @@ def mil(source: Path, clinical: Path, out: Path, quiet: bool, **given: Any) -> N
 
 
 def _train_head(
-    source: Path, clinical: Path, out: Path, quiet: bool, given: Mapping[str, Any]
+    source: Path,
+    clinical: Path,
+    out: Path,
+    quiet: bool,
+    given: Mapping[str, Any],
+    *,
+    judging: bool,
 ) -> None:
     from qupath_hccmil.heads.head_settings import HeadSettings
     from qupath_hccmil.mil.threshold_and_temperature import DecisionRule
@@ -228,6 +240,8 @@ def _train_head(
 
     settings = HeadSettings(**options.settings_given(HeadSettings, given))
     head_options.check_settings(settings)
+    if judging:
+        settings = _judge(source, clinical, out, quiet, given, settings)
     model = train_head(
         source,
         clinical,
@@ -237,7 +251,8 @@ def _train_head(
         tiling=tiling({**given, "seed": settings.seed}),
         encoder=given["encoder"],
         share=given["share"],
-        folds=given["folds"] or 0,
+        # The folds of a judgement are nested, so the same need not be done again without.
+        folds=0 if judging else given["folds"] or 0,
         rule=DecisionRule(given["derive_threshold"], given["fit_temperature"]),
         settings=settings,
         device=given["device"],
@@ -249,6 +264,41 @@ def _train_head(
     if not quiet:
         _show_head(model)
     _finish(model.notes, quiet)
+
+
+def _judge(
+    source: Path,
+    clinical: Path,
+    out: Path,
+    quiet: bool,
+    given: Mapping[str, Any],
+    settings: HeadSettings,
+) -> HeadSettings:
+    """Judge the training, and return the settings with the head that was chosen."""
+    from qupath_hccmil.training.judge_heads import judge_heads
+
+    # Widths in a settings file are those of --head, and other heads have others.
+    heads: dict[str, HeadSettings] = {settings.head: settings}
+    for name in given["also"]:
+        heads.setdefault(name, replace(settings, head=name, arguments={}))
+    found = judge_heads(
+        source,
+        clinical,
+        out,
+        given["features"],
+        heads,
+        judgement_options.request(given, settings.seed),
+        columns=clinical_columns(given),
+        tiling=tiling({**given, "seed": settings.seed}),
+        device=given["device"],
+        prepared=None if quiet else show_features,
+        progress=None if quiet else lambda line: click.echo(line, err=True),
+    )
+    if not quiet:
+        value, low, high = found.judgement.concordance()
+        _finish(found.judgement.cautions, quiet)
+        click.echo(f"{found.report}: C-index {value:.3f} ({low:.3f} to {high:.3f}) in outer folds")
+    return heads[found.judgement.chosen]
 
 
 def _show_choices(choices: Choices | HeadChoices) -> None:

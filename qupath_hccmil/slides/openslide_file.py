@@ -18,6 +18,12 @@ from qupath_hccmil.slides.tiff_file import compression, first_page
 
 _BOUNDS = tuple(f"openslide.bounds-{name}" for name in ("x", "y", "width", "height"))
 _COLOUR = re.compile("#?[0-9A-Fa-f]{6}")
+# Properties that name a scanner, or else its model: those of Aperio, Hamamatsu, Ventana, Leica and
+# 3DHISTECH, and of TIFF in general.
+_SCANNERS = (
+    "aperio.ScanScope ID", "hamamatsu.NDP.S/N", "ventana.UnitNumber", "leica.device-model",
+    "mirax.GENERAL.SLIDE_SCANNER_SERIAL", "hamamatsu.Product", "tiff.Model", "tiff.Make",
+)  # fmt: skip
 _MPP = (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
 
 
@@ -52,6 +58,7 @@ class OpenSlideFile(PyramidSlide):
         self.levels = tuple(self._file.level_downsamples)
         self.mpp = _mpp(properties)
         self.magnification = _magnification(properties)
+        self.scanner = _scanner(properties)
         vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "")
         self._direct = jpeg_tiles(path, vendor, self._file.level_dimensions)
 
@@ -139,6 +146,11 @@ def _magnification(properties: Mapping[str, str]) -> float | None:
     except (KeyError, ValueError):
         return None
     return value if math.isfinite(value) and value > 0 else None
+
+
+def _scanner(properties: Mapping[str, str]) -> str:
+    named = (properties.get(name, "").strip() for name in _SCANNERS)
+    return next((name for name in named if name), "")
 
 
 def _mpp(properties: Mapping[str, str]) -> tuple[float, float] | None:

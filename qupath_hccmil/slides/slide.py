@@ -48,6 +48,8 @@ class Slide(ABC):
         Size of a level-0 pixel in x and y, µm, as the file states it.
     magnification : float or None
         Magnification of the objective, such as 40, as the file states it.
+    scanner : str
+        The scanner as the file states it; empty if it does not.
     """
 
     path: Path
@@ -56,6 +58,7 @@ class Slide(ABC):
     levels: tuple[float, ...]
     mpp: tuple[float, float] | None
     magnification: float | None = None
+    scanner: str = ""
 
     def read_tile(
         self, x: float, y: float, side_x: float, side_y: float, out: int = TILE_PX

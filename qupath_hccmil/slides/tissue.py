@@ -80,14 +80,16 @@ class TissueRule:
     def tissue_fraction(self, tiles: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Share of tissue pixels of (n, height, width, 3) uint8 RGB tiles: (n,), in [0, 1]."""
         pixels = tiles.shape[1] * tiles.shape[2]
-        return np.array([self._tissue_pixels(tile) for tile in tiles], dtype=np.float64) / pixels
+        counts = [np.count_nonzero(self.mask(tile)) for tile in tiles]
+        return np.array(counts, dtype=np.float64) / pixels
 
-    def _tissue_pixels(self, tile: NDArray[np.uint8]) -> int:
-        red, green, blue = cv2.split(tile)
+    def mask(self, rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Which pixels of an RGB image (height, width, 3) uint8 are tissue: (height, width)."""
+        red, green, blue = cv2.split(rgb)
         colour = cv2.subtract(
             cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
         )
-        return int(np.count_nonzero((colour >= self.min_colour) & (green < self.max_green)))
+        return np.asarray((colour >= self.min_colour) & (green < self.max_green))
 
 
 def detail(tiles: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -7,11 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
-import pandas as pd
-
-from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.result_folder import ResultFolder
 from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.r_script.analysis_data import (
     analysis_table,
@@ -25,11 +21,10 @@ from qupath_hccmil.survival.report.build import build_report
 from qupath_hccmil.survival.report.excel import render_excel
 from qupath_hccmil.survival.report.render import render_html, render_markdown
 from qupath_hccmil.survival.report.word import render_word
+from qupath_hccmil.survival.result_contents import Contents, write_contents
 from qupath_hccmil.survival.results_json import results_json
-from qupath_hccmil.tables.table_writer import write_rows
 
 FORMATS = ("html", "md")
-Contents = dict[str, str | bytes | pd.DataFrame]
 RESULTS = "results.json"
 # Nothing else is ever removed, whatever a results file says.
 OURS = re.compile(
@@ -90,28 +85,10 @@ def write_analysis(
         contents.update(_for_paper(report))
     contents.update({f"tables/{table.key}.csv": table.data for table in report.tables()})
     contents.update(_for_r(analysis))
-    # Written first, so that it lists our files even if the run is interrupted.
-    names = sorted([*contents, RESULTS])
-    contents = {RESULTS: results_json(analysis, when, names), **contents}
-    results = ResultFolder(folder, RESULTS, OURS)
-    results.require_free(contents)
     given = {Path(analysis.settings.baseline).resolve()} if analysis.settings.baseline else set()
-    results.remove_others(contents, keep=given)
-    for name, content in contents.items():
-        if isinstance(content, pd.DataFrame):
-            rows = (
-                content.astype(object)
-                .where(content.notna(), None)
-                .itertuples(index=False, name=None)
-            )
-            write_rows(folder / name, list(content.columns), rows)
-            continue
-        with atomic_file(folder / name) as new:
-            if isinstance(content, bytes):
-                new.write_bytes(content)
-                continue
-            # A file name may not be valid in any encoding; its bytes are then written as escapes.
-            new.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
+    write_contents(
+        folder, contents, (RESULTS, OURS), lambda names: results_json(analysis, when, names), given
+    )
     if tell is not None:
         for line in report.found:
             tell(line)

@@ -196,9 +196,7 @@ def provenance(analysis: Analysis, when: str) -> dict[str, str]:
     command = {"Command": analysis.command} if analysis.command else {}
     found = {
         **command,
-        "qupath-hccmil": __version__,
-        "Python": platform.python_version(),
-        **{name: _version(name) for name in PACKAGES},
+        **versions(),
         "Made": when,
     }
     found.update({f"SHA-256 of {name}": value for name, value in analysis.cohort.hashes.items()})
@@ -210,6 +208,15 @@ def provenance(analysis: Analysis, when: str) -> dict[str, str]:
     models = analysis.cohort.scores.models
     found["Model of the scores"] = "; ".join(models) or "not given in the scores table"
     return found
+
+
+def versions() -> dict[str, str]:
+    """Versions of this program and of the packages that compute its numbers."""
+    return {
+        "qupath-hccmil": __version__,
+        "Python": platform.python_version(),
+        **{name: _version(name) for name in PACKAGES},
+    }
 
 
 def settings_told(analysis: Analysis) -> dict[str, object]:

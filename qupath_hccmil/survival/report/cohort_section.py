@@ -10,7 +10,7 @@ from qupath_hccmil.survival.figures.style import Drawing
 from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.report.blocks import Image, Images, Section, Table, Text
 from qupath_hccmil.survival.report.number_format import number, percent, time_span, whole
-from qupath_hccmil.survival.statistics.kaplan_meier import OVERALL
+from qupath_hccmil.survival.statistics.kaplan_meier import OVERALL, groups_of
 from qupath_hccmil.survival.statistics.survival_outcome import EVENT
 from qupath_hccmil.survival.statistics.table_one import ENOUGH, MISSING
 from qupath_hccmil.tables.endpoint_coding import COMPETING
@@ -22,7 +22,7 @@ def cohort_section(analysis: Analysis) -> Section:
     """Describe who was analysed, who was left out and why, and the endpoint."""
     cohort, settings = analysis.cohort, analysis.settings
     section = Section("cohort", "Patients and endpoint")
-    section.blocks += [_flow(analysis), _left_out(analysis)]
+    section.blocks += [_flow(analysis), left_out_block(analysis.cohort.left_out)]
     follow = analysis.survival.follow_up
     unit = cohort.unit
     events = int(cohort.frame["event"].sum())
@@ -92,8 +92,14 @@ def _flow(analysis: Analysis) -> Table:
     return Table("flow", "Flow of patients", ("Step", "Patients"), rows, data)
 
 
-def _left_out(analysis: Analysis) -> Table | Text:
-    data = analysis.cohort.left_out
+def left_out_block(data: pd.DataFrame) -> Table | Text:
+    """Show who was left out and why, by reason.
+
+    Parameters
+    ----------
+    data : DataFrame
+        ``patient, reason``.
+    """
     if data.empty:
         return Text("Nobody was left out.", "note")
     rows = []
@@ -114,17 +120,40 @@ def _left_out(analysis: Analysis) -> Table | Text:
 
 
 def _table_one(analysis: Analysis) -> list[Table]:
-    data = analysis.table_one
-    if data is None:
+    if analysis.table_one is None:
         return []
-    groups = [str(name) for name in analysis.cohort.frame[GROUP].cat.categories]
-    sizes = {OVERALL: len(analysis.cohort.frame)}
-    counts = analysis.cohort.frame[GROUP].value_counts()
-    sizes.update({name: int(counts[name]) for name in groups})
+    caption = "Patients by risk group (“Table 1”)"
+    return [
+        table_one_block(analysis.cohort.frame, GROUP, analysis.table_one, caption, "risk groups")
+    ]
+
+
+def table_one_block(
+    frame: pd.DataFrame, by: str, data: pd.DataFrame, caption: str, groups_told: str
+) -> Table:
+    """Show a table from ``table_one.table_one`` with a column for each group.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The patients, with their event and group.
+    by : str
+        Column of the group.
+    data : DataFrame
+    caption : str
+    groups_told : str
+        What the note calls the groups.
+    """
+    parts = dict(groups_of(frame, by))
+    if isinstance(frame[by].dtype, pd.CategoricalDtype):
+        # A group without patients has a column, too.
+        empty = frame.iloc[:0]
+        parts = {str(name): parts.get(str(name), empty) for name in frame[by].cat.categories}
+    groups = list(parts)
+    sizes = {OVERALL: len(frame), **{name: len(part) for name, part in parts.items()}}
     shown = [OVERALL, *groups]
-    events = {OVERALL: int(analysis.cohort.frame[EVENT].sum())}
-    by_group = analysis.cohort.frame.groupby(GROUP, observed=False)[EVENT].sum()
-    events.update({name: int(by_group[name]) for name in groups})
+    events = {OVERALL: int(frame[EVENT].sum())}
+    events.update({name: int(part[EVENT].sum()) for name, part in parts.items()})
     rows: list[tuple[str, ...]] = [
         ("Patients", *_around_events([whole(sizes[n]) for n in shown], ""), ""),
         ("Events", *_around_events([_counted(events[n], sizes[n]) for n in shown], ""), ""),
@@ -143,10 +172,10 @@ def _table_one(analysis: Analysis) -> list[Table]:
     head = ("", *_around_events(shown, "Events"), "Std. difference")
     note = (
         "Events: those among all patients of the row. Standardised difference: of the variable "
-        "between the risk groups, in pooled standard deviations, without missing values"
+        f"between the {groups_told}, in pooled standard deviations, without missing values"
         + ("; the largest of two groups." if len(groups) > 2 else ".")
     )
-    return [Table("table_1", "Patients by risk group (“Table 1”)", head, rows, data, note)]
+    return Table("table_1", caption, head, rows, data, note)
 
 
 def _around_events(cells: list[str], events: str) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from qupath_hccmil.survival.figures.cohorts import Panel, cohorts_figure
+from qupath_hccmil.survival.figures.cohorts import cohorts_figure
+from qupath_hccmil.survival.figures.estimates import Panel
 from qupath_hccmil.survival.figures.style import Drawing
 from qupath_hccmil.survival.findings import Analysis, CohortResult, External
 from qupath_hccmil.survival.report.blocks import Image, Images, Section, Table, Text

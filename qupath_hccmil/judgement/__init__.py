@@ -1,0 +1,1 @@
+"""Judgement of a group's own model: nested cross-validation, comparisons, warnings, report."""
