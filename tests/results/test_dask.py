@@ -315,8 +315,9 @@ def test_a_connection_that_is_lost_is_made_again(cli, cohort, folder, monkeypatc
         client, what = run.workers.client, "slides" if run.under_way else "questions"
         if what not in lost:
             lost.append(what)
-            client.loop.add_callback(client.scheduler_comm.comm.abort)
-            until(lambda: client.status != "running")
+            before = client.scheduler_comm
+            client.loop.add_callback(before.comm.abort)
+            until(lambda: client.scheduler_comm is not before)
         yield from real(run)
 
     monkeypatch.setattr(run_slides._Run, "done", lose)
