@@ -116,8 +116,8 @@ class DataChange:
 class _DataFiles:
     """The new data file of an image, and the summary that follows from it.
 
-    The data are made when they are written and given up once they are verified, so that of many
-    images in one transaction only one is held in memory.
+    The data are made when they are written and not held afterwards, so that of many images in one
+    transaction only those of one are in memory.
     """
 
     def __init__(self, entry: ImageEntry, path: Path, make: Callable[[], DataChange]) -> None:
@@ -141,11 +141,12 @@ class _DataFiles:
         self._change = change
 
     def _verify(self, beside: Path) -> None:
-        assert self._change is not None, "it was written before"
-        self._change.verify(self._path, beside)
+        change, self._change = self._change, None
+        assert change is not None, "it was written before"
+        change.verify(self._path, beside)
 
     def _write_summary(self, beside: Path) -> None:
-        change, self._change = self._change, None
+        change = self._change
         assert change is not None, "the data are written before"
         content = summary(
             _bytes(self._summary) if self._old_summary else b"",
