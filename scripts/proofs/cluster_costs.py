@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
-from commit_costs import commit_costs, folder_costs
+from commit_costs import commit_costs, folder_costs, record_costs
 from simulated_slides import drawn_slide, project_of
 
 from qupath_hccmil.cluster.connect import Workers, connected
@@ -219,12 +219,14 @@ def commit(bench: Bench) -> list[Row]:
 
 
 def folder(bench: Bench) -> list[Row]:
-    """A folder with as many results as slides."""
+    """A folder with as many results as slides, and the record of their run."""
     files = bench.given.files
     listed, swept = folder_costs(bench.top, files)
+    recorded, megabytes = record_costs(bench.top, files)
     return [
         Row(f"to find the results in a folder of {files:,}", f"{listed:.1f} s"),
         Row("to look for leftovers there", f"{swept:.1f} s"),
+        Row("to write a `run.json` with as many rows", f"{recorded:.1f} s, {megabytes:.0f} MB"),
     ]
 
 

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from simulated_slides import project_of, results_for
@@ -12,6 +12,9 @@ from qupath_hccmil.qupath.native.native_project import NativeProject
 from qupath_hccmil.results.commit import GROUP_IMAGES, commit_results
 from qupath_hccmil.results.leftovers import sweep
 from qupath_hccmil.results.results_folder import ResultsIndex
+from qupath_hccmil.results.run_file import write_run
+from qupath_hccmil.results.slide_worker import SlideRow
+from qupath_hccmil.scoring.score_project import ImageOutcome
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,17 @@ def _plain(folder: Path, sizes: list[int]) -> float:
             file.flush()
             os.fsync(file.fileno())
     return time.perf_counter() - start
+
+
+def record_costs(top: Path, slides: int) -> tuple[float, float]:
+    """Seconds to write a run.json of so many slides over an earlier one, and its megabytes."""
+    outcome = ImageOutcome("CASE-1.svs", "scored", tiles=2000, annotations=1, seconds=49.9)
+    row = SlideRow("/shared/liver/project.qpproj", "1", outcome, worker="tcp://10.0.0.1:40000")
+    rows = [replace(row, image_id=str(number)).facts() for number in range(slides)]
+    write_run({"images": rows}, top)
+    start = time.perf_counter()
+    path = write_run({"images": rows}, top)
+    return time.perf_counter() - start, path.stat().st_size / 1e6
 
 
 def folder_costs(top: Path, files: int) -> tuple[float, float]:

@@ -53,7 +53,11 @@ def results_for(project: Path, like: Path, folder: Path, tiles: int) -> Iterator
 
 
 def _with_tiles(results: ImageResults, count: int) -> ImageResults:
-    """Results of one outline with its tiles repeated, each at a place of its own."""
+    """Results of one outline with its tiles repeated, each at a place and with values of its own.
+
+    The values differ in their last digits, since equal ones would take little space on the disk.
+    """
+    noise = np.random.default_rng(0).uniform(0.999, 1.001, count)
     ((key, tiles),) = results.tiles.items()
     rows = np.arange(count) % len(tiles)
     bounds = tiles.bounds[rows]
@@ -63,7 +67,7 @@ def _with_tiles(results: ImageResults, count: int) -> ImageResults:
     many = TileObjects(
         bounds,
         [tiles.class_names[row] for row in rows],
-        {name: values[rows] for name, values in tiles.measurements.items()},
+        {name: values[rows] * noise for name, values in tiles.measurements.items()},
     )
     record = RunRecord.of_step(results.step)
     assert record is not None
