@@ -48,6 +48,7 @@ def run_results(
 ) -> int:
     """Score slides into the folder of ``--results``; `options` are those of ``score``."""
     from qupath_hccmil.atomic_files import make_folder
+    from qupath_hccmil.results.leftovers import sweep
     from qupath_hccmil.results.run_file import run_facts, write_run
     from qupath_hccmil.results.slide_tasks import slide_tasks
     from qupath_hccmil.results.slide_worker import ScoringPlan
@@ -74,6 +75,7 @@ def run_results(
     tasks, unusable = slide_tasks(projects, options["images"], options["shard"])
     if not plan.dry_run:
         make_folder(plan.folder)
+        sweep(plan.folder)
     for path, why in unusable.items():
         click.echo(f"{path}: FAILED: {why}", err=True)
     display = ScoringDisplay(

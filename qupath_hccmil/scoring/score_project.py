@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from qupath_hccmil.atomic_files import file_name
 from qupath_hccmil.errors import AnnotationError, ModelError, UnsupportedDataError, one_line
 from qupath_hccmil.method.research_use import RESEARCH_USE, SURROGATE
+from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState
 from qupath_hccmil.qupath.project_folder import Project
 from qupath_hccmil.qupath.run_record import listed_metadata
@@ -477,7 +478,7 @@ class ScoringJob:
             threshold=scorer.threshold,
             title=(
                 f"{entry.name}: risk {score.risk:.3f} ({score.group}), "
-                f"{len(score.tiles)} tiles, model {scorer.name}"
+                f"{count_of(len(score.tiles), 'tile')}, model {scorer.name}"
             ),
             note=RESEARCH_USE + (f" {SURROGATE}" if scorer.surrogate else ""),
         )
@@ -525,5 +526,5 @@ def _told(changes: OutlineChanges, reused: ReusedScores) -> str:
     stain = "" if reused.stain is None else ", as is the stain of the slide"
     return (
         f"outlines changed since the last run: {', '.join(counts) or 'tiles changed'}; the scores "
-        f"of {len(reused.outlines)} outlines are kept{stain}"
+        f"of {count_of(len(reused.outlines), 'outline')} are kept{stain}"
     )
