@@ -60,6 +60,12 @@ _LOSSES = {
     "cox": "Cox partial likelihood, ties by Efron",
     "discrete-time": "discrete-time hazards (Gensheimer and Narasimhan 2019)",
 }
+_OUTCOMES = {
+    "outcome": "Distinct outcomes: no recurrence in 4 years or more, or recurrence within 1.6 "
+    "years; or the labels of the table.",
+    "cox": "Time to recurrence in years, censored at the end of follow-up.",
+    "discrete-time": "Time to recurrence in years, censored at the end of follow-up.",
+}
 
 
 def head_model_card(
@@ -131,7 +137,7 @@ def _answers(
         "7": f"Tiles by encoder {_or_unknown(features.encoder)}, stain normalisation: "
         f"{_or_unknown(features.stain)}; features standardised on the training tiles. left_out.csv "
         "lists what was not used.",
-        "8a": f"{risk.label}. {AUTHORS}",
+        "8a": f"{_OUTCOMES[training['loss']]} {AUTHORS}",
         "9a": "Features of all tiles; no clinical variable is used.",
         "9b": f"{features.width} features for each tile. {AUTHORS}",
         "10": f"{counts}. {AUTHORS}",
@@ -144,7 +150,8 @@ def _answers(
         "12e": "Harrell's C-index; AUC, accuracy, sensitivity, specificity and Brier score.",
         "12g": "r = sigmoid(S/T), with S from the tiles of all slides of a patient.",
         "13": "Batches with outcomes in equal proportion; no reweighting.",
-        "15": f"A risk in [0, 1], high above {risk.threshold:.4f} ({_threshold_from(training)}).",
+        "15": f"A risk in [0, 1] ({risk.label}), high above {risk.threshold:.4f} "
+        f"({_threshold_from(training)}).",
         "18f": "qupath-hccmil is free software (GPL-3.0-or-later).",
         "20a": f"{counts}; see left_out.csv. {AUTHORS}",
         "20b": "See “Patients”.",

@@ -100,3 +100,15 @@ def test_no_cut_runs_between_scores_that_differ_by_rounding_alone():
     found = decide(logits, good, DERIVE)
     assert found.threshold == pytest.approx(float(risk(-0.25)), abs=1e-5)
     assert not found.collapsed
+
+
+@pytest.mark.parametrize("fit", [True, False])
+def test_a_cut_stays_where_it_is_for_every_temperature(fit):
+    logits = np.array([-2.0, -1.5, 0.5, 1.0, 2.5, 3.0])
+    good = np.array([True, True, False, True, False, False])
+    found = decide(logits, good, DecisionRule(fit_temperature=fit), cut=0.75)
+    assert (found.temperature == 1) == (not fit)
+    assert found.threshold == pytest.approx(float(risk(0.75 / found.temperature)))
+    # What is derived comes before what is given.
+    derived = decide(logits, good, DecisionRule(derive_threshold=True), cut=2.9)
+    assert derived == decide(logits, good, DecisionRule(derive_threshold=True))

@@ -110,6 +110,7 @@ def test_the_card_fills_itself_in(trained):
     assert "| out of fold, 2 folds (40 patients" in card
     for item, words in {
         "5a": "features",
+        "8a": "Time to recurrence in years",
         "12a": "out of fold, 2 folds",
         "22": "weights.safetensors",
         "17": "To be written by the authors.",
