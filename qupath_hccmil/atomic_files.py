@@ -22,6 +22,11 @@ def is_temporary(path: Path) -> bool:
     return path.name.startswith(_TEMPORARY)
 
 
+def meant_stem(path: Path) -> str:
+    """Stem of the name that a file of :func:`is_temporary` was to get."""
+    return path.stem.removeprefix(_TEMPORARY).rpartition("-")[0]
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a path next to `path` to write to; rename it to `path` if the block succeeds.

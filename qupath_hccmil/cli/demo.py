@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -47,8 +48,9 @@ def demo(folder: Path, slide: Path | None, drawn: bool, engine: EngineChoice, qu
         with ScoringDisplay(quiet=quiet, lines=True) as display:
             batch = BatchOptions(maps=results)
             outcomes = list(score_project(project, models, settings, batch, display))
-        record = summary(project, settings, outcomes, models.facts)
-        write_record(results, record, settings, project)
+        ran = replace(settings, precision=models.precision)
+        record = summary(project, ran, outcomes, models.facts)
+        write_record(results, record, ran, project)
     if any(outcome.status == "failed" for outcome in outcomes):
         return exit_codes.SOME_FAILED
     say("")

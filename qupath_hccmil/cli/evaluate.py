@@ -11,6 +11,7 @@ import click
 
 from qupath_hccmil.cli import head_options, options
 from qupath_hccmil.cli.lazy import LazyGroup
+from qupath_hccmil.plain_words import count_of
 
 if TYPE_CHECKING:
     from qupath_hccmil.mil.metrics import Estimate
@@ -66,7 +67,7 @@ def nuclei(
     for group, dice in scores.by_group().items():
         click.echo(f"{group or 'all images'}: Dice {dice:.3f}")
     click.echo(
-        f"{len(scores.images)} images: Dice {scores.dice_pooled:.3f} pooled, "
+        f"{count_of(len(scores.images), 'image')}: Dice {scores.dice_pooled:.3f} pooled, "
         f"{scores.dice_mean:.3f} mean, precision {scores.precision:.3f}, recall {scores.recall:.3f}"
     )
 
@@ -132,7 +133,9 @@ def mil(
     for name in _FIGURES:
         click.echo(f"{name.replace('_', ' ')}: {_with_interval(getattr(found.scores, name))}")
     if found.c_index is not None:
-        click.echo(f"C-index: {_with_interval(found.c_index)}, {found.followed} patients")
+        click.echo(
+            f"C-index: {_with_interval(found.c_index)}, {count_of(found.followed, 'patient')}"
+        )
     if out is not None:
         click.echo(f"{out}: scores.csv, calibration.csv, calibration.png, evaluation.json")
 

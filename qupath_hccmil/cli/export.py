@@ -9,6 +9,7 @@ import click
 
 from qupath_hccmil.cli import exit_codes, options
 from qupath_hccmil.cli.options import EngineChoice
+from qupath_hccmil.plain_words import count_of
 
 if TYPE_CHECKING:
     from qupath_hccmil.method.patient_score import PatientRule
@@ -127,7 +128,7 @@ def _write_table(
         failed=failures,
     )
     rows = write_table(scores, out)
-    return f"{out}: {rows} rows, one per {level}"
+    return f"{out}: {count_of(rows, 'row')}, one per {level}"
 
 
 def _write_geojson(project: Project, folder: Path, failures: _Failures) -> str:
@@ -147,4 +148,4 @@ def _write_geojson(project: Project, folder: Path, failures: _Failures) -> str:
             path = folder / f"{entry.id}-{file_name(entry.name)}.geojson"
             features += write_geojson(path, entry, state)
             files += 1
-    return f"{folder}: {features} objects in {files} files"
+    return f"{folder}: {count_of(features, 'object')} in {count_of(files, 'file')}"

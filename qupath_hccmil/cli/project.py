@@ -16,6 +16,7 @@ import click
 from qupath_hccmil.cli import exit_codes, options
 from qupath_hccmil.cli.lazy import LazyGroup
 from qupath_hccmil.cli.options import EngineChoice
+from qupath_hccmil.plain_words import count_of
 
 if TYPE_CHECKING:
     from qupath_hccmil.qupath.project_status import ImageStatus
@@ -178,7 +179,7 @@ def restore(
     if list_only:
         for backup in backups(folder):
             state = " (undone)" if backup.undone else ""
-            click.echo(f"{backup.run}  {backup.kind}  {len(backup.files)} files{state}")
+            click.echo(f"{backup.run}  {backup.kind}  {count_of(len(backup.files), 'file')}{state}")
         return
     files = bring_back(folder, run, force=force, wait=wait)
     if not quiet:
@@ -249,10 +250,13 @@ def _lines(status: ImageStatus) -> list[str]:
     ]
     if status.scored:
         stale = f"; STALE: {_stale(status)}" if status.stale else ""
-        by = f"model {status.model}, {status.time}" if status.model else "no record of the run"
+        by = "no record of the run"
+        if status.model:
+            computed = f", nuclei in {status.precision}" if status.precision else ""
+            by = f"model {status.model}{computed}, {status.time}"
         group = f" ({status.group} risk)" if status.group else ""
         risk = "no risk" if status.risk is None else f"risk {status.risk:.4f}{group}"
-        lines.append(f"scored: {risk}, {status.tiles} tiles, {by}{stale}")
+        lines.append(f"scored: {risk}, {count_of(status.tiles, 'tile')}, {by}{stale}")
     else:
         lines.append("not scored")
     return [*lines, *problems, *(f"note: {note}" for note in status.notes)]

@@ -11,6 +11,7 @@ import click
 
 from qupath_hccmil.cli import exit_codes, options
 from qupath_hccmil.cli.options import EngineChoice
+from qupath_hccmil.plain_words import count_of
 
 if TYPE_CHECKING:
     from qupath_hccmil.results.commit import CommitOptions, CommitOutcome
@@ -95,7 +96,7 @@ def _line(outcome: CommitOutcome) -> str:
         return f"{outcome.image}: {outcome.status}"
     return (
         f"{outcome.image}: {outcome.status}, risk {outcome.risk:.4f} ({outcome.group} risk), "
-        f"{outcome.tiles} tiles"
+        f"{count_of(outcome.tiles, 'tile')}"
     )
 
 

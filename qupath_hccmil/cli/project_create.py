@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qupath_hccmil.cli import exit_codes, options
+from qupath_hccmil.plain_words import count_of
 
 if TYPE_CHECKING:
     from qupath_hccmil.qupath.project_of_slides import SlideChoice, SlideOutcome
@@ -134,7 +135,7 @@ def _end(folder: Path, seen: Sequence[SlideOutcome], choice: SlideChoice) -> str
     added = [outcome for outcome in seen if outcome.state == "added"]
     if not any(outcome.state != "failed" for outcome in seen):
         return "no slide could be read; no project was made"
-    lines = [f"{len(added)} of {len(seen)} slides added to {folder}; open it in QuPath"]
+    lines = [f"{len(added)} of {count_of(len(seen), 'slide')} added to {folder}; open it in QuPath"]
     if added and choice.tissue and not choice.outlines:
         lines.append(
             "the outlines are of tissue, not of a tumour: outline the tumour in QuPath, or give "
@@ -144,5 +145,6 @@ def _end(folder: Path, seen: Sequence[SlideOutcome], choice: SlideChoice) -> str
         unmatched = choice.patients.not_of(outcome.path.name for outcome in seen)
         if unmatched:
             some = ", ".join(unmatched[:5]) + (", …" if len(unmatched) > 5 else "")
-            lines.append(f"{choice.patients.path}: {len(unmatched)} rows match no slide: {some}")
+            match = "row matches" if len(unmatched) == 1 else "rows match"
+            lines.append(f"{choice.patients.path}: {len(unmatched)} {match} no slide: {some}")
     return "\n".join(lines)

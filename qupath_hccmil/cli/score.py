@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @options.annotation_classes
 @options.settings_file()
 @click.option("--model", type=options.PathType, help="Folder of a risk model; default: shipped.")
+@options.encoders
 @click.option("--mpp", type=float, help="µm per pixel, overriding QuPath and the slide.")
 @click.option(
     "--min-inside",
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
 )
 @options.device
 @options.runtime
+@options.precision
 @options.slides
 @click.option(
     "--resume",
@@ -153,6 +156,16 @@ _NEEDS = {
     "workers": "dask",
     "slide_timeout": "dask",
 }
+_NOT_TOGETHER = (
+    ("dask", "shard", "--dask shares the slides out itself; leave --shard out"),
+    (
+        "dask",
+        "encoders",
+        "--encoder does not go with --dask; put the encoder's folder next to the model's, under "
+        "the encoder's name",
+    ),
+    ("commit", "dry_run", "--commit writes the projects, --dry-run nothing; choose one"),
+)
 
 
 def _check_usage(arguments: Mapping[str, Any]) -> None:
@@ -178,10 +191,9 @@ def _check_usage(arguments: Mapping[str, Any]) -> None:
             raise click.UsageError(f"--results does not go with {why}")
     if arguments["wait"] and not arguments["commit"]:
         raise click.UsageError("--wait goes with --commit where --results is given")
-    if arguments["dask"] and arguments["shard"]:
-        raise click.UsageError("--dask shares the slides out itself; leave --shard out")
-    if arguments["commit"] and arguments["dry_run"]:
-        raise click.UsageError("--commit writes the projects, --dry-run nothing; choose one")
+    for one, other, why in _NOT_TOGETHER:
+        if arguments[one] and arguments[other]:
+            raise click.UsageError(why)
 
 
 def _run_each(
@@ -227,6 +239,7 @@ def _run(
     engine: EngineChoice,
     images: tuple[str, ...],
     model: Path | None,
+    encoders: tuple[Path, ...],
     slides: Path | None,
     resume: bool,
     force: bool,
@@ -252,7 +265,9 @@ def _run(
         end_when_told()
     if out is not None:
         make_folder(out)
-    models = ScorerSource(model, runtime=runtime, device=device)
+    models = ScorerSource(
+        model, runtime=runtime, device=device, precision=settings.precision, encoders=encoders
+    )
     with open_project(project, engine) as opened:
         if not quiet and not as_json and not for_programs:
             click.echo(opened.heading)
@@ -266,6 +281,7 @@ def _run(
             maps=out,
             wait=wait,
             model=model,
+            encoders=encoders,
         )
         display: ScoringDisplay | ProgressLines
         with (
@@ -274,9 +290,11 @@ def _run(
             else ScoringDisplay(quiet=quiet, lines=not as_json)
         ) as display:
             outcomes = list(score_project(opened, models, settings, batch, display))
-        record = summary(opened, settings, outcomes, models.facts)
+        # with the precision that the networks ran in, so that they can be given again
+        ran = replace(settings, precision=models.precision)
+        record = summary(opened, ran, outcomes, models.facts)
         if out is not None:
-            write_record(out, record, settings, opened)
+            write_record(out, record, ran, opened)
     if as_json:
         click.echo(json.dumps(record, indent=2))
     elif for_programs:

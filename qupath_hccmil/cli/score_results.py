@@ -48,6 +48,7 @@ def run_results(
 ) -> int:
     """Score slides into the folder of ``--results``; `options` are those of ``score``."""
     from qupath_hccmil.atomic_files import make_folder
+    from qupath_hccmil.results.leftovers import sweep
     from qupath_hccmil.results.run_file import run_facts, write_run
     from qupath_hccmil.results.slide_tasks import slide_tasks
     from qupath_hccmil.results.slide_worker import ScoringPlan
@@ -59,14 +60,22 @@ def run_results(
         settings=settings,
         # Workers may have another working folder.
         model=_absolute(options["model"]),
+        encoders=tuple(each.absolute() for each in options["encoders"]),
         slides=_absolute(options["slides"]),
         **{name: options[name] for name in _PLAN},
     )
     # before hours of work, not at the first slide: the model, the folder, the projects
-    models = ScorerSource(plan.model, runtime=plan.runtime, device=plan.device)
+    models = ScorerSource(
+        plan.model,
+        runtime=plan.runtime,
+        device=plan.device,
+        precision=settings.precision,
+        encoders=plan.encoders,
+    )
     tasks, unusable = slide_tasks(projects, options["images"], options["shard"])
     if not plan.dry_run:
         make_folder(plan.folder)
+        sweep(plan.folder)
     for path, why in unusable.items():
         click.echo(f"{path}: FAILED: {why}", err=True)
     display = ScoringDisplay(
@@ -98,7 +107,7 @@ def run_results(
     if options["as_json"]:
         click.echo(json.dumps(facts, indent=2))
     elif not options["quiet"]:
-        risk = models.folders[0].config.risk
+        risk = models.risk.config.risk
         assert risk is not None, "the schema asks for it in a mil model"
         click.echo(summary_line(outcomes, {"surrogate": risk.surrogate}))
     failed = bool(unusable) or any(outcome.status == "failed" for outcome in outcomes)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from qupath_hccmil.plain_words import count_of
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 
 def outcome_line(outcome: ImageOutcome) -> str:
     """Describe the outcome of one image in one line."""
-    annotations = _count(outcome.annotations, "annotation")
-    tiles = _count(outcome.tiles, "tile")
+    annotations = count_of(outcome.annotations, "annotation")
+    tiles = count_of(outcome.tiles, "tile")
     if outcome.status == "failed":
         reason = outcome.reason.removeprefix(f"{outcome.image}: ")
         return f"{outcome.image}: FAILED: {reason}"
@@ -33,10 +35,6 @@ def outcome_line(outcome: ImageOutcome) -> str:
         f"{outcome.image}: risk {outcome.risk:.4f} ({outcome.group} risk), {tiles}{kept} in "
         f"{annotations}, {outcome.seconds:.1f} s ({rate:.0f} tiles/s)"
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 class ScoringDisplay:

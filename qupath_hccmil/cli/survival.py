@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qupath_hccmil.cli import options
+from qupath_hccmil.plain_words import count_of
 
 if TYPE_CHECKING:
     from qupath_hccmil.survival.analysis_settings import Settings
@@ -169,7 +170,8 @@ def survival(
     cohort = read_cohort(scores, clinical, settings)
     events = int(cohort.frame["event"].sum())
     if not silent:
-        click.echo(f"{len(cohort.frame)} patients, {events} events; {cohort.coding.describe()}")
+        patients = count_of(len(cohort.frame), "patient")
+        click.echo(f"{patients}, {count_of(events, 'event')}; {cohort.coding.describe()}")
         click.echo(f"Risk groups: {cohort.groups.description}")
         for reason, count in cohort.left_out["reason"].value_counts().items():
             click.echo(f"Left out: {count} ({reason})")

@@ -12,6 +12,7 @@ import click
 
 from qupath_hccmil.cli import exit_codes, options
 from qupath_hccmil.cli.options import EngineChoice
+from qupath_hccmil.plain_words import count_of
 
 if TYPE_CHECKING:
     from qupath_hccmil.tiles_of_interest.choose_tiles import TileWish
@@ -161,8 +162,8 @@ def _show(cohort: Cohort, out: Path, wish: TileWish, given: dict[str, Any]) -> R
     )
     lines = [f"Note: {note}" for note in made.notes]
     lines.append(
-        f"{made.high} highest and {made.low} lowest tiles of {made.images} images, "
-        f"{made.pictures} pictures"
+        f"{made.high} highest and {made.low} lowest tiles of {count_of(made.images, 'image')}, "
+        f"{count_of(made.pictures, 'picture')}"
     )
     lines.append(f"Gallery: {out / PAGE}")
     return {**asdict(made), "folder": str(out)}, lines, made.failed
@@ -199,7 +200,8 @@ def _compare(cohort: Cohort, out: Path, wish: TileWish, given: dict[str, Any]) -
 def _said(report: ReviewReport) -> list[str]:
     """Describe the main numbers, one line each."""
     lines = [
-        f"{row['reviewer']}: {row['reviewed_tiles']} tiles, {row['blinded_tiles']} of them blinded"
+        f"{row['reviewer']}: {count_of(row['reviewed_tiles'], 'tile')}, {row['blinded_tiles']} of "
+        "them blinded"
         for row in report.reviewers.to_dict("records")
     ]
     for row in report.agreement.to_dict("records"):
@@ -207,7 +209,7 @@ def _said(report: ReviewReport) -> list[str]:
         span = "" if isnan(row["lower"]) else f" ({row['lower']:.2f} to {row['upper']:.2f})"
         lines.append(
             f"{row['question']}: {row['statistic']} of {row['reviewers']} over "
-            f"{row['compared_tiles']} tiles: {kappa}{span}"
+            f"{count_of(row['compared_tiles'], 'tile')}: {kappa}{span}"
         )
     for row in report.features.to_dict("records"):
         lines.append(

@@ -406,7 +406,9 @@ def _show_epoch(row: Mapping[str, float]) -> None:
     """Print completed epochs; the steps within them are for progress bars."""
     if "step" in row or "bag" in row:
         return
-    values = [f"{k} {value:.4g}" for k, value in row.items() if k not in ("epoch", "fold")]
+    # A figure without a value, such as the AUC of a cohort without labels, is left out.
+    named = {k: value for k, value in row.items() if k not in ("epoch", "fold") and value == value}
+    values = [f"{k} {value:.4g}" for k, value in named.items()]
     fold = f"fold {row['fold']:.0f}, " if "fold" in row else ""
     click.echo(f"{fold}epoch {row['epoch']:.0f}: {', '.join(values)}")
 

@@ -129,21 +129,27 @@ def _local(workers: int | None) -> Iterator[Workers]:
         dashboard_address="127.0.0.1:0",
         silence_logs="CRITICAL",
     )
-    with _closed_at_the_end(started) as cluster, Client(cluster) as client:
+    with (
+        _closed_at_the_end(started) as cluster,
+        _closed_at_the_end(Client(cluster)) as client,
+    ):
         yield Workers(client, LOCAL, max(1, CPU_COUNT // count))
 
 
 @contextmanager
-def _closed_at_the_end(cluster: Any) -> Iterator[Any]:
-    """Close a cluster; one that does not end in time or in order spoils nothing that was done."""
+def _closed_at_the_end(opened: Any) -> Iterator[Any]:
+    """Close a cluster or a client.
+
+    One that does not end in time or in order spoils nothing that was done, and hides no error.
+    """
     try:
-        yield cluster
+        yield opened
     finally:
         try:
-            cluster.close()
+            opened.close()
         except Exception as error:
             # whatever Dask has to say of it
-            _log.debug("the Dask cluster could not be closed: %r", error)
+            _log.debug("%r could not be closed: %r", opened, error)
 
 
 @contextmanager
@@ -155,7 +161,7 @@ def _jobs(path: Path, workers: int | None) -> Iterator[Workers]:
     with (
         _without_tracebacks(),
         job_cluster(path) as (cluster, kind, threads),
-        Client(cluster) as client,
+        _closed_at_the_end(Client(cluster)) as client,
     ):
         jobs = _Jobs(cluster, workers)
         yield Workers(client, kind, threads, jobs.renew)
@@ -350,5 +356,5 @@ def _running(address: str) -> Iterator[Workers]:
             f"{address}: no Dask scheduler answers ({' '.join(str(error).split())}); give its "
             "address, such as tcp://host:8786, a YAML file of dask-jobqueue, or local"
         ) from error
-    with client:
+    with _closed_at_the_end(client):
         yield Workers(client, address, None)

@@ -9,33 +9,33 @@ from pathlib import Path
 
 import qupath_hccmil
 from qupath_hccmil.model_store.model_folder import default_model_dir
-from qupath_hccmil.scoring.runtime import DeviceName, RuntimeName, precision
+from qupath_hccmil.scoring.runtime import RuntimeOptions
 from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.scoring.versions import release_versions
 
 _HASH_DIGITS = 16
 
 
-def environment(model: Path | None, runtime: RuntimeName, device: DeviceName) -> dict[str, str]:
+def environment(model: Path | None, options: RuntimeOptions) -> dict[str, str]:
     """Facts of this process that scores follow from.
 
     Parameters
     ----------
     model : Path or None
         Folder of the risk model; None takes the shipped one.
-    runtime, device : str
+    options : RuntimeOptions
 
     Returns
     -------
     dict of str to str
-        Those of :func:`without_precision`, and the precision.
+        Those of :func:`without_precision`, and the precision of the nuclei network.
 
     Raises
     ------
     ModelError
-        The model or the device cannot be used here.
+        The model, the device or the precision cannot be used here.
     """
-    return {**without_precision(model), "precision": precision(runtime, device)}
+    return {**without_precision(model), "precision": options.nuclei_precision()}
 
 
 def without_precision(model: Path | None) -> dict[str, str]:

@@ -7,10 +7,12 @@ was scoring. A worker gets slides only after it has said that its results would 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,9 @@ _LOOK_S = 1.0
 _PATIENCE_S = 30.0
 # Seconds without an answer after which the scheduler is gone.
 _SILENCE_S = 300.0
+# What a scheduler that is busy, or a connection that is lost, may raise in the meantime. Before
+# Python 3.11 asyncio has a TimeoutError of its own.
+_NO_ANSWER = (OSError, TimeoutError, asyncio.TimeoutError)
 # Workers that may end while they are asked before we give up; refused ones in one message.
 _MOST_ENDED = 10
 _MOST_NAMED = 5
@@ -140,7 +145,8 @@ class _Run:
 
     def __post_init__(self) -> None:
         model = None if self.plan.model is None else str(self.plan.model)
-        self._where = (model, self.plan.runtime, self.plan.device)
+        precision = self.plan.settings.precision
+        self._where = (model, self.plan.runtime, self.plan.device, precision)
         self._mine = without_precision(self.plan.model)
         self._answered = time.monotonic()
         self._patient_until = time.monotonic() + _PATIENCE_S
@@ -156,11 +162,14 @@ class _Run:
         if time.monotonic() - self._looked < _LOOK_S:
             return
         client = self.workers.client
+        if client.status == "connecting":
+            # the connection was lost: Dask tries for a while, and closes the client if in vain
+            return
         if client.status != "running":
             raise self._gone()
         try:
             threads = client.nthreads()
-        except (OSError, TimeoutError) as error:
+        except _NO_ANSWER as error:
             # a scheduler may be busy for a while
             if client.status == "running" and time.monotonic() - self._answered < _SILENCE_S:
                 return
@@ -181,6 +190,8 @@ class _Run:
 
     def hand_out(self) -> None:
         """Give each free worker a slide."""
+        if self.workers.client.status != "running":
+            return
         busy = {each.worker for each in self.under_way.values()}
         for worker, threads in self._usable.items():
             if not self.waiting:
@@ -217,7 +228,7 @@ class _Run:
     def cancel(self) -> None:
         """Let go of what is under way, after an error or an interruption."""
         for future in (*self.under_way, *self._asked):
-            future.cancel(force=True)
+            _let_go(future)
         self.under_way.clear()
         self._asked.clear()
 
@@ -239,26 +250,26 @@ class _Run:
         """Row of a slide; None where it is to be tried again, or is not here yet."""
         from distributed.scheduler import KilledWorker
 
-        if future.status in ("cancelled", "lost"):
-            raise self._gone()
+        if future.status == "cancelled":
+            # with the connection, and not by its worker's fault
+            self.waiting.appendleft(done.attempt)
+            return None
         if future.status == "pending" and done.worker in self._present:
             # it was done, but the row was lost with its worker, or is made again
             self.under_way[future] = done
             future.add_done_callback(self._finished.put)
             return None
-        if future.status == "pending" or isinstance(_error(future), KilledWorker):
-            future.cancel(force=True)
+        if future.status in ("pending", "lost") or isinstance(_error(future), KilledWorker):
+            _let_go(future)
             self._ended_at(done.worker)
             return self._tried(done, self._why_lost(done))
         if (error := _error(future)) is not None:
             # what is wrong with a slide is in its row, so this is wrong with the worker
             self._refuse(done.worker, one_line(error))
             return self._tried(done, f"{done.worker}: {one_line(error)}")
-        try:
-            answer = future.result(timeout=_LOOK_S)
-        except TimeoutError:
+        answer = self._result(future)
+        if answer is None:
             self.under_way[future] = done
-            self._finished.put(future)
             return None
         if isinstance(answer, Refusal):
             self._refuse(done.worker, answer.reason)
@@ -266,6 +277,15 @@ class _Run:
             return None
         row: SlideRow = answer
         return replace(row, tries=done.attempt.number)
+
+    def _result(self, future: Future) -> Any | None:
+        """What a worker found; None where it cannot be had now, and is looked at again."""
+        try:
+            return future.result(timeout=_LOOK_S)
+        except (*_NO_ANSWER, CancelledError) as error:
+            _log.debug("no answer to %s: %r", future.key, error)
+            self._finished.put(future)
+            return None
 
     def _of_whole_slide(self, row: SlideRow, attempt: _Attempt) -> SlideRow | None:
         """Row of a slide of which one step is done; None where others are left."""
@@ -325,6 +345,10 @@ class _Run:
         from distributed.scheduler import KilledWorker
 
         error = _error(future)
+        if future.status == "cancelled":
+            # with the connection; it is asked again
+            self._ended_at(worker)
+            return
         if future.status != "finished":
             if error is None or isinstance(error, KilledWorker):
                 self._ended += 1
@@ -332,7 +356,10 @@ class _Run:
             else:
                 self._refuse(worker, f"cannot run this version of qupath-hccmil: {one_line(error)}")
             return
-        answer: Mapping[str, Any] = future.result()
+        answer = self._result(future)
+        if answer is None:
+            self._asked[future] = worker
+            return
         found = answer["environment"]
         if isinstance(found, str):
             self._refuse(worker, found)
@@ -363,7 +390,7 @@ class _Run:
         for future in [each for each, asked in self._asked.items() if asked == worker]:
             del self._asked[future]
             self._ended += 1
-            future.cancel(force=True)
+            _let_go(future)
         for future, each in self.under_way.items():
             if each.worker == worker and future.status == "pending":
                 self._finished.put(future)
@@ -397,6 +424,14 @@ class _Run:
             f"the Dask scheduler ({self.workers.kind}) is gone; what was scored is in "
             f"{self.plan.folder}: run the same command again, it goes on from there"
         )
+
+
+def _let_go(future: Future) -> None:
+    """Cancel a task. A scheduler that is gone or busy hides no error that made us do so."""
+    try:
+        future.cancel(force=True)
+    except Exception as error:
+        _log.debug("%s could not be cancelled: %r", future.key, error)
 
 
 def _error(future: Future) -> BaseException | None:

@@ -21,11 +21,16 @@ from qupath_hccmil.errors import ModelError
 from qupath_hccmil.results.slide_pieces import Step
 from qupath_hccmil.results.slide_tasks import SlideTask
 from qupath_hccmil.results.slide_worker import ScoringPlan, SlideRow, SlideWorker
-from qupath_hccmil.scoring.runtime import DeviceName, RuntimeName
+from qupath_hccmil.scoring.devices import DeviceName, RuntimeName
+from qupath_hccmil.scoring.precision import PrecisionName
+from qupath_hccmil.scoring.runtime import RuntimeOptions
 from qupath_hccmil.scoring.score_project import Unwatched
 
-Where = tuple[str | None, RuntimeName, DeviceName]
-"""Folder of the risk model, or None for the shipped one; runtime; device."""
+Where = tuple[str | None, RuntimeName, DeviceName, PrecisionName]
+"""Folder of the risk model, or None for the shipped one; runtime; device; precision.
+
+Plain data, which a worker of another version can read.
+"""
 
 
 @dataclass(frozen=True)
@@ -97,9 +102,10 @@ def _why_not(where: Where, expected: Mapping[str, str]) -> str:
 
 
 def _environment(where: Where) -> dict[str, str] | str:
-    model, runtime, device = where
+    model, runtime, device, precision = where
+    options = RuntimeOptions(runtime, device, precision)
     try:
-        return environment(None if model is None else Path(model), runtime, device)
+        return environment(None if model is None else Path(model), options)
     except ModelError as error:
         return str(error)
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,8 @@ class Encoder:
     build : callable
         Makes the network, in evaluation mode: (n, h, w, 3) uint8 RGB to (n, d) float. It raises
         `ModelError` or `PackageError`.
+    made_by : str
+        Library that makes the network, with its version; empty for our own networks.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Encoder:
     stain_target: StainFit
     needs_stain: bool
     build: Callable[[], nn.Module] = field(repr=False)
+    made_by: str = ""
 
 
 def load_encoder(path: Path | None = None) -> Encoder:
@@ -92,6 +96,7 @@ def load_encoder(path: Path | None = None) -> Encoder:
         default_reference(),
         needs_stain=False,
         build=partial(_timm_network, folder),
+        made_by=_timm_version(),
     )
 
 
@@ -169,6 +174,13 @@ def _of_risk_model(risk: ModelFolder) -> Encoder:
         needs_stain=True,
         build=partial(_tile_network, risk, nuclei),
     )
+
+
+def _timm_version() -> str:
+    try:
+        return f"timm {version('timm')}"
+    except PackageNotFoundError:
+        return "timm"
 
 
 def _timm_network(folder: EncoderFolder) -> nn.Module:

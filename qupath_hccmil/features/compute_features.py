@@ -14,8 +14,12 @@ from qupath_hccmil.errors import DataError, ModelError, PackageError, WriteError
 from qupath_hccmil.features.encode_slide import EncodedSlide, TileKind, encode_slide, stain_target
 from qupath_hccmil.features.feature_folder import EncoderFeatures, file_stems
 from qupath_hccmil.features.feature_settings import FeatureSettings
-from qupath_hccmil.scoring.encoder_runtime import EncoderRuntime, load_encoder_runtime
-from qupath_hccmil.scoring.runtime import DeviceName, RuntimeName, precision
+from qupath_hccmil.scoring.devices import DeviceName, RuntimeName
+from qupath_hccmil.scoring.encoder_runtime import (
+    EncoderRuntime,
+    encoder_precision,
+    load_encoder_runtime,
+)
 from qupath_hccmil.slide_sources.outlined_slides import OutlinedSlide, OutlinedSlides
 from qupath_hccmil.slides.open_slide import Slide
 from qupath_hccmil.slides.tissue import TissueRule
@@ -71,7 +75,7 @@ class FeatureRun:
         With different names.
     settings : FeatureSettings
     runtime, device : str
-        See :func:`~qupath_hccmil.scoring.runtime.load_runtime`.
+        See :class:`~qupath_hccmil.scoring.runtime.RuntimeOptions`.
 
     Raises
     ------
@@ -95,7 +99,7 @@ class FeatureRun:
     ) -> None:
         self._settings = settings
         self._where: tuple[RuntimeName, DeviceName] = (runtime, device)
-        self._precision = precision(runtime, device)
+        self._precision = encoder_precision(runtime, device)
         self._loaded: dict[str, EncoderRuntime] = {}
         self._kinds: list[tuple[TileKind, list[EncoderFeatures]]] = []
         for encoder in encoders:

@@ -152,11 +152,10 @@ class DiscreteTimeLoss(Loss):
     surviving all intervals.
     """
 
-    edges: Tensor
-
     def __init__(self, edges: NDArray[np.float64], hazards: NDArray[np.float64]) -> None:
         super().__init__()
-        self.register_buffer("edges", torch.from_numpy(np.asarray(edges, dtype=np.float64)))
+        # They follow from the training patients, so that no checkpoint has to keep them.
+        self.edges = np.asarray(edges, dtype=np.float64)
         odds = np.log(hazards) - np.log1p(-np.asarray(hazards))
         self.baseline = nn.Parameter(torch.from_numpy(odds).float())
 
@@ -185,8 +184,7 @@ class DiscreteTimeLoss(Loss):
         """Mean loss per patient."""
         time, event = follow_up(outcomes)
         survived, died = (
-            torch.from_numpy(part).to(logits.device)
-            for part in _intervals(time, event, self.edges.cpu().numpy())
+            torch.from_numpy(part).to(logits.device) for part in _intervals(time, event, self.edges)
         )
         odds = self.baseline + logits[:, None]
         # −log(1 − h) = softplus(x) and −log h = softplus(−x) for h = sigmoid(x).

@@ -95,20 +95,67 @@ class DataChange:
     image_type: str
     counts: Mapping[str, Any]
 
-    def replacement(self, path: Path, expected: str) -> Replacement:
-        """Of the data file at `path`, whose stamp is the expected one; see :class:`Replacement`."""
+    def verify(self, path: Path, beside: Path) -> None:
+        """Make sure that the new data file at `beside`, to replace the one at `path`, is as meant.
 
-        def verify(beside: Path) -> None:
-            try:
-                meant = self.reads_back(beside)
-            except HccMilError as error:
-                raise WriteError(f"{path}: was not written and is unchanged ({error})") from error
-            if not meant:
-                raise WriteError(
-                    f"{path}: could not be read back as it was written; the old file is unchanged"
-                )
+        Raises
+        ------
+        WriteError
+            It is not.
+        """
+        try:
+            meant = self.reads_back(beside)
+        except HccMilError as error:
+            raise WriteError(f"{path}: was not written and is unchanged ({error})") from error
+        if not meant:
+            raise WriteError(
+                f"{path}: could not be read back as it was written; the old file is unchanged"
+            )
 
-        return Replacement(path, self.write, expected, verify)
+
+class _DataFiles:
+    """The new data file of an image, and the summary that follows from it.
+
+    The data are made when they are written and not held afterwards, so that of many images in one
+    transaction only those of one are in memory.
+    """
+
+    def __init__(self, entry: ImageEntry, path: Path, make: Callable[[], DataChange]) -> None:
+        self._entry = entry
+        self._path = path
+        self._make = make
+        self._change: DataChange | None = None
+        self._summary = path.with_name("summary.json")
+        self._old_summary = _stamp(self._summary)
+
+    def replacements(self, expected: str) -> list[Replacement]:
+        """Of the data file, whose stamp is the expected one, and of the summary."""
+        return [
+            Replacement(self._path, self._write, expected, self._verify),
+            Replacement(self._summary, self._write_summary, self._old_summary),
+        ]
+
+    def _write(self, beside: Path) -> None:
+        change = self._make()
+        change.write(beside)
+        self._change = change
+
+    def _verify(self, beside: Path) -> None:
+        change, self._change = self._change, None
+        assert change is not None, "it was written before"
+        change.verify(self._path, beside)
+
+    def _write_summary(self, beside: Path) -> None:
+        change = self._change
+        assert change is not None, "the data are written before"
+        content = summary(
+            _bytes(self._summary) if self._old_summary else b"",
+            self._entry,
+            change.image_type,
+            change.counts,
+            time.time_ns() // 1_000_000,
+        )
+        beside.write_bytes(content)
 
 
 @dataclass(frozen=True)
@@ -205,13 +252,6 @@ class Project(ABC):
         with in_plain_words(path), _in_one_line(path):
             return self._read(entry, path)
 
-    def data_bytes(self, entry: ImageEntry) -> int:
-        """Size of an image's data file; 0 where there is none."""
-        try:
-            return self._data_path(entry).stat().st_size
-        except OSError:
-            return 0
-
     def _read(self, entry: ImageEntry, path: Path) -> ImageState:
         # Taken before reading, so that a change in between is noticed when we write.
         fingerprint = _stamp(path)
@@ -286,7 +326,7 @@ class Project(ABC):
         """Replace our results in several images as :meth:`write` does, all of them or none.
 
         The project's list, which is long where there are many images, is written once for all of
-        them. What is held in memory grows with the images' data.
+        them. In memory are the results of all images, and the data of one at a time.
 
         Parameters
         ----------
@@ -384,23 +424,23 @@ class Project(ABC):
         if not expected:
             _refuse_without_data(entry, results)
             return []
-        with _in_one_line(path):
-            change = self._change(path, results)
+
+        def make() -> DataChange | None:
+            with _in_one_line(path):
+                return self._change(path, results)
+
+        if for_data(results):
+            return _DataFiles(entry, path, lambda: _some(make())).replacements(expected)
+        # whether there is anything to remove is only known from the data
+        change = make()
         if change is None:
             return []
-        beside = path.with_name("summary.json")
-        summary_stamp = _stamp(beside)
-        new_summary = summary(
-            _bytes(beside) if summary_stamp else b"",
-            entry,
-            change.image_type,
-            change.counts,
-            time.time_ns() // 1_000_000,
-        )
-        return [
-            change.replacement(path, expected),
-            Replacement.of_bytes(beside, new_summary, summary_stamp),
-        ]
+        return _DataFiles(entry, path, lambda: change).replacements(expected)
+
+
+def _some(change: DataChange | None) -> DataChange:
+    assert change is not None, "data that get results are changed"
+    return change
 
 
 def for_data(results: ImageResults) -> bool:

@@ -40,6 +40,8 @@ class ImageStatus:
     scored : bool
     stale : bool
         Whether a tumour outline was edited, added or deleted since it was scored.
+    precision : str or None
+        What the nuclei network ran in: ``f32`` or ``bf16``; None where it was not recorded.
     edited, added : list of str
         Names of these outlines, or their UUIDs; empty if the record has no outlines.
     deleted : int
@@ -66,6 +68,7 @@ class ImageStatus:
     group: str | None = None
     model: str | None = None
     surrogate: bool = False
+    precision: str | None = None
     time: str | None = None
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -138,6 +141,7 @@ def _status(
         group=None if record is None else record.group,
         model=None if record is None else record.model,
         surrogate=False if record is None else record.surrogate,
+        precision=None if record is None else record.settings.get("precision"),
         time=None if record is None else record.time,
         problems=problems,
         notes=[f"{entry.name}: {note}" for note in state.notes],

@@ -33,11 +33,11 @@ _log = logging.getLogger(__name__)
 
 Status = Literal["taken", "would be taken", "up to date", "left", "no result", "failed"]
 
-# The project's list is written once for a group of images. A group is held in memory, so it ends
-# at this number of images, or at about this number of bytes of their data.
+# The project's list is written once for a group of images. Their results are held in memory, so a
+# group ends at this number of images, or at about this number of bytes.
 GROUP_IMAGES = 256
 GROUP_BYTES = 256 << 20
-_TILE_BYTES = 1000
+_TILE_BYTES = 300
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ class _Group:
     def add(self, change: ImageChange | None, outcome: CommitOutcome) -> None:
         self.outcomes.append((change, outcome))
         if change is not None:
-            self.bytes += self.project.data_bytes(change.entry) + outcome.tiles * _TILE_BYTES
+            self.bytes += outcome.tiles * _TILE_BYTES
 
     def write(self) -> Iterator[CommitOutcome]:
         """Write the group, and begin another; an image that can't be written costs only itself."""

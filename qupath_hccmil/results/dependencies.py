@@ -44,7 +44,7 @@ class Dependencies:
         Identity of the risk model, which names its nuclei model in turn.
     settings : mapping
     precision : str
-        ``float32`` or ``float16``.
+        Of the nuclei network: ``f32`` or ``bf16``. The tile network's is always f32.
     versions : mapping of str to str
         This package, and the libraries that change numbers.
     """

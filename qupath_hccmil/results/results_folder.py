@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from qupath_hccmil.scoring.scorer import ScorerSource
 
 
-_PIECES = ".pieces"
+PIECES = ".pieces"
+"""Folder in a folder of results, with a folder for each large slide that is being scored."""
 
 
 class IntoFolder:
@@ -48,7 +49,7 @@ class IntoFolder:
     def pieces(self) -> Path:
         """Folder for the pieces of the slide that :meth:`holds` was asked about."""
         assert self._wanted is not None, "holds comes first"
-        return self._folder / _PIECES / self._wanted.file_name.removesuffix(SUFFIX)
+        return self._folder / PIECES / self._wanted.file_name.removesuffix(SUFFIX)
 
     def holds(self, request: SlideRequest) -> bool:
         """Whether the result is there, and whole."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from qupath_hccmil.errors import DataError, HccMilError, ProjectError
 from qupath_hccmil.qupath.native.native_project import NativeProject
 from qupath_hccmil.qupath.selection import choose_images, labels
-from qupath_hccmil.tables.table_reader import find_column, read_table
 
 
 @dataclass(frozen=True)
@@ -118,6 +117,9 @@ def project_paths(given: Iterable[Path], table: Path | None) -> list[Path]:
     """
     paths = list(given)
     if table is not None:
+        # It imports pandas, which a project that is named needs not.
+        from qupath_hccmil.tables.table_reader import find_column, read_table
+
         frame = read_table(table).frame
         column = find_column(frame, table, "project", "the projects")
         named = frame[column].dropna()

@@ -17,7 +17,7 @@ from qupath_hccmil.qupath.project_folder import Project
 from qupath_hccmil.results.results_folder import IntoFolder
 from qupath_hccmil.results.slide_pieces import InPieces, Step
 from qupath_hccmil.results.slide_tasks import SlideTask
-from qupath_hccmil.scoring.runtime import DeviceName, RuntimeName
+from qupath_hccmil.scoring.devices import DeviceName, RuntimeName
 from qupath_hccmil.scoring.score_project import BatchOptions, ImageOutcome, Progress, ScoringJob
 from qupath_hccmil.scoring.score_settings import ScoreSettings
 from qupath_hccmil.scoring.score_slide import score_at_once
@@ -42,6 +42,8 @@ class ScoringPlan:
     engine : {"auto", "paquo", "native"}
     model : Path or None
         Folder of the risk model; None takes the shipped one.
+    encoders : tuple of Path
+        Folders in which a head's encoder may be.
     runtime, device : str
     slides : Path or None
         Folder in which slides that have moved are looked for.
@@ -57,6 +59,7 @@ class ScoringPlan:
     settings: ScoreSettings
     engine: EngineChoice = "auto"
     model: Path | None = None
+    encoders: tuple[Path, ...] = ()
     runtime: RuntimeName = "auto"
     device: DeviceName = "auto"
     slides: Path | None = None
@@ -132,11 +135,20 @@ class SlideWorker:
         if plan.settings.stain == "staintools":
             check_installed()
         self.models = ScorerSource(
-            plan.model, runtime=plan.runtime, device=plan.device, threads=threads
+            plan.model,
+            runtime=plan.runtime,
+            device=plan.device,
+            precision=plan.settings.precision,
+            encoders=plan.encoders,
+            threads=threads,
         )
         self._plan = plan
         self._options = BatchOptions(
-            force=plan.force, dry_run=plan.dry_run, slides=plan.slides, model=plan.model
+            force=plan.force,
+            dry_run=plan.dry_run,
+            slides=plan.slides,
+            model=plan.model,
+            encoders=plan.encoders,
         )
         self._open: OrderedDict[Path, _OpenProject] = OrderedDict()
 

@@ -6,23 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from qupath_hccmil.encoders.encoder import Encoder
+from qupath_hccmil.scoring.devices import DeviceName, RuntimeName, resolve
 from qupath_hccmil.scoring.network_batches import Batches, kept_rows
 from qupath_hccmil.scoring.openvino_graph import openvino_graph
 from qupath_hccmil.scoring.openvino_import import import_openvino
-from qupath_hccmil.scoring.runtime import (
-    BATCH,
-    DeviceName,
-    RuntimeName,
-    is_openvino,
-    padded,
-    resolve_device,
-)
-from qupath_hccmil.tiles.read_ahead import Chunk, TileVerdict
+from qupath_hccmil.scoring.openvino_runtime import BATCH
+from qupath_hccmil.scoring.runtime import padded, readers_for
+from qupath_hccmil.tiles.read_ahead import READERS, Chunk, TileVerdict
 
 # A GPU is idle for most of the time with fewer tiles, and large encoders need its memory.
 _GPU_BATCH = 32
@@ -37,6 +30,7 @@ class EncoderRuntime(Protocol):
     name: str
     device: str
     batch: int
+    readers: int
 
     def submit(self, rgb: NDArray[np.uint8], done: Done) -> None:
         """Encode up to `batch` tiles; `done` is called with (n, d), maybe from another thread."""
@@ -48,9 +42,21 @@ class EncoderRuntime(Protocol):
 
 
 def load_encoder_runtime(
-    encoder: Encoder, *, runtime: RuntimeName = "auto", device: DeviceName = "auto"
+    encoder: Encoder,
+    *,
+    runtime: RuntimeName = "auto",
+    device: DeviceName = "auto",
+    half: bool = True,
 ) -> EncoderRuntime:
     """Prepare an encoder for the best runtime on this machine, or for the requested one.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    runtime, device : str
+        See :class:`~qupath_hccmil.scoring.runtime.RuntimeOptions`.
+    half : bool
+        Compute in half precision on a GPU.
 
     Raises
     ------
@@ -59,11 +65,19 @@ def load_encoder_runtime(
     PackageError
         timm is needed and not installed.
     """
-    where = resolve_device(device, runtime)
-    network = encoder.build()
-    if is_openvino(runtime, where):
-        return _OpenVino(network, encoder.geometry.tile_px)
-    return _Torch(network, where)
+    chosen, where = resolve(runtime, device)
+    return _OpenVino(encoder) if chosen == "openvino" else _Torch(encoder, where, half=half)
+
+
+def encoder_precision(runtime: RuntimeName, device: DeviceName) -> str:
+    """Numbers that encoders compute with: ``float32``, or ``float16`` on a GPU.
+
+    Raises
+    ------
+    ModelError
+        The device or the combination is not available here.
+    """
+    return "float32" if resolve(runtime, device)[1] == "cpu" else "float16"
 
 
 def encode(
@@ -142,13 +156,19 @@ class _OpenVino:
 
     name = "openvino"
     device = "cpu"
+    batch = BATCH
+    readers = READERS
 
-    def __init__(self, network: nn.Module, tile_px: int) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         openvino = import_openvino()
-        self.batch = BATCH
-        graph = openvino_graph(network, (BATCH, tile_px, tile_px, 3))
+        side = encoder.geometry.tile_px
+        files = openvino_graph(
+            encoder.build, f"{encoder.sha256} {encoder.made_by}", (BATCH, side, side, 3)
+        )
+        core = openvino.Core()
         hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
-        self._queue = openvino.AsyncInferQueue(openvino.Core().compile_model(graph, "CPU", hints))
+        compiled = core.compile_model(core.read_model(*files), "CPU", hints)
+        self._queue = openvino.AsyncInferQueue(compiled)
         self._queue.set_callback(_finish)
 
     def submit(self, rgb: NDArray[np.uint8], done: Done) -> None:
@@ -164,21 +184,24 @@ def _finish(request: Any, about: tuple[int, Done]) -> None:
 
 
 class _Torch:
-    """Eager torch, in half precision on devices that are faster with it."""
+    """Eager torch, in half precision on a GPU where that is asked for."""
 
     name = "torch"
 
-    def __init__(self, network: nn.Module, device: str) -> None:
+    def __init__(self, encoder: Encoder, device: str, *, half: bool) -> None:
         self.device = device
         self.batch = BATCH if device == "cpu" else _GPU_BATCH
-        self._network = network.to(device)
-        self._autocast = device != "cpu"
+        self.readers = readers_for(device)
+        self._half = half and device != "cpu"
+        self._network = encoder.build().to(device)
 
     def submit(self, rgb: NDArray[np.uint8], done: Done) -> None:
+        import torch
+
         tiles = torch.from_numpy(padded(rgb, self.batch)).to(self.device)
         with (
             torch.inference_mode(),
-            torch.autocast(self.device, dtype=torch.float16, enabled=self._autocast),
+            torch.autocast(self.device, dtype=torch.float16, enabled=self._half),
         ):
             features = self._network(tiles)
         done(features[: len(rgb)].float().cpu().numpy())

@@ -123,6 +123,18 @@ def _openvino() -> str:
     return f"{openvino.__version__.split('-')[0]} on {name}"
 
 
+def _precision() -> str:
+    from qupath_hccmil.scoring.devices import resolve
+    from qupath_hccmil.scoring.precision import TILE_PRECISION, choose_precision
+
+    runtime, device = resolve("auto", "auto")
+    chosen = choose_precision("auto", runtime, device)
+    return (
+        f"nuclei network {chosen.nuclei}, tile network {TILE_PRECISION}, with {runtime} on "
+        f"{device}: {chosen.why}"
+    )
+
+
 def _model(kind: ModelKind) -> Callable[[], str]:
     def look() -> str:
         from qupath_hccmil.model_store.model_folder import default_model_dir, load_model_folder
@@ -142,6 +154,7 @@ _CHECKS: tuple[tuple[str, Callable[[], str], bool], ...] = (
     ("timm", _timm, False),
     ("accelerator", _accelerator, False),
     ("OpenVINO", _openvino, False),
+    ("precision", _precision, True),
     ("nuclei model", _model("nuclei"), True),
     ("risk model", _model("mil"), True),
 )

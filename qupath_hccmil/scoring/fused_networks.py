@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 
 class FusedNetworks(nn.Module):
@@ -50,3 +51,33 @@ class ScoringNetwork(FusedNetworks):
         logits, heat_map = self.logits_and_heat_map(image)
         nuclei_fraction = (heat_map > 0.5).to(torch.float32).mean(dim=(1, 2, 3))
         return logits, nuclei_fraction
+
+
+def with_convolutions_only(network: ScoringNetwork) -> ScoringNetwork:
+    """Make the linear layers of a network 1×1 convolutions, which compute the same.
+
+    OpenVINO turns a linear layer into one of its own and forgets the precision that was asked for
+    it, which it keeps for a convolution.
+
+    Parameters
+    ----------
+    network : ScoringNetwork
+        Changed in place.
+    """
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.Linear):
+                setattr(module, name, _AsConvolution(child))
+    return network
+
+
+class _AsConvolution(nn.Module):
+    """A linear layer from (n, features) to (n, outputs), as a convolution."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, features: Tensor) -> Tensor:
+        weight = self.linear.weight[:, :, None, None]
+        return conv2d(features[:, :, None, None], weight, self.linear.bias)[:, :, 0, 0]

@@ -27,16 +27,28 @@ class Scored:
     logits, nuclei_fraction : (n,) float64
     verdicts : (n,) int8
         :class:`TileVerdict` of each tile; ``NOT_READ`` beyond the wanted number.
+    features : (k, d) float32 or None
+        Only for a head: those of the tiles that were kept. Logits are NaN then.
+    place : (n,) int64 or None
+        Row in `features` of each tile.
     """
 
     logits: NDArray[np.float64]
     nuclei_fraction: NDArray[np.float64]
     verdicts: NDArray[np.int8]
+    features: NDArray[np.float32] | None = None
+    place: NDArray[np.int64] | None = None
 
     def part(self, places: range) -> Scored:
         """Outputs of some consecutive tiles."""
         chosen = slice(places.start, places.stop)
-        return Scored(self.logits[chosen], self.nuclei_fraction[chosen], self.verdicts[chosen])
+        return Scored(
+            self.logits[chosen],
+            self.nuclei_fraction[chosen],
+            self.verdicts[chosen],
+            self.features,
+            None if self.place is None else self.place[chosen],
+        )
 
 
 def run(

@@ -1,8 +1,10 @@
 """Networks as OpenVINO graphs: converted once by ``torch.export`` and cached for later runs.
 
-Conversion with ``torch.export`` takes several seconds; reading a cached graph takes almost no time.
-The key of a cached graph covers everything that determines it, so that other weights, or another
-version of this program, torch or OpenVINO, give another graph.
+Conversion with ``torch.export`` takes several seconds, as does importing torch; reading a cached
+graph takes almost no time and needs no torch. The key of a cached graph covers everything that
+determines it, so that other weights, or another version of this program, torch or OpenVINO, give
+another graph. It is the same on each processor, for which OpenVINO compiles it in a quarter of a
+second.
 """
 
 from __future__ import annotations
@@ -12,59 +14,71 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
-import torch
-from torch import nn
 
 import qupath_hccmil
 from qupath_hccmil.atomic_files import atomic_folder
 from qupath_hccmil.errors import WriteError
 from qupath_hccmil.scoring.openvino_import import import_openvino
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 _GRAPH, _WEIGHTS, _DIGEST = "graph.xml", "graph.bin", "sha256"
 _MOST_KEPT = 8
-# Types of plain settings of a network, such as a stride.
-_PLAIN = (bool, int, float, str, tuple, list)
 CACHE_VARIABLE = "HCCMIL_CACHE"
 """Environment variable with a folder for converted networks, instead of the user's cache folder."""
 
 
-def openvino_graph(network: nn.Module, shape: tuple[int, ...]) -> Any:
+def openvino_graph(
+    build: Callable[[], nn.Module], identity: str, shape: tuple[int, ...]
+) -> tuple[bytes, bytes]:
     """Return the OpenVINO graph of a network for inputs of one shape.
 
     Parameters
     ----------
-    network : nn.Module
-        In evaluation mode, with one uint8 tensor as input.
+    build : callable
+        Makes the network, in evaluation mode, with one uint8 tensor as input. Called only where
+        no graph of this network is kept; torch is imported only then.
+    identity : str
+        All that the network follows from next to this program and its libraries: another network
+        has another one.
     shape : tuple of int
         Shape of the input.
 
     Returns
     -------
-    openvino.Model
-        Identical whether it was converted now or read from the cache.
+    (bytes, bytes)
+        Files for ``Core.read_model``: nodes and weights. Identical whether the network was
+        converted now or before.
     """
-    place = _cache() / _key(network, shape)
+    place = _cache() / _key(identity, shape)
     files = _stored(place)
     if files is None:
-        files = _files(converted(network, torch.zeros(shape, dtype=torch.uint8)))
+        import torch
+
+        # Always by way of the bytes of files: OpenVINO arranges a newly converted graph
+        # differently, which changes the last bits of scores.
+        files = _files(converted(build(), torch.zeros(shape, dtype=torch.uint8)))
         _keep(files, place)
-    # Always read from the bytes of the files: OpenVINO arranges a newly converted graph
-    # differently, which changes the last bits of scores.
-    return import_openvino().Core().read_model(*files)
+    return files
 
 
-def converted(network: nn.Module, example: torch.Tensor) -> Any:
+def converted(network: nn.Module, example: Tensor) -> Any:
     """Convert a network for inputs with the example's shape and type, without warnings.
 
     Returns
     -------
     openvino.Model
     """
+    import torch
+
     with torch.no_grad(), warnings.catch_warnings():
         # Deprecation warnings of torch and OpenVINO about their own code are not for users.
         warnings.simplefilter("ignore")
@@ -78,24 +92,13 @@ def _cache() -> Path:
     return kept / "openvino"
 
 
-def _key(network: nn.Module, shape: tuple[int, ...]) -> str:
-    """SHA-256 of everything that determines a graph: weights, this program, and the libraries."""
-    import torchvision
-
-    versions = (torch.__version__, torchvision.__version__, import_openvino().__version__)
-    digest = hashlib.sha256(repr((shape, versions)).encode())
+def _key(identity: str, shape: tuple[int, ...]) -> str:
+    """SHA-256 of everything that determines a graph: the network, this program, the libraries."""
+    versions = [version(name) for name in ("torch", "torchvision", "openvino")]
+    digest = hashlib.sha256(repr((identity, shape, versions)).encode())
     package = Path(qupath_hccmil.__file__).parent
     for path in sorted(package.rglob("*.py")):
         digest.update(path.read_bytes())
-    for name, module in network.named_modules():
-        digest.update(f"{name} {type(module).__qualname__}".encode())
-        held = {**vars(module), **module._parameters, **module._buffers}
-        for key, value in sorted(held.items()):
-            if isinstance(value, torch.Tensor):
-                digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
-                digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-            elif isinstance(value, _PLAIN):
-                digest.update(f"{key} {value!r}".encode())
     return digest.hexdigest()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
+from typing import Any
 
 import numpy as np
 
@@ -81,11 +82,17 @@ def _record(
         fingerprint=annotation_fingerprint(annotations),
         settings=asdict(settings),
         outlines=tuple(_outline(each, score) for each in annotations),
-        stain=identity() if score.stain is None else score.stain.to_dict(),
+        stain=_stain(score, scorer),
         background=score.background,
         blurred=score.blurred,
         measurements=tuple(sorted(names.MEASUREMENTS)),
     )
+
+
+def _stain(score: SlideScore, scorer: Scorer) -> dict[str, Any]:
+    if scorer.stain_target is None:
+        return {"method": "none"}
+    return identity() if score.stain is None else score.stain.to_dict()
 
 
 def _outline(annotation: Annotation, score: SlideScore) -> OutlineRecord:
@@ -108,19 +115,22 @@ def _step_parameters(record: RunRecord, scorer: Scorer) -> dict[str, str]:
 
 
 def _annotation(score: AnnotationScore) -> dict[str, float]:
-    return {
+    values = {
         names.ANNOTATION_RISK: score.risk,
         names.ANNOTATION_LOGIT: score.logit,
         names.ANNOTATION_TILES: float(len(score.rows)),
         names.ANNOTATION_HIGH_FRACTION: score.high_fraction,
-        names.ANNOTATION_NUCLEI_FRACTION: score.nuclei_fraction,
     }
+    if not np.isnan(score.nuclei_fraction):
+        values[names.ANNOTATION_NUCLEI_FRACTION] = score.nuclei_fraction
+    return values
 
 
 def _tiles(score: SlideScore, annotation: AnnotationScore, scorer: Scorer) -> TileObjects:
     tiles = score.tiles
     rows = annotation.rows
     high = is_high_risk(tiles.risk[rows], scorer.threshold)
+    nuclei = tiles.nuclei_fraction[rows]
     return TileObjects(
         bounds=tiles.bounds[rows],
         class_names=np.where(high, names.CLASS_HIGH, names.CLASS_LOW).tolist(),
@@ -128,6 +138,6 @@ def _tiles(score: SlideScore, annotation: AnnotationScore, scorer: Scorer) -> Ti
             names.TILE_RISK: tiles.risk[rows],
             names.TILE_LOGIT: tiles.logit[rows],
             names.TILE_CONTRIBUTION: tiles.contribution[rows],
-            names.TILE_NUCLEI_FRACTION: tiles.nuclei_fraction[rows],
-        },
+        }
+        | ({} if np.isnan(nuclei).all() else {names.TILE_NUCLEI_FRACTION: nuclei}),
     )

@@ -10,7 +10,7 @@ is fitted again if no outline of the slide is kept, or if the slide is scored wi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,6 +137,16 @@ class KnownTiles:
     to_read: NDArray[np.int64]
     members: dict[int, NDArray[np.int64]]
     reused: int
+
+    def completed(self, found: Scored) -> KnownTiles:
+        """The same with the values of the tiles that were read."""
+        if found.features is not None:
+            # A head needs all tiles at once, so that none was known before.
+            return replace(self, scored=found)
+        self.scored.logits[self.to_read] = found.logits
+        self.scored.nuclei_fraction[self.to_read] = found.nuclei_fraction
+        self.scored.verdicts[self.to_read] = found.verdicts
+        return self
 
 
 def known_tiles(

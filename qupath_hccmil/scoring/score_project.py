@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from qupath_hccmil.atomic_files import file_name
 from qupath_hccmil.errors import AnnotationError, ModelError, UnsupportedDataError, one_line
 from qupath_hccmil.method.research_use import RESEARCH_USE, SURROGATE
+from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.qupath.data_types import Annotation, ImageEntry, ImageState
 from qupath_hccmil.qupath.project_folder import Project
 from qupath_hccmil.qupath.run_record import listed_metadata
@@ -35,7 +36,6 @@ from qupath_hccmil.scoring.destination import Destination, IntoProject, SlideReq
 from qupath_hccmil.scoring.open_image import open_image
 from qupath_hccmil.scoring.qupath_results import image_results
 from qupath_hccmil.scoring.reused_scores import ReusedScores, reused_scores
-from qupath_hccmil.scoring.risk_map_picture import draw_risk_map
 from qupath_hccmil.scoring.score_settings import ScoreSettings
 from qupath_hccmil.scoring.score_slide import (
     SlideScore,
@@ -155,6 +155,8 @@ class BatchOptions:
         Seconds to wait for another run that writes to the project.
     model : Path or None
         Folder of the risk model that the user gave, for the workflow step.
+    encoders : tuple of Path
+        Folders of encoders that the user gave, for the workflow step.
     """
 
     images: tuple[str, ...] = ()
@@ -166,6 +168,7 @@ class BatchOptions:
     maps: Path | None = None
     wait: float = 0.0
     model: Path | None = None
+    encoders: tuple[Path, ...] = ()
 
 
 def score_project(
@@ -280,12 +283,20 @@ class ScoringJob:
             raise UnsupportedDataError(f"{entry.name}: {state.read_only}")
         self._check_type(state)
         settings = self._settings(state)
+        notes = [*state.notes]
         annotations = tumour_annotations(state, settings.annotation_classes)
         changes = self._changes(state, settings) if self.options.resume else None
         if changes is not None and not is_stale(state, settings.annotation_classes):
             return _up_to_date(state, annotations, self._repair_list(state))
+        if settings.precision != self.models.precision:
+            if changes is not None:
+                notes.append(_in_another_precision(settings, self.models))
+            changes = None
+            settings = replace(settings, precision=self.models.precision)
         # A random choice of tiles is made over all outlines, so it changes if they change.
-        reused = None if settings.max_tiles is not None else self._reused(state, changes)
+        # A head judges all tiles at once, by features that are not kept.
+        whole = settings.max_tiles is not None or self.models.is_head
+        reused = None if whole else self._reused(state, changes)
         path = locate_slide(
             entry, self.project.path, self.project.previous_uri, self.options.slides
         )
@@ -303,7 +314,7 @@ class ScoringJob:
             )
             self.progress.start(entry.name, plan.expected)
             why = holds_no_tile(settings, self.models.geometry)
-            notes = [*state.notes, *_without_area(state, settings)]
+            notes += _without_area(state, settings)
             notes += [f"{label}: {why}, so it has no score" for label in plan.without_tiles]
             if reused is not None and changes is not None:
                 notes.append(_told(changes, reused))
@@ -379,7 +390,7 @@ class ScoringJob:
         before = ScoreSettings.from_record(record.settings)
         other = [
             f"{name} {getattr(before, name)!r}, not {getattr(self.settings, name)!r}"
-            for name in sorted(self.options.asked)
+            for name in sorted(self._asked)
             if getattr(before, name) != getattr(self.settings, name)
         ]
         if not other:
@@ -390,6 +401,12 @@ class ScoringJob:
                 "use --resume without that option, or add --force to score it again"
             )
         return self.settings
+
+    @property
+    def _asked(self) -> frozenset[str]:
+        """Settings that the user gave; a precision that is left to this machine is none."""
+        given = self.options.asked
+        return given - {"precision"} if self.settings.precision == "auto" else given
 
     def _repair_list(self, state: ImageState) -> list[str]:
         """Make the project's lists agree with the image; returns a note for each repair.
@@ -428,7 +445,13 @@ class ScoringJob:
             score,
             self.models.scorer(),
             request.settings,
-            reproduce(request.settings, self.options.model, self.project.engine),
+            reproduce(
+                # Another machine may choose another precision, if this one did.
+                replace(request.settings, precision=self.settings.precision),
+                self.options.model,
+                self.project.engine,
+                self.options.encoders,
+            ),
         )
         self._destination.keep(request, results)
 
@@ -439,6 +462,9 @@ class ScoringJob:
         annotations: Sequence[Annotation],
         score: SlideScore,
     ) -> None:
+        # It imports matplotlib, which nothing else here needs.
+        from qupath_hccmil.scoring.risk_map_picture import draw_risk_map
+
         assert self.options.maps is not None
         scorer = self.models.scorer()
         draw_risk_map(
@@ -452,7 +478,7 @@ class ScoringJob:
             threshold=scorer.threshold,
             title=(
                 f"{entry.name}: risk {score.risk:.3f} ({score.group}), "
-                f"{len(score.tiles)} tiles, model {scorer.name}"
+                f"{count_of(len(score.tiles), 'tile')}, model {scorer.name}"
             ),
             note=RESEARCH_USE + (f" {SURROGATE}" if scorer.surrogate else ""),
         )
@@ -477,6 +503,15 @@ def _without_area(state: ImageState, settings: ScoreSettings) -> list[str]:
     ]
 
 
+def _in_another_precision(before: ScoreSettings, models: ScorerSource) -> str:
+    """Say in one line why all outlines are scored although only some of them changed."""
+    return (
+        f"its scores were computed in {before.precision}, and this run computes in "
+        f"{models.precision}, so all outlines are scored again; with --precision "
+        f"{before.precision} only those that changed would be"
+    )
+
+
 def _told(changes: OutlineChanges, reused: ReusedScores) -> str:
     """Say in one line which outlines are scored and which are kept."""
     counts = [
@@ -491,5 +526,5 @@ def _told(changes: OutlineChanges, reused: ReusedScores) -> str:
     stain = "" if reused.stain is None else ", as is the stain of the slide"
     return (
         f"outlines changed since the last run: {', '.join(counts) or 'tiles changed'}; the scores "
-        f"of {len(reused.outlines)} outlines are kept{stain}"
+        f"of {count_of(len(reused.outlines), 'outline')} are kept{stain}"
     )

@@ -13,6 +13,7 @@ from pydantic import Field
 from qupath_hccmil import __version__
 from qupath_hccmil.qupath.data_types import Server
 from qupath_hccmil.qupath.selection import TUMOUR_CLASSES
+from qupath_hccmil.scoring.precision import PrecisionName
 from qupath_hccmil.tiles.tile_plan import TileChoice
 
 Stain = Literal["vahadane", "staintools"]
@@ -30,18 +31,24 @@ class ScoreSettings(TileChoice):
     stain : {"vahadane", "staintools"}
         ``vahadane`` fits a slide's stains once. ``staintools`` is that package's own Vahadane,
         which fits each tile anew and takes a second for it.
+    precision : {"auto", "f32", "bf16"}
+        Of the nuclei network; see :func:`~qupath_hccmil.scoring.precision.choose_precision`. With
+        results, ``f32`` or ``bf16`` is recorded: what it ran in.
     mpp, min_inside, max_tiles, seed
         See :class:`~qupath_hccmil.tiles.tile_plan.TileChoice`.
     """
 
     annotation_classes: Annotated[tuple[str, ...], Field(min_length=1)] = TUMOUR_CLASSES
     stain: Stain = "vahadane"
+    precision: PrecisionName = "auto"
 
     @classmethod
     def from_record(cls, settings: Mapping[str, Any]) -> ScoreSettings:
         """Restore settings that were written with :func:`dataclasses.asdict` and JSON."""
         known = {each.name: settings[each.name] for each in fields(cls) if each.name in settings}
         classes = tuple(known.pop("annotation_classes", TUMOUR_CLASSES))
+        # Records of version 0.2 have none.
+        known.setdefault("precision", "f32")
         return cls(annotation_classes=classes, **known)
 
     def fingerprint(self, model: str, server: Server) -> str:

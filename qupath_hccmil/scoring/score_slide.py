@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from qupath_hccmil.errors import AnnotationError
-from qupath_hccmil.method.aggregation import contributions, is_high_risk, risk, slide_logit
+from qupath_hccmil.errors import AnnotationError, ModelError
+from qupath_hccmil.method.aggregation import is_high_risk, risk
 from qupath_hccmil.qupath import names
-from qupath_hccmil.scoring.network_batches import Scored, run
+from qupath_hccmil.scoring.network_batches import Scored
 from qupath_hccmil.scoring.reused_scores import KnownTiles, ReusedOutline, ReusedScores, known_tiles
 from qupath_hccmil.scoring.score_settings import Stain
 from qupath_hccmil.scoring.scorer import Scorer
@@ -73,7 +73,8 @@ class TileScores:
         x, y, width, height, level-0 px.
     logit, risk, contribution, nuclei_fraction : (n,) float64
         `contribution` is the signed share of the tile in the slide's m: its sum over the slide's
-        tiles is m, and S = sign(m) |m|^(1/p).
+        tiles is m, and S = sign(m) |m|^(1/p). For a head it sums to S, which is the same with
+        p = 1. `nuclei_fraction` is NaN for a head, whose encoder need not see nuclei.
     """
 
     bounds: NDArray[np.float64]
@@ -175,28 +176,38 @@ def score_slide(
     rows = known.to_read
     if reused is not None:
         progress(len(plan.bounds) - len(rows))
+    if scorer.stain_target is None or not scorer.judge.divisible:
+        _check_stain(scorer, stain)
     reader = TileReader(slide, plan.bounds[rows], scorer, plan.resolution.mpp)
 
     def fit_stain() -> StainFit | None:
-        if stain == "staintools":
+        if stain == "staintools" or scorer.stain_target is None:
             return None
         return reused.stain if reused is not None and reused.stain else reader.fit_stain()
 
     def score(fit: StainFit | None, places: range) -> Scored:
-        found = run(
-            read_ahead(_loader(reader, fit, scorer), chunks_of(places)),
-            scorer.runtime,
+        found = scorer.judge.run(
+            read_ahead(
+                _loader(reader, fit, scorer), chunks_of(places), readers=scorer.judge.readers
+            ),
             len(rows),
-            wanted=plan.wanted,
-            progress=progress,
+            plan.wanted,
+            progress,
         )
         return found.part(places)
 
-    fit, found = scoring(TileWork(len(rows), plan.wanted is None, fit_stain, score))
-    known.scored.logits[rows] = found.logits
-    known.scored.nuclei_fraction[rows] = found.nuclei_fraction
-    known.scored.verdicts[rows] = found.verdicts
-    return _aggregate(plan, scorer, known, reused, fit)
+    divisible = plan.wanted is None and scorer.judge.divisible
+    fit, found = scoring(TileWork(len(rows), divisible, fit_stain, score))
+    return _aggregate(plan, scorer, known.completed(found), reused, fit)
+
+
+def _check_stain(scorer: Scorer, stain: Stain) -> None:
+    """Refuse a stain normalisation that a head did not see in its training."""
+    if stain == "staintools":
+        raise ModelError(
+            f"{scorer.name}: is a head on features, which were not made with --stain staintools; "
+            "leave that option out"
+        )
 
 
 def _loader(
@@ -204,7 +215,9 @@ def _loader(
 ) -> Callable[[NDArray[np.int64]], Chunk]:
     """What reads and normalises some tiles."""
     normalise: Normalise
-    if fit is None:
+    if scorer.stain_target is None:
+        normalise = _as_they_are
+    elif fit is None:
         normalise = StaintoolsNormalizer(scorer.stain_target).transform
     else:
         normalise = _all_of(Normalizer(fit, scorer.stain_target))
@@ -219,6 +232,10 @@ def _loader(
     return load
 
 
+def _as_they_are(batch: Pixels) -> tuple[Pixels, NDArray[np.bool_]]:
+    return batch, np.ones(len(batch), np.bool_)
+
+
 def _all_of(normalizer: Normalizer) -> Normalise:
     """Normalise a batch, of which every tile can be."""
     return lambda batch: (normalizer.transform(batch), np.ones(len(batch), np.bool_))
@@ -231,17 +248,18 @@ def _aggregate(
     reused: ReusedScores | None,
     stain: StainFit | None,
 ) -> SlideScore:
-    logits, verdicts = known.scored.logits, known.scored.verdicts
+    verdicts = known.scored.verdicts
     rows_scored = np.flatnonzero(verdicts == TileVerdict.TISSUE)
     if not len(rows_scored):
         raise AnnotationError("all tiles in the tumour annotations are background or out of focus")
     place = np.full(len(plan.bounds), -1)
     place[rows_scored] = np.arange(len(rows_scored))
+    judged = scorer.judge.judge(known.scored, rows_scored)
     tiles = TileScores(
         bounds=plan.bounds[rows_scored],
-        logit=logits[rows_scored],
-        risk=risk(logits[rows_scored]),
-        contribution=contributions(logits[rows_scored], scorer.p),
+        logit=judged.tile_logits,
+        risk=risk(judged.tile_logits),
+        contribution=judged.contributions,
         nuclei_fraction=known.scored.nuclei_fraction[rows_scored],
     )
     outlines = {} if reused is None else {key: reused.outlines[key] for key in known.members}
@@ -260,7 +278,8 @@ def _aggregate(
         mine = mine[mine >= 0]
         left_out[annotation] = _left_out(verdicts[rows])
         if len(mine):
-            annotations[annotation] = _annotation_score(tiles, mine, scorer)
+            own = scorer.judge.judge(known.scored, rows_scored[mine])
+            annotations[annotation] = _annotation_score(tiles, mine, own.logit, scorer)
         elif len(rows):
             notes.append(
                 f"{plan.labels[annotation]}: no tile shows tissue in focus, so it has no score"
@@ -268,11 +287,10 @@ def _aggregate(
     background, blurred = np.sum(
         [_left_out(verdicts), *(left_out[key] for key in outlines)], axis=0
     ).tolist()
-    logit = float(slide_logit(tiles.logit, scorer.p))
-    slide_risk = float(risk(logit))
+    slide_risk = float(risk(judged.logit))
     return SlideScore(
         risk=slide_risk,
-        logit=logit,
+        logit=judged.logit,
         group=scorer.group(slide_risk),
         resolution=plan.resolution,
         tiles=tiles,
@@ -305,9 +323,8 @@ def _as_it_was(outline: ReusedOutline, rows: NDArray[np.int64]) -> AnnotationSco
 
 
 def _annotation_score(
-    tiles: TileScores, rows: NDArray[np.int64], scorer: Scorer
+    tiles: TileScores, rows: NDArray[np.int64], logit: float, scorer: Scorer
 ) -> AnnotationScore:
-    logit = float(slide_logit(tiles.logit[rows], scorer.p))
     return AnnotationScore(
         risk=float(risk(logit)),
         logit=logit,

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from qupath_hccmil.encoders.encoder import Encoder, find_encoder, load_encoder
 from qupath_hccmil.errors import ModelError
 from qupath_hccmil.method.aggregation import group_name
 from qupath_hccmil.method.tile_geometry import TileGeometry
-from qupath_hccmil.mil.tile_network import load_tile_network
 from qupath_hccmil.model_store.model_folder import (
+    ENCODER,
     ModelFolder,
     default_model_dir,
     load_model_folder,
     nuclei_model_of,
 )
-from qupath_hccmil.nuclei.architectures import load_nuclei_network
-from qupath_hccmil.scoring.fused_networks import ScoringNetwork
-from qupath_hccmil.scoring.runtime import (
-    DeviceName,
-    Runtime,
-    RuntimeName,
-    load_runtime,
-    precision,
-)
+from qupath_hccmil.scoring.devices import DeviceName, RuntimeName, resolve
+from qupath_hccmil.scoring.encoder_runtime import load_encoder_runtime
+from qupath_hccmil.scoring.judge import HeadOnFeatures, Judge, TileNetworks
+from qupath_hccmil.scoring.networks import Networks
+from qupath_hccmil.scoring.precision import TILE_PRECISION, NetworkPrecision, PrecisionName
+from qupath_hccmil.scoring.runtime import RuntimeOptions, load_runtime
 from qupath_hccmil.slides.open_slide import RESAMPLER
 from qupath_hccmil.slides.tissue import TissueRule
 from qupath_hccmil.stain.reference import stored_reference
@@ -44,33 +43,36 @@ class Scorer:
         Identity of weights, p, t and T; scores with another identity are stale.
     surrogate : bool
         Whether the model was trained on simulated labels.
-    nuclei_name, nuclei_sha256 : str
+    below : mapping of str to str
+        Facts about the network below the risk model: its nuclei model, or a head's encoder.
     geometry : TileGeometry
     tissue_rule : TissueRule
-    stain_target : StainFit
-        Stains that slides are normalised to.
+    stain_target : StainFit or None
+        Stains that slides are normalised to; None leaves their colours.
     p : float
         Exponent of the generalised mean.
     threshold : float
         A risk above it is high.
     temperature : float
-        T of the calibration; the networks divide tile logits by it.
-    runtime : Runtime
+        T of the calibration; logits are divided by it.
+    judge : Judge
+    precision : mapping of str to str
+        Of each network.
     """
 
     name: str
     weights_sha256: str
     identity: str
     surrogate: bool
-    nuclei_name: str
-    nuclei_sha256: str
+    below: Mapping[str, str]
     geometry: TileGeometry
     tissue_rule: TissueRule
-    stain_target: StainFit
+    stain_target: StainFit | None
     p: float
     threshold: float
     temperature: float
-    runtime: Runtime
+    judge: Judge
+    precision: Mapping[str, str]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -79,12 +81,12 @@ class Scorer:
             "name": self.name,
             "weights_sha256": self.weights_sha256,
             "surrogate": self.surrogate,
-            "nuclei_name": self.nuclei_name,
-            "nuclei_weights_sha256": self.nuclei_sha256,
+            **self.below,
             "p": self.p,
             "threshold": self.threshold,
             "temperature": self.temperature,
-            "runtime": f"{self.runtime.name} on {self.runtime.device}",
+            "runtime": self.judge.name,
+            **self.precision,
         }
 
     def group(self, risk: float) -> str:
@@ -93,21 +95,21 @@ class Scorer:
 
 
 class ScorerSource:
-    """A risk model and its nuclei model, checked at once but loaded only when needed.
+    """A risk model with what it needs, checked at once but loaded only when needed.
 
     Parameters
     ----------
     model : Path, optional
-        Folder of a risk model; by default the model that ships.
-    runtime, device : str
-        See :func:`load_runtime`.
-    threads : int, optional
-        See :func:`load_runtime`.
+        Folder of a risk model, a tile network or a head; by default the model that ships.
+    runtime, device, precision, threads
+        See :class:`RuntimeOptions`.
+    encoders : sequence of Path
+        Folders in which the encoder of a head may be, next to the usual ones.
 
     Raises
     ------
     ModelError
-        A folder is incomplete or has the wrong hash, or the two models do not belong together.
+        A folder is incomplete or has the wrong hash, or two models do not belong together.
     """
 
     def __init__(
@@ -116,40 +118,78 @@ class ScorerSource:
         *,
         runtime: RuntimeName = "auto",
         device: DeviceName = "auto",
+        precision: PrecisionName = "auto",
         threads: int | None = None,
+        encoders: Sequence[Path] = (),
     ) -> None:
         self._risk = load_model_folder(model or default_model_dir("mil"), "mil")
-        self._nuclei = nuclei_model_of(self._risk)
-        _check_pixels(self._risk, self._nuclei)
-        self._where: tuple[RuntimeName, DeviceName, int | None] = (runtime, device, threads)
+        self._options = RuntimeOptions(runtime, device, precision, threads)
         self._scorer: Scorer | None = None
+        self._below: ModelFolder | Encoder
+        if self._risk.config.is_head:
+            self._below = encoder_of(self._risk, encoders)
+        else:
+            self._below = nuclei_model_of(self._risk)
+            _check_pixels(self._risk, self._below)
+
+    @property
+    def risk(self) -> ModelFolder:
+        """Folder of the risk model."""
+        return self._risk
 
     @property
     def folders(self) -> tuple[ModelFolder, ModelFolder]:
-        """Folders of the risk model and of its nuclei model."""
-        return self._risk, self._nuclei
-
-    @property
-    def geometry(self) -> TileGeometry:
-        """Geometry of the tiles that both models see."""
-        return self._risk.config.geometry
-
-    @property
-    def identity(self) -> str:
-        """Identity of the risk model, which names its nuclei model."""
-        return self._risk.identity
-
-    @property
-    def precision(self) -> str:
-        """``float32`` or ``float16``; known before the networks are loaded.
+        """Folders of the risk model and of its nuclei model.
 
         Raises
         ------
         ModelError
-            The device is not available here.
+            The model is a head, which has no nuclei model.
         """
-        runtime, device, _ = self._where
-        return precision(runtime, device)
+        if isinstance(self._below, Encoder):
+            raise ModelError(f"{self._risk.path}: is a head on features, not a tile network")
+        return self._risk, self._below
+
+    @property
+    def below(self) -> dict[str, str]:
+        """Facts about the network below the risk model: its nuclei model, or a head's encoder."""
+        if isinstance(self._below, Encoder):
+            return {"encoder": self._below.name, "encoder_sha256": self._below.sha256}
+        config = self._below.config
+        return {"nuclei_name": config.name, "nuclei_weights_sha256": config.weights_sha256}
+
+    @property
+    def geometry(self) -> TileGeometry:
+        """Geometry of the tiles that the networks see."""
+        return (
+            self._below.geometry if isinstance(self._below, Encoder) else self._risk.config.geometry
+        )
+
+    @property
+    def is_head(self) -> bool:
+        """Whether the model is a head on features of an encoder."""
+        return self._risk.config.is_head
+
+    @property
+    def identity(self) -> str:
+        """Identity of the risk model, which names its nuclei model or its encoder."""
+        return self._risk.identity
+
+    @cached_property
+    def precision(self) -> NetworkPrecision:
+        """Precision of the nuclei network, ``f32`` or ``bf16``; that of the tile network is f32.
+
+        It is known before the networks are loaded. A head and its encoder compute in f32.
+
+        Raises
+        ------
+        ModelError
+            The device, the runtime or the precision is not available here.
+        """
+        if self.is_head:
+            resolve(self._options.runtime, self._options.device)
+            return TILE_PRECISION
+        return self._options.nuclei_precision()
 
     @property
     def facts(self) -> dict[str, Any] | None:
@@ -163,48 +203,102 @@ class ScorerSource:
         ------
         ModelError
             The weights do not fit, or the device or runtime is not available here.
+        PackageError
+            The encoder of a head needs a package that is not installed.
         """
         if self._scorer is None:
-            self._scorer = _load(self._risk.path, self._nuclei.path, self._identities, *self._where)
+            below = self._below.sha256 if isinstance(self._below, Encoder) else self._below.identity
+            self._scorer = _load(
+                self._risk.path, self._below.path, (self._risk.identity, below), self._options
+            )
         return self._scorer
 
-    @property
-    def _identities(self) -> tuple[str, str]:
-        return self._risk.identity, self._nuclei.identity
+
+def encoder_of(head: ModelFolder, folders: Sequence[Path] = ()) -> Encoder:
+    """Find the encoder of a head: in its folder, next to it, in `folders`, or the one that ships.
+
+    Raises
+    ------
+    ModelError
+        It is in none of these, or the head's features do not say what it is.
+    """
+    wanted = head.config.features
+    assert wanted is not None, "the schema asks for it in a head"
+    if wanted.encoder is None or wanted.encoder_sha256 is None:
+        raise ModelError(
+            f"{head.path}: was trained on features whose files do not say which encoder made them, "
+            "so that it has none to score with; train on files of the command features"
+        )
+    usual = [head.path / ENCODER, head.path.resolve().parent / wanted.encoder]
+    needed_by = str(head.path)
+    return find_encoder(wanted.encoder, wanted.encoder_sha256, [*folders, *usual], needed_by)
 
 
 @lru_cache(maxsize=1)
 def _load(
     risk: Path,
-    nuclei: Path,
+    below: Path,
     identities: tuple[str, str],  # noqa: ARG001 - a changed model is loaded again
-    runtime: RuntimeName,
-    device: DeviceName,
-    threads: int | None,
+    options: RuntimeOptions,
 ) -> Scorer:
     """Load networks, only once for several projects in one process."""
-    risk_folder = load_model_folder(risk, "mil")
-    nuclei_folder = load_model_folder(nuclei, "nuclei")
-    config = risk_folder.config
+    folder = load_model_folder(risk, "mil")
+    config = folder.config
     assert config.risk is not None, "the schema asks for it in a mil model"
-    network = ScoringNetwork(load_nuclei_network(nuclei_folder), load_tile_network(risk_folder))
+    make = _head_parts if config.is_head else _network_parts
     return Scorer(
         name=config.name,
         weights_sha256=config.weights_sha256,
-        identity=risk_folder.identity,
+        identity=folder.identity,
         surrogate=config.risk.surrogate,
-        nuclei_name=nuclei_folder.config.name,
-        nuclei_sha256=nuclei_folder.config.weights_sha256,
-        geometry=config.geometry,
         tissue_rule=TissueRule(),
-        stain_target=stored_reference(config.stain_reference, risk_folder.path),
         p=config.risk.p,
         threshold=config.risk.threshold,
         temperature=config.risk.temperature,
-        runtime=load_runtime(
-            network, config.geometry.tile_px, runtime=runtime, device=device, threads=threads
-        ),
+        **make(folder, config.risk.p, below, options),
     )
+
+
+def _network_parts(
+    risk: ModelFolder, p: float, below: Path, options: RuntimeOptions
+) -> dict[str, Any]:
+    """What is special of a scorer with a tile network."""
+    nuclei = load_model_folder(below, "nuclei")
+    runtime = load_runtime(Networks(risk, nuclei), options)
+    return {
+        "below": {
+            "nuclei_name": nuclei.config.name,
+            "nuclei_weights_sha256": nuclei.config.weights_sha256,
+        },
+        "geometry": risk.config.geometry,
+        "stain_target": stored_reference(risk.config.stain_reference, risk.path),
+        "judge": TileNetworks(runtime, p),
+        "precision": {"nuclei_precision": runtime.precision, "tile_precision": TILE_PRECISION},
+    }
+
+
+def _head_parts(
+    head: ModelFolder,
+    p: float,  # noqa: ARG001 - the head knows its own
+    below: Path,
+    options: RuntimeOptions,
+) -> dict[str, Any]:
+    """What is special of a scorer with a head on features."""
+    from qupath_hccmil.heads.head import load_head
+
+    encoder = load_encoder(below)
+    features = head.config.features
+    assert features is not None, "the schema asks for it in a head"
+    runtime = load_encoder_runtime(
+        encoder, runtime=options.runtime, device=options.device, half=False
+    )
+    return {
+        "below": {"encoder": encoder.name, "encoder_sha256": encoder.sha256},
+        "geometry": encoder.geometry,
+        "stain_target": None if features.stain == "none" else encoder.stain_target,
+        "judge": HeadOnFeatures(runtime, load_head(head)),
+        "precision": {"encoder_precision": TILE_PRECISION},
+    }
 
 
 def _check_pixels(*folders: ModelFolder) -> None:

@@ -23,7 +23,9 @@ from qupath_hccmil.scoring.score_settings import ScoreSettings
 _SCRIPT = Path(__file__).with_suffix(".groovy")
 
 
-def reproduce(settings: ScoreSettings, model: Path | None, engine: str) -> tuple[str, ...]:
+def reproduce(
+    settings: ScoreSettings, model: Path | None, engine: str, encoders: Sequence[Path] = ()
+) -> tuple[str, ...]:
     """Options of ``score`` that give the same scores; defaults are left out."""
     default = ScoreSettings()
     words: list[str] = ["--engine", engine]
@@ -36,10 +38,13 @@ def reproduce(settings: ScoreSettings, model: Path | None, engine: str) -> tuple
         ("--max-tiles", settings.max_tiles, default.max_tiles),
         ("--seed", settings.seed, default.seed),
         ("--stain", settings.stain, default.stain),
+        ("--precision", settings.precision, default.precision),
         ("--model", str(model.resolve()) if model else None, None),
     ):
         if value != usual:
             words += [option, str(value)]
+    for folder in encoders:
+        words += ["--encoder", str(folder.resolve())]
     return tuple(words)
 
 

@@ -18,17 +18,16 @@ import torch
 from torch import Tensor, nn
 
 from qupath_hccmil.atomic_files import atomic_folder
-from qupath_hccmil.encoders.encoder import find_encoder
 from qupath_hccmil.errors import ModelError
 from qupath_hccmil.heads.head import Head, load_head
 from qupath_hccmil.method.published_numbers import TILE_MPP
 from qupath_hccmil.method.research_use import RESEARCH_USE, SURROGATE
 from qupath_hccmil.mil.tile_network import load_tile_network
 from qupath_hccmil.model_store.model_config import HEAD_NAMES, ModelConfig, RiskConfig
-from qupath_hccmil.model_store.model_folder import CARD, CONFIG, ENCODER, ModelFolder
+from qupath_hccmil.model_store.model_folder import CARD, CONFIG, ModelFolder
 from qupath_hccmil.nuclei.architectures import load_nuclei_network
 from qupath_hccmil.scoring.fused_networks import FusedNetworks
-from qupath_hccmil.scoring.scorer import ScorerSource
+from qupath_hccmil.scoring.scorer import ScorerSource, encoder_of
 
 TORCHSCRIPT = "torchscript_model.pt"
 # Not the classes of this program, so that `project clear` leaves WSInfer's tiles alone. No colon:
@@ -147,15 +146,7 @@ def export_head(folder: ModelFolder, encoder: Path | None, out: Path) -> Wsinfer
         )
     assert config.risk is not None, "the schema asks for it in a mil model"
     assert config.features is not None, "the schema asks for it in a head"
-    if config.features.encoder is None or config.features.encoder_sha256 is None:
-        raise ModelError(
-            f"{folder.path}: was trained on features whose files do not say which encoder made "
-            "them, so that it cannot be exported; train on files of the command features"
-        )
-    places = [folder.path / ENCODER, *([] if encoder is None else [encoder])]
-    found = find_encoder(
-        config.features.encoder, config.features.encoder_sha256, places, str(folder.path)
-    )
+    found = encoder_of(folder, [] if encoder is None else [encoder])
     slide = f"head {name}" + (", with weights of attention" if name in _ATTENTION else "")
     losses = _losses(config.risk, slide, stain=config.features.stain != "none")
     network = HeadTileNetwork(found.build(), head)

@@ -64,4 +64,5 @@ def near_matches(ones: Collection[str], others: Collection[str], rule: str = "")
         count = len({other(one) for one in ones} & {other(one) for one in others})
         if count > now:
             told.append(f"{count} {words} (--match {name})")
-    return f"{now} patients are in both tables; there would be {' or '.join(told)}" if told else ""
+    are = "patient is" if now == 1 else "patients are"
+    return f"{now} {are} in both tables; there would be {' or '.join(told)}" if told else ""

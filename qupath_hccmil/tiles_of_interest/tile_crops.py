@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qupath_hccmil.errors import HccMilError, one_line
+from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.qupath.slide_location import locate_slide
 from qupath_hccmil.scoring.open_image import open_image
 from qupath_hccmil.tiles_of_interest.choose_tiles import ChosenTile
@@ -55,7 +56,7 @@ def read_crops(
             crops.update(_of_slide(image, mine, mpp, slides))
         except (HccMilError, OSError) as error:
             reason = one_line(error).removeprefix(f"{image.entry.name}: ")
-            failed(f"{image.called}: {len(mine)} tiles without a picture: {reason}")
+            failed(f"{image.called}: {count_of(len(mine), 'tile')} without a picture: {reason}")
     return crops
 
 

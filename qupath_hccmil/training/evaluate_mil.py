@@ -162,7 +162,7 @@ def evaluate_mil(
     missing = sorted((cohort.labels.keys() | cohort.follow_up.keys()) - known)
     if missing:
         some = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
-        notes.append(f"{len(missing)} patients of the table have no score: {some}")
+        notes.append(f"patients of the table without a score ({len(missing)}): {some}")
     if not known & cohort.labels.keys():
         raise DataError(
             f"{clinical}: none of the {len(known)} patients with a score has a distinct "

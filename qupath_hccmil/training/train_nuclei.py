@@ -304,6 +304,8 @@ def _without_group(groups: Path | None, table: Mapping[str, str], names: list[st
     if groups is None or not alone:
         return []
     some = ", ".join(alone[:5]) + (", …" if len(alone) > 5 else "")
+    if len(alone) == 1:
+        return [f"{groups}: the image {some} has no group; it is a group of its own"]
     return [f"{groups}: {len(alone)} images have no group; each is a group of its own: {some}"]
 
 

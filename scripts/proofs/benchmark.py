@@ -24,6 +24,8 @@ import numpy as np
 
 TILE_PX = 512
 MPP = 0.25
+TURNS = 3
+LARGE_TUMOUR_TILES = round((20_000 / (TILE_PX * MPP)) ** 2)
 
 
 @dataclass
@@ -90,12 +92,12 @@ def score_tiles(slide_path: Path, n_tiles: int, scorer: object) -> float:
 
 def networks_alone(scorer: object, n_tiles: int) -> float:
     """Seconds that the two networks take for so many tiles that are already in memory."""
-    batch = scorer.runtime.batch
+    batch = scorer.judge.runtime.batch
     tiles = np.random.default_rng(0).integers(0, 256, (batch, 224, 224, 3), dtype=np.uint8)
     start = time.perf_counter()
     for _ in range(n_tiles // batch):
-        scorer.runtime.submit(tiles, lambda outputs: None)
-    scorer.runtime.wait()
+        scorer.judge.runtime.submit(tiles, lambda outputs: None)
+    scorer.judge.runtime.wait()
     return time.perf_counter() - start
 
 
@@ -135,17 +137,61 @@ def throughput(folder: Path, n_tiles: int) -> Iterator[Row]:
     slide = slide_of(n_tiles, folder)
     networks_alone(scorer, 64)
     turns = [
-        (networks_alone(scorer, n_tiles), score_tiles(slide, n_tiles, scorer)) for _ in range(5)
+        (networks_alone(scorer, n_tiles), score_tiles(slide, n_tiles, scorer)) for _ in range(TURNS)
     ]
     alone, whole = (n_tiles / statistics.median(column) for column in zip(*turns, strict=True))
     ratio = statistics.median(a / w for a, w in turns)
-    yield Row("networks alone", f"{alone:.1f} tiles/s ({scorer.runtime.name})")
+    where = f"{scorer.judge.runtime.name}, nuclei in {scorer.runtime.precision}"
+    yield Row("networks alone", f"{alone:.1f} tiles/s ({where})")
     yield Row("end to end", f"{whole:.1f} tiles/s")
-    yield Row("end to end / networks alone", f"{ratio:.2f}", "≥ 0.85", ratio >= 0.85)
+    yield Row("end to end / networks alone", f"{ratio:.2f}", "≥ 0.92", ratio >= 0.92)
+    minutes = LARGE_TUMOUR_TILES / whole / 60
+    name = f"20 × 20 mm tumour at 40× ({LARGE_TUMOUR_TILES} tiles): the user waits"
+    yield Row(name, f"{minutes:.1f} min")
+    if scorer.judge.runtime.precision != "f32":
+        plain = ScorerSource(precision="f32").scorer()
+        networks_alone(plain, 64)
+        seconds = statistics.median(networks_alone(plain, 240) for _ in range(TURNS))
+        yield Row("networks alone, all in f32", f"{240 / seconds:.1f} tiles/s")
     plain = 12 / named_stack(slide, 12)
     yield Row("named stack used plainly", f"{plain:.2f} tiles/s")
-    yield Row("end to end / named stack", f"{whole / plain:.0f}", "≥ 25", whole / plain >= 25)
+    yield Row("end to end / named stack", f"{whole / plain:.0f}", "≥ 80", whole / plain >= 80)
     yield from normalisers(slide, scorer)
+
+
+def enter_to_risk(folder: Path) -> Iterator[Row]:
+    """From Enter to the risk of a small image, as a user's shell sees it."""
+    from qupath_hccmil.demo.demo_project import make_demo_project
+
+    made = make_demo_project(folder / "small", drawn=True)
+    command = [sys.executable, "-m", "qupath_hccmil", "score", str(made.project), "--json"]
+    environment = {**os.environ, "HCCMIL_CACHE": str(folder / "cache")}
+    first, *later = [_timed(command, environment) for _ in range(1 + TURNS)]
+    second = sorted(later, key=lambda run: run[0])[TURNS // 2]
+    for when, (seconds, cpu, image) in (("first", first), ("second", second)):
+        name = f"from Enter to the risk of {image['tiles']} tiles, the {when} time"
+        goal = 6.0 if when == "second" else None
+        value = f"{seconds:.1f} s ({cpu:.1f} s of CPU time)"
+        yield Row(name, value, *_goal(seconds, goal))
+        besides = seconds - image["seconds"]
+        goal = 2.0 if when == "second" else None
+        yield Row(f"{name}: of it not scoring", f"{besides:.1f} s", *_goal(besides, goal))
+
+
+def _timed(
+    command: list[str], environment: Mapping[str, str]
+) -> tuple[float, float, dict[str, float]]:
+    """Seconds and CPU seconds of a run of `score` in a process of its own, and its one image."""
+    start, before = time.perf_counter(), os.times()
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    seconds, after = time.perf_counter() - start, os.times()
+    cpu = sum(after[2:4]) - sum(before[2:4])
+    (image,) = json.loads(done.stdout)["images"]
+    return seconds, cpu, image
+
+
+def _goal(seconds: float, most: float | None) -> tuple[str, bool | None]:
+    return ("", None) if most is None else (f"≤ {most:g} s", seconds <= most)
 
 
 def normalisers(slide_path: Path, scorer: object, n_tiles: int = 12) -> Iterator[Row]:
@@ -189,7 +235,7 @@ def peak_memory(folder: Path, n_tiles: int) -> Iterator[Row]:
     yield Row("its growth over the smaller", f"{100 * growth:.1f} %", "≤ 10 %", growth <= 0.1)
 
 
-PARTS = ("throughput", "memory", "write", "outlines", "training", "help")
+PARTS = ("throughput", "enter", "memory", "write", "outlines", "training", "help")
 OUTLINES = ("simple", "loops of a brush", "fifty crossings at each corner")
 
 
@@ -331,7 +377,7 @@ def start_up() -> Iterator[Row]:
     yield Row("--help", f"{seconds:.2f} s", "≤ 0.3 s", seconds <= 0.3)
 
 
-def training_epoch(patients: int = 552, tiles: int = 104) -> Iterator[Row]:
+def training_epoch(patients: int = 552, tiles: int = 104, of_a_bag: int = 32) -> Iterator[Row]:
     """An epoch of the risk model on the published cohort: some bags are trained on, and scaled.
 
     The step is the command's own, without reading tiles from disk. CPU time is stated beside
@@ -345,7 +391,7 @@ def training_epoch(patients: int = 552, tiles: int = 104) -> Iterator[Row]:
     from qupath_hccmil.model_store.model_folder import default_model_dir, load_model_folder
 
     network = load_tile_network(load_model_folder(default_model_dir("mil"), "mil"))
-    bags = [_RandomBag(f"p{number}", tiles) for number in range(3)]
+    bags = [_RandomBag(f"p{number}", of_a_bag) for number in range(3)]
     labels = {bag.patient: number % 2 for number, bag in enumerate(bags)}
     judging = [_RandomBag(f"v{number}", 1) for number in range(2)]
     labels |= {bag.patient: number for number, bag in enumerate(judging)}
@@ -356,15 +402,15 @@ def training_epoch(patients: int = 552, tiles: int = 104) -> Iterator[Row]:
             moments.append((time.perf_counter(), time.process_time()))
 
     with tempfile.TemporaryDirectory() as out:
-        settings = MilSettings(epochs=1, tiles=tiles)
+        settings = MilSettings(epochs=1, tiles=of_a_bag)
         train(network, bags, judging, labels, Path(out), settings, tell)
     start = (time.perf_counter(), time.process_time())
     score_bag(bags[0], torch_tile_predictor(network))
     end = (time.perf_counter(), time.process_time())
     # The first bag warms up.
-    steps = np.diff(np.array(moments[1:]), axis=0) / tiles
+    steps = np.diff(np.array(moments[1:]), axis=0) / of_a_bag
     wall, cpu = np.median(steps, axis=0)
-    ratio = cpu / ((end[1] - start[1]) / tiles)
+    ratio = cpu / ((end[1] - start[1]) / of_a_bag)
     threads = torch.get_num_threads()
     yield Row("training, forward and backward", f"{1000 * wall:.0f} ms/tile ({threads} threads)")
     yield Row("training, CPU time", f"{1000 * cpu:.0f} ms/tile")
@@ -398,12 +444,17 @@ def table(rows: list[Row]) -> str:
 
 
 def machine() -> str:
-    return f"{platform.platform()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    """The processor, by the name that OpenVINO has for it, and what may disturb."""
+    from qupath_hccmil.scoring.openvino_import import import_openvino
+
+    processor = import_openvino().Core().get_property("CPU", "FULL_DEVICE_NAME").strip()
+    load = f"load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "load unknown"
+    return f"{processor}, {os.cpu_count()} cores, {platform.platform()}, {load}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tiles", type=int, default=1000, help="for the throughput; default 1000")
+    parser.add_argument("--tiles", type=int, default=800, help="for the throughput; default 800")
     parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--json", type=Path, help="write the rows here too")
     parser.add_argument("--in-process", nargs=3, help=argparse.SUPPRESS)
@@ -417,7 +468,8 @@ def main() -> None:
         folder = Path(name)
         parts: dict[str, Callable[[], Iterator[Row]]] = {
             "throughput": lambda: throughput(folder, arguments.tiles),
-            "memory": lambda: peak_memory(folder, 10 * arguments.tiles),
+            "enter": lambda: enter_to_risk(folder),
+            "memory": lambda: peak_memory(folder, 4 * arguments.tiles),
             "write": lambda: write_back(folder),
             "outlines": outlines,
             "training": training_epoch,

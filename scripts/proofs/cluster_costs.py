@@ -1,79 +1,89 @@
-"""What many slides cost next to scoring itself: overhead, two workers against one, commit, memory.
+"""What many slides cost next to scoring itself, as a table for docs/how-to/many-slides.md.
 
-    python scripts/proofs/cluster_costs.py [--slides N] [--handed-out N] [--committed N]
+    OMP_NUM_THREADS=1 python scripts/proofs/cluster_costs.py [--part NAME]... [--json FILE]
 
-All slides are entries of one drawn slide with a few tiles each, so overhead shows. Runs with one
-and with two workers of one thread each take turns, so that a busy machine slows both.
+Parts: `overhead`, what Dask adds to a slide; `workers`, two workers of one thread against one;
+`memory`, many small slides on two workers; `commit`, results into a project; `folder`, many results
+in one folder. What is compared takes turns in one run, so that a busy machine slows both.
 """
 
 import argparse
 import json
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
-from shapely.geometry import box
+from commit_costs import commit_costs, folder_costs, record_costs
+from simulated_slides import drawn_slide, project_of
 
 from qupath_hccmil.cluster.connect import Workers, connected
 from qupath_hccmil.cluster.run_slides import Limits, score_on_workers
-from qupath_hccmil.demo.demo_project import make_demo_project
-from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
-from qupath_hccmil.qupath.fingerprint import annotation_fingerprint
-from qupath_hccmil.qupath.native.native_project import NativeProject
-from qupath_hccmil.results.commit import commit_results
-from qupath_hccmil.results.dependencies import stem_of
-from qupath_hccmil.results.result_file import read_head, read_results, write_result
 from qupath_hccmil.results.slide_tasks import SlideTask, slide_tasks
-from qupath_hccmil.results.slide_worker import ScoringPlan, SlideRow, SlideWorker
+from qupath_hccmil.results.slide_worker import ScoringPlan, SlideWorker
 from qupath_hccmil.scoring.score_project import Unwatched
 from qupath_hccmil.scoring.score_settings import ScoreSettings
 
-SIDE = 512
+TURNS = 5
 
 
 @dataclass(frozen=True)
-class Costs:
-    """What was measured, for the table and for JSON."""
+class Row:
+    """A line of the table."""
 
-    overhead_one_process: float
-    overhead_dask: float
-    two_workers: float
-    handed_out_per_second: float
-    client_memory_growth: float
-    committed_per_second: float
-    committed_mb_per_second: float
+    what: str
+    measured: str
+    goal: str = ""
 
 
-def project_of(folder: Path, slide: Path, count: int) -> Path:
-    shape = box(SIDE, SIDE, 4 * SIDE, 4 * SIDE)
-    images = [
-        NewImage(slide, f"S{n}", 3000, 2400, 0.25, annotations=[NewAnnotation(shape, "Tumor")])
-        for n in range(count)
-    ]
-    create_project(folder, images)
-    return folder
+class Bench:
+    """Slides to score, in a folder that is deleted at the end."""
+
+    def __init__(self, top: Path, given: argparse.Namespace) -> None:
+        self.top = top
+        self.given = given
+        self.slide = drawn_slide(top / "demo")
+        self.tasks, _ = slide_tasks([project_of(top / "project", self.slide, given.slides)])
+        self._folders = 0
+
+    def new_plan(self) -> ScoringPlan:
+        """Into a folder where no slide is done yet."""
+        self._folders += 1
+        return plan_into(self.top / f"results-{self._folders}")
+
+    def scored(self) -> Path:
+        """A result of one slide."""
+        plan = self.new_plan()
+        SlideWorker(plan, threads=1).score(self.tasks[0], Unwatched())
+        return next(plan.folder.glob("*.parquet"))
 
 
-def plan_of(folder: Path) -> ScoringPlan:
+def plan_into(folder: Path) -> ScoringPlan:
     return ScoringPlan(folder=folder, settings=ScoreSettings(), engine="native")
 
 
-def in_this_process(tasks: list[SlideTask], folder: Path) -> tuple[float, list[SlideRow]]:
-    """Seconds of all slides, after the networks are loaded, and their rows."""
-    worker = SlideWorker(plan_of(folder), threads=1)
-    worker.score(tasks[0], Unwatched())
-    start = time.perf_counter()
-    rows = [worker.score(task, Unwatched()) for task in tasks[1:]]
-    return time.perf_counter() - start, rows
+def in_one_process(plan: ScoringPlan) -> Callable[[list[SlideTask]], float]:
+    """Score slides here; returns a function that says how many seconds they take."""
+    worker = SlideWorker(plan, threads=1)
+
+    def seconds(tasks: list[SlideTask]) -> float:
+        start = time.perf_counter()
+        rows = [worker.score(task, Unwatched()) for task in tasks]
+        assert all(row.outcome.status != "failed" for row in rows), rows
+        return time.perf_counter() - start
+
+    return seconds
 
 
 def on_workers(workers: Workers, tasks: list[SlideTask], plan: ScoringPlan) -> float:
-    """Seconds of all slides on workers that have the networks."""
+    """Seconds of all slides."""
     start = time.perf_counter()
     rows = list(score_on_workers(workers, tasks, plan, Limits()))
     seconds = time.perf_counter() - start
@@ -81,133 +91,180 @@ def on_workers(workers: Workers, tasks: list[SlideTask], plan: ScoringPlan) -> f
     return seconds
 
 
-def warm(workers: Workers, tasks: list[SlideTask], folder: Path, count: int) -> None:
-    """Make every worker load its networks."""
-    for number in range(3):
-        plan = plan_of(folder / f"warm-{number}")
-        list(score_on_workers(workers, tasks[: 2 * count], plan, Limits()))
+@contextmanager
+def started(count: int, bench: Bench) -> Iterator[Workers]:
+    """Workers of one thread each that have loaded their networks for a plan."""
+    with connected("local", count) as found:
+        workers = replace(found, threads=1)
+        # each has had a slide once no one is left without
+        plan, seen = bench.new_plan(), set[str]()
+        while len(seen) < count:
+            plan = bench.new_plan()
+            rows = score_on_workers(workers, bench.tasks[: 2 * count], plan, Limits())
+            seen |= {row.worker for row in rows}
+        yield workers
 
 
-def two_against_one(tasks: list[SlideTask], top: Path) -> tuple[float, float]:
-    """Seconds a slide that Dask adds with one worker; how much faster two are."""
-    ratios, added = [], []
-    alone, _ = in_this_process(tasks, top / "alone")
-    for turn in range(3):
-        seconds = []
-        for count in (1, 2):
-            with connected("local", count) as found:
-                workers = replace(found, threads=1)
-                folder = top / f"turn-{turn}-{count}"
-                warm(workers, tasks, folder, count)
-                plan = replace(plan_of(folder / "timed"))
-                seconds.append(on_workers(workers, tasks, plan))
-        ratios.append(seconds[0] / seconds[1])
-        added.append((seconds[0] - alone * len(tasks) / (len(tasks) - 1)) / len(tasks))
-    return statistics.median(added), statistics.median(ratios)
+def overhead(bench: Bench) -> list[Row]:
+    """The same slides by turns, here and on one worker; all of them done, so the rest shows."""
+    many = [bench.tasks[n % len(bench.tasks)] for n in range(bench.given.done)]
+    plan = bench.new_plan()
+    here = in_one_process(plan)
+    here(bench.tasks)
+    added, alone = [], []
+    with started(1, bench) as workers:
+        on_workers(workers, bench.tasks, plan)
+        for _ in range(TURNS):
+            alone.append(here(many) / len(many))
+            # the first slide waits until the worker was asked whether it is of this version
+            asked = on_workers(workers, many[:1], plan)
+            added.append((on_workers(workers, many, plan) - asked) / len(many) - alone[-1])
+    return [
+        Row("a slide that is done, in one process", f"{1000 * statistics.median(alone):.1f} ms"),
+        Row("added to a slide by Dask", f"{1000 * statistics.median(added):.1f} ms", "≤ 50 ms"),
+    ]
 
 
-def handed_out(tasks: list[SlideTask], top: Path, count: int) -> tuple[float, float]:
-    """Slides a second, and growth of this process's memory (client and scheduler) from a tenth on.
+def two_workers(bench: Bench) -> list[Row]:
+    """Whole slides by turns on one worker and on two; those that have nothing to do wait."""
+    ratios, seconds = [], []
+    with ExitStack() as stack:
+        one, two = (stack.enter_context(started(count, bench)) for count in (1, 2))
+        for _ in range(TURNS):
+            single = on_workers(one, bench.tasks, bench.new_plan())
+            double = on_workers(two, bench.tasks, bench.new_plan())
+            ratios.append(single / double)
+            seconds.append(single / len(bench.tasks))
+    return [
+        Row("a small slide on one worker of one thread", f"{statistics.median(seconds):.2f} s"),
+        Row("two workers against one", f"{statistics.median(ratios):.2f} times", "≥ 1.8 times"),
+    ]
 
-    The slides are done already, so that nothing is measured but reading and handing out.
-    """
-    folder = top / "handed-out"
-    plan = plan_of(folder)
-    many = [tasks[n % len(tasks)] for n in range(count)]
-    me = psutil.Process()
-    with connected("local", 2) as workers:
-        list(score_on_workers(workers, tasks, plan, Limits()))
+
+@contextmanager
+def apart(command: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A process of Dask's command line."""
+    line = [sys.executable, "-m", f"distributed.cli.{command}", *arguments]
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def memory(bench: Bench) -> list[Row]:
+    """Many slides, all done, on a scheduler and two workers that are processes of their own."""
+    count = bench.given.handed_out
+    many = [bench.tasks[n % len(bench.tasks)] for n in range(count)]
+    plan = bench.new_plan()
+    in_one_process(plan)(bench.tasks)
+    with ExitStack() as stack:
+        enter = stack.enter_context
+        scheduler = enter(apart("dask_scheduler", "--host", "127.0.0.1", "--port", "0"))
+        assert scheduler.stderr is not None
+        address = next(each for each in scheduler.stderr if "Scheduler at:" in each).split()[-1]
+        for _ in range(2):
+            enter(apart("dask_worker", address, "--nthreads", "1", "--memory-limit", "0"))
+        workers = enter(connected(address))
+        on_workers(workers, bench.tasks, plan)
+        watched = {"client": psutil.Process(), "scheduler": psutil.Process(scheduler.pid)}
+        watched |= {
+            f"worker {number}": psutil.Process(pid)
+            for number, pid in enumerate(workers.client.run(os.getpid).values(), 1)
+        }
         start = time.perf_counter()
-        early = 0
-        for number, _ in enumerate(score_on_workers(workers, many, plan, Limits())):
-            if number == count // 10:
-                early = me.memory_info().rss
+        seen: list[dict[str, float]] = []
+        for number, row in enumerate(score_on_workers(workers, many, plan, Limits()), 1):
+            assert row.outcome.status == "up to date", row
+            if number % max(1, count // 10) == 0:
+                seen.append({k: each.memory_info().rss / 1e6 for k, each in watched.items()})
         seconds = time.perf_counter() - start
-        return count / seconds, me.memory_info().rss / early - 1
+    rows = [Row(f"{count:,} slides handed out", f"{count / seconds:.0f} slides/s")]
+    for name in watched:
+        sizes = [each[name] for each in seen]
+        measured = ", ".join(f"{size:.0f}" for size in sizes) + " MB"
+        measured += f" ({100 * (sizes[-1] / sizes[0] - 1):+.1f} %)"
+        goal = "" if name.startswith("worker") else "flat"
+        rows.append(Row(f"memory of the {name} at each tenth", measured, goal))
+    return rows
 
 
-def results_for(project: Path, like: Path, folder: Path) -> Iterator[Path]:
-    """A result for each image of a project, made of one that was scored."""
-    head = read_head(like)
-    results = read_results(head)
-    with NativeProject(project) as opened:
-        for entry in opened.images:
-            state = opened.read(entry)
-            noted = {"id": entry.id, "name": entry.name}
-            depends_on = replace(
-                head.depends_on, entry=noted, outlines=annotation_fingerprint(state.annotations)
-            )
-            path = folder / depends_on.file_name
-            assert path.name.startswith(stem_of(entry.id, entry.name))
-            write_result(path, depends_on, state.annotations, results, Path(head.slide))
-            yield path
+def commit(bench: Bench) -> list[Row]:
+    """Results of many tiles into a project, and a plain write of the same bytes."""
+    images, tiles = bench.given.images, bench.given.tiles
+    found = commit_costs(bench.slide, bench.scored(), bench.top / "commit", images, tiles)
+    each = found.seconds / images
+    return [
+        Row(
+            f"`project commit`, {images:,} images of {tiles:,} tiles",
+            f"{1000 * each:.0f} ms an image ({1 / each:.1f} images/s), of which "
+            f"{1000 * found.processor / images:.0f} ms are processor time",
+        ),
+        Row(
+            "the first and the last group of images",
+            f"{1000 * found.first:.0f} and {1000 * found.last:.0f} ms an image",
+            "the same",
+        ),
+        Row(
+            "written by it",
+            f"{found.files / images:.1f} files and {found.megabytes / images:.2f} MB an image",
+        ),
+        Row(
+            "a plain write of these files, each flushed",
+            f"{1000 * found.plain / images:.1f} ms an image",
+        ),
+        Row("a result's file", f"{found.result_megabytes:.3f} MB"),
+    ]
 
 
-def committed(slide: Path, like: Path, top: Path, count: int) -> tuple[float, float]:
-    """Images and MB of data files a second that a commit writes."""
-    project = project_of(top / "to-commit", slide, count)
-    folder = top / "to-commit-results"
-    for _ in results_for(project, like, folder):
-        pass
-    start = time.perf_counter()
-    with NativeProject(project) as opened:
-        outcomes = list(commit_results(opened, folder))
-    seconds = time.perf_counter() - start
-    assert all(outcome.status == "taken" for outcome in outcomes)
-    size = sum(path.stat().st_size for path in project.glob("data/*/data.qpdata"))
-    return count / seconds, size / seconds / 1e6
+def folder(bench: Bench) -> list[Row]:
+    """A folder with as many results as slides, and the record of their run."""
+    files = bench.given.files
+    listed, swept = folder_costs(bench.top, files)
+    recorded, megabytes = record_costs(bench.top, files)
+    return [
+        Row(f"to find the results in a folder of {files:,}", f"{listed:.1f} s"),
+        Row("to look for leftovers there", f"{swept:.1f} s"),
+        Row("to write a `run.json` with as many rows", f"{recorded:.1f} s, {megabytes:.0f} MB"),
+    ]
 
 
-def measured(slides: int, hand_out: int, commit: int) -> Costs:
-    with tempfile.TemporaryDirectory() as name:
-        top = Path(name)
-        slide = make_demo_project(top / "demo", drawn=True, drawn_size=(3000, 2400)).slide
-        tasks, _ = slide_tasks([project_of(top / "project", slide, slides)])
-        _, rows = in_this_process(tasks, top / "first")
-        added, ratio = two_against_one(tasks, top)
-        rate, growth = handed_out(tasks, top, hand_out)
-        (like, *_) = sorted((top / "first").glob("*.parquet"))
-        images, megabytes = committed(slide, like, top, commit)
-    return Costs(
-        overhead_one_process=statistics.median(row.overhead for row in rows),
-        overhead_dask=added,
-        two_workers=ratio,
-        handed_out_per_second=rate,
-        client_memory_growth=growth,
-        committed_per_second=images,
-        committed_mb_per_second=megabytes,
-    )
+PARTS: dict[str, Callable[[Bench], list[Row]]] = {
+    "overhead": overhead,
+    "workers": two_workers,
+    "memory": memory,
+    "commit": commit,
+    "folder": folder,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--slides", type=int, default=24)
-    parser.add_argument("--handed-out", type=int, default=10_000)
-    parser.add_argument("--committed", type=int, default=1_000)
+    parser.add_argument("--part", action="append", choices=PARTS, help="default: all")
+    parser.add_argument("--slides", type=int, default=8, help="whole slides that are scored")
+    parser.add_argument("--done", type=int, default=300, help="slides for the overhead")
+    parser.add_argument("--handed-out", type=int, default=10_000, help="slides for the memory")
+    parser.add_argument("--images", type=int, default=500, help="images of the commit")
+    parser.add_argument("--tiles", type=int, default=2000, help="tiles of an image of the commit")
+    parser.add_argument("--files", type=int, default=100_000, help="results in the folder")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    costs = measured(given.slides, given.handed_out, given.committed)
-    print("| what | measured | goal |\n|---|---|---|")
-    for what, value, goal in (
-        ("--results: overhead a slide", f"{1000 * costs.overhead_one_process:.0f} ms", ""),
-        ("--dask: added a slide", f"{1000 * costs.overhead_dask:.0f} ms", "≤ 50 ms"),
-        ("two workers / one, a thread each", f"{costs.two_workers:.2f}", "≥ 1.8"),
-        ("slides handed out", f"{costs.handed_out_per_second:.0f} a second", ""),
-        (
-            f"memory of client and scheduler, {given.handed_out} slides / a tenth",
-            f"{100 * costs.client_memory_growth:+.1f} %",
-            "flat",
-        ),
-        (
-            f"project commit, {given.committed} images",
-            f"{costs.committed_per_second:.0f} images/s, {costs.committed_mb_per_second:.1f} MB/s",
-            "",
-        ),
-    ):
-        print(f"| {what} | {value} | {goal} |")
+    if os.environ.get("OMP_NUM_THREADS") != "1":
+        parser.error("start it with OMP_NUM_THREADS=1: this process has one thread, as a worker")
+    chosen = given.part or list(PARTS)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as name:
+        bench = Bench(Path(name), given)
+        print("| what | measured | goal |\n|---|---|---|")
+        for part in chosen:
+            for row in PARTS[part](bench):
+                print(f"| {row.what} | {row.measured} | {row.goal} |", flush=True)
+                rows.append(row)
     if given.json is not None:
-        given.json.write_text(json.dumps(vars(costs), indent=2) + "\n", encoding="utf-8")
+        content = json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False)
+        given.json.write_text(content + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

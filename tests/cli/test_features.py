@@ -58,7 +58,7 @@ def test_a_share_of_the_slides_and_one_that_fails(cli, slides, tmp_path):
 
 
 def test_the_encoder_that_ships(cli, slides, tmp_path):
-    ran = cli("features", slides / "s0.tif", "--out", tmp_path / "out", "--device", "cpu")
+    ran = cli("features", slides / "s0.tif", "--out", tmp_path / "out", *FAST[2:])
     assert ran.code == 0, ran.err
     (path,) = feature_files(tmp_path / "out")
     found = open_features(path)

@@ -31,7 +31,7 @@ def test_a_folder_of_slides_becomes_a_project(cli, slides, tmp_path):
         "two.tif: added, 1 outline",
         f"2 of 3 slides added to {tmp_path / 'p'}; open it in QuPath",
     ]
-    assert "1 rows match no slide: three" in ran.out
+    assert "1 row matches no slide: three" in ran.out
     info = json.loads(cli("project", "info", tmp_path / "p", *NATIVE, "--json").out)
     assert [image["classes"] for image in info["images"]] == [{"Region*": 1}] * 2
     score = cli("score", tmp_path / "p", *NATIVE)

@@ -116,8 +116,8 @@ class TestStaintools:
                 ]
             )
         expected = []
-        scorer.runtime.submit(pixels, lambda outputs: expected.extend(outputs.logits))
-        scorer.runtime.wait()
+        scorer.judge.runtime.submit(pixels, lambda outputs: expected.extend(outputs.logits))
+        scorer.judge.runtime.wait()
         assert [logit for _, logit in tiles] == pytest.approx(expected, abs=1e-4)
 
     def test_the_choice_is_recorded(self, cli, small, tmp_path) -> None:
@@ -150,7 +150,7 @@ class TestStaintools:
         remove_a_tile(small, lost)
         image = scored(cli, small, "--resume")
         assert (image["status"], image["reused"], image["tiles"]) == ("scored", 2, 4)
-        assert "the scores of 1 outlines are kept" in image["notes"][0]
+        assert "the scores of 1 outline are kept" in image["notes"][0]
         assert "stain" not in image["notes"][0]
         after = state_of(small)
         assert recorded(after).settings["stain"] == "staintools"

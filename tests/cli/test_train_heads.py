@@ -23,6 +23,7 @@ def test_a_head_is_trained_and_evaluated(cli, cohort, tmp_path):
     assert "features of patient p000 ready (1 of 30)" in ran.err
     assert "Trained on, from features of tiny: " in ran.out
     assert "fold 2, epoch 1: loss" in ran.out
+    assert "nan" not in ran.out
     assert "Cross-validation: C-index 0." in ran.out
     assert "Slides of a patient: pool: the head over the tiles of all slides" in ran.out
     assert f"{out / 'model'}: held-out C-index " in ran.out

@@ -150,6 +150,23 @@ def test_a_tile_is_judged_by_itself_unless_it_sees_its_neighbours(name):
         torch.testing.assert_close(head.tile_logits(features), head(features).tile_logits)
 
 
+@HEADS
+def test_half_precision_is_for_layers_alone(name):
+    """As on a GPU: what sums over tiles stays in float32, forward and backward."""
+    head, features = head_of(name), features_of((40, 0, 1.0))
+    with torch.no_grad():
+        whole = head(features)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = head(features)
+    assert {part.dtype for part in found} == {torch.float32}
+    torch.testing.assert_close(found.logit.detach(), whole.logit, rtol=0.1, atol=0.05)
+    torch.testing.assert_close(found.contributions.detach().sum(), found.logit.detach())
+    found.logit.backward()
+    gradients = [p.grad for p in head.parameters() if p.grad is not None]
+    assert gradients
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
 class Largest(TorchDispatchMode):
     """Notes how many values the largest tensor has that an operation gives."""
 

@@ -55,7 +55,7 @@ def scored(folder: Path) -> dict[str, Any]:
     native = ("--engine", "native", "--quiet")
     command(
         *("score", project, *native, "--slides", DATA / "slides", "--image", SCORED_IMAGE),
-        *("--min-inside", "0.3"),
+        *("--min-inside", "0.3", "--precision", "f32"),
     )
     content: dict[str, Any] = {}
     for level in LEVELS:

@@ -25,12 +25,13 @@ from qupath_hccmil.qupath.native import measurements
 from qupath_hccmil.qupath.native.javaclasses import ClassBook, field
 from qupath_hccmil.qupath.native.javanodes import JavaObject, JavaString, ObjectArray
 from qupath_hccmil.qupath.native.native_project import NativeProject
-from qupath_hccmil.qupath.native.native_results import name_pool
+from qupath_hccmil.qupath.native.native_results import counts, name_pool
 from qupath_hccmil.qupath.native.pathobjects import ANNOTATION, TILE, PathObject, walk
 from qupath_hccmil.qupath.native.qpdata import QpData
 from qupath_hccmil.qupath.native.rois import geometry_node
 from qupath_hccmil.qupath.project_folder import DataChange
 from qupath_hccmil.qupath.tile_ids import tile_ids
+from qupath_hccmil.qupath.writing import transaction
 from qupath_hccmil.qupath.writing.restore_backup import restore
 from tests.qupath.shapes import HOLED, PLAIN, TWO
 
@@ -395,6 +396,17 @@ def test_the_summary_counts_as_qupath_does(project: Path) -> None:
     assert summary["imageType"] == "BRIGHTFIELD_H_E"
 
 
+def test_tiles_are_counted_before_they_are_added_as_after(project: Path) -> None:
+    before = QpData(data_of(project).read_bytes())
+    results = score(project)
+    expected = counts(QpData(data_of(project).read_bytes()))
+    counted = counts(before, results.tiles.values())
+    assert counted == expected
+    assert [list(each) for each in counted.values() if isinstance(each, dict)] == [
+        list(each) for each in expected.values() if isinstance(each, dict)
+    ]
+
+
 def test_only_the_entrys_metadata_change_in_the_project(project: Path) -> None:
     before = project.read_text("utf-8")
     score(project)
@@ -534,37 +546,46 @@ def test_a_region_that_is_not_known_is_refused(project: Path) -> None:
         state_of(project)
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda content: content[:-40],
-        lambda content: content.replace(b"main tumour", b"MAIN TUMOUR"),
-    ],
-)
-def test_a_file_that_does_not_read_back_is_not_put_in_place(
-    project: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[bytes], bytes]
-) -> None:
-    """A disk or a codec that writes something else than was meant costs the run, not the data."""
-    data = project.parent / "data" / "1" / "data.qpdata"
-    before = data.read_bytes()
-    write = QpData.write
-
-    def written(self: QpData, into: Callable[[bytes], object]) -> None:
-        if not hasattr(getattr(into, "__self__", None), "fileno"):
-            # the digest of what is meant
-            write(self, into)
-            return
-        parts: list[bytes] = []
-        write(self, lambda part: parts.append(bytes(part)))
-        into(damage(b"".join(parts)))
-
-    monkeypatch.setattr(QpData, "write", written)
+def assert_not_put_in_place(project: Path) -> None:
+    before = data_of(project).read_bytes()
     with NativeProject(project) as opened:
         state = opened.read(opened.images[0])
         results = ImageResults(root={names.SLIDE_RISK: 0.5})
         with pytest.raises(WriteError, match=r"data\.qpdata: could not be read back"):
             opened.write(state.entry, results, state.stamp)
-    assert data.read_bytes() == before
+    assert data_of(project).read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-40], lambda content: content[::-1]])
+def test_a_file_that_the_disk_damages_is_not_put_in_place(
+    project: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[bytes], bytes]
+) -> None:
+    """A disk that writes something else than was meant costs the run, not the data."""
+    real = transaction.sync_file
+
+    def damaged(path: Path) -> None:
+        path.write_bytes(damage(path.read_bytes()))
+        real(path)
+
+    monkeypatch.setattr(transaction, "sync_file", damaged)
+    assert_not_put_in_place(project)
+
+
+def test_a_file_that_the_codec_damages_is_not_put_in_place(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = QpData.write
+
+    def damaged(self: QpData, into: Callable[[bytes], object]) -> None:
+        parts: list[bytes] = []
+        write(self, lambda part: parts.append(bytes(part)))
+        content = b"".join(parts)
+        if names.SLIDE_RISK.encode() in content:
+            content = content.replace(b"main tumour", b"MAIN TUMOUR")
+        into(content)
+
+    monkeypatch.setattr(QpData, "write", damaged)
+    assert_not_put_in_place(project)
 
 
 def test_a_file_that_cannot_be_read_again_is_not_put_in_place(tmp_path: Path) -> None:
@@ -572,7 +593,5 @@ def test_a_file_that_cannot_be_read_again_is_not_put_in_place(tmp_path: Path) ->
         raise UnsupportedDataError("ends early")
 
     change = DataChange(lambda beside: None, fails, "UNSET", {})
-    verify = change.replacement(tmp_path / "data.qpdata", "").verify
-    assert verify is not None
     with pytest.raises(WriteError, match=r"was not written and is unchanged \(ends early\)"):
-        verify(tmp_path / "beside")
+        change.verify(tmp_path / "data.qpdata", tmp_path / "beside")

@@ -250,14 +250,20 @@ def test_a_worker_of_a_running_cluster_that_is_lost_counts_each_time(
     import distributed
 
     answers = itertools.count()
-    real = distributed.Client.nthreads
+    real, real_result = distributed.Client.nthreads, distributed.Future.result
 
     def busy(client, *arguments, **more):
         if next(answers) % 2:
             raise TimeoutError
         return real(client, *arguments, **more)
 
+    def busy_too(future, *arguments, **more):
+        if next(answers) % 2:
+            raise OSError("Timed out during handshake")
+        return real_result(future, *arguments, **more)
+
     monkeypatch.setattr(distributed.Client, "nthreads", busy)
+    monkeypatch.setattr(distributed.Future, "result", busy_too)
     faults(First="crash", Second=f"kill {tmp_path / 'killed'}")
     line = ("score", cohort, *NATIVE, "--results", folder, "--retries", 1, "--json", "--dask")
     found = json.loads(cli(*line, running_cluster(2)).out)["images"]
@@ -265,6 +271,62 @@ def test_a_worker_of_a_running_cluster_that_is_lost_counts_each_time(
         "First": ("failed", 2),
         "Second": ("up to date", 2),
         "Third": ("up to date", 1),
+    }
+
+
+def until(true) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_row_that_is_lost_with_its_worker_is_made_again(cli, cohort, folder, monkeypatch):
+    from qupath_hccmil.cluster import run_slides
+
+    real, lost = run_slides._Run._row, []
+
+    def lose_first(run, future, done):
+        if not lost:
+            assert future.status == "finished"
+            lost.append(done.attempt.task.image)
+            (number,) = run.workers.client.run(os.getpid, workers=[done.worker]).values()
+            os.kill(number, signal.SIGKILL)
+            until(lambda: future.status != "finished")
+        return real(run, future, done)
+
+    monkeypatch.setattr(run_slides._Run, "_row", lose_first)
+    line = ("score", cohort, *NATIVE, "--results", folder, "--dask", "local", "--workers", 2)
+    ran = cli(*line, "--json")
+    assert ran.code == 0, ran.err
+    found = {row["image"]: row for row in json.loads(ran.out)["images"]}
+    assert {image: row["tries"] for image, row in found.items()} == {
+        image: 2 if image in lost else 1 for image in IMAGES
+    }
+
+
+def test_a_connection_that_is_lost_is_made_again(cli, cohort, folder, monkeypatch):
+    """Both what the workers were asked and the slides under way are lost with it."""
+    from qupath_hccmil.cluster import run_slides
+
+    real, lost = run_slides._Run.done, []
+
+    def lose(run):
+        client, what = run.workers.client, "slides" if run.under_way else "questions"
+        if what not in lost:
+            lost.append(what)
+            before = client.scheduler_comm
+            client.loop.add_callback(before.comm.abort)
+            until(lambda: client.scheduler_comm is not before)
+        yield from real(run)
+
+    monkeypatch.setattr(run_slides._Run, "done", lose)
+    line = ("score", cohort, *NATIVE, "--results", folder, "--dask", "local", "--workers", 2)
+    ran = cli(*line, "--json")
+    assert ran.code == 0, ran.err
+    assert lost == ["questions", "slides"]
+    assert {row["status"]: row["tries"] for row in json.loads(ran.out)["images"]} == {
+        "up to date": 1
     }
 
 
@@ -329,8 +391,17 @@ def test_workers_with_several_threads_are_refused(cli, cohort, folder, running_c
 
 
 def test_a_scheduler_that_goes_is_one_line(cli, cohort, folder, monkeypatch):
-    from qupath_hccmil.cluster import run_slides
+    """Also where Dask can neither cancel what was under way nor close its client."""
+    import distributed
 
+    from qupath_hccmil.cluster import connect, run_slides
+
+    def too_busy(*_, **__):
+        raise TimeoutError
+
+    monkeypatch.setattr(connect, "CONNECT_S", 1)
+    monkeypatch.setattr(distributed.Future, "cancel", too_busy)
+    monkeypatch.setattr(distributed.Client, "close", too_busy)
     scheduler = subprocess.Popen(
         [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port",
          "0", "--no-dashboard"],

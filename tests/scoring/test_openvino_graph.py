@@ -1,20 +1,22 @@
 """Networks converted for OpenVINO: what torch computes, kept exactly, and never another's."""
 
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from qupath_hccmil.mil.tile_network import load_tile_network
 from qupath_hccmil.model_store.model_folder import default_model_dir, load_model_folder
-from qupath_hccmil.nuclei.architectures import load_nuclei_network
 from qupath_hccmil.scoring import openvino_graph as module
-from qupath_hccmil.scoring.fused_networks import ScoringNetwork
+from qupath_hccmil.scoring.networks import Networks
 from qupath_hccmil.scoring.openvino_graph import CACHE_VARIABLE, openvino_graph
 from qupath_hccmil.scoring.openvino_import import import_openvino
+from tests.no_room import no_file_above
 
 SHAPE = (2, 16, 16, 3)
 
@@ -48,15 +50,23 @@ def conversions(monkeypatch):
     return made
 
 
-def outputs(graph) -> np.ndarray:
+def outputs(files) -> np.ndarray:
     rgb = np.random.default_rng(0).integers(0, 256, SHAPE).astype(np.uint8)
-    hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    return np.asarray(import_openvino().Core().compile_model(graph, "CPU", hint)([rgb])[0])
+    return np.asarray(compiled(files)([rgb])[0])
+
+
+def compiled(files):
+    core = import_openvino().Core()
+    return core.compile_model(core.read_model(*files), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
+def graph_of(network: nn.Module, identity: str = "a network") -> tuple[bytes, bytes]:
+    return openvino_graph(lambda: network, identity, SHAPE)
 
 
 def test_a_kept_graph_gives_the_same_bits_and_what_torch_gives(cache, conversions):
     network = Network().eval()
-    first, second = (outputs(openvino_graph(network, SHAPE)) for _ in range(2))
+    first, second = (outputs(graph_of(network)) for _ in range(2))
     assert len(conversions) == 1
     assert np.array_equal(first, second)
     rgb = np.random.default_rng(0).integers(0, 256, SHAPE).astype(np.uint8)
@@ -67,41 +77,58 @@ def test_a_kept_graph_gives_the_same_bits_and_what_torch_gives(cache, conversion
 def test_what_ships_gives_today_what_it_gave(cache):
     """The risk of the shipped networks does not move with the way that they are converted."""
     nuclei, mil = (load_model_folder(default_model_dir(kind), kind) for kind in ("nuclei", "mil"))
-    network = ScoringNetwork(load_nuclei_network(nuclei), load_tile_network(mil)).eval()
+    networks = Networks(mil, nuclei)
+    network = networks.build()
     rgb = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3)).astype(np.uint8)
-    graph = openvino_graph(network, rgb.shape)
-    hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    found = import_openvino().Core().compile_model(graph, "CPU", hint)([rgb])
+    found = compiled(openvino_graph(networks.build, networks.identity, rgb.shape))([rgb])
     with torch.inference_mode():
         logits, fraction = (part.numpy() for part in network(torch.from_numpy(rgb)))
     np.testing.assert_allclose(np.asarray(found[0]), logits, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(np.asarray(found[1]), fraction, atol=1e-4)
 
 
-def test_another_setting_weight_or_shape_is_another_graph(cache, conversions):
-    networks = [Network().eval(), Network(gain=1.5).eval()]
-    changed = Network().eval()
-    with torch.no_grad():
-        next(changed.parameters()).view(-1)[0] += 1e-6
-    statistics = Network().eval()
-    next(b for b in statistics.buffers() if b.ndim)[0] += 1e-6
-    for network in (*networks, changed, statistics):
-        openvino_graph(network, SHAPE)
-    openvino_graph(networks[0], (1, *SHAPE[1:]))
-    assert len(conversions) == 5
+def test_another_identity_or_shape_is_another_graph(cache, conversions):
+    def build() -> Network:
+        return Network().eval()
+
+    for identity, shape in (("one", SHAPE), ("another", SHAPE), ("one", (1, *SHAPE[1:]))) * 2:
+        openvino_graph(build, identity, shape)
+    assert len(conversions) == 3
+
+
+def test_another_library_or_code_of_ours_is_another_graph(cache, conversions, monkeypatch):
+    network = Network().eval()
+    graph_of(network)
+    of_library = module.version
+    monkeypatch.setattr(module, "version", lambda name: of_library(name) + "+another")
+    graph_of(network)
+    assert len(conversions) == 2
+
+
+def test_whatever_changes_the_networks_changes_their_identity():
+    mil, nuclei = (load_model_folder(default_model_dir(kind), kind) for kind in ("mil", "nuclei"))
+    warmer = replace(mil.config, risk=replace(mil.config.risk, temperature=2.5))
+    others = [
+        Networks(replace(mil, config=warmer), nuclei),
+        Networks(mil, replace(nuclei, config=replace(nuclei.config, weights_sha256="0" * 64))),
+        Networks(
+            mil, replace(nuclei, config=replace(nuclei.config, architecture={"name": "unet"}))
+        ),
+    ]
+    assert len({Networks(mil, nuclei).identity, *(each.identity for each in others)}) == 4
 
 
 @pytest.mark.parametrize("name", ["graph.bin", "graph.xml", "sha256"])
 def test_a_damaged_graph_is_made_anew(cache, conversions, name):
     network = Network().eval()
-    before = outputs(openvino_graph(network, SHAPE))
+    before = outputs(graph_of(network))
     (kept,) = cache.iterdir()
     content = bytearray((kept / name).read_bytes())
     content[len(content) // 2] ^= 0xFF
     (kept / name).write_bytes(content)
-    assert np.array_equal(outputs(openvino_graph(network, SHAPE)), before)
+    assert np.array_equal(outputs(graph_of(network)), before)
     assert len(conversions) == 2
-    openvino_graph(network, SHAPE)
+    graph_of(network)
     assert len(conversions) == 2
 
 
@@ -112,8 +139,41 @@ def test_the_tests_leave_the_users_own_graphs_alone(kept_networks):
 def test_where_nothing_can_be_kept_it_is_converted_each_time(cache, conversions):
     cache.parent.write_text("a file where the folder would be", encoding="ascii")
     network = Network().eval()
-    assert np.array_equal(*(outputs(openvino_graph(network, SHAPE)) for _ in range(2)))
+    assert np.array_equal(*(outputs(graph_of(network)) for _ in range(2)))
     assert len(conversions) == 2
+
+
+def test_on_a_full_disk_it_is_converted_and_nothing_is_left(cache, conversions):
+    network = Network().eval()
+    expected = outputs(graph_of(network, "kept"))
+    (kept,) = cache.iterdir()
+    with no_file_above(10):
+        module._keep((b"too much for this disk", b""), cache / "another")
+    assert list(cache.iterdir()) == [kept]
+    assert np.array_equal(outputs(graph_of(network, "kept")), expected)
+    assert len(conversions) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be made read-only on Windows")
+def test_a_read_only_cache_is_no_error(cache, conversions):
+    cache.mkdir(parents=True)
+    cache.chmod(0o500)
+    try:
+        assert len(graph_of(Network().eval())) == 2
+    finally:
+        cache.chmod(0o700)
+
+
+def test_several_runs_at_once_keep_one_whole_graph(cache):
+    """By threads, since each writes as a process would: to a folder of its own, then renamed."""
+    files = (b"<net/>" * 50_000, bytes(1_000_000))
+    place = cache / ("a" * 64)
+    with ThreadPoolExecutor(4) as pool:
+        kept = list(pool.map(lambda _: module._keep(files, place), range(40)))
+        found = list(pool.map(lambda _: module._stored(place), range(4)))
+    assert len(kept) == 40
+    assert found == [files] * 4
+    assert list(cache.iterdir()) == [place]
 
 
 class Doubled(nn.Module):
@@ -124,7 +184,7 @@ class Doubled(nn.Module):
 def test_the_oldest_of_many_go(cache, monkeypatch):
     monkeypatch.setattr(module, "_MOST_KEPT", 2)
     for side in (8, 16, 24):
-        openvino_graph(Doubled(), (side,))
+        openvino_graph(Doubled, "doubled", (side,))
     assert len(list(cache.iterdir())) == 2
 
 

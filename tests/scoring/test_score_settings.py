@@ -28,7 +28,13 @@ def test_whatever_changes_scores_changes_the_fingerprint():
 
 
 OTHER = ScoreSettings(
-    mpp=0.5, min_inside=0.6, max_tiles=7, seed=1, stain="staintools", annotation_classes=("HCC",)
+    mpp=0.5,
+    min_inside=0.6,
+    max_tiles=7,
+    seed=1,
+    stain="staintools",
+    annotation_classes=("HCC",),
+    precision="f32",
 )
 
 

@@ -30,8 +30,8 @@ def with_temperature(folder, value):
 def tile_logits(scorer):
     tiles = np.stack([blob_image(seed, 224, 10 + 20 * seed)[0] for seed in range(4)])
     found = []
-    scorer.runtime.submit(tiles, lambda outputs: found.append(outputs.logits))
-    scorer.runtime.wait()
+    scorer.judge.runtime.submit(tiles, lambda outputs: found.append(outputs.logits))
+    scorer.judge.runtime.wait()
     return found[0]
 
 

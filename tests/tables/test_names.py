@@ -26,7 +26,7 @@ def test_what_names_have_in_common(rule, name, key):
 
 def test_says_how_many_would_match_by_which_rule():
     told = near_matches(["007", "12.0", "3"], ["7", "12", "3"])
-    assert told.startswith("1 patients are in both tables; there would be 3 ignoring leading zeros")
+    assert told.startswith("1 patient is in both tables; there would be 3 ignoring leading zeros")
     assert told.endswith("(--match zeros)")
     assert near_matches(["007"], ["7"], "zeros") == ""
     assert near_matches(["a"], ["b"]) == ""

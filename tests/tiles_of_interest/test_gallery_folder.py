@@ -108,7 +108,7 @@ def test_images_are_shown_as_qupath_shows_them(cli, tmp_path, name):
     shown = VIEWS[name](slide, region)
     assert (shown.shape[1], shown.shape[0]) == (server.width, server.height)
     ran = cli("tiles", project, "--out", tmp_path / "out", "--mpp", 2, *NATIVE)
-    assert "1 highest and 1 lowest tiles of 1 images, 2 pictures" in ran.out
+    assert "1 highest and 1 lowest tiles of 1 image, 2 pictures" in ran.out
     for row in rows(tmp_path / "out"):
         x, y = int(float(row["x_px"])), int(float(row["y_px"]))
         crop = pixels(tmp_path / "out" / row["crop"])

@@ -73,7 +73,7 @@ def test_prepared_bags_score_as_the_images_do(cohort, models):
     assert from_images.patients[:4] == prepared.patients
     assert (from_images.followed, prepared.followed) == (5, 4)
     assert len(prepared.scores.bags) == 4
-    assert "2 patients of the table have no score: absent, p4" in prepared.notes
+    assert "patients of the table without a score (2): absent, p4" in prepared.notes
 
 
 def test_needs_a_resolution_and_the_right_nuclei_model(cohort, models, tmp_path):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from shapely.geometry import box
 
-from qupath_hccmil.errors import DataError, FeatureFileError, ModelError
+from qupath_hccmil.errors import DataError, FeatureFileError, ModelError, WriteError
 from qupath_hccmil.heads.head import load_head
 from qupath_hccmil.heads.head_settings import HeadSettings
 from qupath_hccmil.method.aggregation import risk
@@ -17,6 +17,7 @@ from qupath_hccmil.training.evaluate_mil import evaluate_mil
 from qupath_hccmil.training.prepare_bags import Tiling
 from qupath_hccmil.training.train_heads import CACHE, train_head
 from tests.encoders.tiny import tiny_encoder
+from tests.no_room import no_file_above
 from tests.training.conftest import drawn_slide
 from tests.training.feature_cohort import SHA256, feature_cohort, feature_file
 
@@ -154,6 +155,25 @@ def test_features_that_were_written_again_are_not_taken_from_an_older_copy(tmp_p
     model = train(folder, tmp_path / "out")
     other = train(folder, tmp_path / "other")
     assert model.held_out.as_dict() == other.held_out.as_dict()
+
+
+def test_a_full_disk_leaves_no_part_of_a_copy(tmp_path):
+    folder = feature_cohort(tmp_path, patients=30)
+    with no_file_above(300), pytest.raises(WriteError, match=r"p000.*cannot be written"):
+        train(folder, tmp_path / "out")
+    assert list((tmp_path / "out" / CACHE).iterdir()) == []
+    assert train(folder, tmp_path / "out").held_out.patients > 0
+
+
+def test_a_copy_that_was_removed_meanwhile_is_named(tmp_path):
+    folder = feature_cohort(tmp_path, patients=30)
+
+    def remove(row):
+        for path in (tmp_path / "out" / CACHE).iterdir():
+            path.unlink()
+
+    with pytest.raises(DataError, match=r"\.npy: was removed or is damaged; run the same command"):
+        train(folder, tmp_path / "out", progress=remove)
 
 
 def test_an_external_cohort_is_evaluated_from_its_features(trained, tmp_path):

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.qupath.data_types import ImageEntry
 from qupath_hccmil.tables.names import clean
-from qupath_hccmil.tables.table_reader import Reading, find_column, read_table
+
+if TYPE_CHECKING:
+    from qupath_hccmil.tables.table_reader import Reading
 
 PATIENT_KEYS = ("Patient ID", "patient", "case")
 
@@ -92,6 +95,9 @@ def patient_by_table(path: Path, reading: Reading | None = None) -> PatientTable
     DataError
         The table cannot be read, a column is missing, or an image has two patients.
     """
+    # It imports pandas, which patients from the images' metadata need not.
+    from qupath_hccmil.tables.table_reader import find_column, read_table
+
     table = read_table(path, reading)
     image = find_column(table.frame, path, "image", "image")
     patient = find_column(table.frame, path, "patient", "patient")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from qupath_hccmil.errors import ProjectError, UnsupportedDataError, WriteError
 from qupath_hccmil.qupath.data_types import EngineName, ImageResults
+from qupath_hccmil.qupath.native.javastream import Bytes
 from qupath_hccmil.qupath.native.native_results import (
     add_results,
     counts,
@@ -67,24 +69,30 @@ def native_change(path: Path, results: ImageResults) -> DataChange | None:
         data.require_writable()
         base = data.digest()
         written = left_to_user(data, results)
+        counted = counts(data, written.tiles.values())
         add_results(data, written)
     except UnsupportedDataError as error:
         raise UnsupportedDataError(f"{path}: {error}") from error
     except WriteError as error:
         raise WriteError(f"{path}: {error}") from error
-    after = data.digest()
 
     held = [data]
+    meant = hashlib.sha256()
 
     def write(beside: Path) -> None:
         # released afterwards, because the check reads the same amount again
         with beside.open("wb") as file:
-            held.pop().write(file.write)
+
+            def both(content: Bytes) -> None:
+                meant.update(content)
+                file.write(content)
+
+            held.pop().write(both)
 
     def reads_back(beside: Path) -> bool:
-        return _is_meant(beside.read_bytes(), after, base, written)
+        return _is_meant(beside.read_bytes(), meant.hexdigest(), base, written)
 
-    return DataChange(write, reads_back, data.image_type, counts(data))
+    return DataChange(write, reads_back, data.image_type, counted)
 
 
 def parse(path: Path) -> QpData:

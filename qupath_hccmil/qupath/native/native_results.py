@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -213,8 +213,15 @@ def _is_rectangular_tile(view: PathObject) -> bool:
 
 
 @no_collection()
-def counts(data: QpData) -> dict[str, Any]:
-    """Return object counts as QuPath's ``summary.json`` has them."""
+def counts(data: QpData, tiles: Iterable[TileObjects] = ()) -> dict[str, Any]:
+    """Return object counts as QuPath's ``summary.json`` has them.
+
+    Parameters
+    ----------
+    data : QpData
+    tiles : iterable of TileObjects
+        Tiles that are about to be added; as columns they are counted much faster.
+    """
     kinds: Counter[str] = Counter()
     annotations: Counter[str] = Counter()
     detections: Counter[str] = Counter()
@@ -227,6 +234,9 @@ def counts(data: QpData) -> dict[str, Any]:
             if id(node) not in names:
                 names[id(node)] = full_class_name(node) or NULL_CLASS
             target[names[id(node)]] += number
+    added = [name or NULL_CLASS for each in tiles for name in each.class_names]
+    kinds.update([PLURALS[TILE]] * len(added))
+    detections.update(added)
     return {
         "nObjects": sum(kinds.values()),
         "objectTypeCounts": _java_order(kinds),

@@ -11,7 +11,7 @@ The order ensures that a pathologist who opens QuPath after a crash never sees a
    outlines, tiles, measurements and history are all in that file. *The image is complete; the list
    has no score.*
 5. ``summary.json`` follows, with object counts, which QuPath itself writes after the data and does
-   not rely on.
+   not rely on. Both renames are flushed before the next step.
 6. The new metadata are added to the list. *Everything is complete.*
 
 So the list may lack values for a moment but never has wrong ones: results of an earlier run are
@@ -120,6 +120,7 @@ class Transaction:
         self.touched = False
         self._journal = Journal(home, [])
         self._seen: dict[str, Signature] = {}
+        self._to_sync: dict[Path, None] = {}
         self._merged = False
 
     def run(self, files: Sequence[Replacement], listed: ListChange | None) -> None:
@@ -171,8 +172,7 @@ class Transaction:
         for name in journal.created:
             (self.folder / name).mkdir(exist_ok=True)
             sync_folder((self.folder / name).parent)
-        for file, step in zip(files, journal.steps, strict=True):
-            self._write_beside(file, step)
+        self._write_beside([*zip(files, journal.steps, strict=True)])
         steps = [step for step in journal.steps if self._keep_old(step)]
         if journal.listed is not None and listed is not None:
             images = {step.image for step in steps}
@@ -180,25 +180,34 @@ class Transaction:
                 journal.listed = None
         journal.steps = steps
 
-    def _write_beside(self, file: Replacement, step: Step) -> None:
-        target = self.folder / step.path
-        beside = target.with_name(step.beside)
-        if file.write is None:
-            return
-        file.write(beside)
-        sync_file(beside)
-        if there(target):
-            same_rights(target, beside)
-        if file.verify is not None:
-            file.verify(beside)
-        step.after = stamp_of(beside)
+    def _write_beside(self, planned: Sequence[tuple[Replacement, Step]]) -> None:
+        """Write the new files, flush them, and read them again.
+
+        All are written before the first is flushed: many flushes one after the other cost hardly
+        more than one.
+        """
+        written = [(file, step) for file, step in planned if file.write is not None]
+        for file, step in written:
+            assert file.write is not None
+            file.write(self._beside(step))
+        for _, step in written:
+            sync_file(self._beside(step))
+        for file, step in written:
+            target, beside = self.folder / step.path, self._beside(step)
+            if there(target):
+                same_rights(target, beside)
+            if file.verify is not None:
+                file.verify(beside)
+            step.after = stamp_of(beside)
+
+    def _beside(self, step: Step) -> Path:
+        return (self.folder / step.path).with_name(step.beside)
 
     def _keep_old(self, step: Step) -> bool:
         """Copy the file that will be replaced; False if the new file equals the old one."""
-        target = self.folder / step.path
         if step.before == step.after:
             self._expect(step)
-            target.with_name(step.beside).unlink(missing_ok=True)
+            self._beside(step).unlink(missing_ok=True)
             return False
         if step.before:
             step.old = self._backed_up(step.path, step.before)
@@ -214,8 +223,14 @@ class Transaction:
         if stamp(kept) != before:
             if not there(target) or copy_file(target, kept) != before:
                 raise conflict(target)
-            sync_folder(kept.parent)
+            self._to_sync[kept.parent] = None
         return old
+
+    def _sync_folders(self) -> None:
+        """Flush the renames and new names of many files, each folder once."""
+        for folder in self._to_sync:
+            sync_folder(folder)
+        self._to_sync = {}
 
     def _prepare_list(self, step: ListStep, change: ListChange, images: set[str]) -> bool:
         """Write the next states of the list next to it; False if it does not change."""
@@ -246,6 +261,7 @@ class Transaction:
 
     def _commit(self) -> None:
         journal, listed = self._journal, self._journal.listed
+        self._sync_folders()
         write_json(self.home / NEXT_MANIFEST, self._next_manifest())
         journal.note(Phase.READY)
         # as late as possible, because a viewer may have saved while we wrote
@@ -257,6 +273,8 @@ class Transaction:
             self._settle(listed, without, listed.interim_beside, listed.interim)
         for step in journal.steps:
             self._replace(step)
+        # the list must not have scores of images that a power cut would take back
+        self._sync_folders()
         if listed is not None:
             listed.after = self._settle(
                 listed, listed.new_metadata, listed.after_beside, listed.after
@@ -282,10 +300,10 @@ class Transaction:
         if signature(target) != self._seen[step.path]:
             raise conflict(target)
         if not step.deletes:
-            move(target.with_name(step.beside), target)
+            os.replace(self._beside(step), target)
         else:
             target.unlink()
-            sync_folder(target.parent)
+        self._to_sync[target.parent] = None
 
     def _expect(self, step: Step) -> None:
         path = self.folder / step.path
