@@ -60,9 +60,10 @@ def too_few_events(cohort: JudgedCohort, repeats: Sequence[Sequence[OuterFold]])
         if count < FEW_IN_FOLD:
             small.setdefault(fold.name, count)
     if small:
-        told = ", ".join(f"{name} ({count})" for name, count in sorted(small.items()))
+        named = [f"{name} ({count})" for name, count in sorted(small.items())]
         found.append(
-            f"Folds with fewer than {FEW_IN_FOLD} events say almost nothing by themselves: {told}."
+            f"Folds with fewer than {FEW_IN_FOLD} events say almost nothing by themselves: "
+            f"{_some(named)}."
         )
     return found
 
@@ -139,13 +140,12 @@ def duplicate_slides(cohort: JudgedCohort, repeats: Sequence[Sequence[OuterFold]
     ):
         if not owners:
             continue
-        named = "; ".join(
+        named = [
             " = ".join(f"{patient} ({slide})" for patient, slide in sorted(one.items()))
-            for one in owners[:MOST_NAMED]
-        )
-        more = f"; and {len(owners) - MOST_NAMED} more" if len(owners) > MOST_NAMED else ""
+            for one in owners
+        ]
         told.append(
-            f"{words}: the same pixels belong to several patients: {named}{more}. "
+            f"{words}: the same pixels belong to several patients: {_some(named)}. "
             + (
                 "A model has learned from one and was judged on the other; correct the table, "
                 "and judge again."
@@ -164,9 +164,8 @@ def in_two_centres(cohort: JudgedCohort) -> list[str]:
         f"{patient} ({', '.join(centres)})"
         for patient, centres in sorted(cohort.in_two_centres.items())
     ]
-    more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
     return [
-        f"Patients in two centres: {', '.join(named[:MOST_NAMED])}{more}. They are left out, "
+        f"Patients in two centres: {_some(named)}. They are left out, "
         "because they would be on both sides when a centre is left out; correct the table."
     ]
 
@@ -200,6 +199,11 @@ def cautions_on_results(compared: Compared, permuted: pd.DataFrame) -> list[str]
                 f"difference {span(gaps.loc[name, 'lower'], gaps.loc[name, 'upper'])})."
             )
     return told
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def _against_others(rows: pd.DataFrame, column: str, name: str) -> tuple[float, float]:

@@ -49,7 +49,7 @@ class NestedSettings:
         Leave one centre out.
     seed : int
     bootstrap : int
-        Samples for the intervals.
+        Samples for the intervals; at least 20, because what is warned of follows from them.
     confidence : float
     horizons : tuple of float
         Years; by default 1, 3 and 5, those within follow-up.
@@ -74,7 +74,7 @@ class NestedSettings:
         """
         for name, value, least in (
             ("folds", self.folds, 2), ("inner folds", self.inner, 2), ("repeats", self.repeats, 1),
-            ("permutations", self.permutations, 1), ("bootstrap samples", self.bootstrap, 0),
+            ("permutations", self.permutations, 1), ("bootstrap samples", self.bootstrap, 20),
         ):  # fmt: skip
             if value < least:
                 raise DataError(f"{name}: {value} is less than {least}")

@@ -35,6 +35,7 @@ from qupath_hccmil.survival.report.build import RESEARCH
 from qupath_hccmil.survival.report.closing_section import versions
 from qupath_hccmil.survival.report.cohort_section import left_out_block, table_one_block
 from qupath_hccmil.survival.report.number_format import (
+    NONE,
     moment,
     number,
     percent,
@@ -164,6 +165,14 @@ def _comparisons(found: Judgement) -> Section:
             Text(
                 "The mean colour of the slides is not known from these features, so it is not "
                 "compared.",
+                "note",
+            )
+        )
+    if not found.cohort.centre_column:
+        section.blocks.append(
+            Text(
+                "The centre is not known, so outcomes were permuted in the whole cohort, and an "
+                "effect of the centre would not be seen.",
                 "note",
             )
         )
@@ -365,6 +374,7 @@ def _provenance(found: Judgement, when: str) -> Section:
         *([("Command", found.command)] if found.command else []),
         *found.learner.items(),
         ("Outer folds", "one centre each" if settings.by_centre else str(settings.folds)),
+        ("Column of the centre", found.cohort.centre_column or NONE),
         ("Inner splits", str(settings.inner)),
         ("Repeats", str(settings.repeats)),
         ("Runs with permuted outcomes", str(settings.permutations)),

@@ -15,6 +15,7 @@ from qupath_hccmil.training.clinical_table import Clinical, ClinicalColumns, rea
 from qupath_hccmil.training.feature_cache import Prepared, cached
 from qupath_hccmil.training.head_learner import HeadLearner
 from qupath_hccmil.training.judge_training import (
+    JUDGEMENT,
     JudgedTraining,
     JudgementRequest,
     cohort_of_features,
@@ -23,6 +24,8 @@ from qupath_hccmil.training.judge_training import (
 from qupath_hccmil.training.patient_features import find_features
 from qupath_hccmil.training.prepare_bags import Tiling
 from qupath_hccmil.training.train_heads import CACHE
+
+KEPT = "kept/slides.json"
 
 
 def judge_heads(
@@ -77,7 +80,9 @@ def judge_heads(
     table = read_clinical(clinical, columns)
     outcomes = followed(table)
     found = find_features(features, source, table, outcomes.keys(), tiling)
-    slides = None if source.resolve() == features.resolve() else (source, tiling)
+    slides = (
+        None if source.resolve() == features.resolve() else (source, tiling, out / JUDGEMENT / KEPT)
+    )
     patients = {patient: bag.slides for patient, bag in found.bags.items()}
     cohort = cohort_of_features(patients, table, columns, request, slides, progress)
     bags = cached(found.bags, out / CACHE, prepared)

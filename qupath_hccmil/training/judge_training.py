@@ -59,7 +59,7 @@ def cohort_of_features(
     clinical: Clinical,
     columns: ClinicalColumns,
     request: JudgementRequest,
-    slides: tuple[Path, Tiling] | None = None,
+    slides: tuple[Path, Tiling, Path] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> JudgedCohort:
     """Make the cohort of a judgement.
@@ -72,9 +72,9 @@ def cohort_of_features(
     columns : ClinicalColumns
         As `clinical` was read with.
     request : JudgementRequest
-    slides : (Path, Tiling), optional
-        The source of slides and how they are found; None if there are only features, so that the
-        mean colour is not known.
+    slides : (Path, Tiling, Path), optional
+        The source of slides, how they are found, and the file in which their colours are kept;
+        None if there are only features, so that the mean colour is not known.
     progress : callable, optional
         Called with a line from time to time.
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 
+from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.errors import HccMilError
 from qupath_hccmil.features.feature_file import SlideFeatures
 from qupath_hccmil.judgement.judged_cohort import SlideFacts
@@ -19,6 +22,8 @@ from qupath_hccmil.slides.tissue import TissueRule
 from qupath_hccmil.training.prepare_bags import Tiling
 
 THUMBNAIL_PX = 512
+FORMAT = "qupath-hccmil slide facts 1"
+SAVED_EVERY = 20
 _CHUNK = 4096
 
 
@@ -42,9 +47,10 @@ def facts_of_slides(
     facts: Sequence[SlideFacts],
     source: Path,
     tiling: Tiling,
+    kept: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[SlideFacts], list[str]]:
-    """Add the mean colour, the scanner and the pixels of those slides that can be opened.
+    """Add the mean colour, the scanner and the pixels of the slides, if all can be opened.
 
     The colour is the mean of the tissue in a thumbnail, before any normalisation, and slides with
     equal thumbnails have equal pixels.
@@ -56,14 +62,16 @@ def facts_of_slides(
         The user's slides; see :func:`~.outlined_slides.find_slides`.
     tiling : Tiling
         How slides are found in a project.
+    kept : Path
+        JSON file in which what is found is kept, so that each slide is opened once.
     progress : callable, optional
         Called with the number of slides that are done, and that of all.
 
     Returns
     -------
     facts : list of SlideFacts
-        Those given, in their order. If a slide cannot be opened, what its features say is kept for
-        all slides, so that like is compared with like.
+        In the order given. If a slide cannot be opened, those given, so that like is compared with
+        like.
     told : list of str
         Which slides could not be opened.
     """
@@ -72,6 +80,7 @@ def facts_of_slides(
         slides_dir=tiling.slides_dir, patient_key=tiling.patient_key,
     ).slides  # fmt: skip
     by_name = {_plain(slide.name): slide for slide in slides}
+    known = _read(kept)
     found: list[SlideFacts] = []
     failed: list[str] = []
     for number, one in enumerate(facts, start=1):
@@ -80,13 +89,19 @@ def facts_of_slides(
             if slide is None:
                 failed.append(one.slide)
                 continue
-            with slide.open() as opened:
-                colour, pixels = _of_pixels(opened)
-                found.append(replace(one, colour=colour, scanner=opened.scanner, pixels=pixels))
+            stat = slide.path.stat()
+            key = json.dumps([str(slide.path.resolve()), stat.st_size, stat.st_mtime_ns])
+            if key not in known:
+                with slide.open() as opened:
+                    known[key] = _of_pixels(opened)
+                if number % SAVED_EVERY == 0:
+                    _write(kept, known)
+            found.append(_with_pixels(one, known[key]))
         except (HccMilError, OSError):
             failed.append(one.slide)
         if progress is not None:
             progress(number, len(facts))
+    _write(kept, known)
     if not failed:
         return found, []
     named = ", ".join(failed[:3]) + (f" and {len(failed) - 3} more" if len(failed) > 3 else "")
@@ -95,15 +110,32 @@ def facts_of_slides(
     ]
 
 
-def _of_pixels(slide: Slide) -> tuple[tuple[float, float, float] | None, str]:
+def _of_pixels(slide: Slide) -> dict[str, Any]:
+    """Mean colour of the tissue (None without any), scanner, and a hash of the pixels."""
     thumbnail = slide.thumbnail(THUMBNAIL_PX)
     tissue = thumbnail[TissueRule().mask(thumbnail)]
     digest = hashlib.sha256(np.ascontiguousarray(thumbnail).tobytes())
     digest.update(repr((slide.width, slide.height)).encode())
-    if not len(tissue):
-        return None, digest.hexdigest()
-    red, green, blue = tissue.mean(axis=0).tolist()
-    return (red, green, blue), digest.hexdigest()
+    colour = tissue.mean(axis=0).tolist() if len(tissue) else None
+    return {"colour": colour, "scanner": slide.scanner, "pixels": digest.hexdigest()}
+
+
+def _with_pixels(one: SlideFacts, known: Mapping[str, Any]) -> SlideFacts:
+    colour = None if known["colour"] is None else tuple(known["colour"])
+    return replace(one, colour=colour, scanner=known["scanner"], pixels=known["pixels"])
+
+
+def _read(kept: Path) -> dict[str, dict[str, Any]]:
+    try:
+        content = json.loads(kept.read_text(encoding="utf-8"))
+        return dict(content["slides"]) if content["format"] == FORMAT else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _write(kept: Path, known: Mapping[str, Mapping[str, Any]]) -> None:
+    with atomic_file(kept) as new:
+        new.write_text(json.dumps({"format": FORMAT, "slides": known}), encoding="utf-8")
 
 
 def _hash(slide: SlideFeatures) -> str:

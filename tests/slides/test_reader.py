@@ -10,6 +10,7 @@ import tifffile
 from PIL import Image
 
 from qupath_hccmil.errors import SlideError, SlideMissingError
+from qupath_hccmil.slides import openslide_file
 from qupath_hccmil.slides.open_slide import RESAMPLER, open_slide
 from tests.drawn_slides import texture, write_bounded, write_pyramid
 
@@ -302,3 +303,16 @@ class TestBadFile:
             assert slide.width == 700
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)
         self.refused(tmp_path / "a.png", "pyramidal TIFF")
+
+
+@pytest.mark.parametrize(
+    ("properties", "scanner"),
+    [
+        ({"aperio.ScanScope ID": "SS1302", "tiff.Make": "Aperio"}, "SS1302"),
+        ({"hamamatsu.NDP.S/N": " 000201 ", "hamamatsu.Product": "C9600"}, "000201"),
+        ({"tiff.Make": "Hamamatsu", "tiff.Model": ""}, "Hamamatsu"),
+        ({}, ""),
+    ],
+)
+def test_the_scanner_is_named_as_the_file_states_it(properties, scanner):
+    assert openslide_file._scanner(properties) == scanner

@@ -9,6 +9,7 @@ from PIL import Image
 
 from qupath_hccmil.features.feature_file import open_features
 from qupath_hccmil.judgement.nested_cross_validation import NestedSettings
+from qupath_hccmil.training import slide_facts
 from qupath_hccmil.training.clinical_table import ClinicalColumns, read_clinical
 from qupath_hccmil.training.judge_training import (
     JudgementRequest,
@@ -60,9 +61,11 @@ def cohort_of(folder, request, **options):
     return cohort_of_features(opened(folder / "features"), clinical, COLUMNS, request, **options)
 
 
-def test_tables_and_slides_become_a_cohort(made):
+def test_tables_and_slides_become_a_cohort(made, tmp_path):
     folder, _ = made
-    cohort = cohort_of(folder, JudgementRequest(), slides=(folder / "slides", Tiling()))
+    cohort = cohort_of(
+        folder, JudgementRequest(), slides=(folder / "slides", Tiling(), tmp_path / "kept.json")
+    )
     assert len(cohort.frame) == PATIENTS
     assert cohort.centre_column == "tissue_source_site"
     assert [variable.name for variable in cohort.variables] == ["age"]
@@ -78,7 +81,7 @@ def test_equal_slides_are_found_by_pixels_and_by_features(made, tmp_path):
     copy = tmp_path / "made"
     for kind, suffix in (("slides", "tif"), ("features", "h5")):
         shutil.copy(copy / f"{kind}/T03.{suffix}", copy / f"{kind}/T08.{suffix}")
-    for slides in (None, (copy / "slides", Tiling())):
+    for slides in (None, (copy / "slides", Tiling(), tmp_path / "kept.json")):
         cohort = cohort_of(copy, JudgementRequest(), slides=slides)
         pixels = {one.patient: one.pixels for one in cohort.slides}
         assert pixels["T03"] == pixels["T08"]
@@ -91,13 +94,29 @@ def test_without_a_slide_the_colour_is_not_compared(made, tmp_path):
     (tmp_path / "made/slides/T05.tif").unlink()
     (tmp_path / "made/slides/T06.tif").write_bytes(b"no image")
     cohort = cohort_of(
-        tmp_path / "made", JudgementRequest(), slides=(tmp_path / "made/slides", Tiling())
+        tmp_path / "made",
+        JudgementRequest(),
+        slides=(tmp_path / "made/slides", Tiling(), tmp_path / "kept.json"),
     )
     assert not cohort.has_colour
     assert cohort.notes == (
         "The mean colour is not compared, because 2 slide(s) cannot be opened: T05, T06",
     )
     assert all(one.pixels.startswith("features ") for one in cohort.slides)
+
+
+def test_a_slide_is_opened_once(made, tmp_path, monkeypatch):
+    folder, _ = made
+    slides = (folder / "slides", Tiling(), tmp_path / "kept.json")
+    first = cohort_of(folder, JudgementRequest(), slides=slides)
+    with monkeypatch.context() as patch:
+        patch.setattr(slide_facts, "_of_pixels", None)
+        again = cohort_of(folder, JudgementRequest(), slides=slides)
+        assert again.slides == first.slides
+        (tmp_path / "kept.json").write_text("{")
+        with pytest.raises(TypeError):
+            cohort_of(folder, JudgementRequest(), slides=slides)
+    assert cohort_of(folder, JudgementRequest(), slides=slides).slides == first.slides
 
 
 @pytest.mark.parametrize("group", ["", "tissue_source_site"])
