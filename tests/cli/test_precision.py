@@ -12,6 +12,7 @@ from qupath_hccmil.qupath.staleness import recorded
 from qupath_hccmil.results.dependencies import dependencies
 from qupath_hccmil.scoring import precision
 from qupath_hccmil.scoring.destination import SlideRequest
+from qupath_hccmil.scoring.openvino_runtime import OpenVinoRuntime
 from qupath_hccmil.scoring.score_settings import ScoreSettings
 from qupath_hccmil.scoring.scorer import ScorerSource
 from tests.cli.test_resume import FIRST, SECOND, SIDE, outlines, resume, state_of
@@ -22,7 +23,14 @@ NATIVE = ("--engine", "native", "--device", "cpu")
 
 @pytest.fixture(autouse=True)
 def auto_takes_bf16(monkeypatch):
-    """Whatever this processor has: OpenVINO then computes in f32, and all else is as with bf16."""
+    """Whatever this processor has, bf16 is chosen and recorded; the numbers here are f32's."""
+    load = OpenVinoRuntime.__init__
+
+    def load_f32(self, networks, precision, threads=None):
+        load(self, networks, "f32", threads)
+        self.precision = precision
+
+    monkeypatch.setattr(OpenVinoRuntime, "__init__", load_f32)
     monkeypatch.setattr(precision, "_has_bf16", lambda runtime, device: (True, "it is said to"))
 
 
