@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=1 python scripts/proofs/cluster_costs.py [--part NAME]... [--json FILE]
 
 Parts: `overhead`, what Dask adds to a slide; `workers`, two workers of one thread against one;
-`memory`, many small slides on two workers; `commit`, results into a project; `list`, a project of many
-images; `folder`, many results in one folder. What is compared takes turns in one run, so that a busy machine slows both.
+`memory`, many small slides on two workers; `commit`, results into a project; `list`, a project of
+many images; `folder`, many results in one folder. What is compared takes turns in one run, so that
+a busy machine slows both.
 """
 
 import argparse

@@ -95,7 +95,7 @@ def _plain(folder: Path, sizes: list[int]) -> float:
 
 
 def list_costs(slide: Path, top: Path, images: int) -> tuple[float, float]:
-    """Seconds of processor time to change a project's list of so many images once; its megabytes."""
+    """Processor time (s) of one change of a project's list of so many images; its megabytes."""
     project = project_of(top / "long-list", slide, images)
     with NativeProject(project) as opened:
         opened.begin()
