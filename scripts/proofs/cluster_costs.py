@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=1 python scripts/proofs/cluster_costs.py [--part NAME]... [--json FILE]
 
 Parts: `overhead`, what Dask adds to a slide; `workers`, two workers of one thread against one;
-`memory`, many small slides on two workers; `commit`, results into a project; `folder`, many results
-in one folder. What is compared takes turns in one run, so that a busy machine slows both.
+`memory`, many small slides on two workers; `commit`, results into a project; `list`, a project of
+many images; `folder`, many results in one folder. What is compared takes turns in one run, so that
+a busy machine slows both.
 """
 
 import argparse
@@ -21,11 +22,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
-from commit_costs import commit_costs, folder_costs, record_costs
+from commit_costs import commit_costs, folder_costs, list_costs, record_costs
 from simulated_slides import drawn_slide, project_of
 
 from qupath_hccmil.cluster.connect import Workers, connected
 from qupath_hccmil.cluster.run_slides import Limits, score_on_workers
+from qupath_hccmil.results.commit import GROUP_IMAGES
 from qupath_hccmil.results.slide_tasks import SlideTask, slide_tasks
 from qupath_hccmil.results.slide_worker import ScoringPlan, SlideWorker
 from qupath_hccmil.scoring.score_project import Unwatched
@@ -218,6 +220,19 @@ def commit(bench: Bench) -> list[Row]:
     ]
 
 
+def project_list(bench: Bench) -> list[Row]:
+    """The list of a large project, which is written once for a group of images."""
+    images = bench.given.listed
+    seconds, megabytes = list_costs(bench.slide, bench.top, images)
+    return [
+        Row(
+            f"to write the list of a project of {images:,} images",
+            f"{seconds:.2f} s of processor time, {megabytes:.0f} MB: "
+            f"{1000 * seconds / GROUP_IMAGES:.1f} ms for each of {GROUP_IMAGES} images",
+        )
+    ]
+
+
 def folder(bench: Bench) -> list[Row]:
     """A folder with as many results as slides, and the record of their run."""
     files = bench.given.files
@@ -235,6 +250,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "workers": two_workers,
     "memory": memory,
     "commit": commit,
+    "list": project_list,
     "folder": folder,
 }
 
@@ -247,6 +263,7 @@ def main() -> None:
     parser.add_argument("--handed-out", type=int, default=10_000, help="slides for the memory")
     parser.add_argument("--images", type=int, default=500, help="images of the commit")
     parser.add_argument("--tiles", type=int, default=2000, help="tiles of an image of the commit")
+    parser.add_argument("--listed", type=int, default=10_000, help="images of the list")
     parser.add_argument("--files", type=int, default=100_000, help="results in the folder")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from simulated_slides import project_of, results_for
 
+from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.native.native_project import NativeProject
 from qupath_hccmil.results.commit import GROUP_IMAGES, commit_results
 from qupath_hccmil.results.leftovers import sweep
@@ -91,6 +92,16 @@ def _plain(folder: Path, sizes: list[int]) -> float:
             file.flush()
             os.fsync(file.fileno())
     return time.perf_counter() - start
+
+
+def list_costs(slide: Path, top: Path, images: int) -> tuple[float, float]:
+    """Processor time (s) of one change of a project's list of so many images; its megabytes."""
+    project = project_of(top / "long-list", slide, images)
+    with NativeProject(project) as opened:
+        opened.begin()
+        start = time.process_time()
+        opened.write_list(opened.images[0], {names.META_GROUP: "high"})
+        return time.process_time() - start, opened.path.stat().st_size / 1e6
 
 
 def record_costs(top: Path, slides: int) -> tuple[float, float]:
