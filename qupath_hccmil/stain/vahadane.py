@@ -16,7 +16,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import spams
 from numpy.typing import NDArray
 
 from qupath_hccmil.errors import SlideError
@@ -215,6 +214,9 @@ def _colours(tile: Pixels) -> NDArray[np.uint32]:
 
 def _stain_matrix(density: NDArray[np.float64], name: str) -> NDArray[np.float64]:
     """Two sparse non-negative atoms of (3, n) densities: (2, 3), haematoxylin first, unit rows."""
+    # Only a fit needs it; a stored fit is applied without.
+    import spams
+
     with DICTIONARY_LOCK:
         atoms = spams.trainDL(
             X=np.asfortranarray(density),

@@ -279,7 +279,7 @@ def starting_network(
         if not isinstance(network, MobileNetUNet):
             raise DataError(f"{start}: ImageNet weights fit a mobilenet_unet only; leave one out")
         rng, geometry = np.random.default_rng(seed), TileGeometry()
-        rgb, _ = draw_batch(training, _STATISTICS, geometry.tile_px, geometry.mpp, rng)
+        rgb, _, _ = draw_batch(training, _STATISTICS, geometry.tile_px, geometry.mpp, rng)
         start_from_imagenet(network, start, torch.from_numpy(rgb).permute(0, 3, 1, 2) / 255)
     return network, complete(architecture)
 

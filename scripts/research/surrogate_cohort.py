@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from lifelines import CoxPHFitter
 from numpy.typing import NDArray
-from open_data import CHOOSING, TEST, as_scanned, normalizers, of_groups
+from open_data import CHOOSING, TEST, as_scanned, of_groups, stain_fits
 from pandas import DataFrame
 from scipy.stats import spearmanr
 
@@ -96,7 +96,8 @@ def simulated_cohort(data: Path, nuclei: Path, out: Path) -> tuple[dict[str, Sid
     """Make the tiles, where `out` hasn't them yet, and simulate the patients."""
     out.mkdir(parents=True, exist_ok=True)
     test = (*CHOOSING, *TEST)
-    others = sorted(set(normalizers(data)) - set(test))
+    organs_there = {sample.group for sample in as_scanned(data)}
+    others = sorted(organs_there & stain_fits(data).keys() - set(test))
     organs = {"training": others, "choosing": others, "test": test}
     drawn = {
         side: _tiles(data, names, TILES_PER_ORGAN[side], SEEDS[side])
@@ -142,12 +143,13 @@ class _Tile:
 
 
 def _tiles(data: Path, organs: Sequence[str], of_each: int, seed: int) -> list[_Tile]:
-    rng, by_organ = np.random.default_rng(seed), normalizers(data)
+    rng, fits = np.random.default_rng(seed), stain_fits(data)
     tiles = []
     for organ in sorted(organs):
-        if organ in by_organ:
+        if organ in fits:
             members = of_groups(as_scanned(data), [organ])
-            tiles += [_composite(members, by_organ[organ], rng) for _ in range(of_each)]
+            normalizer = Normalizer(fits[organ], default_reference())
+            tiles += [_composite(members, normalizer, rng) for _ in range(of_each)]
     return tiles
 
 
@@ -168,10 +170,10 @@ def _composite(
         for x in (0, half):
             enlarged = float(np.clip(np.exp(rng.normal(scale, spread)), *ENLARGED_AT_MOST))
             sample = members[int(rng.integers(len(members)))]
-            field = random_crop(sample, half, geometry.mpp, rng, (enlarged, enlarged))
+            field, share = random_crop(sample, half, geometry.mpp, rng, (enlarged, enlarged))
             quarter = int(rng.integers(4))
             window = np.s_[y : y + half, x : x + half]
-            rgb[window], mask[window] = (np.rot90(part, quarter) for part in field)
+            rgb[window], mask[window] = np.rot90(field, quarter), np.rot90(share > 0.5, quarter)
     return _Tile(normalizer.transform(rgb[None])[0], mask)
 
 
