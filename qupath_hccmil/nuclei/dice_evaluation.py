@@ -205,9 +205,7 @@ def evaluate(
     return NucleiScores(images, calibration)
 
 
-def border_distance(
-    found: NDArray[np.bool_], mask: NDArray[np.bool_], mpp: float
-) -> float | None:
+def border_distance(found: NDArray[np.bool_], mask: NDArray[np.bool_], mpp: float) -> float | None:
     """Mean distance, µm, from each border to the nearest pixel of the other, both ways.
 
     None if one of the two has no border.

@@ -314,7 +314,8 @@ def random_crop(
     Returns
     -------
     (side, side, 3) uint8, (side, side) float32
-        RGB, and the share of each pixel's area that is in a nucleus. An image smaller than the window is padded by reflection.
+        RGB, and the share of each pixel's area that is in a nucleus. An image smaller than the
+        window is padded by reflection.
     """
     scale = np.exp(rng.uniform(*np.log(scales)))
     step = mpp / (sample.mpp * scale)

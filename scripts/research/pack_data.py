@@ -12,6 +12,7 @@ import json
 import shutil
 from pathlib import Path
 
+from drawn_tiles import DEMO_SEED, DRAWN, fit_drawn
 from open_data import SOURCES, STAINS, fit_stains
 from PIL import Image
 
@@ -36,6 +37,8 @@ def main() -> None:
             shutil.copy(pair.mask, out / pair.mask.relative_to(data))
         stains[name] = {key: fit.to_dict() for key, fit in fit_stains(data, name).items()}
         print(f"{name}: {len(stains[name])} stain fits", flush=True)
+    seeds = [DEMO_SEED, *(seed for side in DRAWN.values() for seed in side)]
+    stains["drawn"] = {str(seed): fit_drawn(seed).to_dict() for seed in seeds}
     shutil.copy(data / "nuinsseg" / "organs.csv", out / "nuinsseg")
     (out / "weights").mkdir(exist_ok=True)
     shutil.copy(data / "weights" / "mobilenet_v2_imagenet.safetensors", out / "weights")
