@@ -70,6 +70,13 @@ def nuclei(
         f"{count_of(len(scores.images), 'image')}: Dice {scores.dice_pooled:.3f} pooled, "
         f"{scores.dice_mean:.3f} mean, precision {scores.precision:.3f}, recall {scores.recall:.3f}"
     )
+    if scores.border_um is not None and scores.border_shift_um is not None:
+        click.echo(
+            f"border: {scores.border_um:.2f} µm from the drawn one on average; nuclei are "
+            f"{abs(scores.border_shift_um):.2f} µm "
+            f"{'wider' if scores.border_shift_um >= 0 else 'narrower'} on each side"
+        )
+    click.echo(f"expected calibration error of a pixel: {scores.calibration_error:.3f}")
 
 
 @click.command()

@@ -62,6 +62,13 @@ def train() -> None:
 @click.option("--steps", type=click.IntRange(min=1), help="Batches per epoch; default: 120.")
 @click.option("--seed", type=int, help="Seed of every random draw; default: 0.")
 @options.device
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Processes that draw the crops, for a GPU that would wait for them; 0: none.",
+)
 @click.option("--name", default="nuclei", show_default=True, help="Name of the model.")
 @options.quiet
 def nuclei(
@@ -75,6 +82,7 @@ def nuclei(
     design: str | None,
     base: int | None,
     device: DeviceName,
+    workers: int,
     name: str,
     quiet: bool,
     **given: Any,
@@ -100,6 +108,7 @@ def nuclei(
         name=name,
         progress=None if quiet else _show_epoch,
         device=device,
+        workers=workers,
     )
     _finish(model.notes, quiet)
     if not quiet:

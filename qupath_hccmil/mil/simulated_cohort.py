@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from qupath_hccmil.mil.bags import Bag
 
 # Log odds ratios from the published 2×2 tables of 200 high-risk and 200 low-risk tiles: stroma
-# 25/4, atypia 36/11, hyperchromasia 28/7, immune infiltration 3/19. Atypia is divided equally
-# between nuclear size and its variation.
+# 25/4, atypia 36/11, hyperchromasia 28/7, immune infiltration 3/19. Atypia (1.33) is the sum of
+# nuclear size and its variation, each divided by √2, so that its variance is 1 like the others'.
 EFFECTS: Mapping[str, float] = {
     "stroma": 1.95,
-    "nuclear_size": 0.66,
-    "size_variation": 0.66,
+    "nuclear_size": 0.94,
+    "size_variation": 0.94,
     "hyperchromasia": 1.50,
     "immune_infiltration": -1.93,
 }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -30,6 +31,12 @@ class ImageScore:
     ----------
     overlap, predicted, actual : int
         Numbers of pixels in both, in the thresholded heat map, and in the mask.
+    border : int
+        Number of pixels of the mask at its border.
+    border_um : float or None
+        Mean distance between the borders, µm; None if one of them has no pixel.
+    mpp : float
+        µm/px.
     """
 
     name: str
@@ -37,6 +44,9 @@ class ImageScore:
     overlap: int
     predicted: int
     actual: int
+    border: int
+    border_um: float | None
+    mpp: float
 
     @property
     def dice(self) -> float:
@@ -81,6 +91,29 @@ class NucleiScores:
         actual = sum(image.actual for image in self.images)
         return sum(image.overlap for image in self.images) / actual if actual else 1.0
 
+    @property
+    def border_um(self) -> float | None:
+        """Mean distance between found and true borders, µm, over the images that have both."""
+        found = [image.border_um for image in self.images if image.border_um is not None]
+        return float(np.mean(found)) if found else None
+
+    @property
+    def border_shift_um(self) -> float | None:
+        """How much wider nuclei are found than they are drawn, µm on each side; None without any.
+
+        The difference of the areas, divided by the length of the true border. It measures how
+        annotators differ, since missed and invented nuclei about balance.
+        """
+        border = sum(image.border for image in self.images)
+        wider = sum((image.predicted - image.actual) * image.mpp for image in self.images)
+        return wider / border if border else None
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error of a pixel (Guo et al. 2017), over tenths of the range."""
+        total = sum(count for *_, count in self.calibration)
+        return sum(count * abs(p - y) for p, y, count in self.calibration) / total if total else 0.0
+
     def by_group(self) -> dict[str, float]:
         """Pooled Dice of each group."""
         groups: dict[str, list[ImageScore]] = {}
@@ -95,6 +128,9 @@ class NucleiScores:
             "dice_mean": self.dice_mean,
             "precision": self.precision,
             "recall": self.recall,
+            "border_um": self.border_um,
+            "border_shift_um": self.border_shift_um,
+            "calibration_error": self.calibration_error,
             "images": [{**asdict(image), "dice": image.dice} for image in self.images],
             "groups": self.by_group(),
             "calibration": [
@@ -157,6 +193,9 @@ def evaluate(
                 int((found & mask).sum()),
                 int(found.sum()),
                 int(mask.sum()),
+                int(_border(mask).sum()),
+                border_distance(found, mask, geometry.mpp),
+                geometry.mpp,
             )
         )
         bins = np.minimum((heat * _BINS).astype(int), _BINS - 1).ravel()
@@ -164,6 +203,27 @@ def evaluate(
             sums[row] += np.bincount(bins, weights=values, minlength=_BINS)
     calibration = [(float(p / n), float(y / n), int(n)) for p, y, n in sums.T if n]
     return NucleiScores(images, calibration)
+
+
+def border_distance(found: NDArray[np.bool_], mask: NDArray[np.bool_], mpp: float) -> float | None:
+    """Mean distance, µm, from each border to the nearest pixel of the other, both ways.
+
+    None if one of the two has no border.
+    """
+    borders = _border(found), _border(mask)
+    if not all(border.any() for border in borders):
+        return None
+    away = [
+        cv2.distanceTransform((~border).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        for border in borders
+    ]
+    return mpp * float(np.concatenate([away[1][borders[0]], away[0][borders[1]]]).mean())
+
+
+def _border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels of a mask with a neighbour outside; the edge of the image is no border."""
+    inside = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1)
+    return mask & (inside == 0)
 
 
 def predict_image(rgb: NDArray[np.uint8], predict: Predictor, tile: int) -> NDArray[np.float32]:

@@ -11,10 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import cv2
 import numpy as np
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, pad
+from torch.utils.data import DataLoader, Dataset
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.learning.checkpoint import TrainingState
@@ -46,6 +49,13 @@ class NucleiSettings:
     weight_decay : float
     cross_entropy, focus : float
         Arguments of `dice_loss.heat_map_loss`.
+    soften : float
+        Standard deviation, px, of the Gaussian that blurs masks: annotators differ in where the
+        border of a nucleus lies. 0 keeps the share of each pixel that is in a nucleus.
+    annotators : bool
+        Learn a shift of the logits for each source of images but the one that chooses the epoch,
+        so that a source whose annotators draw nuclei wider or narrower doesn't widen or narrow
+        the heat map. The shifts are dropped after the training.
     average : float
         Decay of the moving average of the weights, which is evaluated and kept.
     seed : int
@@ -59,6 +69,8 @@ class NucleiSettings:
     weight_decay: _AtLeast0 = 1e-2
     cross_entropy: _AtLeast0 = 1.0
     focus: _AtLeast0 = 0.0
+    soften: _AtLeast0 = 0.0
+    annotators: bool = False
     average: Annotated[float, Field(ge=0, lt=1)] = 0.997
     seed: int = 0
 
@@ -91,6 +103,7 @@ def train(
     progress: Progress | None = None,
     device: torch.device = _CPU,
     origin: str = "",
+    workers: int = 0,
 ) -> NucleiTraining:
     """Train a nuclei network.
 
@@ -111,6 +124,8 @@ def train(
         Device to train on, on which the networks remain. On CUDA mixed precision is used.
     origin : str
         Describes `network` and its starting weights; a checkpoint with another origin is refused.
+    workers : int
+        Processes that draw the crops; 0 draws them in this process. The crops are the same.
 
     Returns
     -------
@@ -125,13 +140,15 @@ def train(
     Notes
     -----
     The optimiser is Adam with decoupled weight decay and a one-cycle learning rate; the paper names
-    neither for its U-Net. Every epoch has its own random generator, so a continued training equals
-    an uninterrupted one.
+    neither for its U-Net. Every step has its own random generator, so a continued training equals
+    an uninterrupted one, whatever the number of workers.
     """
-    run = _Run(network, settings, _fingerprint(training, validation, settings, origin), device)
+    sources = sorted({s.source for s in training} - {s.source for s in validation})
+    fingerprint = _fingerprint(training, validation, settings, origin)
+    run = _Run(network, settings, fingerprint, device, sources if settings.annotators else [])
     run.resume(out, _CURVES)
     while run.epoch < settings.epochs:
-        loss = run.train_epoch(training, progress)
+        loss = run.train_epoch(training, progress, workers)
         scores = evaluate(validation, torch_predictor(run.average))
         row = {
             "epoch": float(run.epoch),
@@ -157,6 +174,22 @@ def one_cycle(step: int, steps: int, peak: float, warm_up: float = 0.15) -> floa
     return peak * (0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * share))))
 
 
+class _Crops(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """The batches of an epoch, by number of the step; each has a random generator of its own."""
+
+    def __init__(self, samples: Sequence[Sample], settings: NucleiSettings, epoch: int) -> None:
+        self._samples, self._settings, self._epoch = samples, settings, epoch
+
+    def __len__(self) -> int:
+        return self._settings.steps
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        s, mpp = self._settings, TileGeometry().mpp
+        rng = np.random.default_rng([s.seed, self._epoch, step])
+        rgb, share, chosen = draw_batch(self._samples, s.batch, s.crop, mpp, rng)
+        return torch.from_numpy(rgb), torch.from_numpy(share), torch.from_numpy(chosen)
+
+
 class _Run(TrainingState):
     """A training in progress."""
 
@@ -166,28 +199,42 @@ class _Run(TrainingState):
         settings: NucleiSettings,
         fingerprint: str,
         device: torch.device,
+        sources: Sequence[str],
     ) -> None:
         self.settings, self._device = settings, device
+        self._sources = list(sources)
         self._precision = MixedPrecision(device)
         self.model = network
         self.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = deepcopy(network)
+        # One shift for every source, and one more, always 0, for the source that chooses.
+        self._shifts = nn.Embedding(len(self._sources) + 1, 1, padding_idx=len(self._sources))
+        nn.init.zeros_(self._shifts.weight)
+        self._shifts.to(device)
         optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            [*self.model.parameters(), *self._shifts.parameters()],
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
         )
-        networks = {"model": self.model, "average": self.average}
+        networks = {"model": self.model, "average": self.average, "shifts": self._shifts}
         super().__init__(networks, "average", optimizer, asdict(settings), fingerprint)
 
-    def train_epoch(self, samples: Sequence[Sample], progress: Progress | None) -> float:
+    def train_epoch(
+        self, samples: Sequence[Sample], progress: Progress | None, workers: int
+    ) -> float:
         """Train one epoch; returns its mean loss."""
         s = self.settings
-        rng = np.random.default_rng([s.seed, self.epoch])
-        mpp = TileGeometry().mpp
         losses = []
         self.model.train()
-        for step in range(s.steps):
-            rgb, mask = draw_batch(samples, s.batch, s.crop, mpp, rng)
-            losses.append(self._step(rgb, mask, self.epoch * s.steps + step))
+        batches = DataLoader(
+            _Crops(samples, s, self.epoch),
+            batch_size=None,
+            num_workers=workers,
+            worker_init_fn=_one_thread,
+        )
+        for step, (rgb, share, chosen) in enumerate(batches):
+            sources = self._numbers(samples, chosen)
+            losses.append(self._step(rgb, share, sources, self.epoch * s.steps + step))
             if not math.isfinite(losses[-1]):
                 raise DataError(
                     f"the loss is {losses[-1]} in epoch {self.epoch + 1}, so the training has "
@@ -199,20 +246,29 @@ class _Run(TrainingState):
         self.extra = {"precision": self._precision.state()}
         return float(np.mean(losses))
 
+    def _numbers(self, samples: Sequence[Sample], chosen: Tensor) -> Tensor:
+        """Row of `_shifts` for each crop."""
+        names = [samples[int(i)].source for i in chosen]
+        last = len(self._sources)
+        return torch.tensor([self._sources.index(n) if n in self._sources else last for n in names])
+
     def load(self, path: Path) -> None:
         """Continue from a checkpoint."""
         super().load(path)
         self._precision.restore(self.extra.get("precision", {}))
 
-    def _step(self, rgb: np.ndarray, mask: np.ndarray, step: int) -> float:
+    def _step(self, rgb: Tensor, share: Tensor, sources: Tensor, step: int) -> float:
         s = self.settings
         for group in self.optimizer.param_groups:
             group["lr"] = one_cycle(step, s.epochs * s.steps, s.learning_rate)
-        x = torch.from_numpy(rgb).to(self._device).permute(0, 3, 1, 2).float().div(255)
-        y = torch.from_numpy(mask).to(self._device)[:, None].float()
+        x = rgb.to(self._device).permute(0, 3, 1, 2).float().div(255)
+        y = share.to(self._device)[:, None]
+        if s.soften:
+            y = blurred(y, s.soften)
         with self._precision.autocast():
             logits = self.model(x)
-        loss = heat_map_loss(logits.float(), y, s.cross_entropy, s.focus)
+        logits = logits.float() + self._shifts(sources.to(self._device))[:, :, None, None]
+        loss = heat_map_loss(logits, y, s.cross_entropy, s.focus)
         scaler = self._precision.scaler
         self.optimizer.zero_grad()
         scaler.scale(loss).backward()
@@ -225,11 +281,28 @@ class _Run(TrainingState):
         # A short average at first, so that the random initial weights are soon forgotten.
         decay = min(self.settings.average, (1 + step) / (10 + step))
         now = self.model.state_dict()
-        for name, tensor in self.average.state_dict().items():
-            if tensor.is_floating_point():
-                tensor.lerp_(now[name], 1 - decay)
-            else:
-                tensor.copy_(now[name])
+        pairs = [(tensor, now[name]) for name, tensor in self.average.state_dict().items()]
+        weights = [pair for pair in pairs if pair[0].is_floating_point()]
+        # One call for all of them: on a GPU a call for each takes longer than the step itself.
+        torch._foreach_lerp_(*map(list, zip(*weights, strict=True)), 1 - decay)
+        for tensor, value in pairs:
+            if not tensor.is_floating_point():
+                tensor.copy_(value)
+
+
+def _one_thread(_: int) -> None:
+    """Keep OpenCV's threads out of a process that was forked, where they can wait for ever."""
+    cv2.setNumThreads(0)
+
+
+def blurred(share: Tensor, sigma: float) -> Tensor:
+    """Blur masks ``(n, 1, h, w)`` by a Gaussian of `sigma` px; the border is reflected."""
+    reach = math.ceil(3 * sigma)
+    line = torch.arange(-reach, reach + 1, dtype=share.dtype, device=share.device)
+    weights = torch.exp(-0.5 * (line / sigma) ** 2)
+    weights = weights / weights.sum()
+    share = pad(share, (reach, reach, reach, reach), mode="reflect")
+    return conv2d(conv2d(share, weights.view(1, 1, 1, -1)), weights.view(1, 1, -1, 1))
 
 
 def _fingerprint(

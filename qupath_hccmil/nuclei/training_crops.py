@@ -41,6 +41,8 @@ class Source:
         between training and validation. Without groups, every image is its own group.
     weight : float
         How often crops are drawn from this source, relative to the other sources.
+    name : str
+        See `Sample.source`.
     """
 
     images: Path
@@ -48,6 +50,7 @@ class Source:
     mpp: float | None
     groups: Mapping[str, str] = field(default_factory=dict)
     weight: float = 1.0
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,9 @@ class Sample:
         µm/px.
     weight : float
         Relative chance of being drawn.
+    source : str
+        Who outlined its nuclei. Annotators draw the border of a nucleus differently, which a
+        training on several sources can take into account.
     """
 
     name: str
@@ -71,6 +77,7 @@ class Sample:
     mask: NDArray[np.bool_]
     mpp: float
     weight: float
+    source: str = ""
 
 
 def read_groups(path: Path, image_column: str, group_column: str) -> dict[str, str]:
@@ -168,7 +175,7 @@ def iterate_source(
             continue
         mpp = source.mpp or mpp_from_nuclei(labels)
         group = source.groups.get(pair.name, pair.name)
-        yield Sample(pair.name, group, prepare(rgb), labels > 0, mpp, source.weight)
+        yield Sample(pair.name, group, prepare(rgb), labels > 0, mpp, source.weight, source.name)
         count += 1
     if not count:
         raise DataError(
@@ -252,7 +259,7 @@ def split_groups(
 
 def draw_batch(
     samples: Sequence[Sample], size: int, side: int, mpp: float, rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]:
     """Draw augmented random crops.
 
     Parameters
@@ -269,14 +276,19 @@ def draw_batch(
 
     Returns
     -------
-    (size, side, side, 3) uint8, (size, side, side) bool
+    rgb : (size, side, side, 3) uint8
+    share : (size, side, side) float32
+        Share of each pixel's area that is in a nucleus.
+    chosen : (size,) int64
+        Index of the sample of each crop.
     """
     weights = np.array([sample.weight for sample in samples])
     chosen = rng.choice(len(samples), size=size, p=weights / weights.sum())
     crops = [random_crop(samples[int(i)], side, mpp, rng) for i in chosen]
     donors = [*crops[1:], crops[0]]
     crops = [augment(crop, donor, rng) for crop, donor in zip(crops, donors, strict=True)]
-    return np.stack([rgb for rgb, _ in crops]), np.stack([mask for _, mask in crops])
+    rgb, share = (np.stack(parts) for parts in zip(*crops, strict=True))
+    return rgb, share, chosen
 
 
 def random_crop(
@@ -285,7 +297,7 @@ def random_crop(
     mpp: float,
     rng: np.random.Generator,
     scales: tuple[float, float] = SCALE_JITTER,
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Read a random window of an image, randomly enlarged, in a single resampling.
 
     Parameters
@@ -301,8 +313,9 @@ def random_crop(
 
     Returns
     -------
-    (side, side, 3) uint8, (side, side) bool
-        An image smaller than the window is padded by reflection.
+    (side, side, 3) uint8, (side, side) float32
+        RGB, and the share of each pixel's area that is in a nucleus. An image smaller than the
+        window is padded by reflection.
     """
     scale = np.exp(rng.uniform(*np.log(scales)))
     step = mpp / (sample.mpp * scale)
@@ -312,14 +325,14 @@ def random_crop(
     left, top = rng.uniform(0, width - box_w), rng.uniform(0, height - box_h)
     box = (left, top, left + box_w, top + box_h)
     out = (min(side, round(box_w / step)), min(side, round(box_h / step)))
-    rgb, mask = _resample(sample.rgb, sample.mask, out, box)
+    rgb, share = _resample(sample.rgb, sample.mask, out, box)
     pad_y, pad_x = side - out[1], side - out[0]
     if pad_y or pad_x:
         before = (int(rng.integers(pad_y + 1)), int(rng.integers(pad_x + 1)))
         pad = ((before[0], pad_y - before[0]), (before[1], pad_x - before[1]))
         rgb = np.pad(rgb, (*pad, (0, 0)), mode="symmetric")
-        mask = np.pad(mask, pad, mode="symmetric")
-    return rgb, mask
+        share = np.pad(share, pad, mode="symmetric")
+    return rgb, share
 
 
 def at_model_scale(sample: Sample, mpp: float) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -368,11 +381,11 @@ def _resample(
     mask: NDArray[np.bool_],
     size: tuple[int, int],
     box: tuple[float, float, float, float],
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     image = Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR, box=box)
     nuclei = Image.fromarray(mask.astype(np.uint8) * 255)
     area = nuclei.resize(size, Image.Resampling.BOX, box=box)
-    return np.asarray(image), np.asarray(area) > 127
+    return np.asarray(image), np.asarray(area, dtype=np.float32) / 255
 
 
 def _bounded(sample: Sample) -> Sample:
@@ -381,5 +394,5 @@ def _bounded(sample: Sample) -> Sample:
     height, width = sample.mask.shape
     ratio = sample.mpp / FINEST_MPP
     size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-    rgb, mask = _resample(sample.rgb, sample.mask, size, (0, 0, width, height))
-    return replace(sample, rgb=rgb, mask=mask, mpp=sample.mpp * width / size[0])
+    rgb, share = _resample(sample.rgb, sample.mask, size, (0, 0, width, height))
+    return replace(sample, rgb=rgb, mask=share > 0.5, mpp=sample.mpp * width / size[0])

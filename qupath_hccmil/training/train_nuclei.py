@@ -89,6 +89,7 @@ def train_nuclei(
     name: str = "nuclei",
     progress: Progress | None = None,
     device: DeviceName = "auto",
+    workers: int = 0,
 ) -> NucleiModel:
     """Train a nuclei network on a folder of images and a folder of masks.
 
@@ -117,6 +118,8 @@ def train_nuclei(
         Name of the model.
     progress : callable, optional
     device : {"auto", "cpu", "cuda", "mps"}
+    workers : int
+        Processes that draw the crops, see `nuclei.nuclei_training.train`.
 
     Returns
     -------
@@ -161,7 +164,7 @@ def train_nuclei(
     )
     check_new_model(out / MODEL, config)
     origin = f"{json.dumps(config.architecture)} {weights_identity(start) if start else ''}"
-    result = train(network, training, validation, out, settings, progress, where, origin)
+    result = train(network, training, validation, out, settings, progress, where, origin, workers)
     scores = evaluate(validation, torch_predictor(result.model))
     config = replace(
         config,
@@ -279,7 +282,7 @@ def starting_network(
         if not isinstance(network, MobileNetUNet):
             raise DataError(f"{start}: ImageNet weights fit a mobilenet_unet only; leave one out")
         rng, geometry = np.random.default_rng(seed), TileGeometry()
-        rgb, _ = draw_batch(training, _STATISTICS, geometry.tile_px, geometry.mpp, rng)
+        rgb, _, _ = draw_batch(training, _STATISTICS, geometry.tile_px, geometry.mpp, rng)
         start_from_imagenet(network, start, torch.from_numpy(rgb).permute(0, 3, 1, 2) / 255)
     return network, complete(architecture)
 

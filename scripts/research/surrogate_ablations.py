@@ -131,9 +131,11 @@ def main() -> None:
     parser.add_argument("nuclei", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--workers", type=int, default=1, help="processes that make tiles")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    sides, scale = simulated_cohort(arguments.data, arguments.nuclei, arguments.out)
+    sides, scale = simulated_cohort(arguments.data, arguments.nuclei, arguments.out, arguments)
     weights = arguments.data / "weights" / "mobilenet_v2_imagenet.safetensors"
     rows = {}
     for name, variant in VARIANTS.items():

@@ -1,23 +1,28 @@
-"""The simulated cohort of the shipped risk model: tiles of real tissue, their hazards, patients.
+"""The simulated cohort of the shipped risk model: tiles of tissue, their hazards, patients.
 
-Tiles are put together from four fields of one organ of NuInsSeg, since a field covers only half a
-tile. The test is on all organs that the nuclei model wasn't trained on: kinds of tissue differ, and
-few of them can't show every feature. The epoch is chosen on other tiles and patients of the organs
-that are trained on. See `qupath_hccmil.mil.simulated_cohort` for the hazard.
+Tiles of real tissue are put together from four fields of one organ of NuInsSeg, since a field
+covers only half a tile; tiles of drawn slides are added, as if of one organ more. The test is on
+all organs that the nuclei model wasn't trained on, since kinds of tissue differ and few of them
+can't show every feature, and on other drawn slides. The epoch is chosen on other tiles and patients
+of the organs that are trained on. See `qupath_hccmil.mil.simulated_cohort` for the hazard.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
-from lifelines import CoxPHFitter
+from drawn_tiles import DRAWN, drawn_tiles
 from numpy.typing import NDArray
-from open_data import CHOOSING, TEST, as_scanned, normalizers, of_groups
+from open_data import CHOOSING, TEST, as_scanned, of_groups, stain_fits
 from pandas import DataFrame
 from scipy.stats import spearmanr
 
+from qupath_hccmil.learning.device import training_device
 from qupath_hccmil.method.aggregation import is_high_risk, risk, slide_logit
 from qupath_hccmil.method.concordance import concordance
 from qupath_hccmil.method.outcome_label import outcome
@@ -29,6 +34,7 @@ from qupath_hccmil.mil.risk_training import MilSettings
 from qupath_hccmil.mil.simulated_cohort import (
     EFFECTS,
     HazardScale,
+    Nuclei,
     PooledBag,
     SimulatedPatient,
     measure_nuclei,
@@ -45,18 +51,16 @@ from qupath_hccmil.stain.concentrations import concentrations
 from qupath_hccmil.stain.reference import default_reference
 from qupath_hccmil.stain.vahadane import Normalizer
 
-TILES_PER_ORGAN = {"training": 60, "choosing": 20, "test": 100}
+TILES_PER_ORGAN = {"training": 150, "choosing": 30, "test": 100}
 TILES_PER_PATIENT = 32
-PATIENTS = {"training": 700, "choosing": 120, "test": 250}
+PATIENTS = {"training": 1300, "choosing": 160, "test": 250}
 # Of a tile, of each of its fields, and how unlike the fields are (standard deviation of the log).
 ENLARGED = (0.8, 1.3)
 ENLARGED_AT_MOST = (0.7, 1.5)
 LARGEST_SPREAD = 0.4
 SEEDS = {"training": 1, "choosing": 2, "test": 3}
-# A step of the published training has 100 tiles and there are many passes; this one is for a
-# laptop. With its few tiles a step the published rate, 1e-4, swings between certainties.
 SETTINGS = MilSettings(
-    learning_rate=3e-5, epochs=3, halve_every=2, tiles=8, validation_tiles=8, patience=None
+    epochs=4, halve_every=2, tiles=24, chunk=24, validation_tiles=24, patience=None
 )
 
 
@@ -92,19 +96,16 @@ class Side:
         return [p.bag for p in self.patients if p.bag.patient in self.labels]
 
 
-def simulated_cohort(data: Path, nuclei: Path, out: Path) -> tuple[dict[str, Side], HazardScale]:
+def simulated_cohort(
+    data: Path, nuclei: Path, out: Path, options: Any
+) -> tuple[dict[str, Side], HazardScale]:
     """Make the tiles, where `out` hasn't them yet, and simulate the patients."""
     out.mkdir(parents=True, exist_ok=True)
-    test = (*CHOOSING, *TEST)
-    others = sorted(set(normalizers(data)) - set(test))
-    organs = {"training": others, "choosing": others, "test": test}
-    drawn = {
-        side: _tiles(data, names, TILES_PER_ORGAN[side], SEEDS[side])
-        for side, names in organs.items()
-    }
+    drawn = _drawn_tiles(data, options.workers)
     features = _features(drawn)
     scale = HazardScale.fit(features["training"])
-    heat = torch_predictor(load_nuclei_network(load_model_folder(nuclei, "nuclei")))
+    network = load_nuclei_network(load_model_folder(nuclei, "nuclei"))
+    heat = torch_predictor(network.to(training_device(options.device)))
     sides = {}
     for side, tiles in drawn.items():
         path = out / f"tiles-{side}.npy"
@@ -128,7 +129,7 @@ def simulated_cohort(data: Path, nuclei: Path, out: Path) -> tuple[dict[str, Sid
         }
         sides[side] = Side(pool, patients, labels)
         print(
-            f"{side}: {len(tiles)} tiles of {len(organs[side])} organs, {len(patients)} patients, "
+            f"{side}: {len(tiles)} tiles, {len(patients)} patients, "
             f"{sum(labels.values())} good and {len(labels) - sum(labels.values())} poor",
             flush=True,
         )
@@ -137,23 +138,58 @@ def simulated_cohort(data: Path, nuclei: Path, out: Path) -> tuple[dict[str, Sid
 
 @dataclass(frozen=True)
 class _Tile:
+    """A stain-normalised tile, and what its features are computed from."""
+
     rgb: NDArray[np.uint8]
-    mask: NDArray[np.bool_]
+    nuclei: Nuclei
+    stroma: float
 
 
-def _tiles(data: Path, organs: Sequence[str], of_each: int, seed: int) -> list[_Tile]:
-    rng, by_organ = np.random.default_rng(seed), normalizers(data)
-    tiles = []
-    for organ in sorted(organs):
-        if organ in by_organ:
-            members = of_groups(as_scanned(data), [organ])
-            tiles += [_composite(members, by_organ[organ], rng) for _ in range(of_each)]
+def _drawn_tiles(data: Path, workers: int) -> dict[str, list[_Tile]]:
+    """Tiles of each side; organs and drawn slides are made in processes of their own."""
+    # Read before the processes start, so that they share it.
+    there = {sample.group for sample in as_scanned(data)} & stain_fits(data).keys()
+    test = (*CHOOSING, *TEST)
+    others = sorted(there - set(test))
+    organs = {"training": others, "choosing": others, "test": sorted(test)}
+    jobs = [
+        (side, _organ_tiles, (data, organ, TILES_PER_ORGAN[side], [SEEDS[side], number]))
+        for side, names in organs.items()
+        for number, organ in enumerate(names)
+    ]
+    jobs += [(side, _slide_tiles, (data, seed)) for side, seeds in DRAWN.items() for seed in seeds]
+    tiles: dict[str, list[_Tile]] = {side: [] for side in organs}
+    with ProcessPoolExecutor(max(1, workers), get_context("fork")) as processes:
+        futures = [(side, processes.submit(make, *given)) for side, make, given in jobs]
+        for side, future in futures:
+            tiles[side] += future.result()
     return tiles
+
+
+def _organ_tiles(data: Path, organ: str, count: int, seed: Sequence[int]) -> list[_Tile]:
+    cv2.setNumThreads(0)
+    rng = np.random.default_rng(seed)
+    members = of_groups(as_scanned(data), [organ])
+    normalizer = Normalizer(stain_fits(data)[organ], default_reference())
+    return [_measured(*_composite(members, normalizer, rng)) for _ in range(count)]
+
+
+def _slide_tiles(data: Path, seed: int) -> list[_Tile]:
+    cv2.setNumThreads(0)
+    tiles = drawn_tiles(data, seed)
+    return [_measured(rgb, mask) for rgb, mask in zip(tiles.rgb, tiles.masks, strict=True)]
+
+
+def _measured(rgb: NDArray[np.uint8], mask: NDArray[np.bool_]) -> _Tile:
+    mpp = TileGeometry().mpp
+    haematoxylin, eosin = _stains(rgb)
+    nuclei = measure_nuclei(mask, haematoxylin, mpp)
+    return _Tile(rgb, nuclei, stroma_fraction(mask, haematoxylin, eosin, mpp))
 
 
 def _composite(
     members: Sequence[Sample], normalizer: Normalizer, rng: np.random.Generator
-) -> _Tile:
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """One tile of four fields of an organ, each at a random place, turn and enlargement.
 
     Enlarged tissue has larger nuclei, and fields enlarged unalike have nuclei of many sizes: both
@@ -168,27 +204,18 @@ def _composite(
         for x in (0, half):
             enlarged = float(np.clip(np.exp(rng.normal(scale, spread)), *ENLARGED_AT_MOST))
             sample = members[int(rng.integers(len(members)))]
-            field = random_crop(sample, half, geometry.mpp, rng, (enlarged, enlarged))
+            field, share = random_crop(sample, half, geometry.mpp, rng, (enlarged, enlarged))
             quarter = int(rng.integers(4))
             window = np.s_[y : y + half, x : x + half]
-            rgb[window], mask[window] = (np.rot90(part, quarter) for part in field)
-    return _Tile(normalizer.transform(rgb[None])[0], mask)
+            rgb[window], mask[window] = np.rot90(field, quarter), np.rot90(share > 0.5, quarter)
+    return normalizer.transform(rgb[None])[0], mask
 
 
 def _features(drawn: dict[str, list[_Tile]]) -> dict[str, list[dict[str, float]]]:
-    mpp = TileGeometry().mpp
-    measured: dict[str, list[tuple[Any, float]]] = {}
-    for side, tiles in drawn.items():
-        measured[side] = []
-        for tile in tiles:
-            haematoxylin, eosin = _stains(tile.rgb)
-            nuclei = measure_nuclei(tile.mask, haematoxylin, mpp)
-            stroma = stroma_fraction(tile.mask, haematoxylin, eosin, mpp)
-            measured[side].append((nuclei, stroma))
-    dark = float(np.median(np.concatenate([n.haematoxylin for n, _ in measured["training"]])))
+    dark = float(np.median(np.concatenate([t.nuclei.haematoxylin for t in drawn["training"]])))
     return {
-        side: [tile_features(nuclei, stroma, dark) for nuclei, stroma in rows]
-        for side, rows in measured.items()
+        side: [tile_features(tile.nuclei, tile.stroma, dark) for tile in tiles]
+        for side, tiles in drawn.items()
     }
 
 
@@ -293,6 +320,8 @@ def _hazard_ratio(
     """Of the high against the low group, by Cox regression; NaN where all are in one."""
     if high.all() or not high.any():
         return Estimate(np.nan, np.nan, np.nan)
+    from lifelines import CoxPHFitter
+
     frame = DataFrame({"time": times, "event": events, "high": high.astype(float)})
     row = CoxPHFitter().fit(frame, "time", "event").summary.loc["high"]
     value, low, high = row[["exp(coef)", "exp(coef) lower 95%", "exp(coef) upper 95%"]]

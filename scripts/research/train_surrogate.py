@@ -2,8 +2,8 @@
 
     python scripts/research/train_surrogate.py DATA NUCLEI_MODEL OUT [--ablations DIR]
 
-DATA holds nuinsseg/ and weights/ (DESIGN §8). No open data join slides of hepatocellular carcinoma
-with outcome, so the label is a surrogate: see `surrogate_cohort`. Interrupted, it goes on where it
+DATA holds nuinsseg/ and weights/ (DESIGN §8). Slides of hepatocellular carcinoma with outcome were
+not at hand, so the label is a surrogate: see `surrogate_cohort`. Interrupted, it goes on where it
 was. The model folder is OUT/hcc-risk-surrogate; its card has the table that surrogate_ablations.py
 left in DIR.
 """
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from drawn_tiles import DEMO_SEED, drawn_tiles
 from open_data import CMU1, IMAGENET, NUINSSEG
 from surrogate_cohort import (
     PATIENTS,
@@ -30,15 +31,19 @@ from surrogate_cohort import (
     tile_figures,
 )
 
+from qupath_hccmil.learning.device import training_device
 from qupath_hccmil.method.aggregation import good_outcome_probability, risk, slide_logit
-from qupath_hccmil.mil.metrics import cross_entropy
+from qupath_hccmil.mil.bags import StoredBag, chunks, write_bag
+from qupath_hccmil.mil.metrics import auc, bootstrap, cross_entropy
 from qupath_hccmil.mil.risk_evaluation import TilePredictor, judge, torch_tile_predictor
 from qupath_hccmil.mil.risk_training import train
 from qupath_hccmil.mil.simulated_cohort import EFFECTS
 from qupath_hccmil.mil.threshold_and_temperature import DecisionRule, decide
-from qupath_hccmil.mil.tile_network import imagenet_network
+from qupath_hccmil.mil.tile_network import TileNetwork, imagenet_network
 from qupath_hccmil.model_store.model_config import ModelConfig, RiskConfig
 from qupath_hccmil.model_store.model_folder import load_model_folder, save_model_folder
+from qupath_hccmil.nuclei.architectures import load_nuclei_network
+from qupath_hccmil.nuclei.dice_evaluation import torch_predictor
 from qupath_hccmil.stain.reference import default_reference
 
 NAME = "hcc-risk-surrogate"
@@ -67,6 +72,26 @@ def calibration(side: Side, predict: TilePredictor) -> tuple[float, float]:
         probability = good_outcome_probability(risk(slides / found), t)
         best = min(best, (cross_entropy(good, probability), float(shift), found))
     return best[1:]
+
+
+def planted_figures(arguments: Any, network: TileNetwork) -> dict[str, Any]:
+    """How well tile logits tell the planted atypia of the demo's drawn slide from the rest of it.
+
+    No training and no choice saw this slide.
+    """
+    tiles = drawn_tiles(arguments.data, DEMO_SEED)
+    heat = torch_predictor(load_nuclei_network(load_model_folder(arguments.nuclei, "nuclei")))
+    path = arguments.out / "tiles-demo.npy"
+    batches = (tiles.rgb[start : start + 8] for start in range(0, len(tiles.rgb), 8))
+    write_bag(path, batches, len(tiles.rgb), tiles.rgb.shape[1], heat)
+    bag, predict = StoredBag(path), torch_tile_predictor(network)
+    logits = np.concatenate([predict(bag.read(part)) for part in chunks(np.arange(len(bag)), 16)])
+    planted = tiles.atypia > 0.5
+    return {
+        "tiles": len(bag),
+        "planted": int(planted.sum()),
+        "auc": asdict(bootstrap(auc, planted.astype(np.int64), logits)),
+    }
 
 
 def show_epoch(row: Mapping[str, float]) -> None:
@@ -116,11 +141,13 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("nuclei", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--ablations", type=Path, required=True)
+    parser.add_argument("--ablations", type=Path, help="without it, only trains")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--workers", type=int, default=1, help="processes that make tiles")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    sides, scale = simulated_cohort(arguments.data, arguments.nuclei, arguments.out)
+    sides, scale = simulated_cohort(arguments.data, arguments.nuclei, arguments.out, arguments)
     labels = {patient: label for side in sides.values() for patient, label in side.labels.items()}
     weights = arguments.data / "weights" / "mobilenet_v2_imagenet.safetensors"
     result = train(
@@ -131,7 +158,10 @@ def main() -> None:
         arguments.out,
         SETTINGS,
         show_epoch,
+        training_device(arguments.device),
     )
+    if arguments.ablations is None:
+        return
     predict = torch_tile_predictor(result.network)
     # Calibrated on the patients that chose the epoch, none of whom is in the test.
     choosing = sides["choosing"]
@@ -148,6 +178,7 @@ def main() -> None:
         "test bags": bags,
         "test tiles": tile_figures(logits, test.pool, scale),
         "test follow-up": follow_up_figures(scores, test.patients, SETTINGS.threshold),
+        "planted atypia of the demo's slide": planted_figures(arguments, result.network),
         "hazard scale": asdict(scale),
     }
     print(json.dumps(metrics, indent=1))

@@ -1,11 +1,12 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.nuclei.augment import _densify
+from qupath_hccmil.nuclei.augment import _densify, _pale_nuclei, _tint_cytoplasm
 from qupath_hccmil.nuclei.training_crops import (
     NUCLEUS_UM,
     Sample,
@@ -136,9 +137,17 @@ def test_an_image_to_evaluate_is_resampled_only_once(tmp_path):
 @pytest.mark.parametrize("side", [40, 96, 300])
 def test_crops_have_one_size_whatever_the_image(side):
     rng = np.random.default_rng(0)
-    rgb, mask = random_crop(sample(side=side), 64, 0.5, rng)
+    rgb, share = random_crop(sample(side=side), 64, 0.5, rng)
     assert rgb.shape == (64, 64, 3)
-    assert mask.shape == (64, 64)
+    assert share.shape == (64, 64)
+    assert share.min() >= 0
+    assert share.max() <= 1
+
+
+def test_a_crop_has_the_share_of_each_pixel_in_a_nucleus():
+    whole = sample(side=128, mpp=0.25)
+    _, share = random_crop(whole, 64, 0.5, np.random.default_rng(0), (1, 1))
+    np.testing.assert_allclose(share, area_share(whole.mask, (64, 64)), atol=1 / 255)
 
 
 def test_tissue_is_enlarged_as_asked():
@@ -146,17 +155,18 @@ def test_tissue_is_enlarged_as_asked():
     whole = Sample("a", "a", np.dstack([stripes * np.uint8(255)] * 3), stripes, 0.5, 1.0)
     rng = np.random.default_rng(0)
     masks = [random_crop(whole, 64, 0.5, rng, (by, by))[1] for by in (0.5, 1, 2)]
-    edges = [int(np.abs(np.diff(mask[0].astype(int))).sum()) for mask in masks]
+    edges = [int(np.abs(np.diff((mask[0] > 0.5).astype(int))).sum()) for mask in masks]
     assert edges == pytest.approx([16, 8, 4], abs=1)
 
 
 def test_nuclei_of_another_crop_take_the_light_of_this_one():
     bright, dim = sample(), sample("b")
     dim = replace(dim, rgb=(dim.rgb * 0.5).astype(np.uint8))
-    crops = [(each.rgb, each.mask) for each in (bright, dim)]
+    crops = [(each.rgb, each.mask.astype(np.float32)) for each in (bright, dim)]
     rng = np.random.default_rng(3)
     laid = [_densify(*crops, rng) for _ in range(5)]
-    for rgb, mask in laid:
+    for rgb, share in laid:
+        mask = share > 0.5
         assert (mask | bright.mask == mask).all()
         new = mask & ~bright.mask
         # Half the light would leave nuclei twice as dark in optical density.
@@ -169,5 +179,30 @@ def test_a_batch_is_repeatable_and_aligned():
     np.testing.assert_array_equal(first[0], second[0])
     np.testing.assert_array_equal(first[1], second[1])
     # Nuclei stay darker than what is around them, so image and mask were moved alike.
-    brightness = first[0].mean(axis=3)
-    assert brightness[first[1]].mean() < brightness[~first[1]].mean() - 20
+    brightness, nuclei = first[0].mean(axis=3), first[1] > 0.5
+    assert brightness[nuclei].mean() < brightness[~nuclei].mean() - 20
+    assert set(first[2].tolist()) <= {0, 1}
+
+
+def test_cytoplasm_is_tinted_and_nuclei_are_not():
+    rgb, labels = blob_image(4, side=96)
+    share = (labels > 0).astype(np.float32)
+    tissue = np.minimum(rgb, 200).astype(np.float32)
+    tinted = _tint_cytoplasm(tissue, share, np.random.default_rng(1))
+    darker = (tissue - tinted).mean(axis=2)
+    np.testing.assert_allclose(darker[share == 1], 0, atol=0.1)
+    assert darker[share == 0].mean() > 5
+    # Haematoxylin takes more red than blue.
+    change = (tissue - tinted)[share == 0].mean(axis=0)
+    assert change[0] > change[2]
+
+
+def test_pale_nuclei_are_lightened_inside_and_keep_their_rim():
+    share = np.zeros((64, 64), np.float32)
+    cv2.circle(share, (32, 32), 12, 1, cv2.FILLED)
+    pixels = np.full((64, 64, 3), 80, np.float32)
+    lightened = [_pale_nuclei(pixels, share, np.random.default_rng(seed)) for seed in range(20)]
+    palest = max(lightened, key=lambda each: each[32, 32, 0])
+    assert palest[32, 32, 0] > 100
+    np.testing.assert_allclose(palest[32, 20], 80, atol=8)
+    np.testing.assert_allclose(palest[share == 0], 80, atol=0.1)

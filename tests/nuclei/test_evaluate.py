@@ -1,3 +1,6 @@
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -55,6 +58,27 @@ def test_pooled_and_mean_dice_differ_as_they_should():
 def test_nothing_to_find_and_nothing_found_is_right():
     scores = evaluate([of_mask(np.zeros((40, 40), bool))], read_red, GEOMETRY)
     assert scores.dice_pooled == scores.dice_mean == 1
+    assert scores.border_um is None
+    assert scores.border_shift_um is None
+    json.dumps(scores.as_dict(), allow_nan=False)
+
+
+def test_a_nucleus_found_two_pixels_wider_has_its_border_two_pixels_off():
+    drawn, wider = np.zeros((64, 64), bool), np.zeros((64, 64), bool)
+    drawn[20:40, 20:40] = True
+    wider[18:42, 18:42] = True
+    image = of_mask(wider)
+    scores = evaluate([replace(image, mask=drawn)], read_red, GEOMETRY)
+    # The corners of the wider square are further away.
+    assert scores.border_um == pytest.approx(2 * GEOMETRY.mpp, rel=0.05)
+    # (24² − 20²) px over a border of 76 px.
+    assert scores.border_shift_um == pytest.approx(176 / 76 * GEOMETRY.mpp)
+
+
+def test_calibration_error_is_the_mean_distance_of_prediction_and_share():
+    mask = random_mask((64, 64))
+    always = evaluate([of_mask(mask)], lambda t: np.full(t.shape[:3], 0.8, np.float32), GEOMETRY)
+    assert always.calibration_error == pytest.approx(0.8 - mask.mean(), abs=1e-6)
 
 
 def test_heat_map_has_the_size_of_the_image():

@@ -1,12 +1,14 @@
 import csv
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.nuclei.nuclei_training import NucleiSettings, one_cycle, train
+from qupath_hccmil.learning.checkpoint import CHECKPOINT, load_checkpoint
+from qupath_hccmil.nuclei.nuclei_training import NucleiSettings, blurred, one_cycle, train
 from qupath_hccmil.nuclei.training_crops import Sample
 from qupath_hccmil.nuclei.unet import UNet
 from tests.blobs import blob_image
@@ -61,6 +63,39 @@ def test_a_killed_training_ends_like_an_uninterrupted_one(tmp_path, killed_at):
     assert resumed.log == whole.log
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, resumed.model.state_dict()[name]), name
+
+
+def test_workers_draw_the_same_crops(tmp_path):
+    short = replace(SETTINGS, epochs=1, steps=3)
+    alone = train(network(), TRAINING, VALIDATION, tmp_path / "alone", short)
+    helped = train(network(), TRAINING, VALIDATION, tmp_path / "helped", short, workers=2)
+    assert helped.log == alone.log
+
+
+def test_an_annotator_who_draws_wider_gets_a_shift_of_his_own(tmp_path):
+    """Half of the training images have masks that are two pixels wider on each side."""
+    kernel = np.ones((5, 5), np.uint8)
+    wide = [
+        replace(s, source="wide", mask=cv2.dilate(s.mask.astype(np.uint8), kernel) > 0)
+        for s in TRAINING
+    ]
+    exact = [replace(s, source="exact") for s in TRAINING]
+    validation = [replace(s, source="exact") for s in VALIDATION]
+    settings = replace(SETTINGS, epochs=6, steps=40, cross_entropy=1.0, annotators=True)
+    train(network(), wide + exact, validation, tmp_path, settings)
+    tensors, _ = load_checkpoint(tmp_path / CHECKPOINT)
+    of_wide, of_exact = tensors["shifts.weight"].ravel().tolist()
+    assert of_wide > 0.01
+    assert of_exact == 0
+
+
+def test_softened_masks_keep_their_sum_and_lose_their_edge():
+    share = torch.zeros(1, 1, 32, 32)
+    share[..., 10:20, 10:20] = 1
+    soft = blurred(share, 1.0)
+    assert soft.sum() == pytest.approx(100, rel=1e-4)
+    assert 0.4 < float(soft[0, 0, 10, 15]) < 0.8
+    assert float(soft[0, 0, 15, 15]) == pytest.approx(1, abs=1e-3)
 
 
 def test_does_not_go_on_from_another_training(tmp_path):

@@ -14,16 +14,19 @@ from safetensors.torch import save_file
 from qupath_hccmil.learning.mobilenet import torchvision_models
 from qupath_hccmil.mil.tile_network import load_tile_network
 from qupath_hccmil.model_store.model_folder import load_model_folder
-from qupath_hccmil.nuclei.architectures import load_nuclei_network
+from qupath_hccmil.nuclei.architectures import build_network, load_nuclei_network
 from tests.blobs import blob_folder, blob_image
 from tests.conftest import ROOT
 
 MODULES = (
     "open_data",
     "nuclei_recipe",
-    "nuclei_designs",
+    "nuclei_ablations",
     "nuclei_cross_validation",
+    "nuclei_speed",
     "train_shipped_nuclei",
+    "drawn_tiles",
+    "pack_data",
     "surrogate_cohort",
     "surrogate_ablations",
     "train_surrogate",
@@ -33,9 +36,10 @@ ORGANS = ("human a", "mouse a", "human b", "human c", "human d")
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Two fields of each of five organs, a second set, and weights to start from."""
+    """Two fields of each of five organs, three patients, a third set, and weights to start from."""
     folder = tmp_path_factory.mktemp("data")
-    for name in ("nuinsseg/images", "nuinsseg/masks", "dsb2018/images", "dsb2018/labels"):
+    kinds = ("nuinsseg/images", "nuinsseg/masks", "dsb2018/images", "dsb2018/labels")
+    for name in (*kinds, "tnbc/images", "tnbc/masks"):
         (folder / name).mkdir(parents=True)
     rows = ["image,organ"]
     for number in range(2 * len(ORGANS)):
@@ -49,6 +53,11 @@ def data(tmp_path_factory):
         rgb, labels = blob_image(100 + number, side=120, count=10, radius=9)
         Image.fromarray(rgb).save(folder / f"dsb2018/images/{number}.png")
         Image.fromarray(labels.astype(np.uint16)).save(folder / f"dsb2018/labels/{number}.png")
+    for number in range(3):
+        rgb, labels = blob_image(200 + number, side=260, count=30, radius=11)
+        Image.fromarray(rgb).save(folder / f"tnbc/images/0{number + 1}_1.png")
+        mask = ((labels > 0) * 255).astype(np.uint8)
+        Image.fromarray(mask).save(folder / f"tnbc/masks/0{number + 1}_1.png")
     (folder / "weights").mkdir()
     torch.manual_seed(0)
     weights = torchvision_models().mobilenet_v2(weights=None).state_dict()
@@ -63,19 +72,24 @@ def scripts():
     try:
         first = importlib.import_module("open_data")
         first.CHOOSING, first.TEST = ("human b",), ("human c",)
+        first.CHOOSING_PATIENTS = ("TNBC 03",)
         loaded = {name: importlib.import_module(name) for name in MODULES}
     finally:
         sys.path.remove(str(ROOT / "scripts" / "research"))
-    short = replace(
-        loaded["nuclei_recipe"].SETTINGS, epochs=1, steps=2, batch=2, crop=64, average=0.5
-    )
-    for name in MODULES[1:5]:
-        loaded[name].SETTINGS = short
-    loaded["train_shipped_nuclei"].EPOCHS = 1
-    loaded["nuclei_designs"].ROUNDS = 1
+    recipe = loaded["nuclei_recipe"]
+    recipe.SETTINGS = replace(recipe.SETTINGS, epochs=1, steps=2, batch=2, crop=112, average=0.5)
+    loaded["nuclei_speed"].ROUNDS = 1
+    ablations = loaded["nuclei_ablations"]
+    kept = ("shipped: enlarged 9/7 times", ablations.PLAIN_COLOURS)
+    ablations.RECIPES = {name: ablations.RECIPES[name] for name in kept}
     brief = replace(loaded["surrogate_cohort"].SETTINGS, epochs=1, tiles=2, validation_tiles=2)
-    for name in MODULES[5:]:
+    for name in ("surrogate_cohort", "surrogate_ablations", "train_surrogate"):
         loaded[name].SETTINGS = brief
+    drawn = loaded["drawn_tiles"]
+    # Drawn slides of a few tiles.
+    drawn.WIDTH, drawn.HEIGHT = 3072, 2560
+    drawn.DRAWN = {"training": (11,), "choosing": (), "test": (12,)}
+    loaded["surrogate_cohort"].DRAWN = loaded["pack_data"].DRAWN = drawn.DRAWN
     cohort = loaded["surrogate_cohort"]
     cohort.TILES_PER_ORGAN = {"training": 4, "choosing": 4, "test": 6}
     cohort.TILES_PER_PATIENT = 2
@@ -86,41 +100,63 @@ def scripts():
 
 
 def run(module, monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments), "--threads", "1"])
+    monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
     module.main()
 
 
 def test_what_ships_is_made_by_its_commands(data, scripts, tmp_path, monkeypatch):
-    designs = scripts["nuclei_designs"]
-    kept = ("U-Net, base 8", "MobileNetV2 U-Net")
-    designs.DESIGNS = {name: designs.DESIGNS[name] for name in kept}
-    designs.RECIPES, designs.UNTRAINED = {}, {"U-Net, base 4": {"name": "unet", "base": 4}}
-    drawn = blob_folder(tmp_path / "drawn", 2)
-    domain = ("--domain", "drawn", *drawn, 0.5)
-    run(designs, monkeypatch, data, tmp_path / "experiments", *domain)
-    chart = tmp_path / "experiments" / "designs.png"
-    assert chart.stat().st_size > 5000
-    rows = json.loads((tmp_path / "experiments" / "designs.json").read_text())
-    assert all(row["tiles_per_second"] > 0 for row in rows.values())
+    parts = tmp_path / "experiments"
+    threads = ("--threads", "1")
+    run(scripts["nuclei_ablations"], monkeypatch, data, parts, *threads)
+    rows = json.loads((parts / "ablations.json").read_text())
+    assert len(rows) == 2
+    assert all("choosing patients, stain-normalised" in row for row in rows.values())
+    augment = scripts["nuclei_ablations"].augment
+    assert augment.TINTED > 0, "the recipe without tint must not change the next training"
 
-    validation = scripts["nuclei_cross_validation"]
-    run(validation, monkeypatch, data, tmp_path / "experiments", "--folds", "2", *domain)
-    result = json.loads((tmp_path / "experiments" / "cross_validation.json").read_text())
-    assert sorted(organ for fold in result["folds"] for organ in fold) == sorted(ORGANS)
-    # Human and mouse of one organ are never on both sides.
-    assert any({"human a", "mouse a"} <= set(fold) for fold in result["folds"])
-    assert all(row["images"] in (2, 4, 10) for row in result["together"].values())
+    run(scripts["nuclei_cross_validation"], monkeypatch, data, parts, *threads)
+    rows = json.loads((parts / "cross_validation.json").read_text())
+    counted = {name: row["images"] for name, row in rows.items()}
+    assert counted["NuInsSeg, luminosity-standardised"] == 10
+    assert counted["DSB2018, luminosity-standardised"] == 4
+    assert counted["TNBC, luminosity-standardised"] == 3
 
-    experiments = ("--experiments", tmp_path / "experiments", *domain)
+    run(scripts["nuclei_speed"], monkeypatch, parts)
+    assert "shipped" in (parts / "speed.md").read_text()
+
+    domain = ("--domain", "drawn", *blob_folder(tmp_path / "drawn", 2), 0.5)
+    experiments = ("--experiments", parts, *domain, *threads)
     run(scripts["train_shipped_nuclei"], monkeypatch, data, tmp_path / "nuclei", *experiments)
     nuclei = load_model_folder(tmp_path / "nuclei" / "nuclei-unet", "nuclei")
     load_nuclei_network(nuclei)
     card = (nuclei.path / "README.md").read_text(encoding="utf-8")
-    for placeholder in ("FIGURES", "DESIGNS", "CROSS_VALIDATION", "SHIFT", "COMMAND"):
+    for placeholder in ("FIGURES", "ABLATIONS", "CROSS_VALIDATION", "SPEED"):
         assert placeholder not in card
-    assert nuclei.config.training["shift"] in scripts["train_shipped_nuclei"].SHIFTS
-    assert "| drawn | " in card
-    assert (nuclei.path / "designs.png").read_bytes() == chart.read_bytes()
+    assert "| drawn, stain-normalised | " in card
+    assert nuclei.config.training["temperature"] > 0
+
+
+def test_the_fitted_temperature_of_divided_logits_is_1(data, scripts):
+    recipe = scripts["nuclei_recipe"]
+    torch.manual_seed(0)
+    network = build_network({**recipe.ARCHITECTURE, "zoom": 1.0})
+    recipe.divide_logits(network, 0.5)
+    samples = scripts["open_data"].luminosity_standardised(data, "TNBC")
+    recipe.divide_logits(network, recipe.fitted_temperature(network, samples))
+    limits = recipe.TEMPERATURES[[0, -1]]
+    again = recipe.fitted_temperature(network, samples)
+    assert again == pytest.approx(1, abs=0.05) or again in pytest.approx(limits)
+
+
+def test_packed_data_are_read_like_the_data(data, scripts, tmp_path, monkeypatch):
+    packed_data = tmp_path / "packed"
+    run(scripts["pack_data"], monkeypatch, data, packed_data)
+    read = scripts["open_data"].stain_normalised
+    of_data, packed = read(data, "TNBC"), read(packed_data, "TNBC")
+    assert [s.name for s in packed] == [s.name for s in of_data]
+    assert [s.group for s in packed] == [s.group for s in of_data]
+    assert np.abs(packed[0].rgb.astype(int) - of_data[0].rgb).mean() < 6
+    assert len(scripts["drawn_tiles"].drawn_tiles(packed_data, 11).rgb)
 
 
 # A network of two steps puts nearly all patients into one group.
@@ -133,7 +169,7 @@ def test_the_surrogate_is_made_by_its_commands(data, scripts, tmp_path, monkeypa
     kept = ("without the nuclei channel", "tiles trained one by one on their patient's label")
     ablations.EPOCHS = 1
     ablations.VARIANTS = {name: ablations.VARIANTS[name] for name in kept}
-    run(ablations, monkeypatch, data, nuclei, tmp_path / "ablations")
+    run(ablations, monkeypatch, data, nuclei, tmp_path / "ablations", "--threads", "1")
     rows = json.loads((tmp_path / "ablations" / "ablations.json").read_text())
     assert set(rows) == set(kept)
 
@@ -141,7 +177,7 @@ def test_the_surrogate_is_made_by_its_commands(data, scripts, tmp_path, monkeypa
     run(
         scripts["train_surrogate"],
         monkeypatch,
-        *(data, nuclei, out, "--ablations", tmp_path / "ablations"),
+        *(data, nuclei, out, "--ablations", tmp_path / "ablations", "--threads", "1"),
     )
     risk = load_model_folder(out / "hcc-risk-surrogate", "mil")
     load_tile_network(risk)
