@@ -282,9 +282,10 @@ class _Run(TrainingState):
         decay = min(self.settings.average, (1 + step) / (10 + step))
         now = self.model.state_dict()
         pairs = [(tensor, now[name]) for name, tensor in self.average.state_dict().items()]
-        weights = [pair for pair in pairs if pair[0].is_floating_point()]
+        floating = [pair for pair in pairs if pair[0].is_floating_point()]
+        averages, values = ([pair[side] for pair in floating] for side in (0, 1))
         # One call for all of them: on a GPU a call for each takes longer than the step itself.
-        torch._foreach_lerp_(*map(list, zip(*weights, strict=True)), 1 - decay)
+        torch._foreach_lerp_(averages, values, 1 - decay)
         for tensor, value in pairs:
             if not tensor.is_floating_point():
                 tensor.copy_(value)

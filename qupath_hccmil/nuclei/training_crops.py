@@ -385,7 +385,7 @@ def _resample(
     image = Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR, box=box)
     nuclei = Image.fromarray(mask.astype(np.uint8) * 255)
     area = nuclei.resize(size, Image.Resampling.BOX, box=box)
-    return np.asarray(image), np.asarray(area, dtype=np.float32) / 255
+    return np.asarray(image), np.asarray(area, dtype=np.float32) / np.float32(255)
 
 
 def _bounded(sample: Sample) -> Sample:

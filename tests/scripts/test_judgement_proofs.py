@@ -1,4 +1,4 @@
-"""The proofs of training and judgement run whole, on a few patients; their figures are elsewhere."""
+"""The proofs of training and judgement run whole, on few patients; their figures are elsewhere."""
 
 import importlib
 import json
