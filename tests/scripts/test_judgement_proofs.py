@@ -1,4 +1,4 @@
-"""The proofs of training and judgement run whole, on a few patients; their figures are elsewhere."""
+"""The proofs of training and judgement run whole on a few patients; the docs have their figures."""
 
 import importlib
 import json
