@@ -25,9 +25,9 @@ MAY_IMPORT = {
     },
     "__main__": {"cli"},
     "cli": {
-        "cluster", "demo", "encoders", "features", "heads", "learning", "mil", "model_store",
-        "nuclei", "qupath", "results", "scoring", "slide_sources", "survival", "tables", "tiles",
-        "tiles_of_interest", "training",
+        "cluster", "demo", "encoders", "features", "heads", "judgement", "learning", "mil",
+        "model_store", "nuclei", "qupath", "results", "scoring", "slide_sources", "survival",
+        "tables", "tiles", "tiles_of_interest", "training",
     },
     "features": {
         "encoders", "model_store", "qupath", "scoring", "slide_sources", "slides", "stain",
@@ -38,8 +38,8 @@ MAY_IMPORT = {
     "tiles_of_interest": {"qupath", "scoring", "survival", "tables"},
     "demo": {"qupath", "slides"},
     "training": {
-        "features", "heads", "judgement", "learning", "mil", "model_store", "nuclei", "qupath",
-        "scoring", "slide_sources", "slides", "stain", "tables", "tiles",
+        "encoders", "features", "heads", "judgement", "learning", "mil", "model_store", "nuclei",
+        "qupath", "scoring", "slide_sources", "slides", "stain", "survival", "tables", "tiles",
     },
     "cluster": {"model_store", "results", "scoring"},
     "results": {"qupath", "scoring", "stain", "tables"},
