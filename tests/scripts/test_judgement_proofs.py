@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""The proofs of training and judgement run whole, on few patients; their figures are elsewhere."""
-=======
 """The proofs of training and judgement run whole on a few patients; the docs have their figures."""
->>>>>>> judgement
 
 import importlib
 import json
