@@ -21,13 +21,16 @@ from drawn_tiles import DEMO_SEED, drawn_tiles
 from open_data import CMU1, IMAGENET, NUINSSEG
 from surrogate_cohort import (
     PATIENTS,
+    SECOND,
     SETTINGS,
+    SLIDE_PATIENTS,
     TILES_PER_PATIENT,
     Side,
     follow_up_figures,
     patient_scores,
     pool_logits,
     simulated_cohort,
+    slide_patients,
     tile_figures,
 )
 
@@ -121,7 +124,7 @@ def table(metrics: dict[str, Any]) -> str:
         lines.append(f"| {name} | {value} | {low}–{high} |")
     lines += [
         "",
-        f"Over {tiles['tiles']} tiles, Spearman's ρ between logit and true hazard is "
+        f"Over {tiles['tiles']} tiles of organs, Spearman's ρ between logit and true hazard is "
         f"{tiles['spearman_hazard']:.3f}. For each feature:",
         "",
         "| | ρ, true hazard | ρ, logit | adjusted, true hazard | adjusted, logit (95 % interval) |",
@@ -160,6 +163,19 @@ def main() -> None:
         show_epoch,
         training_device(arguments.device),
     )
+    second = {side: slide_patients(side, sides[side].pool, scale) for side in SLIDE_PATIENTS}
+    labels |= {name: label for side in second.values() for name, label in side.labels.items()}
+    result = train(
+        result.network,
+        second["training"].bags + sides["training"].bags[: len(second["training"].bags)],
+        second["choosing"].bags + sides["choosing"].bags,
+        labels,
+        arguments.out / "second",
+        SECOND,
+        show_epoch,
+        training_device(arguments.device),
+        origin="the network of the first part",
+    )
     if arguments.ablations is None:
         return
     predict = torch_tile_predictor(result.network)
@@ -186,7 +202,7 @@ def main() -> None:
     config = ModelConfig(
         kind="mil",
         name=NAME,
-        version="2",
+        version="3",
         architecture={"name": "mobilenet_v2"},
         stain_reference=default_reference().to_dict(),
         data=(NUINSSEG, IMAGENET, CMU1),
@@ -196,6 +212,7 @@ def main() -> None:
             "calibration_shift": shift,
             "effects": dict(EFFECTS),
             "patients": PATIENTS,
+            "second part": {**asdict(SECOND), "patients": SLIDE_PATIENTS},
             "tiles_per_patient": TILES_PER_PATIENT,
             "command": (
                 "python scripts/research/train_surrogate.py DATA NUCLEI_MODEL OUT --ablations DIR"
