@@ -7,9 +7,10 @@ can't show every feature, and on other drawn slides. The epoch is chosen on othe
 of the organs that are trained on. See `qupath_hccmil.mil.simulated_cohort` for the hazard.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,9 @@ from qupath_hccmil.stain.vahadane import Normalizer
 TILES_PER_ORGAN = {"training": 150, "choosing": 30, "test": 100}
 TILES_PER_PATIENT = 32
 PATIENTS = {"training": 1300, "choosing": 160, "test": 250}
+# Patients of drawn slides alone, for the second part of the training.
+SLIDE_PATIENTS = {"training": 260, "choosing": 60}
+DRAWN_NAME = "drawn"
 # Of a tile, of each of its fields, and how unlike the fields are (standard deviation of the log).
 ENLARGED = (0.8, 1.3)
 ENLARGED_AT_MOST = (0.7, 1.5)
@@ -62,6 +66,8 @@ SEEDS = {"training": 1, "choosing": 2, "test": 3}
 SETTINGS = MilSettings(
     epochs=4, halve_every=2, tiles=24, chunk=24, validation_tiles=24, patience=None
 )
+# The second part: patients of drawn slides, and as many of the others so that nothing is forgotten.
+SECOND = replace(SETTINGS, epochs=2, halve_every=1, tiles=12, chunk=12, learning_rate=5e-5)
 
 
 @dataclass(frozen=True)
@@ -72,14 +78,22 @@ class Pool:
     ----------
     bag : StoredBag
     features : list of dict
-        See `surrogate.tile_features`.
+        See `simulated_cohort.tile_features`.
     hazards : (n,) float64
         True log hazards.
+    tissues : (n,) str
+        Organ or drawn slide of each tile.
     """
 
     bag: StoredBag
     features: list[dict[str, float]]
     hazards: NDArray[np.float64]
+    tissues: NDArray[np.str_]
+
+    @property
+    def drawn(self) -> NDArray[np.int64]:
+        """Numbers of the tiles of drawn slides."""
+        return np.flatnonzero(np.char.startswith(self.tissues, DRAWN_NAME))
 
 
 @dataclass(frozen=True)
@@ -101,39 +115,82 @@ def simulated_cohort(
 ) -> tuple[dict[str, Side], HazardScale]:
     """Make the tiles, where `out` hasn't them yet, and simulate the patients."""
     out.mkdir(parents=True, exist_ok=True)
-    drawn = _drawn_tiles(data, options.workers)
-    features = _features(drawn)
+    features, tissues = _tiles(data, nuclei, out, options)
     scale = HazardScale.fit(features["training"])
-    network = load_nuclei_network(load_model_folder(nuclei, "nuclei"))
-    heat = torch_predictor(network.to(training_device(options.device)))
     sides = {}
-    for side, tiles in drawn.items():
-        path = out / f"tiles-{side}.npy"
-        if not path.exists():
-            rgb = [tile.rgb for tile in tiles]
-            write_bag(path, _batches(rgb), len(rgb), TileGeometry().tile_px, heat)
-        hazards = np.array([scale.hazard(tile) for tile in features[side]])
-        pool = Pool(StoredBag(path), features[side], hazards)
+    for side, rows in features.items():
+        hazards = np.array([scale.hazard(tile) for tile in rows])
+        bag = StoredBag(out / f"tiles-{side}.npy")
+        pool = Pool(bag, rows, hazards, np.array(tissues[side]))
         patients = simulate_patients(
-            pool.bag,
-            standard_features(scale, features[side]),
+            bag,
+            standard_features(scale, rows),
             hazards,
             PATIENTS[side],
             TILES_PER_PATIENT,
             SEEDS[side],
         )
-        labels = {
-            patient.bag.patient: label
-            for patient in patients
-            if (label := outcome(patient.time, patient.event)[0]) is not None
-        }
-        sides[side] = Side(pool, patients, labels)
-        print(
-            f"{side}: {len(tiles)} tiles, {len(patients)} patients, "
-            f"{sum(labels.values())} good and {len(labels) - sum(labels.values())} poor",
-            flush=True,
-        )
+        sides[side] = Side(pool, patients, _labels(patients))
+        print(f"{side}: {len(rows)} tiles, {_counts(sides[side])}", flush=True)
     return sides, scale
+
+
+def slide_patients(side: str, pool: Pool, scale: HazardScale) -> Side:
+    """Simulate patients who have one kind of tissue alone, that of drawn slides.
+
+    The hazard is that of the others, but standardised on the drawn tiles of this side: a patient
+    of one tissue is compared with others of this tissue.
+    """
+    numbers = pool.drawn
+    hazards = pool.hazards[numbers]
+    standard = (hazards - hazards.mean()) / hazards.std()
+    features = standard_features(scale, [pool.features[i] for i in numbers])
+    features = (features - features.mean(axis=0)) / np.maximum(features.std(axis=0), 1e-9)
+    seed = SEEDS[side] + 10
+    count, tiles = SLIDE_PATIENTS[side], min(TILES_PER_PATIENT, len(numbers) // 2)
+    drawn = simulate_patients(pool.bag, features, standard, count, tiles, seed)
+    patients = [
+        replace(patient, bag=replace(patient.bag, indices=numbers[patient.bag.indices]))
+        for patient in drawn
+    ]
+    made = Side(pool, patients, _labels(patients))
+    print(f"{side}, of drawn slides alone: {_counts(made)}", flush=True)
+    return made
+
+
+def _labels(patients: Sequence[SimulatedPatient]) -> dict[str, int]:
+    return {
+        patient.bag.patient: label
+        for patient in patients
+        if (label := outcome(patient.time, patient.event)[0]) is not None
+    }
+
+
+def _counts(side: Side) -> str:
+    good = sum(side.labels.values())
+    return f"{len(side.patients)} patients, {good} good and {len(side.labels) - good} poor"
+
+
+def _tiles(
+    data: Path, nuclei: Path, out: Path, options: Any
+) -> tuple[dict[str, list[dict[str, float]]], dict[str, list[str]]]:
+    """Features and tissue of every tile of each side, whose pixels are in `out`."""
+    described = out / "tiles.json"
+    if described.exists():
+        content = json.loads(described.read_text(encoding="utf-8"))
+        return content["features"], content["tissues"]
+    drawn = _made_tiles(data, options.workers)
+    network = load_nuclei_network(load_model_folder(nuclei, "nuclei"))
+    heat = torch_predictor(network.to(training_device(options.device)))
+    for side, tiles in drawn.items():
+        rgb = [tile.rgb for tile in tiles]
+        path = out / f"tiles-{side}.npy"
+        write_bag(path, _batches(rgb), len(rgb), TileGeometry().tile_px, heat)
+    features = _features(drawn)
+    tissues = {side: [tile.tissue for tile in tiles] for side, tiles in drawn.items()}
+    content = json.dumps({"features": features, "tissues": tissues})
+    described.write_text(content, encoding="utf-8")
+    return features, tissues
 
 
 @dataclass(frozen=True)
@@ -143,9 +200,10 @@ class _Tile:
     rgb: NDArray[np.uint8]
     nuclei: Nuclei
     stroma: float
+    tissue: str
 
 
-def _drawn_tiles(data: Path, workers: int) -> dict[str, list[_Tile]]:
+def _made_tiles(data: Path, workers: int) -> dict[str, list[_Tile]]:
     """Tiles of each side; organs and drawn slides are made in processes of their own."""
     # Read before the processes start, so that they share it.
     there = {sample.group for sample in as_scanned(data)} & stain_fits(data).keys()
@@ -171,20 +229,21 @@ def _organ_tiles(data: Path, organ: str, count: int, seed: Sequence[int]) -> lis
     rng = np.random.default_rng(seed)
     members = of_groups(as_scanned(data), [organ])
     normalizer = Normalizer(stain_fits(data)[organ], default_reference())
-    return [_measured(*_composite(members, normalizer, rng)) for _ in range(count)]
+    return [_measured(*_composite(members, normalizer, rng), organ) for _ in range(count)]
 
 
 def _slide_tiles(data: Path, seed: int) -> list[_Tile]:
     cv2.setNumThreads(0)
     tiles = drawn_tiles(data, seed)
-    return [_measured(rgb, mask) for rgb, mask in zip(tiles.rgb, tiles.masks, strict=True)]
+    name = f"{DRAWN_NAME} {seed}"
+    return [_measured(rgb, mask, name) for rgb, mask in zip(tiles.rgb, tiles.masks, strict=True)]
 
 
-def _measured(rgb: NDArray[np.uint8], mask: NDArray[np.bool_]) -> _Tile:
+def _measured(rgb: NDArray[np.uint8], mask: NDArray[np.bool_], tissue: str) -> _Tile:
     mpp = TileGeometry().mpp
     haematoxylin, eosin = _stains(rgb)
     nuclei = measure_nuclei(mask, haematoxylin, mpp)
-    return _Tile(rgb, nuclei, stroma_fraction(mask, haematoxylin, eosin, mpp))
+    return _Tile(rgb, nuclei, stroma_fraction(mask, haematoxylin, eosin, mpp), tissue)
 
 
 def _composite(
@@ -260,23 +319,28 @@ def tile_figures(logits: NDArray[np.float64], pool: Pool, scale: HazardScale) ->
     """How the tile logit goes with the true hazard and with each feature.
 
     Features go together in tissue: large nuclei are pale, say. So beside Spearman's ρ with each
-    stands what remains of it with the others held fixed: the coefficient of a linear regression
-    of the logit on all features, in standard deviations. The hazard's own are there to compare.
+    stands what remains of it with the others and the tissue held fixed: the coefficient of a linear
+    regression of the logit on all features, each less its mean in the tissue, in standard
+    deviations. Tissues differ in more than these features, and a network that never saw one can't
+    know its level; without holding it fixed, nine organs would decide the sign. Tiles of organs
+    alone; the hazard's own coefficients are there to compare.
     """
-    columns = standard_features(scale, pool.features)
-    of_hazard = _coefficients(pool.hazards, columns)
+    real = np.setdiff1d(np.arange(len(logits)), pool.drawn)
+    columns = standard_features(scale, [pool.features[i] for i in real])
+    hazards, tissues = pool.hazards[real], pool.tissues[real]
+    of_hazard = _within(hazards, columns, tissues)
     intervals = [
-        asdict(bootstrap(lambda y, x, f=feature: _coefficients(y, x)[f], logits, columns))
-        for feature in range(len(EFFECTS))
+        asdict(bootstrap(lambda y, x, t, f=f: _within(y, x, t)[f], logits[real], columns, tissues))
+        for f in range(len(EFFECTS))
     ]
     return {
-        "tiles": len(logits),
-        "spearman_hazard": _spearman(logits, pool.hazards),
+        "tiles": len(real),
+        "spearman_hazard": _spearman(logits[real], hazards),
         "features": {
             name: {
-                "spearman": _spearman(logits, columns[:, number]),
+                "spearman": _spearman(logits[real], columns[:, number]),
                 "adjusted": intervals[number],
-                "hazard_spearman": _spearman(pool.hazards, columns[:, number]),
+                "hazard_spearman": _spearman(hazards, columns[:, number]),
                 "hazard_adjusted": float(of_hazard[number]),
             }
             for number, name in enumerate(EFFECTS)
@@ -284,15 +348,21 @@ def tile_figures(logits: NDArray[np.float64], pool: Pool, scale: HazardScale) ->
     }
 
 
+def _within(
+    y: NDArray[np.float64], x: NDArray[np.float64], tissues: NDArray[np.str_]
+) -> NDArray[np.float64]:
+    """Coefficients of `y` on the columns of `x`, with the tissue held fixed."""
+    y, x = y.astype(np.float64).copy(), x.copy()
+    for tissue in np.unique(tissues):
+        rows = tissues == tissue
+        y[rows] -= y[rows].mean()
+        x[rows] -= x[rows].mean(axis=0)
+    fitted: NDArray[np.float64] = np.linalg.lstsq(x, y / (np.std(y) or 1.0), rcond=None)[0]
+    return fitted
+
+
 def _spearman(values: NDArray[np.float64], others: NDArray[np.float64]) -> float:
     return round(float(spearmanr(values, others)[0]), 3)
-
-
-def _coefficients(y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of `y`, in its standard deviations, on the columns of `x`."""
-    design = np.column_stack([np.ones(len(y)), x])
-    fitted: NDArray[np.float64] = np.linalg.lstsq(design, y / (np.std(y) or 1.0), rcond=None)[0]
-    return fitted[1:]
 
 
 def follow_up_figures(
