@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from qupath_hccmil.errors import WriteError
@@ -78,8 +78,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             new.rename(path)
         finally:
             if old.exists() and not path.exists():
-                old.rename(path)
-            shutil.rmtree(both, ignore_errors=True)
+                # Another writer may have put its own folder there since.
+                with suppress(OSError):
+                    old.rename(path)
+            if path.exists() or not old.exists():
+                shutil.rmtree(both, ignore_errors=True)
 
 
 def make_folder(folder: Path) -> None:

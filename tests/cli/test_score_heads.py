@@ -94,12 +94,15 @@ def test_both_engines_write_the_same(cli, project, model, tmp_path):
     finally:
         process.close()
     found.append(results_of(project).results)
-    assert found[0].root == found[1].root
-    assert found[0].annotations == found[1].annotations
+    assert found[0].root == pytest.approx(found[1].root, abs=1e-6)
+    assert found[0].annotations.keys() == found[1].annotations.keys()
+    for key, values in found[0].annotations.items():
+        assert values == pytest.approx(found[1].annotations[key], abs=1e-6)
     (ours,), (theirs,) = (each.tiles.values() for each in found)
     assert ours.measurements.keys() == theirs.measurements.keys()
     for name in ours.measurements:
-        np.testing.assert_array_equal(ours.measured(name), theirs.measured(name))
+        # Two runs of a network may round differently.
+        np.testing.assert_allclose(ours.measured(name), theirs.measured(name), atol=1e-6)
 
 
 def test_what_comes_after_scoring(cli, project, model, tmp_path):
