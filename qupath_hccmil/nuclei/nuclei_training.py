@@ -43,7 +43,8 @@ class NucleiSettings:
     epochs, steps, batch : int
         Epochs, optimiser steps per epoch, crops per step.
     crop : int
-        Side of a crop, px at the model's pixel size.
+        Side of a crop, px at the model's pixel size. What the network enlarges it to must be a
+        multiple of 16, which it is for 224 px and every network that shipped.
     learning_rate : float
         Peak of the one-cycle schedule.
     weight_decay : float
@@ -64,7 +65,7 @@ class NucleiSettings:
     epochs: _AtLeast1 = 20
     steps: _AtLeast1 = 120
     batch: _AtLeast1 = 16
-    crop: Annotated[int, Field(ge=32)] = 160
+    crop: Annotated[int, Field(ge=32)] = 224
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     weight_decay: _AtLeast0 = 1e-2
     cross_entropy: _AtLeast0 = 1.0

@@ -122,6 +122,8 @@ def _stored(place: Path) -> tuple[bytes, bytes] | None:
 
 def _keep(files: tuple[bytes, bytes], place: Path) -> None:
     """Cache a graph if the system allows it, and remove the oldest ones."""
+    if _stored(place) == files:
+        return
     with suppress(WriteError, OSError):
         with atomic_folder(place) as beside:
             for name, content in zip((_GRAPH, _WEIGHTS), files, strict=True):

@@ -217,7 +217,11 @@ def _made_tiles(data: Path, workers: int) -> dict[str, list[_Tile]]:
     ]
     jobs += [(side, _slide_tiles, (data, seed)) for side, seeds in DRAWN.items() for seed in seeds]
     tiles: dict[str, list[_Tile]] = {side: [] for side in organs}
-    with ProcessPoolExecutor(max(1, workers), get_context("fork")) as processes:
+    if workers <= 1:
+        for side, make, given in jobs:
+            tiles[side] += make(*given)
+        return tiles
+    with ProcessPoolExecutor(workers, get_context("fork")) as processes:
         futures = [(side, processes.submit(make, *given)) for side, make, given in jobs]
         for side, future in futures:
             tiles[side] += future.result()

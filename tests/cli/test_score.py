@@ -107,7 +107,7 @@ def test_restore_brings_every_file_back(cli, project):
 def test_openvino_and_torch_agree(cli, project):
     risks = []
     for runtime in ("openvino", "torch"):
-        cli("score", project, *NATIVE, "--runtime", runtime)
+        cli("score", project, *NATIVE, "--runtime", runtime, "--precision", "f32")
         risks.append(state_of(project).results.root[names.SLIDE_RISK])
     assert risks[0] == pytest.approx(risks[1], abs=1e-4)
 

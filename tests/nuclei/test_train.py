@@ -1,4 +1,6 @@
 import csv
+import subprocess
+import sys
 from dataclasses import replace
 
 import cv2
@@ -12,6 +14,7 @@ from qupath_hccmil.nuclei.nuclei_training import NucleiSettings, blurred, one_cy
 from qupath_hccmil.nuclei.training_crops import Sample
 from qupath_hccmil.nuclei.unet import UNet
 from tests.blobs import blob_image
+from tests.conftest import ROOT
 
 SETTINGS = NucleiSettings(
     epochs=3, steps=10, batch=4, crop=64, learning_rate=1e-2, average=0.8, cross_entropy=0
@@ -66,10 +69,18 @@ def test_a_killed_training_ends_like_an_uninterrupted_one(tmp_path, killed_at):
 
 
 def test_workers_draw_the_same_crops(tmp_path):
+    """In a process of its own: workers are forked, and this one has threads of other tests."""
     short = replace(SETTINGS, epochs=1, steps=3)
     alone = train(network(), TRAINING, VALIDATION, tmp_path / "alone", short)
-    helped = train(network(), TRAINING, VALIDATION, tmp_path / "helped", short, workers=2)
-    assert helped.log == alone.log
+    code = (
+        "import sys; from pathlib import Path; from dataclasses import replace;"
+        "from tests.nuclei.test_train import SETTINGS, TRAINING, VALIDATION, network, train;"
+        "train(network(), TRAINING, VALIDATION, Path(sys.argv[1]),"
+        " replace(SETTINGS, epochs=1, steps=3), workers=2)"
+    )
+    helped = tmp_path / "helped"
+    subprocess.run([sys.executable, "-c", code, helped], cwd=ROOT, check=True, timeout=300)
+    assert load_checkpoint(helped / CHECKPOINT)[1]["log"] == alone.log
 
 
 def test_an_annotator_who_draws_wider_gets_a_shift_of_his_own(tmp_path):
