@@ -80,7 +80,9 @@ def test_workers_draw_the_same_crops(tmp_path):
     )
     helped = tmp_path / "helped"
     subprocess.run([sys.executable, "-c", code, helped], cwd=ROOT, check=True, timeout=300)
-    assert load_checkpoint(helped / CHECKPOINT)[1]["log"] == alone.log
+    (row,) = load_checkpoint(helped / CHECKPOINT)[1]["log"]
+    # Another number of threads rounds differently.
+    assert row == pytest.approx(alone.log[0], rel=1e-4)
 
 
 def test_an_annotator_who_draws_wider_gets_a_shift_of_his_own(tmp_path):

@@ -88,7 +88,7 @@ def scripts():
     drawn = loaded["drawn_tiles"]
     # Drawn slides of a few tiles.
     drawn.WIDTH, drawn.HEIGHT = 3072, 2560
-    drawn.DRAWN = {"training": (11,), "choosing": (), "test": (12,)}
+    drawn.DRAWN = {"training": (11,), "choosing": (13,), "test": (12,)}
     loaded["surrogate_cohort"].DRAWN = loaded["pack_data"].DRAWN = drawn.DRAWN
     cohort = loaded["surrogate_cohort"]
     cohort.TILES_PER_ORGAN = {"training": 4, "choosing": 4, "test": 6}
