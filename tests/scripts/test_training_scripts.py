@@ -85,6 +85,9 @@ def scripts():
     brief = replace(loaded["surrogate_cohort"].SETTINGS, epochs=1, tiles=2, validation_tiles=2)
     for name in ("surrogate_cohort", "surrogate_ablations", "train_surrogate"):
         loaded[name].SETTINGS = brief
+    loaded["train_surrogate"].SECOND = brief
+    loaded["train_surrogate"].SLIDE_PATIENTS = {"training": 40, "choosing": 40}
+    loaded["surrogate_cohort"].SLIDE_PATIENTS = {"training": 40, "choosing": 40}
     drawn = loaded["drawn_tiles"]
     # Drawn slides of a few tiles.
     drawn.WIDTH, drawn.HEIGHT = 3072, 2560
