@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple
 from pathlib import Path
@@ -23,8 +22,8 @@ from qupath_hccmil.heads.head import Head, make_head
 from qupath_hccmil.heads.head_settings import HeadSettings
 from qupath_hccmil.heads.loss import Loss, follow_up, make_loss
 from qupath_hccmil.heads.outcomes import LossName, Outcome
-from qupath_hccmil.learning.checkpoint import CHECKPOINT, TrainingState
-from qupath_hccmil.learning.device import MixedPrecision
+from qupath_hccmil.learning.checkpoint import CHECKPOINT
+from qupath_hccmil.learning.stepwise_training import StepwiseTraining
 from qupath_hccmil.method.concordance import concordance
 from qupath_hccmil.mil.bag_gradient import backward_by_chunks
 from qupath_hccmil.mil.bags import draw
@@ -32,8 +31,6 @@ from qupath_hccmil.mil.metrics import auc, score_ranks
 
 Progress = Callable[[Mapping[str, float]], None]
 _CPU = torch.device("cpu")
-# The state is also saved within an epoch, so that a kill loses no more than this.
-_SAVE_EVERY_SECONDS = 120.0
 FEWEST_EVENTS = 2
 _FIGURES = {"loss": "held_out_loss", "auc": "auc", "c_index": "c_index"}
 
@@ -127,7 +124,7 @@ def fit_head(
     return FittedHead(head.eval(), run.best_epoch, run.log)
 
 
-class _Run(TrainingState):
+class _Run(StepwiseTraining[HeadSettings]):
     """A training in progress."""
 
     def __init__(
@@ -139,8 +136,6 @@ class _Run(TrainingState):
         device: torch.device,
     ) -> None:
         self.head, self.loss = head.to(device), loss.to(device)
-        self.settings, self._device = settings, device
-        self._precision = MixedPrecision(device)
         groups: list[dict[str, Any]] = [{"params": list(head.parameters())}]
         if fitted := list(loss.parameters()):
             groups.append({"params": fitted, "weight_decay": 0.0})
@@ -148,18 +143,7 @@ class _Run(TrainingState):
             groups, lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         networks = {"head": head, "fitted_loss": loss}
-        super().__init__(networks, "head", optimizer, asdict(settings), fingerprint)
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether there is another epoch to train."""
-        patience = self.settings.patience
-        tired = patience is not None and self.epoch - self.best_epoch >= patience
-        return self.epoch < self.settings.epochs and not (self.log and tired)
-
-    def learning_rate(self, epoch: int) -> float:
-        """Learning rate of an epoch, counted from 0."""
-        return float(self.settings.learning_rate * 0.5 ** (epoch // self.settings.halve_every))
+        super().__init__(networks, "head", optimizer, settings, fingerprint, device)
 
     def train_epoch(
         self,
@@ -169,34 +153,18 @@ class _Run(TrainingState):
         progress: Progress | None,
     ) -> float:
         """Train one epoch, or the rest of it; returns its mean loss over steps."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(self.epoch)
-        losses: list[float] = list(self.extra.get("losses", []))
         poor = np.array([outcomes[bag.patient].poor(self.settings.loss) for bag in bags])
-        batches = _batches(poor, self.settings, self._random(0))
-        saved = time.monotonic()
+        batches = _batches(poor, self.settings, self.random(0))
         self.head.train()
-        for number in range(len(losses), len(batches)):
+
+        def step(number: int) -> float:
             batch = [bags[place] for place in batches[number]]
-            losses.append(self._step(batch, outcomes, self._random(number + 1)))
-            self.extra = {"losses": losses, "precision": self._precision.state()}
-            if progress:
-                progress({"epoch": self.epoch + 1, "step": number + 1, "loss": losses[-1]})
-            if out is not None and time.monotonic() - saved > _SAVE_EVERY_SECONDS:
-                self.save(out / CHECKPOINT)
-                saved = time.monotonic()
-        self.extra = {"losses": [], "precision": self._precision.state()}
-        self.epoch += 1
+            return self._step(batch, outcomes, self.random(number + 1))
+
+        checkpoint = None if out is None else out / CHECKPOINT
+        mean = self.run_steps(len(batches), step, checkpoint, progress, "step")
         self.head.eval()
-        return float(np.mean(losses))
-
-    def load(self, path: Path) -> None:
-        """Continue from a checkpoint."""
-        super().load(path)
-        self._precision.restore(self.extra.get("precision", {}))
-
-    def _random(self, number: int) -> np.random.Generator:
-        return np.random.default_rng([self.settings.seed, self.epoch + 1, number + 1])
+        return mean
 
     def _step(
         self,
@@ -208,21 +176,21 @@ class _Run(TrainingState):
         rows = [draw(bag, s.tiles, rng) for bag in bags]
         # Dropout draws from torch: differently for each patient, but the same in both passes.
         seeds = rng.integers(2**31, size=len(bags)).tolist()
-        scaler = self._precision.scaler
+        scaler = self.precision.scaler
 
         def forward(part: Sequence[int]) -> Tensor:
             logits = []
             for place in part:
                 torch.manual_seed(seeds[place])
                 features = read_features(bags[place], self.head.width, rows[place])
-                with self._precision.autocast():
-                    output = self.head(torch.from_numpy(features).to(self._device))
+                with self.precision.autocast():
+                    output = self.head(torch.from_numpy(features).to(self.device))
                 logits.append(output.logit.float())
             return torch.stack(logits)
 
         self.optimizer.zero_grad()
         known = [outcomes[bag.patient] for bag in bags]
-        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             loss = backward_by_chunks(
                 forward,
                 list(_parts([len(of) for of in rows], s.chunk)),

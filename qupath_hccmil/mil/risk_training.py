@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,8 +17,8 @@ from pydantic import Field
 from torch import Tensor
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.learning.checkpoint import CHECKPOINT, TrainingState
-from qupath_hccmil.learning.device import MixedPrecision
+from qupath_hccmil.learning.checkpoint import CHECKPOINT
+from qupath_hccmil.learning.stepwise_training import StepwiseTraining
 from qupath_hccmil.method.published_numbers import (
     HALVE_EVERY,
     LEARNING_RATE,
@@ -37,8 +36,6 @@ from qupath_hccmil.mil.tile_network import TileNetwork
 Progress = Callable[[Mapping[str, float]], None]
 _CPU = torch.device("cpu")
 _AtLeast1 = Annotated[int, Field(ge=1)]
-# The state is also saved within an epoch, so that a kill loses no more than this.
-_SAVE_EVERY_SECONDS = 120.0
 _CURVES = {
     "loss": "training: loss",
     "cross_entropy": "held out: cross-entropy",
@@ -176,7 +173,7 @@ def train(
             "epoch": float(run.epoch),
             "loss": loss,
             **_validate(network, validation, labels, settings),
-            "learning_rate": settings.learning_rate * _halvings(settings, run.epoch - 1),
+            "learning_rate": run.learning_rate(run.epoch - 1),
         }
         higher = settings.chosen_by == "auc"
         run.end_epoch(out, _CURVES, row, settings.chosen_by, higher=higher)
@@ -186,7 +183,7 @@ def train(
     return MilTraining(network.eval(), run.best_epoch, run.log)
 
 
-class _Run(TrainingState):
+class _Run(StepwiseTraining[MilSettings]):
     """A training in progress."""
 
     def __init__(
@@ -196,22 +193,13 @@ class _Run(TrainingState):
         fingerprint: str,
         device: torch.device,
     ) -> None:
-        self.network, self.settings, self._device = network, settings, device
+        self.network = network
         # On a CPU, a step takes a quarter less time than with torch's default layout.
         network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         # A model to start from may be calibrated; its weights are trained without the temperature.
         network.temperature.fill_(1)
-        self._precision = MixedPrecision(device)
         optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
-        networks = {"network": network}
-        super().__init__(networks, "network", optimizer, asdict(settings), fingerprint)
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether there is another epoch to train."""
-        patience = self.settings.patience
-        tired = patience is not None and self.epoch - self.best_epoch >= patience > 0
-        return self.epoch < self.settings.epochs and not (self.log and tired)
+        super().__init__({"network": network}, "network", optimizer, settings, fingerprint, device)
 
     def train_epoch(
         self,
@@ -221,32 +209,14 @@ class _Run(TrainingState):
         progress: Progress | None,
     ) -> float:
         """Train one epoch, or the rest of it; returns its mean loss."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * _halvings(self.settings, self.epoch)
-        losses: list[float] = list(self.extra.get("losses", []))
-        order = self._random(0).permutation(len(bags))
-        saved = time.monotonic()
+        order = self.random(0).permutation(len(bags))
         self.network.train()
-        for number in range(len(losses), len(bags)):
+
+        def step(number: int) -> float:
             bag = bags[int(order[number])]
-            losses.append(self._step(bag, labels[bag.patient], self._random(number + 1)))
-            if progress:
-                progress({"epoch": self.epoch + 1, "bag": number + 1, "loss": losses[-1]})
-            self.extra = {"losses": losses, "precision": self._precision.state()}
-            if time.monotonic() - saved > _SAVE_EVERY_SECONDS:
-                self.save(checkpoint)
-                saved = time.monotonic()
-        self.extra = {"losses": [], "precision": self._precision.state()}
-        self.epoch += 1
-        return float(np.mean(losses))
+            return self._step(bag, labels[bag.patient], self.random(number + 1))
 
-    def load(self, path: Path) -> None:
-        """Continue from a checkpoint."""
-        super().load(path)
-        self._precision.restore(self.extra.get("precision", {}))
-
-    def _random(self, number: int) -> np.random.Generator:
-        return np.random.default_rng([self.settings.seed, self.epoch + 1, number + 1])
+        return self.run_steps(len(bags), step, checkpoint, progress, "bag")
 
     def _step(self, bag: Bag, good: int, rng: np.random.Generator) -> float:
         s = self.settings
@@ -254,18 +224,18 @@ class _Run(TrainingState):
         turns = rng.integers(8, size=len(indices))
         # Dropout draws from torch: differently for each chunk, but the same in both passes.
         seed = int(rng.integers(2**31))
-        scaler = self._precision.scaler
+        scaler = self.precision.scaler
 
         def forward(part: NDArray[np.int64]) -> Tensor:
             torch.manual_seed(seed + int(part[0]))
             tiles = torch.from_numpy(_turned(bag.read(indices[part]), turns[part]))
-            x = tiles.to(self._device).float().div(255)
-            with self._precision.autocast():
+            x = tiles.to(self.device).float().div(255)
+            with self.precision.autocast():
                 logits: Tensor = self.network(x.contiguous(memory_format=torch.channels_last))
             return logits.float()
 
         self.optimizer.zero_grad()
-        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             loss = backward_by_chunks(
                 forward,
                 list(chunks(np.arange(len(indices)), s.chunk)),
@@ -306,10 +276,6 @@ def _validate(
         "auc": scores.auc.value,
         "accuracy": scores.accuracy.value,
     }
-
-
-def _halvings(settings: MilSettings, epoch: int) -> float:
-    return float(0.5 ** (epoch // settings.halve_every))
 
 
 def _turned(tiles: NDArray[np.uint8], turns: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -62,7 +62,7 @@ def test_a_killed_training_ends_with_the_same_bytes(tmp_path, monkeypatch, head,
     settings = settings_of(head, loss)
     whole = fit_head(training, choosing, outcomes, settings, tmp_path / "whole")
     # Saved after every step, as if each had taken minutes.
-    monkeypatch.setattr("qupath_hccmil.heads.head_training._SAVE_EVERY_SECONDS", -1.0)
+    monkeypatch.setattr("qupath_hccmil.learning.stepwise_training.SAVE_EVERY_SECONDS", -1.0)
     for kill_at in ((1, 2), (3, 3)):
 
         def kill(row, kill_at=kill_at):

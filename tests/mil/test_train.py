@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.learning import stepwise_training
 from qupath_hccmil.learning.checkpoint import CHECKPOINT
-from qupath_hccmil.mil import risk_training as training_module
 from qupath_hccmil.mil.risk_evaluation import evaluate, score_bag, torch_tile_predictor
 from qupath_hccmil.mil.risk_training import MilSettings, train
 from tests.networks import drawn_bags, random_network, wired_network
@@ -56,7 +56,7 @@ def test_a_killed_training_ends_like_an_uninterrupted_one(tmp_path, killed_at):
 
 
 def test_a_killed_training_goes_on_within_its_epoch(tmp_path, monkeypatch):
-    monkeypatch.setattr(training_module, "_SAVE_EVERY_SECONDS", -1.0)
+    monkeypatch.setattr(stepwise_training, "SAVE_EVERY_SECONDS", -1.0)
     whole = train(network(), TRAINING, VALIDATION, LABELS, tmp_path / "whole", SETTINGS)
     told = []
 
