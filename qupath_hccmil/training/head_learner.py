@@ -7,21 +7,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from pickle import UnpicklingError
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from qupath_hccmil.atomic_files import atomic_file
+from qupath_hccmil.errors import ModelError
 from qupath_hccmil.heads.feature_bag import FeatureBag
 from qupath_hccmil.heads.fitted_head import FittedHead
 from qupath_hccmil.heads.head import make_head
 from qupath_hccmil.heads.head_settings import HeadSettings
 from qupath_hccmil.heads.head_training import fit_head
 from qupath_hccmil.heads.outcomes import Outcome
+from qupath_hccmil.learning.checkpoint import load_checkpoint, save_checkpoint
 
-KEPT = "head.pt"
+KEPT = "head.safetensors"
 _CPU = torch.device("cpu")
 
 
@@ -109,9 +109,8 @@ class HeadLearner:
             learned, chosen_by, self.outcomes, settings, device=self.device, origin=self.origin
         )
         if folder is not None:
-            weights = {name: tensor.cpu() for name, tensor in fitted.head.state_dict().items()}
-            with atomic_file(folder / KEPT) as new:
-                torch.save({"key": key, "epoch": fitted.epoch, "weights": weights}, new)
+            state = {"key": key, "epoch": fitted.epoch}
+            save_checkpoint(folder / KEPT, fitted.head.state_dict(), state)
         return HeadPredictor(fitted, self.bags)
 
     def _key(
@@ -125,15 +124,15 @@ class HeadLearner:
         if not path.is_file():
             return None
         try:
-            content = torch.load(path, map_location=self.device, weights_only=True)
-            if content["key"] != key:
-                return None
-        except (OSError, RuntimeError, KeyError, EOFError, UnpicklingError):
+            weights, state = load_checkpoint(path)
+        except ModelError:
+            return None
+        if state.get("key") != key:
             return None
         width = next(iter(self.bags.values())).read(np.arange(1)).shape[1]
         head = make_head(settings.head, width, **settings.head_arguments)
-        head.load_state_dict(content["weights"])
-        return FittedHead(head.to(self.device).eval(), int(content["epoch"]), [])
+        head.load_state_dict(weights)
+        return FittedHead(head.to(self.device).eval(), int(state["epoch"]), [])
 
     def with_outcomes_of(self, donors: Mapping[str, str]) -> HeadLearner:
         """Return a learner with the outcomes of other patients."""

@@ -15,20 +15,16 @@ import argparse
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from scipy import stats
 from simulated_features import SimulatedPatient, clinical_table, simulate
 
 from qupath_hccmil.heads.feature_bag import ArrayBag
-from qupath_hccmil.heads.fitted_head import FittedHead
 from qupath_hccmil.heads.head_settings import HeadSettings
-from qupath_hccmil.heads.head_training import fit_head
 from qupath_hccmil.heads.outcomes import Outcome
 from qupath_hccmil.judgement.judge import PERMUTED, Judgement, judge, predict_permuted
 from qupath_hccmil.judgement.judged_cohort import JudgedCohort, SlideFacts, judged_cohort
@@ -43,68 +39,20 @@ from qupath_hccmil.judgement.within_folds import (
 )
 from qupath_hccmil.survival.statistics.cox import refit
 from qupath_hccmil.tables.table_reader import UserTable
+from qupath_hccmil.training.head_learner import HeadLearner
 
 HEAD = HeadSettings(head="additive", loss="cox", epochs=10, tiles=32, batch=64)
 RUNS = 20
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A fitted head that looks its bags up by patient."""
-
-    head: FittedHead
-    bags: Mapping[str, ArrayBag]
-
-    @property
-    def epoch(self) -> int:
-        """The chosen epoch."""
-        return self.head.epoch
-
-    def predict(self, patients: Sequence[str]) -> NDArray[np.float64]:
-        """Logits of patients."""
-        return self.head.predict([self.bags[patient] for patient in patients])
-
-
-@dataclass(frozen=True)
-class SimulatedLearner:
-    """Trains one head on simulated patients."""
-
-    bags: Mapping[str, ArrayBag]
-    outcomes: Mapping[str, Outcome]
-    settings: HeadSettings
-    fingerprint: str
-    candidates: Sequence[str] = ("additive",)
-
-    def fit(
-        self,
-        training: Sequence[str],
-        choosing: Sequence[str],
-        candidate: str,
-        seed: int,
-        folder: Path | None = None,
-    ) -> Fitted:
-        """Train the head, see :class:`qupath_hccmil.judgement.learner.Learner`.
-
-        Nothing is written into the folder: a training here takes seconds.
-        """
-        del folder
-        settings = replace(self.settings, head=candidate, seed=seed)
-        sides = ([self.bags[patient] for patient in side] for side in (training, choosing))
-        return Fitted(fit_head(*sides, self.outcomes, settings), self.bags)
-
-    def with_outcomes_of(self, donors: Mapping[str, str]) -> SimulatedLearner:
-        """Train on the outcomes of other patients."""
-        return replace(self, outcomes={p: self.outcomes[donor] for p, donor in donors.items()})
-
-
 def prepared(
     cohort: Sequence[SimulatedPatient], head: HeadSettings
-) -> tuple[SimulatedLearner, JudgedCohort]:
+) -> tuple[HeadLearner, JudgedCohort]:
     """Make a learner and the judged cohort of simulated patients."""
     bags = {one.name: ArrayBag(one.name, one.features) for one in cohort}
     follow_up = {one.name: (one.time, one.event) for one in cohort}
     outcomes = {name: Outcome(time, bool(event)) for name, (time, event) in follow_up.items()}
-    digest = hashlib.sha256(repr(asdict(head)).encode())
+    digest = hashlib.sha256()
     for one in cohort:
         digest.update(one.features.tobytes())
     slides = [
@@ -122,7 +70,7 @@ def prepared(
         centre="tissue_source_site",
         variables=["age", "ajcc_stage"],
     )
-    return SimulatedLearner(bags, outcomes, head, digest.hexdigest()), judged
+    return HeadLearner(bags, outcomes, {head.head: head}, digest.hexdigest()), judged
 
 
 def recovery(out: Path, patients: int, head: HeadSettings, seed: int = 0) -> dict[str, object]:
