@@ -44,7 +44,7 @@ class NucleiSettings:
         Epochs, optimiser steps per epoch, crops per step.
     crop : int
         Side of a crop, px at the model's pixel size. What the network enlarges it to must be a
-        multiple of 16, which it is for 224 px and every network that shipped.
+        multiple of 16.
     learning_rate : float
         Peak of the one-cycle schedule.
     weight_decay : float
@@ -135,8 +135,8 @@ def train(
     Raises
     ------
     DataError
-        `out` has a checkpoint with other settings, images or starting weights, or the training
-        diverges.
+        `out` has a checkpoint with other settings, images or starting weights, the network can't
+        take crops of this size, or the training diverges.
 
     Notes
     -----
@@ -144,6 +144,7 @@ def train(
     neither for its U-Net. Every step has its own random generator, so a continued training equals
     an uninterrupted one, whatever the number of workers.
     """
+    _check_crop(network, settings.crop)
     sources = sorted({s.source for s in training} - {s.source for s in validation})
     fingerprint = _fingerprint(training, validation, settings, origin)
     run = _Run(network, settings, fingerprint, device, sources if settings.annotators else [])
@@ -164,6 +165,19 @@ def train(
             progress(row)
     run.average.load_state_dict(run.best)
     return NucleiTraining(run.average.eval(), run.best_epoch, run.log)
+
+
+@torch.no_grad()
+def _check_crop(network: nn.Module, crop: int) -> None:
+    """Refuse crops whose levels don't fit one another within the network."""
+    network.eval()
+    try:
+        network(torch.zeros(1, 3, crop, crop, device=next(network.parameters()).device))
+    except RuntimeError as error:
+        raise DataError(
+            f"crop {crop}: this network can't take images of {crop} px; give 224, or another size "
+            "that it can divide"
+        ) from error
 
 
 def one_cycle(step: int, steps: int, peak: float, warm_up: float = 0.15) -> float:

@@ -10,6 +10,7 @@ import torch
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.learning.checkpoint import CHECKPOINT, load_checkpoint
+from qupath_hccmil.nuclei.architectures import build_network
 from qupath_hccmil.nuclei.nuclei_training import NucleiSettings, blurred, one_cycle, train
 from qupath_hccmil.nuclei.training_crops import Sample
 from qupath_hccmil.nuclei.unet import UNet
@@ -100,6 +101,12 @@ def test_an_annotator_who_draws_wider_gets_a_shift_of_his_own(tmp_path):
     of_wide, of_exact = tensors["shifts.weight"].ravel().tolist()
     assert of_wide > 0.01
     assert of_exact == 0
+
+
+def test_crops_that_the_network_cannot_take_are_refused_in_one_line(tmp_path):
+    enlarged = build_network({"name": "mobilenet_unet", "widths": [8, 8, 8], "zoom": 9 / 7})
+    with pytest.raises(DataError, match=r"crop 160: .* give 224"):
+        train(enlarged, TRAINING, VALIDATION, tmp_path, replace(SETTINGS, crop=160))
 
 
 def test_softened_masks_keep_their_sum_and_lose_their_edge():
