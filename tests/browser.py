@@ -17,6 +17,16 @@ QUIET = (
 )  # fmt: skip
 
 
+PHONE = {"width": 360, "height": 740}
+WAYS = {
+    "light": {},
+    "dark": {"color_scheme": "dark"},
+    "phone": {"viewport": PHONE},
+    "phone and dark": {"viewport": PHONE, "color_scheme": "dark"},
+}
+"""Ways to open a page, by name: arguments of :func:`open_page`."""
+
+
 def chromium() -> str | None:
     """Path of a Chromium that is installed."""
     named = os.environ.get(VARIABLE)
@@ -44,3 +54,25 @@ def open_browser() -> Iterator:
             yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def open_page(browser, address: str, **given) -> Iterator:
+    """Open a page in a fresh browser; nothing may be asked of any network."""
+    context = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **given})
+    page = context.new_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    yield page
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    context.close()
+
+
+def axe_findings(page) -> list[tuple[str, list[str]]]:
+    """Rules of accessibility that a page breaks, with the beginning of some elements."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    # What is beyond WCAG is listed apart and counts too: the page has no excuse.
+    found = Axe().run(page).response["violations"]
+    return [(each["id"], [node["html"][:120] for node in each["nodes"][:3]]) for each in found]

@@ -6,12 +6,11 @@ import pytest
 
 from qupath_hccmil.survival.output_folder import write_analysis
 from qupath_hccmil.survival.statistics.variables import VariableRequest
-from tests.browser import missing, open_browser
+from tests.browser import PHONE, WAYS, axe_findings, missing, open_browser, open_page
 from tests.survival.conftest import made_cohort
 from tests.survival.test_output import analysed
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "there is one")
-PHONE = {"width": 360, "height": 740}
 
 
 @pytest.fixture(scope="module")
@@ -36,36 +35,13 @@ def browser():
 
 @pytest.fixture
 def page(browser, request, report):
-    """The report in a fresh browser; nothing may be asked of any network."""
-    given = getattr(request, "param", {})
-    context = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **given})
-    page = context.new_page()
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(report)
-    yield page
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
-    context.close()
+    with open_page(browser, report, **getattr(request, "param", {})) as page:
+        yield page
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        {},
-        {"color_scheme": "dark"},
-        {"viewport": PHONE},
-        {"viewport": PHONE, "color_scheme": "dark"},
-    ],
-    indirect=True,
-    ids=["light", "dark", "phone", "phone and dark"],
-)
+@pytest.mark.parametrize("page", WAYS.values(), indirect=True, ids=WAYS)
 def test_axe_finds_nothing(page):
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page).response["violations"]
-    assert [
-        (each["id"], [node["html"][:120] for node in each["nodes"][:3]]) for each in found
-    ] == []
+    assert axe_findings(page) == []
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from qupath_hccmil.cli.main import run
-from tests.browser import missing, open_browser
+from tests.browser import axe_findings, missing, open_browser
 from tests.tiles_of_interest.conftest import NATIVE
 from tests.tiles_of_interest.scored_projects import MODEL, Scored, make_project
 
@@ -351,14 +351,6 @@ def test_400_tiles(page, large):
     assert len({(e["image_id"], *e["tile"]) for e in content["reviews"]}) == 400
 
 
-def violations(page):
-    from axe_playwright_python.sync_playwright import Axe
-
-    # what is beyond WCAG is listed apart and counts too: the page has no excuse
-    found = Axe().run(page).response["violations"]
-    return [(each["id"], [node["html"][:120] for node in each["nodes"][:3]]) for each in found]
-
-
 @pytest.mark.parametrize(
     "page",
     [{"color_scheme": "light"}, {"color_scheme": "dark"},
@@ -367,18 +359,18 @@ def violations(page):
 )  # fmt: skip
 def test_axe_finds_nothing(page, small):
     begin(page, small)
-    assert violations(page) == []
+    assert axe_findings(page) == []
     page.locator(".tile").first.click()
     page.keyboard.press("a")
     page.keyboard.press("1")
-    assert violations(page) == []
+    assert axe_findings(page) == []
     page.keyboard.press("?")
-    assert violations(page) == []
+    assert axe_findings(page) == []
     page.keyboard.press("Escape")
     page.keyboard.press("Escape")
     page.click("#start")
     page.keyboard.press("Escape")
-    assert violations(page) == []
+    assert axe_findings(page) == []
 
 
 @pytest.mark.parametrize("page", [{"viewport": {"width": 360, "height": 700}}], indirect=True)
