@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -176,16 +177,70 @@ def test_several_runs_at_once_keep_one_whole_graph(cache):
     assert list(cache.iterdir()) == [place]
 
 
-class Doubled(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + x
+def keep(cache, name: str, size: int = 1000):
+    """A kept graph of this size that looks as if it had been used an hour ago."""
+    place = cache / (name * 64)
+    module._keep((b"<net/>", bytes(size - 6)), place)
+    if place.exists():
+        age(place, 3600)
+    return place
 
 
-def test_the_oldest_of_many_go(cache, monkeypatch):
-    monkeypatch.setattr(module, "_MOST_KEPT", 2)
-    for side in (8, 16, 24):
-        openvino_graph(Doubled, "doubled", (side,))
-    assert len(list(cache.iterdir())) == 2
+def age(path, seconds: float) -> None:
+    then = path.stat().st_mtime - seconds
+    os.utime(path, (then, then))
+
+
+def names(cache) -> set[str]:
+    return {path.name[0] for path in cache.iterdir()}
+
+
+def test_graphs_used_longest_ago_go_first_and_small_ones_stay(cache, monkeypatch):
+    monkeypatch.setattr(module, "_MOST_BYTES", 5000)
+    first, *_ = (keep(cache, name, size) for name, size in zip("abcd", (1000, 1000, 1000, 50)))
+    for number, name in enumerate("abcd"):
+        age(cache / (name * 64), 100 * (4 - number))
+    keep(cache, "e", 1000)
+    assert names(cache) == set("abcde")
+    assert module._stored(first) is not None
+    keep(cache, "f", 500)  # whole graphs have a digest as well, so there is no room for all
+    assert names(cache) == set("acdef")
+
+
+def test_a_graph_larger_than_all_may_be_is_kept_alone(cache, monkeypatch):
+    monkeypatch.setattr(module, "_MOST_BYTES", 2500)
+    keep(cache, "a")
+    keep(cache, "b", 4000)
+    assert names(cache) == {"b"}
+    assert module._stored(cache / ("b" * 64)) is not None
+    keep(cache, "c", 500)
+    assert names(cache) == {"c"}
+
+
+def test_graphs_take_a_tenth_of_the_free_disk_at_most(cache, monkeypatch):
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage(free))
+    free = 24_000
+    keep(cache, "a")
+    keep(cache, "b")
+    assert names(cache) == {"a", "b"}
+    free = 12_000
+    keep(cache, "c")  # they may be removed, so they count as free
+    assert names(cache) == {"c"}
+    keep(cache, "d", 2000)
+    assert names(cache) == {"c"}
+
+
+def test_what_killed_runs_left_is_removed_once_it_is_old(cache):
+    cache.mkdir(parents=True)
+    left = {name: cache / f".{'a' * 64}-{name}" for name in ("old", "now")}
+    for path in left.values():
+        (path / "new").mkdir(parents=True)
+    age(left["old"], 2 * module._LEFTOVER_S)
+    (cache / "notes.txt").touch()
+    age(cache / "notes.txt", 2 * module._LEFTOVER_S)
+    kept = keep(cache, "b")
+    assert set(cache.iterdir()) == {left["now"], cache / "notes.txt", kept}
 
 
 def test_neither_conversion_nor_torchscript_warns():
