@@ -278,6 +278,26 @@ _TILING = (
 )
 
 
+_TILE_CHOICE = (
+    click.option(
+        "--mpp", type=float, help="µm per level-0 px, overriding QuPath's and the slide's."
+    ),
+    click.option(
+        "--min-inside",
+        type=click.FloatRange(0, 1, min_open=True),
+        default=0.5,
+        show_default=True,
+        help="Smallest share of a tile that must be inside an outline.",
+    ),
+    click.option(
+        "--max-tiles", type=click.IntRange(min=1), help="Use this many random tiles of a slide."
+    ),
+    click.option(
+        "--seed", type=int, default=0, show_default=True, help="Seed of the random tiles."
+    ),
+)
+
+
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 _METHOD = (
     # Below 1 the gradient of a logit at 0 is infinite.
@@ -318,6 +338,8 @@ _METHOD = (
 
 # Numbers of the published method; each is stored with the model.
 method: Callable[[F], F] = _together(*_METHOD)
+# Which tiles of a slide are used: the settings of `TileChoice`.
+tile_choice: Callable[[F], F] = _together(*_TILE_CHOICE)
 # How tiles are taken from a project, slides or images.
 tiling: Callable[[F], F] = _together(*_TILING)
 # How a table is written; what is not given is detected.
