@@ -280,7 +280,9 @@ _TILING = (
 
 _TILE_CHOICE = (
     click.option(
-        "--mpp", type=float, help="µm per level-0 px, overriding QuPath's and the slide's."
+        "--mpp",
+        type=click.FloatRange(min=0, min_open=True),
+        help="µm per level-0 px, overriding QuPath's and the slide's.",
     ),
     click.option(
         "--min-inside",

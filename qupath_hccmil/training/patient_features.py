@@ -19,7 +19,12 @@ from qupath_hccmil.qupath.export.patient_of_image import patient_by_key
 from qupath_hccmil.qupath.open_project import open_project
 from qupath_hccmil.qupath.selection import choose_images
 from qupath_hccmil.slide_sources.left_out import LeftOut
-from qupath_hccmil.slide_sources.outlined_slides import is_project, table_slides
+from qupath_hccmil.slide_sources.outlined_slides import (
+    SAME_NAME,
+    is_project,
+    refuse_images,
+    table_slides,
+)
 from qupath_hccmil.slides.slide_files import SUFFIXES, slide_files
 from qupath_hccmil.tables.table_reader import SUFFIXES as TABLE_SUFFIXES
 from qupath_hccmil.training.clinical_table import Clinical
@@ -141,10 +146,15 @@ def find_features(
         slides = [_FeaturesOfSlide(file) for file in files]
     else:
         slides = []
-        for name, patient in _slides(source, tiling or Tiling()):
+        named = _slides(source, tiling or Tiling())
+        times = Counter(_plain(name) for name, _ in named)
+        for name, patient in named:
             found = by_name.get(_plain(name))
             if found is None:
                 left_out.append(LeftOut("slide", name, NO_FEATURES))
+            elif times[_plain(name)] > 1:
+                # Whose features they are is not known, and their tiles would count twice.
+                left_out.append(LeftOut("slide", name, SAME_NAME, found.path.name))
             else:
                 slides.append(_FeaturesOfSlide(found, patient))
     patients, others = slides_by_patient(slides, clinical, wanted)
@@ -216,6 +226,7 @@ def _slides(source: Path, tiling: Tiling) -> list[tuple[str, str | None]]:
         with open_project(source, tiling.engine) as project:
             entries = choose_images(project, tiling.images)
             return [(entry.name, patient_of(entry)) for entry in entries]
+    refuse_images(source, tiling.images)
     if source.is_dir():
         found = slide_files(source)
     elif source.suffix.lower() in TABLE_SUFFIXES:
