@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-from qupath_hccmil.errors import DataError
+from qupath_hccmil.errors import DataError, FeatureFileError
 from qupath_hccmil.features.feature_file import SlideFeatures, feature_files, open_features
 from qupath_hccmil.model_store.model_config import FeatureConfig
 from qupath_hccmil.qupath.export.patient_of_image import patient_by_key
@@ -139,7 +139,7 @@ def find_features(
         A file is damaged, two files are of one slide, encoders or tile sizes are mixed, or no
         patient has features.
     """
-    files = [open_features(path) for path in feature_files(features)]
+    files = _opened(feature_files(features))
     by_name = _by_name(files)
     left_out: list[LeftOut] = []
     if source.resolve() == features.resolve():
@@ -197,6 +197,24 @@ def check_features(found: FoundFeatures, needed: FeatureConfig, model: str) -> N
             f"{found.folder}: its tiles are {here.tile_um:g} µm wide, but {model} was trained with "
             f"{needed.tile_um:g} µm; compute features with tiles of that size"
         )
+
+
+def _opened(paths: Sequence[Path]) -> list[SlideFeatures]:
+    """Open all files; those that cannot be used are named together, and not one a run."""
+    files: list[SlideFeatures] = []
+    wrong: dict[Path, FeatureFileError] = {}
+    for path in paths:
+        try:
+            files.append(open_features(path))
+        except FeatureFileError as error:
+            wrong[path] = error
+    if wrong:
+        first, *others = wrong
+        also = ", ".join(path.name for path in others[:20])
+        more = ", …" if len(others) > 20 else ""
+        told = f"; {len(others)} more cannot be used: {also}{more}" if others else ""
+        raise FeatureFileError(f"{wrong[first]}{told}")
+    return files
 
 
 def _by_name(files: Sequence[SlideFeatures]) -> dict[str, SlideFeatures]:

@@ -1,9 +1,10 @@
 """Which files of features are a patient's, where names of slides are not unique."""
 
+import h5py
 import numpy as np
 import pytest
 
-from qupath_hccmil.errors import DataError
+from qupath_hccmil.errors import DataError, FeatureFileError
 from qupath_hccmil.training.clinical_table import read_clinical
 from qupath_hccmil.training.patient_features import find_features
 from qupath_hccmil.training.prepare_bags import Tiling
@@ -38,6 +39,17 @@ def test_two_slides_that_could_be_of_one_file_are_left_out(cohort, names):
     assert {name: len(bag) for name, bag in of.bags.items()} == {"p2": 3}
     reasons = [(one.reason, one.detail) for one in of.left_out if one.what == "slide"]
     assert reasons == [("several files with this name", "p1-0.h5")] * 2
+
+
+def test_files_that_cannot_be_used_are_named_together(cohort):
+    (cohort / "features" / "p3.h5").write_bytes(b"no")
+    with h5py.File(cohort / "features" / "p4.h5", "w") as file:
+        file["features"], file["coords"] = np.zeros((0, 4)), np.zeros((0, 2))
+    with pytest.raises(FeatureFileError) as caught:
+        found(cohort, cohort / "features")
+    said = str(caught.value)
+    assert "p3.h5: is not an HDF5 file" in said
+    assert said.endswith("; 1 more cannot be used: p4.h5")
 
 
 def test_images_are_chosen_in_projects_only(cohort):
