@@ -65,6 +65,11 @@ def openvino_graph(
     (bytes, bytes)
         Files for ``Core.read_model``: nodes and weights. Identical whether the network was
         converted now or before.
+
+    Raises
+    ------
+    WriteError
+        There is no room for temporary files; OpenVINO gives a graph as files only.
     """
     place = _cache() / _key(identity, shape)
     files = _stored(place)
@@ -112,10 +117,17 @@ def _key(identity: str, shape: tuple[int, ...]) -> str:
 
 def _files(graph: Any) -> tuple[bytes, bytes]:
     """Content of the two files of a graph: its nodes and its weights."""
-    with tempfile.TemporaryDirectory() as folder:
-        paths = (Path(folder, _GRAPH), Path(folder, _WEIGHTS))
-        import_openvino().serialize(graph, *paths)
-        return paths[0].read_bytes(), paths[1].read_bytes()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            paths = (Path(folder, _GRAPH), Path(folder, _WEIGHTS))
+            import_openvino().serialize(graph, *paths)
+            return paths[0].read_bytes(), paths[1].read_bytes()
+    except (OSError, RuntimeError) as error:
+        # OpenVINO says of a full disk that there was an error of its stream.
+        raise WriteError(
+            f"{tempfile.gettempdir()}: the converted network cannot be written there "
+            f"({error}); make room, or set TMPDIR to another folder"
+        ) from error
 
 
 def _stored(place: Path) -> tuple[bytes, bytes] | None:

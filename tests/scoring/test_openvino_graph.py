@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from qupath_hccmil.errors import WriteError
 from qupath_hccmil.model_store.model_folder import default_model_dir, load_model_folder
 from qupath_hccmil.scoring import openvino_graph as module
 from qupath_hccmil.scoring.networks import Networks
@@ -153,6 +155,15 @@ def test_on_a_full_disk_it_is_converted_and_nothing_is_left(cache, conversions):
     assert list(cache.iterdir()) == [kept]
     assert np.array_equal(outputs(graph_of(network, "kept")), expected)
     assert len(conversions) == 1
+
+
+def test_no_room_for_temporary_files_is_one_clear_line(cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    graph = module.converted(Network().eval(), torch.zeros(SHAPE, dtype=torch.uint8))
+    with no_file_above(100), pytest.raises(WriteError, match="set TMPDIR to another") as caught:
+        module._files(graph)
+    assert str(caught.value).startswith(f"{tmp_path}: the converted network cannot be written")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders cannot be made read-only on Windows")
