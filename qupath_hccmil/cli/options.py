@@ -91,6 +91,10 @@ annotation_classes: Callable[[F], F] = click.option(
     metavar="NAME",
     help="Class of the tumour outlines; repeatable. Default: Tumor, Tumour, HCC.",
 )
+patient_key: Callable[[F], F] = click.option(
+    "--patient-key",
+    help="Metadata key of the patient in a QuPath project; default: Patient ID and similar.",
+)
 image_mpp: Callable[[F], F] = click.option(
     "--mpp", type=click.FloatRange(min=0, min_open=True), help="µm per pixel of the images."
 )
@@ -274,7 +278,7 @@ _TILING = (
     images,
     annotation_classes,
     slides,
-    click.option("--patient-key", help="Metadata key that names the patient in a QuPath project."),
+    patient_key,
 )
 
 

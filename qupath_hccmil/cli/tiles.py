@@ -54,7 +54,7 @@ _FOR_REVIEWS = ("bootstrap", "confidence")
     help="Unit that N counts for, that contributions are shares of, and that statistics take as "
     "independent.",
 )
-@click.option("--patient-key", help="Metadata key of the patient; default: Patient ID and others.")
+@options.patient_key
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random order.")
 @click.option(
     "--mpp",
