@@ -143,6 +143,7 @@ def find_features(
     by_name = _by_name(files)
     left_out: list[LeftOut] = []
     if source.resolve() == features.resolve():
+        refuse_images(source, tiling.images if tiling else ())
         slides = [_FeaturesOfSlide(file) for file in files]
     else:
         slides = []

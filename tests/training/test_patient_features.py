@@ -55,3 +55,5 @@ def test_files_that_cannot_be_used_are_named_together(cohort):
 def test_images_are_chosen_in_projects_only(cohort):
     with pytest.raises(DataError, match=r"slides: is not a QuPath project, so --image p1\* can't"):
         found(cohort, cohort / "slides", images=("p1*",))
+    with pytest.raises(DataError, match="features: is not a QuPath project"):
+        found(cohort, cohort / "features", images=("p1*",))
