@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from pathlib import Path
 
 import click
 import pytest
@@ -27,6 +28,25 @@ def test_links_between_files_lead_somewhere(page):
     linked = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text)]
     ours = [link for link in linked if link and "://" not in link]
     assert [link for link in ours if not (page.parent / link).exists()] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """Anchors of the headings of a page."""
+    titles = re.findall(r"^#+ +(.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_to_headings_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    linked = [link.partition("#") for link in re.findall(r"\]\(([^)\s]*#[^)\s]+)\)", text)]
+    ours = [(file, anchor) for file, _, anchor in linked if "://" not in file]
+    wrong = [
+        f"{file}#{anchor}"
+        for file, anchor in ours
+        if anchor not in anchors(page.parent / file if file else page)
+    ]
+    assert wrong == []
 
 
 @pytest.mark.parametrize("line", command_lines())
