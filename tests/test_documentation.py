@@ -66,3 +66,12 @@ def test_pictures_are_small():
     pictures = [p for p in (ROOT / "docs").rglob("*") if p.suffix in {".jpg", ".png", ".svg"}]
     assert pictures
     assert [p.name for p in pictures if p.stat().st_size > LARGEST_PICTURE] == []
+
+
+def test_the_page_of_commands_shows_no_internal_value():
+    pytest.importorskip("mkdocs_click", reason="the docs extra is not installed")
+    markdown = pytest.importorskip("markdown")
+    text = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+    page = markdown.markdown(text, extensions=["tables", "mkdocs-click"])
+    assert "--max-tiles" in page
+    assert "Sentinel" not in page
