@@ -47,8 +47,9 @@ def main() -> int:
     options = parser.parse_args()
     if missing():
         parser.error(missing())
+    options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
-        hm.tile_gallery([options.project], place)
+        hm.tile_gallery([options.project], place, engine="native")
         address = (Path(place) / "gallery.html").as_uri()
         shrink(Path(place) / "contact-sheet.png", options.out / "tiles-contact-sheet.jpg")
         with open_browser() as browser:
