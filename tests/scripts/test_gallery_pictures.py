@@ -10,7 +10,10 @@ from tests.browser import missing
 from tests.conftest import ROOT
 from tests.tiles_of_interest.scored_projects import Scored, make_project
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "there is one")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(missing()), reason=missing() or "there is one"),
+]
 
 
 def test_three_pictures_are_taken(tmp_path, monkeypatch):
