@@ -20,6 +20,7 @@ SCANNER = "scanner__"
 TILES = "tiles__"
 COLOURS = ("red__", "green__", "blue__")
 UNKNOWN = "not known"
+UNIT = "years"  # of every time
 USUAL_CENTRES = (
     "centre", "center", "site", "hospital", "institution", "tissue_source_site",
 )  # fmt: skip
@@ -78,6 +79,11 @@ class JudgedCohort:
     in_two_centres: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def centre_of(self) -> dict[str, str]:
+        """Centre of each patient."""
+        return {str(patient): str(centre) for patient, centre in self.frame[CENTRE].items()}
 
     @property
     def has_centres(self) -> bool:
