@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from qupath_hccmil.learning.device import DeviceName
     from qupath_hccmil.training.clinical_table import ClinicalColumns
     from qupath_hccmil.training.head_figures import HeadFigures
+    from qupath_hccmil.training.head_patients import HeadChoices
     from qupath_hccmil.training.prepare_bags import Tiling
-    from qupath_hccmil.training.train_heads import HeadChoices, HeadModel
+    from qupath_hccmil.training.train_heads import HeadModel
     from qupath_hccmil.training.train_mil import Choices, MilModel
 
 _HERE = "qupath_hccmil.cli.train"

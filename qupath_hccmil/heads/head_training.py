@@ -277,7 +277,7 @@ def _validate(
     logits = FittedHead(head, 0, []).predict(bags)
     known = [outcomes[bag.patient] for bag in bags]
     with torch.inference_mode():
-        value = float(loss(torch.from_numpy(logits).to(head.mean.device).float(), known))
+        value = float(loss(torch.from_numpy(logits).float().to(head.mean.device), known))
     return {
         "held_out_loss": value,
         "auc": held_out_auc(logits, known),

@@ -168,19 +168,20 @@ def check_features(found: FoundFeatures, needed: FeatureConfig, model: str) -> N
     Raises
     ------
     DataError
-        They are of another encoder, width, or size of tiles.
+        They are of another encoder, width, stain normalisation, or size of tiles.
     """
     here = found.shared
     for what, ours, theirs in (
         ("features per tile", here.width, needed.width),
         ("encoder", here.encoder, needed.encoder),
         ("encoder weights", here.encoder_sha256, needed.encoder_sha256),
+        ("stain normalisation", here.stain, needed.stain),
+        ("pixels per tile", here.tile_px, needed.tile_px),
     ):
         if ours is not None and theirs is not None and ours != theirs:
             raise DataError(
                 f"{found.folder}: {what} {_shown(ours)}, but {model} was trained with "
-                f"{_shown(theirs)}; compute "
-                "features with the encoder of the model"
+                f"{_shown(theirs)}; compute features as for the model"
             )
     if _differ(here.tile_um, needed.tile_um):
         raise DataError(
