@@ -121,7 +121,14 @@ def fit_head(
         if progress:
             progress(row)
     head.load_state_dict(run.best)
-    return FittedHead(head.eval(), run.best_epoch, run.log)
+    fitted = FittedHead(head.eval(), run.best_epoch, run.log)
+    if settings.loss != "outcome" and head.level is not None:
+        # The loss leaves it open. A training patient's mean logit of 0 makes trainings comparable:
+        # thresholds and risks are derived from the logits of several.
+        mean = float(fitted.predict(training).mean())
+        with torch.no_grad():
+            head.level -= mean
+    return fitted
 
 
 class _Run(StepwiseTraining[HeadSettings]):
