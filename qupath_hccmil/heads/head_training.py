@@ -127,7 +127,7 @@ def fit_head(
         # thresholds and risks are derived from the logits of several.
         mean = float(fitted.predict(training).mean())
         with torch.no_grad():
-            head.level -= mean
+            head.level.sub_(mean)
     return fitted
 
 

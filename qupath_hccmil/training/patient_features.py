@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,10 @@ from qupath_hccmil.qupath.open_project import open_project
 from qupath_hccmil.qupath.selection import choose_images
 from qupath_hccmil.slide_sources.left_out import LeftOut
 from qupath_hccmil.slide_sources.outlined_slides import is_project, table_slides
-from qupath_hccmil.slides.slide_files import SUFFIXES, slide_files
+from qupath_hccmil.slides.slide_files import SUFFIXES, slide_files, without_suffix
 from qupath_hccmil.tables.table_reader import SUFFIXES as TABLE_SUFFIXES
 from qupath_hccmil.training.clinical_table import Clinical
-from qupath_hccmil.training.patient_slides import NO_SLIDE, slides_by_patient
+from qupath_hccmil.training.patient_slides import NO_SLIDE, begins_with, slides_by_patient
 from qupath_hccmil.training.prepare_bags import Tiling
 
 NO_FEATURES = "no features"
@@ -142,7 +142,7 @@ def find_features(
     else:
         slides = []
         for name, patient in _slides(source, tiling or Tiling()):
-            found = by_name.get(_plain(name))
+            found = by_name.get(without_suffix(name))
             if found is None:
                 left_out.append(LeftOut("slide", name, NO_FEATURES))
             else:
@@ -194,7 +194,7 @@ def _by_name(files: Sequence[SlideFeatures]) -> dict[str, SlideFeatures]:
     """Files by the names that their slide may have, with or without a suffix."""
     found: dict[str, SlideFeatures] = {}
     for file in files:
-        for name in {_plain(file.slide), _plain(file.path.stem)}:
+        for name in {without_suffix(file.slide), without_suffix(file.path.stem)}:
             other = found.setdefault(name, file)
             if other is not file:
                 raise DataError(
@@ -202,12 +202,6 @@ def _by_name(files: Sequence[SlideFeatures]) -> dict[str, SlideFeatures]:
                     "of the encoder and tiles that should be used"
                 )
     return found
-
-
-def _plain(name: str) -> str:
-    """Name of a slide without the suffix of its file."""
-    path = PurePath(name)
-    return path.stem if path.suffix.lower() in SUFFIXES else path.name
 
 
 def _slides(source: Path, tiling: Tiling) -> list[tuple[str, str | None]]:
@@ -235,10 +229,10 @@ def _with_reason(one: LeftOut, clinical: Clinical, without: Collection[str]) -> 
     """Say of a patient without a slide whether there are slides, but without features."""
     if one.what != "patient" or one.reason != NO_SLIDE:
         return one
-    plain = {_plain(name): name for name in without}
+    plain = {without_suffix(name): name for name in without}
     named = clinical.slides.get(one.name, ())
-    own = [plain[_plain(name)] for name in named if _plain(name) in plain]
-    own = own or [name for name in sorted(without) if name.startswith(one.name)]
+    own = [plain[without_suffix(name)] for name in named if without_suffix(name) in plain]
+    own = own or [name for name in sorted(without) if begins_with(name, one.name)]
     return LeftOut("patient", one.name, NO_FEATURES, ", ".join(own)) if own else one
 
 

@@ -289,7 +289,8 @@ def test_a_folder_of_slides_says_which_are_used(cohort, tmp_path):
     for path in sorted((cohort / "features").glob("*.h5"))[:35]:
         (slides / f"{path.stem}.svs").touch()
     (slides / "p039-7.svs").touch()
-    (tmp_path / "clinical.csv").write_text((cohort / "clinical.csv").read_text())
+    table = (cohort / "clinical.csv").read_text()
+    (tmp_path / "clinical.csv").write_text(table + "p03,2.5,1,50,male\n")
     model = train(
         tmp_path, tmp_path / "out", replace(FAST, epochs=1), source=slides, share=0.3,
         features=cohort / "features",
@@ -298,6 +299,7 @@ def test_a_folder_of_slides_says_which_are_used(cohort, tmp_path):
     reasons = {(one.name, one.reason) for one in model.choices.left_out}
     assert ("p039-7.svs", "no features") in reasons
     assert ("p039", "no features") in reasons
+    assert ("p03", "no slide") in reasons  # whose name p039's begins with
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="give the folder of features as SOURCE too"):
         train(tmp_path, tmp_path / "out2", source=tmp_path / "empty", features=cohort / "features")
