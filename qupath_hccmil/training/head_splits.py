@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.heads.head_training import check_events
+from qupath_hccmil.heads.enough_patients import check_events
 from qupath_hccmil.heads.outcomes import LossName, Outcome
 from qupath_hccmil.judgement.nested_splits import outer_folds
 from qupath_hccmil.learning.splits import split_patients, stratified_folds

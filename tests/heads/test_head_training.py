@@ -6,9 +6,10 @@ import torch
 from scipy.stats import spearmanr
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.heads.enough_patients import held_out_auc, held_out_c_index
 from qupath_hccmil.heads.feature_bag import ArrayBag
 from qupath_hccmil.heads.head_settings import HeadSettings
-from qupath_hccmil.heads.head_training import fit_head, held_out_auc, held_out_c_index
+from qupath_hccmil.heads.head_training import fit_head
 from qupath_hccmil.heads.outcomes import Outcome
 from qupath_hccmil.learning.checkpoint import CHECKPOINT
 from qupath_hccmil.learning.training_log import LOG
