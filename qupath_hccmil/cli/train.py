@@ -249,7 +249,7 @@ def _train_head(
     from qupath_hccmil.training.train_heads import train_head
 
     settings = HeadSettings(**options.settings_given(HeadSettings, given))
-    head_options.check_settings(settings)
+    head_options.check_settings(settings, given["also"])
     if judging:
         settings = _judge(source, clinical, out, quiet, given, settings)
     model = train_head(
