@@ -91,6 +91,7 @@ annotation_classes: Callable[[F], F] = click.option(
     metavar="NAME",
     help="Class of the tumour outlines; repeatable. Default: Tumor, Tumour, HCC.",
 )
+
 patient_key: Callable[[F], F] = click.option(
     "--patient-key",
     help="Metadata key of the patient in a QuPath project; default: Patient ID and similar.",
@@ -282,6 +283,13 @@ _TILING = (
 )
 
 
+def seed(what: str) -> Callable[[F], F]:
+    """Seed of random draws, 0 unless given."""
+    return click.option(
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help=what
+    )
+
+
 _TILE_CHOICE = (
     click.option(
         "--mpp",
@@ -298,9 +306,7 @@ _TILE_CHOICE = (
     click.option(
         "--max-tiles", type=click.IntRange(min=1), help="Use this many random tiles of a slide."
     ),
-    click.option(
-        "--seed", type=int, default=0, show_default=True, help="Seed of the random tiles."
-    ),
+    seed("Seed of the random tiles."),
 )
 
 

@@ -55,7 +55,7 @@ _FOR_REVIEWS = ("bootstrap", "confidence")
     "independent.",
 )
 @options.patient_key
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random order.")
+@options.seed("Seed of every random order.")
 @click.option(
     "--mpp",
     type=click.FloatRange(0.1, 4.0),
