@@ -91,7 +91,6 @@ annotation_classes: Callable[[F], F] = click.option(
     metavar="NAME",
     help="Class of the tumour outlines; repeatable. Default: Tumor, Tumour, HCC.",
 )
-
 patient_key: Callable[[F], F] = click.option(
     "--patient-key",
     help="Metadata key of the patient in a QuPath project; default: Patient ID and similar.",
