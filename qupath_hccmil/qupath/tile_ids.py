@@ -53,9 +53,7 @@ def _texts(numbers: NDArray[np.float64]) -> list[bytes]:
     return [texts[place] for place in which.tolist()]
 
 
-def tile_id_texts(
-    annotation: str, bounds: NDArray[np.float64], copy: int = 0
-) -> NDArray[np.uint8]:
+def tile_id_texts(annotation: str, bounds: NDArray[np.float64], copy: int = 0) -> NDArray[np.uint8]:
     """UUIDs of tiles as text in ASCII, (n, 36) uint8; parameters as for :func:`tile_id_bytes`."""
     digits = tile_id_bytes(annotation, bounds, copy).tobytes().hex().encode("ascii")
     table = np.frombuffer(digits, np.uint8).reshape(-1, 32)

@@ -103,9 +103,7 @@ def _records(
     return shape, records
 
 
-def _bytes_of(
-    kind: Alike, handles: Mapping[Node, int]
-) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+def _bytes_of(kind: Alike, handles: Mapping[Node, int]) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
     """For each place, the bytes of each object, (n, size)."""
     count = len(kind.rows)
     for path, values in kind.values.items():

@@ -128,9 +128,7 @@ def rectangle_node(
     return book.object("qupath.lib.roi.RectangleROI$SerializationProxy", data, None)
 
 
-def rectangle_fields(
-    bounds: NDArray[np.float64], plane: tuple[int, int, int]
-) -> NDArray[np.uint8]:
+def rectangle_fields(bounds: NDArray[np.float64], plane: tuple[int, int, int]) -> NDArray[np.uint8]:
     """Return the fields of many rectangles on one plane (c, z, t); see :func:`rectangle_columns`.
 
     Parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import uuid
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ from qupath_hccmil.qupath.native.rois import (
     rectangle_node,
 )
 from qupath_hccmil.qupath.native.run_rules import what_differs
-from qupath_hccmil.qupath.native.similar_records import Ints
+from qupath_hccmil.qupath.native.similar_records import Ints, Path
 from qupath_hccmil.qupath.own_tiles import together
 from qupath_hccmil.qupath.tile_ids import tile_id_texts
 
@@ -234,12 +235,14 @@ class TileMaker:
             shared += [self._key, self._one, self._false, *self._pool.closed(names)]
             view, free = PathObject(example), what_differs(example)
             assert free is not None, "a tile may stay unparsed"
-            columns = {
+            columns: dict[Path, NDArray[Any]] = {
                 _ID: ids[rows],
                 (view.measurements_at, lists.values_at(values)): table,
                 (view.class_at + 1, 0): rectangles[rows],
             }
-            mentioned = {(view.class_at,): [classes[row] for row in rows.tolist()]}
+            mentioned: dict[Path, list[Node]] = {
+                (view.class_at,): [classes[row] for row in rows.tolist()]
+            }
             kinds.append(Alike(example, free, rows, columns, mentioned))
         return [made_run(kinds, [each for each in shared if isinstance(each, Node)])]
 
