@@ -35,9 +35,9 @@ Status = Literal["taken", "would be taken", "up to date", "left", "no result", "
 
 # The project's list is written once for a group of images. Their results are held in memory, so a
 # group ends at this number of images, or at about this number of bytes.
-GROUP_IMAGES = 256
+GROUP_IMAGES = 512
 GROUP_BYTES = 256 << 20
-_TILE_BYTES = 300
+_TILE_BYTES = 100
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,11 @@ class _Group:
                 yield outcome
 
     def _write(self, changes: list[ImageChange]) -> dict[str, str]:
-        """Write images; returns the IDs of those that can't be, and why."""
+        """Write images; returns the IDs of those that can't be, and why.
+
+        Of images that can't be written together, each half is tried, since every try writes the
+        project's list.
+        """
         if not self.classes_listed:
             self.project.add_classes(names.CLASS_COLOURS)
             self.classes_listed = True
@@ -261,4 +265,5 @@ class _Group:
         except HccMilError as error:
             if len(changes) == 1:
                 return {changes[0].entry.id: one_line(error)}
-        return {key: why for each in changes for key, why in self._write([each]).items()}
+        half = len(changes) // 2
+        return self._write(changes[:half]) | self._write(changes[half:])
