@@ -181,7 +181,7 @@ def list_costs(slide: Path, top: Path, images: int) -> tuple[float, float]:
     with NativeProject(project) as opened:
         opened.begin()
         start = time.process_time()
-        opened.write_list(opened.images[0], {names.META_GROUP: "high"})
+        opened.write_list({opened.images[0].id: {names.META_GROUP: "high"}})
         return time.process_time() - start, opened.path.stat().st_size / 1e6
 
 
