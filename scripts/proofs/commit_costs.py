@@ -107,7 +107,8 @@ def killed_commit(slide: Path, like: Path, top: Path, images: int, tiles: int) -
     start = time.perf_counter()
     first, most = _command(project, folder, images // 2)
     seconds = time.perf_counter() - start
-    written = sum(count > 0 for count in _tiles_of(project))
+    with NativeProject(project) as opened:
+        written = sum(names.META_TILES in entry.metadata for entry in opened.images)
     start = time.perf_counter()
     second, also = _command(project, folder)
     return KilledCommit(
