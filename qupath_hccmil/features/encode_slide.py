@@ -85,7 +85,9 @@ def encode_slide(
         No tile shows tissue in focus.
     """
     reader = TileReader(slide, plan.bounds, kind, plan.resolution.mpp)
-    chunks = read_ahead(_loader(reader, kind.stain_target), chunks_of(range(len(plan.bounds))))
+    rows = range(len(plan.bounds))
+    load = _loader(reader, kind.stain_target, rows[: plan.wanted])
+    chunks = read_ahead(load, chunks_of(rows))
     # Closed before the slide, because its threads read ahead.
     with closing(chunks):
         verdicts, features = encode(
@@ -109,8 +111,10 @@ def stain_target(stain: Stain, target: StainFit) -> StainFit | None:
     return target if stain == "vahadane" else None
 
 
-def _loader(reader: TileReader, target: StainFit | None) -> Callable[[NDArray[np.int64]], Chunk]:
-    normalizer = None if target is None else Normalizer(reader.fit_stain(), target)
+def _loader(
+    reader: TileReader, target: StainFit | None, next_rows: range
+) -> Callable[[NDArray[np.int64]], Chunk]:
+    normalizer = None if target is None else Normalizer(reader.fit_stain(next_rows), target)
 
     def load(rows: NDArray[np.int64]) -> Chunk:
         rgb, verdicts = reader.read(rows)

@@ -110,7 +110,7 @@ class InPieces:
             known = json.loads(path.read_text(encoding="ascii"))
             return None if known is None else StainFit.from_dict(known)
         except (OSError, ValueError):
-            stain = work.fit_stain()
+            stain = work.fit_stain(range(0))
         with atomic_file(path) as beside:
             beside.write_text(
                 json.dumps(None if stain is None else stain.to_dict()), encoding="ascii"

@@ -12,6 +12,7 @@ from qupath_hccmil.encoders.encoder import Encoder
 from qupath_hccmil.scoring.devices import DeviceName, RuntimeName, resolve
 from qupath_hccmil.scoring.network_batches import Batches, kept_rows
 from qupath_hccmil.scoring.openvino_graph import openvino_graph
+from qupath_hccmil.scoring.openvino_hints import cpu_hints
 from qupath_hccmil.scoring.openvino_import import import_openvino
 from qupath_hccmil.scoring.openvino_runtime import BATCH
 from qupath_hccmil.scoring.runtime import padded, readers_for
@@ -166,8 +167,7 @@ class _OpenVino:
             encoder.build, f"{encoder.sha256} {encoder.made_by}", (BATCH, side, side, 3)
         )
         core = openvino.Core()
-        hints = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"}
-        compiled = core.compile_model(core.read_model(*files), "CPU", hints)
+        compiled = core.compile_model(core.read_model(*files), "CPU", cpu_hints("f32"))
         self._queue = openvino.AsyncInferQueue(compiled)
         self._queue.set_callback(_finish)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from qupath_hccmil.errors import ModelError
 from qupath_hccmil.scoring.networks import Networks
 from qupath_hccmil.scoring.openvino_graph import openvino_graph
+from qupath_hccmil.scoring.openvino_hints import cpu_hints
 from qupath_hccmil.scoring.openvino_import import import_openvino
 from qupath_hccmil.scoring.openvino_precision import kept_in_f32, with_tile_network_in_f32
 from qupath_hccmil.scoring.precision import NetworkPrecision
@@ -53,14 +54,7 @@ class OpenVinoRuntime:
         files = openvino_graph(build, f"{networks.identity} {precision}", shape)
         if precision == "bf16":
             files = with_tile_network_in_f32(files)
-        # The precision is always given: OpenVINO's own choice may be another than was recorded.
-        # Streams share nothing, so a reader that occupies a core delays only one of them.
-        hints: dict[str, str | int] = {
-            "INFERENCE_PRECISION_HINT": precision,
-            "PERFORMANCE_HINT": "THROUGHPUT",
-        }
-        if threads is not None:
-            hints["INFERENCE_NUM_THREADS"] = threads
+        hints = cpu_hints(precision, threads)
         compiled = core.compile_model(core.read_model(*files), "CPU", hints)
         if precision == "bf16" and not kept_in_f32(compiled, files):
             raise ModelError(

@@ -38,14 +38,15 @@ class TileWork:
     divisible : bool
         Whether parts of the tiles may be scored apart; False if only some of them are wanted.
     fit_stain : callable
-        Returns the slide's stain, or None where each tile has its own fit.
+        Returns the slide's stain, or None where each tile has its own fit. It is given the tiles
+        that this process scores next.
     score : callable
         Scores the tiles of a range of 0 to `n_tiles`, given the stain.
     """
 
     n_tiles: int
     divisible: bool
-    fit_stain: Callable[[], StainFit | None]
+    fit_stain: Callable[[range], StainFit | None]
     score: Callable[[StainFit | None, range], Scored]
 
 
@@ -59,8 +60,9 @@ class UnfinishedError(Exception):
 
 def score_at_once(work: TileWork) -> tuple[StainFit | None, Scored]:
     """Score all tiles of a slide in this process."""
-    stain = work.fit_stain()
-    return stain, work.score(stain, range(work.n_tiles))
+    every = range(work.n_tiles)
+    stain = work.fit_stain(every)
+    return stain, work.score(stain, every)
 
 
 @dataclass(frozen=True)
@@ -180,10 +182,12 @@ def score_slide(
         _check_stain(scorer, stain)
     reader = TileReader(slide, plan.bounds[rows], scorer, plan.resolution.mpp)
 
-    def fit_stain() -> StainFit | None:
+    def fit_stain(next_rows: range) -> StainFit | None:
         if stain == "staintools" or scorer.stain_target is None:
             return None
-        return reused.stain if reused is not None and reused.stain else reader.fit_stain()
+        if reused is not None and reused.stain:
+            return reused.stain
+        return reader.fit_stain(next_rows[: plan.wanted])
 
     def score(fit: StainFit | None, places: range) -> Scored:
         found = scorer.judge.run(

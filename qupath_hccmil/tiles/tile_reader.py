@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +20,8 @@ from qupath_hccmil.tiles.read_ahead import Chunk, TileVerdict, chunks_of, read_a
 STAIN_TILES = 64
 # Every other pixel in both directions: neighbours are alike, and the fit takes half the time.
 STAIN_STRIDE = 2
+# Tiles that are read while the stain is fitted, which occupies one core: 38 MB.
+READ_MEANWHILE = 256
 
 
 class TileRules(Protocol):
@@ -56,7 +60,7 @@ class TileReader:
         self._side = rules.geometry.tile_px
         self._rule = rules.tissue_rule
         self._mpp = mpp
-        self._sample: dict[int, NDArray[np.uint8]] = {}
+        self._held: dict[int, NDArray[np.uint8]] = {}
 
     def read(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
         """Read pixels and decide which tiles are kept.
@@ -69,12 +73,17 @@ class TileReader:
         """
         rgb = np.empty((len(rows), self._side, self._side, 3), np.uint8)
         for tile, row in zip(rgb, rows.tolist(), strict=True):
-            held = self._sample.pop(row, None)
+            held = self._held.pop(row, None)
             tile[...] = self._pixels(row) if held is None else held
         return rgb, self._verdicts(rgb)
 
-    def fit_stain(self) -> StainFit:
+    def fit_stain(self, next_rows: Sequence[int] = ()) -> StainFit:
         """Fit the stain on evenly spread tissue tiles, whose pixels are kept for :meth:`read`.
+
+        Parameters
+        ----------
+        next_rows : sequence of int
+            Rows that are to be read afterwards. The first of them are read during the fit.
 
         Raises
         ------
@@ -85,9 +94,15 @@ class TileReader:
         """
         order = _spread(len(self._bounds))
 
+        held: dict[int, NDArray[np.uint8]] = {}
+
         def load(places: NDArray[np.int64]) -> Chunk:
-            rgb, verdicts = self.read(order[places])
-            return Chunk(order[places], verdicts, rgb)
+            rows = order[places]
+            rgb, verdicts = self.read(rows)
+            kept = verdicts == TileVerdict.TISSUE
+            # here, because some chunks that were read ahead are not looked at below
+            held.update(zip(rows[kept].tolist(), rgb[kept], strict=True))
+            return Chunk(rows, verdicts, rgb)
 
         sample: dict[int, NDArray[np.uint8]] = {}
         chunks = read_ahead(load, chunks_of(range(len(order))))
@@ -102,9 +117,20 @@ class TileReader:
                 f"{self._slide.path}: all {len(order)} tiles in the tumour annotations are "
                 "background or out of focus; check the outlines"
             )
-        self._sample = sample
+        self._held = held
         tissue = np.stack([sample[row] for row in sorted(sample)])
-        return fit(tissue[:, ::STAIN_STRIDE, ::STAIN_STRIDE], name=self._slide.path.name)
+        pixels = tissue[:, ::STAIN_STRIDE, ::STAIN_STRIDE]
+        with ThreadPoolExecutor(1, thread_name_prefix="stain-fit") as fitter:
+            fitting = fitter.submit(fit, pixels, name=self._slide.path.name)
+            self._read_during(fitting, next_rows[:READ_MEANWHILE])
+        return fitting.result()
+
+    def _read_during(self, fitting: Future[StainFit], rows: Sequence[int]) -> None:
+        for row in rows:
+            if fitting.done():
+                return
+            if row not in self._held:
+                self._held[row] = self._pixels(row)
 
     def _pixels(self, row: int) -> NDArray[np.uint8]:
         x, y, width, height = self._bounds[row].tolist()

@@ -140,7 +140,8 @@ def _tiles(
 ) -> Iterator[NDArray[np.uint8]]:
     plan = slide.plan.at_random(quota, settings.seed)
     reader = TileReader(slide.pixels, plan.bounds, settings, plan.resolution.mpp)
-    normalizer = Normalizer(reader.fit_stain(), settings.stain_target)
+    tiles = range(len(plan.bounds))
+    normalizer = Normalizer(reader.fit_stain(tiles[: plan.wanted]), settings.stain_target)
 
     def load(rows: NDArray[np.int64]) -> Chunk:
         rgb, verdicts = reader.read(rows)
@@ -148,7 +149,7 @@ def _tiles(
 
     left = len(plan.bounds) if plan.wanted is None else plan.wanted
     # Closed before the slide, because its threads read ahead.
-    with closing(read_ahead(load, chunks_of(range(len(plan.bounds))))) as chunks:
+    with closing(read_ahead(load, chunks_of(tiles))) as chunks:
         for chunk in chunks:
             batch = chunk.rgb[:left]
             left -= len(batch)
