@@ -10,6 +10,7 @@ import pandas as pd
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.judgement.clinical_variables import clinical_variables
+from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME
 from qupath_hccmil.survival.statistics.variables import Variable
 from qupath_hccmil.tables.names import column_key, match_key
@@ -186,8 +187,8 @@ def _centres(first: pd.DataFrame, centre: str, path: object) -> pd.Series | str:
     absent = first.index[first[centre].isna()]
     if len(absent):
         raise DataError(
-            f"{path}: {len(absent)} patient(s) have no value in column {centre!r}, for example "
-            f"{absent[0]!r}; fill it in, or remove the rows"
+            f"{path}: column {centre!r} has no value for {count_of(len(absent), 'patient')}, for "
+            f"example {absent[0]!r}; fill it in, or remove the rows"
         )
     return first[centre].astype(str)
 

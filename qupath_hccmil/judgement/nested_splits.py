@@ -9,6 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.plain_words import count_of
 
 _NO_LABELS: Mapping[str, int] = MappingProxyType({})
 FEWEST = 2
@@ -92,8 +93,9 @@ def outer_folds(
         left = sum(event[patient] for patient in others)
         if left < 2 * FEWEST:
             raise DataError(
-                f"without fold {name!r}, {left} patient(s) with an event are left to learn from, "
-                f"and at least {2 * FEWEST} are needed; use other folds or more patients"
+                f"without fold {name!r}, only {count_of(left, 'patient')} with an event can be "
+                f"learned from, and at least {2 * FEWEST} are needed; use other folds "
+                "or more patients"
             )
         found.append(OuterFold(repeat, number, name, tuple(sorted(held_out)), others))
     return found

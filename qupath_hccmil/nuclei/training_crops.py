@@ -16,6 +16,7 @@ from PIL import Image
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.nuclei.augment import augment
 from qupath_hccmil.nuclei.image_mask_folders import find_pairs, image_name, read_pair
+from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.stain.colour import luminosity_percentile, standardise_luminosity
 
 # Median equivalent diameter of nuclei in mixed tissue: 23.5 px at 0.25 µm/px in 40× slides.
@@ -251,7 +252,7 @@ def split_groups(
     validation = [s for s in samples if s.group in chosen]
     if not training or not validation:
         raise DataError(
-            f"{len(groups)} group(s) cannot be split into training and validation; "
+            f"{count_of(len(groups), 'group')} cannot be split into training and validation; "
             "add images or groups"
         )
     return training, validation

@@ -12,6 +12,7 @@ import pandas as pd
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.method.published_numbers import THRESHOLD
+from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.survival.analysis_settings import Settings
 from qupath_hccmil.survival.cohort_subgroups import NOBODY, add_subgroups, subgroups_alone
 from qupath_hccmil.survival.statistics.risk_groups import (
@@ -381,8 +382,8 @@ def _entered(
 
 def _codes_told(column: str, codes: dict[float, int]) -> list[str]:
     return [
-        f"“{column}” has the value {code:g} in {times} row(s), which is used as a number; if it "
-        f"means a missing value, give --missing {code:g}."
+        f"“{column}” has the value {code:g} in {count_of(times, 'row')}, which is used as a "
+        f"number; if it means a missing value, give --missing {code:g}."
         for code, times in codes.items()
     ]
 
@@ -413,8 +414,9 @@ def _variables(
         ]
         if odd:
             notes.append(
-                f"“{variable.name}” has the value(s) {', '.join(f'“{v}”' for v in odd)}, which "
-                "are used as categories; if they mean missing values, give --missing for each."
+                f"Among the values of “{variable.name}” there is "
+                f"{', '.join(f'“{v}”' for v in odd)}, which is used as a category; if it means a "
+                "missing value, give it to --missing."
             )
         if variable.kind == "numeric" and not request.log:
             notes += _codes_told(variable.name, codes_for_missing(values))
@@ -445,7 +447,7 @@ def _notes(frame: pd.DataFrame, scored: PatientScores, settings: Settings) -> li
         )
     zero = int((frame["time"] == 0).sum())
     if zero:
-        notes.append(f"{zero} patient(s) have a follow-up of 0; they are kept.")
+        notes.append(f"Patients with a follow-up of 0 are kept ({zero}).")
     if len(scored.models) > 1:
         notes.append(
             f"The scores come from {len(scored.models)} models ({'; '.join(scored.models)}) and "
@@ -453,11 +455,13 @@ def _notes(frame: pd.DataFrame, scored: PatientScores, settings: Settings) -> li
         )
     if scored.stale:
         notes.append(
-            f"{scored.stale} row(s) of the scores are stale: the outlines were edited after they "
-            "were scored."
+            f"Stale scores, in {count_of(scored.stale, 'row')}: the outlines were edited after "
+            "they were scored."
         )
     if frame["event"].sum() < 10:
-        notes.append(f"Only {int(frame['event'].sum())} event(s): every estimate is uncertain.")
+        notes.append(
+            f"Only {count_of(int(frame['event'].sum()), 'event')}: every estimate is uncertain."
+        )
     if not settings.time_zero:
         notes.append("Time zero is not stated; give it with --time-zero, for example “resection”.")
     return notes

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.survival.analysis_cohort import SCORE
 from qupath_hccmil.survival.analysis_context import AnalysisContext
 from qupath_hccmil.survival.findings import (
@@ -283,8 +284,8 @@ def _where_predicted(
         context.problems.append(
             (
                 f"Predicted risks at {horizon:g} ({context.cohort.unit})",
-                f"{count} patient(s) have no prediction, because the patients that the baseline "
-                "was fitted on were not followed for long enough",
+                f"no prediction for {count_of(count, 'patient')}, because the patients that the "
+                "baseline was fitted on were not followed for long enough",
             )
         )
     return grid[known[: len(grid)]], risks[:, known], tuple(horizons)

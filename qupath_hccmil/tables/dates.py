@@ -15,6 +15,7 @@ from datetime import date, datetime, timedelta, timezone
 import pandas as pd
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.plain_words import count_of
 
 DAY_FIRST, MONTH_FIRST = "dmy", "mdy"
 ORDERS = (DAY_FIRST, MONTH_FIRST)
@@ -251,7 +252,7 @@ def _impossible(one: _Date, path: object, order: str = "") -> str:
 def _wrong(path: object, column: str, text: str, rows: int, why: str) -> str:
     why = why or "is not a date of day, month and year"
     return (
-        f"{path}: column {column!r}: {text!r} {why} ({rows} row(s)); correct it, or give "
+        f"{path}: column {column!r}: {text!r} {why} ({count_of(rows, 'row')}); correct it, or give "
         f"--missing {text!r} if it means a missing value"
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.tables.names import clean
 from qupath_hccmil.tables.numbers import WORDS_FOR_MISSING
 
@@ -162,8 +163,8 @@ def _named(
 def _unknown(column: pd.Series, value: str, rows: int, named: bool) -> str:
     why = "is not among the given codes" if named else "is not recognised"
     return (
-        f"column {column.name!r}: event code {value!r} {why} ({rows} row(s)); for each value of "
-        "the column, give --event-value, --censored-value, --competing-value or --missing"
+        f"column {column.name!r}: event code {value!r} {why} ({count_of(rows, 'row')}); for each "
+        "value of the column, give --event-value, --censored-value, --competing-value or --missing"
     )
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from qupath_hccmil.plain_words import count_of
+
 POINT, COMMA = ".", ","
 _SPACES = " \u00a0\u2009\u202f"
 # One pattern for each way of writing; a name with "or" in it has two readings.
@@ -139,18 +141,16 @@ def has_two_readings(text: str) -> bool:
 
 def what_is_wrong(text: str, rows: int) -> str:
     """Say why a text is not a number, and what to do."""
+    where = count_of(rows, "row")
     if _LIMIT.fullmatch(text):
         return (
-            f"{text!r} is a limit, not a number ({rows} row(s)); write a value for it, or give "
+            f"{text!r} is a limit, not a number ({where}); write a value for it, or give "
             f"--missing {text!r}"
         )
     if match := _WITH_UNIT.fullmatch(text.lower()):
-        return (
-            f"{text!r} has its unit {match[2]!r} in the cell ({rows} row(s)); keep only the number"
-        )
+        return f"{text!r} has its unit {match[2]!r} in the cell ({where}); keep only the number"
     return (
-        f"{text!r} is not a number ({rows} row(s)); give --missing {text!r} if it means a missing "
-        "value"
+        f"{text!r} is not a number ({where}); give --missing {text!r} if it means a missing value"
     )
 
 

@@ -11,6 +11,7 @@ from qupath_hccmil.errors import DataError
 from qupath_hccmil.method.aggregation import risk, slide_logit
 from qupath_hccmil.method.patient_score import PatientRule, patient_logit
 from qupath_hccmil.method.published_numbers import POWER
+from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.tables.table_reader import UserTable
 
 TILE_LOGIT, SLIDE_LOGIT, TILES = "tile_logit", "risk_logit", "tiles"
@@ -135,7 +136,7 @@ def _risks_are_of_logits(rows: pd.DataFrame, path: str | Path) -> None:
     apart &= np.abs(score - rows["logit"].to_numpy(float)) > _ROUNDED
     if apart.any():
         raise DataError(
-            f"{path}: in {int(apart.sum())} row(s) the risk does not match the logit "
+            f"{path}: in {count_of(int(apart.sum()), 'row')} the risk does not match the logit "
             f"(patient {rows['patient'][apart].iloc[0]!r}); export the scores again, or keep one "
             "of the columns"
         )

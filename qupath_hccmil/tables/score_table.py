@@ -183,11 +183,12 @@ def _odd_scores(scores: pd.Series, name: str, path: str | Path) -> list[str]:
     if len(far):
         value = f"{far.iloc[0]:g}"
         raise DataError(
-            f"{path}: column {name!r}: the score {value} ({len(far)} row(s)) is far from all "
-            f"others; correct it, or give --missing {value} if it means a missing value"
+            f"{path}: column {name!r}: the score {value} ({count_of(len(far), 'row')}) is far "
+            f"from all others; correct it, or give --missing {value} if it means a missing value"
         )
     return [
-        f"column {name!r}: {code:g} in {times} row(s) may mean a missing value (--missing {code:g})"
+        f"column {name!r}: {code:g} in {count_of(times, 'row')} may mean a missing value "
+        f"(--missing {code:g})"
         for code, times in codes.items()
     ]
 

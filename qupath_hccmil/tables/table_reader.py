@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.tables.names import clean, column_key
 from qupath_hccmil.tables.numbers import (
     COMMA,
@@ -244,7 +245,7 @@ def _excel(path: Path, sheet: str) -> UserTable:
     texts = [[_cell(value, mixed[k]) for k, value in enumerate(row)] for row in cells]
     rows, skipped = below_titles(texts)
     if skipped:
-        said.append(f"{skipped} title row(s) before the header left out")
+        said.append(f"{count_of(skipped, 'title row')} before the header left out")
     frame = _frame(path, rows)
     of_sheet = {_cell(value, False): None for row in cells for value in row if _is_text(value)}
     typed = [n for n in frame.columns if not frame[n].dropna().isin(of_sheet.keys()).any()]

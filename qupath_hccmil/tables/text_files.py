@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.plain_words import count_of
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _BOMS = (
@@ -82,11 +83,11 @@ def text_rows(path: Path, delimiter: str = "") -> Rows:
         said.append("the line sep= gives the delimiter")
     text, comments = _without_comments(text)
     if comments:
-        said.append(f"{comments} comment line(s) (#) left out")
+        said.append(f"{count_of(comments, 'comment line')} (#) left out")
     delimiter = delimiter or _delimiter(text, path)
     cells, skipped = _cells(text, delimiter, path)
     if skipped:
-        said.append(f"{skipped} title line(s) before the header left out")
+        said.append(f"{count_of(skipped, 'title line')} before the header left out")
     if delimiter != ",":
         said.append(f"separated by {DELIMITERS.get(delimiter, repr(delimiter))}")
     return Rows(cells, delimiter, tuple(said))

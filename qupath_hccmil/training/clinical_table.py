@@ -11,6 +11,7 @@ import pandas as pd
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.method.outcome_label import LabelledCohort, outcome
+from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.tables.endpoint_coding import EVENT, code_events
 from qupath_hccmil.tables.follow_up import FollowUpColumns, follow_up_times
 from qupath_hccmil.tables.names import column_key, match_key
@@ -88,7 +89,7 @@ def read_clinical(path: Path, columns: ClinicalColumns | None = None) -> Clinica
     said = read.said  # more lines are added while columns are read
     nameless = int(table[key].isna().sum())
     if nameless:
-        said.append(f"{nameless} row(s) without a value in column {key!r} are left out")
+        said.append(f"left out: {count_of(nameless, 'row')} without a value in column {key!r}")
     table = table[table[key].notna()]
     named = frozenset(table[key])
     table = table.assign(**{key: table[key].map(match_key(columns.match))})
@@ -190,7 +191,7 @@ def _follow_up(
         )
     found = follow_up_times(frame, path, columns)
     said += [
-        f"column {columns.time!r}: {code:g} in {count} row(s) may mean a missing value "
+        f"column {columns.time!r}: {code:g} in {count_of(count, 'row')} may mean a missing value "
         f"(--missing {code:g})"
         for code, count in found.codes.items()
     ]

@@ -15,6 +15,7 @@ from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.errors import HccMilError
 from qupath_hccmil.features.feature_file import SlideFeatures
 from qupath_hccmil.judgement.judged_cohort import SlideFacts
+from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.slide_sources.outlined_slides import find_slides
 from qupath_hccmil.slides.open_slide import Slide
 from qupath_hccmil.slides.slide_files import without_suffix
@@ -106,7 +107,8 @@ def facts_of_slides(
         return found, []
     named = ", ".join(failed[:3]) + (f" and {len(failed) - 3} more" if len(failed) > 3 else "")
     return list(facts), [
-        f"The mean colour is not compared, because {len(failed)} slide(s) cannot be opened: {named}"
+        f"The mean colour is not compared, because {count_of(len(failed), 'slide')} cannot be "
+        f"opened: {named}"
     ]
 
 

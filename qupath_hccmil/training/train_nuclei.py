@@ -41,6 +41,7 @@ from qupath_hccmil.nuclei.training_crops import (
     split_groups,
     white_background,
 )
+from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.slides.resolution import check_mpp
 from qupath_hccmil.stain.reference import default_reference
 from qupath_hccmil.stain.vahadane import Normalizer, StainFit, fit
@@ -233,7 +234,10 @@ def evaluate_nuclei(
     scores = evaluate(samples, predict, folder.config.geometry)
     notes += _without_group(groups, table, [image.name for image in scores.images])
     if fallbacks:
-        notes.append(f"{len(fallbacks)} image(s) were only luminosity-standardised: {fallbacks[0]}")
+        notes.append(
+            f"only luminosity-standardised: {count_of(len(fallbacks), 'image')}, such as "
+            f"{fallbacks[0]}"
+        )
     return scores, notes
 
 

@@ -180,7 +180,7 @@ def test_the_cohort_tells_who_is_left_out_and_what_is_missing():
     table.loc[4, "site"] = None
     source = UserTable(Path("c.csv"), table)
     assert usual_centre(table) == "site"
-    with pytest.raises(DataError, match=r"1 patient\(s\) have no value in column 'site'"):
+    with pytest.raises(DataError, match=r"column 'site' has no value for 1 patient"):
         judged_cohort(source, learner.outcomes, cohort.slides, centre="site")
     follow_up = {p: v for p, v in learner.outcomes.items() if p != "P001"}
     found = judged_cohort(source, follow_up, cohort.slides[1:])

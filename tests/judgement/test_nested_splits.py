@@ -78,7 +78,7 @@ def test_labels_that_are_learned_from_are_on_every_side(seed):
         (9, 5, None, "40 patients with 9 events are too few for 5 folds"),
         (20, 1, None, "needs at least 2 folds, not 1"),
         (20, 5, ["A"] * 40, "all patients are of 'A'"),
-        (20, 5, ["A"] * 18 + ["B"] * 22, "without fold 'A', 2 patient"),
+        (20, 5, ["A"] * 18 + ["B"] * 22, "without fold 'A', only 2 patients"),
     ],
 )
 def test_what_cannot_be_split_is_one_line(events, folds, centre, line):

@@ -243,7 +243,7 @@ def test_the_effect_in_subgroups_and_centres_is_reported(tmp_path):
     assert centres.pooled.estimate > 0
     report = write_analysis(found, tmp_path / "out").read_text("utf-8")
     assert "The subgroups are those that were named for this analysis. 3 tests" in report
-    assert "1 patient(s) without a centre are not in this section." in report
+    assert "Not in this section: 1 patient without a centre." in report
     assert "95 % prediction interval for a new one" in report
     names = {path.name for path in (tmp_path / "out").glob("*/*")}
     assert names >= {

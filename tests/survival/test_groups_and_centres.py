@@ -64,7 +64,7 @@ def test_a_subgroup_with_hardly_an_event_is_shown_without_an_effect(plain):
     part = Variable("part", "categorical", ("few", "most"))
     found = subgroup_effects(few, SCORE, [part])
     row = found.table[found.table["level"] == "few"].iloc[0]
-    assert row["note"] == "0 event(s)"
+    assert row["note"] == "0 events"
     assert np.isnan(row["hazard_ratio"])
     test = found.tests.iloc[0]
     assert (test["degrees_of_freedom"], np.isnan(test["p"])) == (0, True)
@@ -152,6 +152,6 @@ def test_two_centres_of_which_one_has_no_event(plain):
     part["year"] = part["year"].replace("1995", "b")
     found = centre_effects(part, SCORE, "year")
     assert found.pooled is None
-    assert found.by_centre.set_index("centre").loc["b", "note"] == "0 event(s)"
+    assert found.by_centre.set_index("centre").loc["b", "note"] == "0 events"
     without = found.left_out.set_index("centre")
     assert np.isnan(without.loc["a", "hazard_ratio"])

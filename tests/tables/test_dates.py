@@ -90,7 +90,7 @@ def test_years_of_two_digits_and_serial_numbers_are_told():
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("31.02.2015", r"'31.02.2015' is no day of the calendar \(2 row\(s\)\); correct it, or"),
+        ("31.02.2015", r"'31.02.2015' is no day of the calendar \(2 rows\); correct it, or"),
         ("2015-13-01", "no day of the calendar"),
         ("20151301", "no day of the calendar"),
         ("31 Apr 2015", "no day of the calendar"),

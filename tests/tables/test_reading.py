@@ -75,9 +75,7 @@ def test_the_patient_column_is_found_or_asked_for():
 
 
 def test_a_text_among_numbers_says_what_to_do():
-    with pytest.raises(
-        DataError, match=r"'\[N/A\]' is not a number \(1 row\(s\)\); give --missing"
-    ):
+    with pytest.raises(DataError, match=r"'\[N/A\]' is not a number \(1 row\); give --missing"):
         as_numbers(column("1", "[N/A]"), "t.csv", ())
     assert np.isnan(as_numbers(column("1", "[N/A]"), "t.csv", ("[N/A]",)).iloc[1])
 
@@ -132,7 +130,7 @@ def test_headers_of_cbioportal_are_comments(tmp_path):
     )
     table = read_table(path)
     assert table.frame["OS_STATUS"].tolist() == ["0:LIVING"]
-    assert table.said == ["4 comment line(s) (#) left out", "separated by tab"]
+    assert table.said == ["4 comment lines (#) left out", "separated by tab"]
 
 
 def test_sheets_and_titles_of_excel(tmp_path):
@@ -147,7 +145,7 @@ def test_sheets_and_titles_of_excel(tmp_path):
     assert table.numbers("size").tolist() == [1.234, 2.5]
     assert table.said == [
         "sheet 'data' of empty, data, more (--sheet)",
-        "1 title row(s) before the header left out",
+        "1 title row before the header left out",
     ]
     assert read_table(path, Reading(sheet="more")).frame["id"].tolist() == ["9"]
     with pytest.raises(DataError, match="no sheet 'nope'; its sheets: empty, data, more"):

@@ -40,7 +40,7 @@ def test_a_time_without_a_unit_is_asked_for_and_an_implausible_one_refused(tmp_p
 
 def test_a_code_for_missing_and_nobody_censored_are_pointed_at(tmp_path):
     said = read(tmp_path, "patient,time_days,event\na,999,1\nb,999,1\nc,5,1\n").said
-    assert "column 'time_days': 999 in 2 row(s) may mean a missing value (--missing 999)" in said
+    assert "column 'time_days': 999 in 2 rows may mean a missing value (--missing 999)" in said
     assert any("Nobody is censored" in line for line in said)
 
 
@@ -94,7 +94,7 @@ def test_columns_are_named_and_missing_is_told(tmp_path):
     assert found.cohort.labels == {"a": 0, "c": 1}
     assert found.cohort.excluded == {"b": "time or event missing"}
     assert found.slides["a"] == ("x",)
-    assert "1 row(s) without a value in column 'who'" in found.said[0]
+    assert "left out: 1 row without a value in column 'who'" in found.said[0]
 
 
 def test_excel_and_parquet_are_read_too(tmp_path):

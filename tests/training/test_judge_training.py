@@ -100,7 +100,7 @@ def test_without_a_slide_the_colour_is_not_compared(made, tmp_path):
     )
     assert not cohort.has_colour
     assert cohort.notes == (
-        "The mean colour is not compared, because 2 slide(s) cannot be opened: T05, T06",
+        "The mean colour is not compared, because 2 slides cannot be opened: T05, T06",
     )
     assert all(one.pixels.startswith("features ") for one in cohort.slides)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.survival.analysis_cohort import GROUP, SCORE
 from qupath_hccmil.survival.figures.forest import forest_figure
 from qupath_hccmil.survival.figures.performance import residuals_figure
@@ -85,9 +86,9 @@ def cox_section(analysis: Analysis) -> Section:
         section.blocks.append(
             Text(
                 f"Adding the score to the clinical variables: likelihood-ratio χ² = "
-                f"{number(gain.statistic)} on {gain.degrees_of_freedom} degree(s) of freedom, "
-                f"p {_sign(gain.p)}, in {gain.patients} patients with {gain.events} events."
-                + (f" ({gain.note})" if gain.note else "")
+                f"{number(gain.statistic)} on {count_of(gain.degrees_of_freedom, 'degree')} of "
+                f"freedom, p {_sign(gain.p)}, in {gain.patients} patients "
+                f"with {gain.events} events." + (f" ({gain.note})" if gain.note else "")
             )
         )
     if found.imputed is not None:

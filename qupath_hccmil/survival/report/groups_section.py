@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.survival.figures.effects import Line, effects_figure
 from qupath_hccmil.survival.figures.style import Drawing
 from qupath_hccmil.survival.findings import Analysis
@@ -62,11 +63,11 @@ def centres_section(analysis: Analysis) -> Section | None:
     section = Section("centres", "Centres")
     told = (
         f"Test of interaction of the score with the centre: χ² = {number(found.statistic)} on "
-        f"{found.degrees_of_freedom} degree(s) of freedom, p {_sign(found.p)}."
+        f"{count_of(found.degrees_of_freedom, 'degree')} of freedom, p {_sign(found.p)}."
     )
     missing = int(analysis.cohort.frame["centre__"].isna().sum())
     if missing:
-        told += f" {missing} patient(s) without a centre are not in this section."
+        told += f" Not in this section: {count_of(missing, 'patient')} without a centre."
     section.blocks += [_models(found), Text(told), _centres_figure(found), _by_centre(found)]
     if found.pooled is not None:
         section.blocks.append(Text(pooled_told(found.pooled, np.exp)))

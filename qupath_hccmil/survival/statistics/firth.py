@@ -98,7 +98,7 @@ def _problem(
     problem = _Penalised(RiskSets(time, event, columns / spread, entry))
     if np.linalg.matrix_rank(problem.information(np.zeros(len(spread)))) < len(spread):
         raise DataError(
-            f"at all {int(event.sum())} event(s), all patients at risk have equal values, so no "
+            f"at each event ({int(event.sum())}), all patients at risk have equal values, so no "
             "hazard ratio can be estimated"
         )
     return spread, problem

@@ -58,7 +58,7 @@ def schoenfeld_test(
         left = squared - mixed @ np.linalg.solve(information, mixed)
         return _rows(owners, slope, left)
     except np.linalg.LinAlgError as error:
-        raise DataError(f"{len(moments.times)} event(s) are too few for this test") from error
+        raise DataError(f"too few events for this test: {len(moments.times)}") from error
 
 
 def _rows(owners: list[str], slope: np.ndarray, left: np.ndarray) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.plain_words import count_of
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def pool(estimates: np.ndarray, errors: np.ndarray, *, confidence: float = 0.95)
     estimates, variances = estimates[known], errors[known] ** 2
     count = len(estimates)
     if count < 2:
-        raise DataError(f"{count} estimate(s) cannot be pooled; two are needed")
+        raise DataError(f"{count_of(count, 'estimate')} cannot be pooled; two are needed")
     found = combine_effects(estimates, variances, method_re="iterated", atol=1e-8)
     tau2 = max(float(found.tau2), 0.0)
     weight = 1 / (variances + tau2)

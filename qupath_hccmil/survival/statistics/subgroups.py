@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.survival.statistics.cox import fit_cox
 from qupath_hccmil.survival.statistics.log_rank_tests import holm
 from qupath_hccmil.survival.statistics.stratified_cox import fit_stratified
@@ -104,7 +105,7 @@ def _row(
     events = int(rows[EVENT].sum())
     head = (name, label, level, len(rows), events)
     if events < FEWEST_EVENTS:
-        return (*head, *[np.nan] * 6, f"{events} event(s)")
+        return (*head, *[np.nan] * 6, count_of(events, "event"))
     try:
         row = fit_cox(rows, [effect], confidence=confidence).table.iloc[0]
     except DataError as error:

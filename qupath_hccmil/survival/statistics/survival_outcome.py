@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.plain_words import count_of
 
 TIME = "time"
 EVENT = "event"
@@ -51,7 +52,8 @@ def outcome(
     event = pd.to_numeric(frame[EVENT], errors="coerce").to_numpy(float)
     if len(time) < at_least:
         raise DataError(
-            f"{len(time)} patient(s) have an outcome, but at least {at_least} are needed"
+            f"an outcome is known of {count_of(len(time), 'patient')}, but at least {at_least} "
+            "are needed"
         )
     if not np.isfinite(time).all() or (time < 0).any():
         raise DataError("column 'time' must have numbers that are not negative; drop other rows")
@@ -127,7 +129,7 @@ def numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
     values = pd.to_numeric(frame[column], errors="coerce").to_numpy(float)
     if not np.isfinite(values).all():
         count = int((~np.isfinite(values)).sum())
-        raise DataError(f"column {column!r}: {count} value(s) are missing or not numbers")
+        raise DataError(f"column {column!r}: missing or no number in {count_of(count, 'row')}")
     return values
 
 
