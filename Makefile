@@ -20,12 +20,13 @@ DEMO_DIR ?= demo
 demo: .venv-demo/done
 	.venv-demo/bin/qupath-hccmil demo $(DEMO_DIR)
 
+# Two processes of tests fill two cores; a second thread of each would wait for the other's.
 test: .venv-test/done
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/mypy
 	$(MAKE) docs
-	.venv-test/bin/python -m pytest --numprocesses 2 --dist loadgroup
+	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest --numprocesses 2 --dist loadgroup
 
 # Warnings are errors (not with --quiet, which hides them from --strict). Git ignores site/.
 docs: .venv-test/done

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from tests.conftest import ROOT
+from tests.test_rooms import EVERYBODYS, MAY_IMPORT
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 # A path starts at one of these folders; other code in the text names commands or libraries.
@@ -32,6 +33,24 @@ def test_every_folder_that_a_package_is_divided_into_is_on_the_page():
     inner = {init.parent.name for init in (ROOT / "qupath_hccmil").glob("*/*/__init__.py")}
     missing = {name for name in inner if f"`{name}/`" not in PAGE}
     assert not missing
+
+
+def test_every_module_next_to_the_packages_is_on_the_page():
+    modules = {path.name for path in (ROOT / "qupath_hccmil").glob("*.py")}
+    internal = {"__init__.py", "__main__.py"}
+    assert {f"qupath_hccmil/{name}" for name in modules - internal} <= set(NAMED)
+
+
+def test_the_picture_of_imports_is_true():
+    picture = PAGE.split("```text\n", 1)[1].split("```", 1)[0]
+    rooms = set(MAY_IMPORT) - {"__main__"}
+    lines = [re.findall(r"\w+", line) for line in picture.splitlines()]
+    shown = [(room, k) for k, line in enumerate(lines) for room in line if room in rooms]
+    assert sorted(room for room, _ in shown) == sorted(rooms)
+    height = dict(shown)
+    others = [(room, other) for room in rooms for other in MAY_IMPORT[room]]
+    others += [(room, other) for room in rooms - EVERYBODYS for other in EVERYBODYS]
+    assert [pair for pair in others if height[pair[0]] >= height[pair[1]]] == []
 
 
 def survival_functions() -> list[tuple[list[str], list[str]]]:

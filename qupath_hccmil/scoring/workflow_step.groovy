@@ -32,8 +32,8 @@ try {
 }
 def command = places.find { it && new File(it).isFile() && new File(it).canExecute() }
 if (command == null) throw new RuntimeException("The program qupath-hccmil is not on this computer" +
-    " (not at " + places[0] + ", nor where QuPath's extension HCC-MIL or the PATH say). Install it: pip install" +
-    " qupath-hccmil, then run: qupath-hccmil qupath install")
+    " (not at " + places[0] + ", nor where QuPath's extension HCC-MIL or the PATH say). Install it as its README" +
+    " says, then run: qupath-hccmil qupath install")
 
 // The image on the disk is scored; newer scores there must not be overwritten.
 if (file.isFile() && record(read()) != record(data)) throw new RuntimeException(

@@ -18,6 +18,7 @@ from qupath_hccmil.method.patient_score import (
     rule_text,
 )
 from qupath_hccmil.method.published_numbers import POWER
+from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.tables.names import match_key
 from qupath_hccmil.tables.numbers import codes_for_missing
 from qupath_hccmil.tables.our_rows import LOGITS, as_slides, our_rows
@@ -108,8 +109,9 @@ def read_scores(
     Raises
     ------
     DataError
-        A column is not found, a score is not a number, a patient has several rows and no rule was
-        given, or a table that was joined by one rule should be joined by another.
+        A column is not found, nobody has a score, a score is not a number, a patient has several
+        rows and no rule was given, or a table that was joined by one rule should be joined by
+        another.
     """
     read = read_table(path, reading)
     frame = read.frame
@@ -121,6 +123,12 @@ def read_scores(
     table = table[table["patient"].notna()]
     odd = _odd_scores(table["score"], name, path)
     scored = table[table["score"].notna()]
+    if scored.empty and len(table):
+        patients = count_of(table["patient"].nunique(), "patient")
+        raise DataError(
+            f"{path}: column {name!r}: none of {patients} has a score; score their slides, and "
+            "export again"
+        )
     power = _one_value(read, "p") or POWER
     joined = _joined_before(frame, path, wanted)
     if joined is not None or not scored["patient"].duplicated().any():

@@ -245,11 +245,12 @@ def test_without_the_command_the_result_says_what_to_do(scored, tmp_path):
     assert "Preferences" in scored.wait_for_dialog("Not known: ")["text"]
 
 
-def test_a_bar_of_the_histogram_leads_to_its_tiles(scored):
-    scored.click("Result…")
-    scored.wait_for_dialog("HCC-MIL: result")
-    range_ = in_windows(
-        scored,
+def click_highest_bar(window) -> list[float]:
+    """Click the highest bar of the result's histogram; its two edges and its number of tiles."""
+    window.click("Result…")
+    window.wait_for_dialog("HCC-MIL: result")
+    return in_windows(
+        window,
         "#hccmil-histogram",
         """
         def h = node.histogram
@@ -263,11 +264,23 @@ def test_a_bar_of_the_histogram_leads_to_its_tiles(scored):
         [h.edges[bin], h.edges[bin + 1], h.counts[bin]]
         """,
     )
+
+
+def test_a_bar_of_the_histogram_leads_to_its_tiles(scored):
+    lowest, highest, count = click_highest_bar(scored)
     scored.wait_for_dialog("tiles of interest")
     risks = in_windows(scored, "#hccmil-tiles", "node.items.collect { it.risk }")
-    assert len(risks) == range_[2]
-    assert all(range_[0] <= risk <= range_[1] for risk in risks)
+    assert len(risks) == count
+    assert all(lowest <= risk <= highest for risk in risks)
     assert scored.ask(CURRENT)
+
+
+def test_tiles_of_a_bar_go_with_their_image(scored, project):
+    click_highest_bar(scored)
+    scored.wait_for_dialog("tiles of interest")
+    scored.open(project / "project.qpproj", PLAIN)
+    scored.wait_for_dialog(f"{PLAIN} has no scores yet")
+    assert in_windows(scored, "#hccmil-tiles", "node.items.size()") == 0
 
 
 def test_places_that_were_left_out_are_shown(scored, project):

@@ -100,7 +100,7 @@ def test_where_the_command_is_not_there_it_says_what_is_missing(scored, tmp_path
     assert '/gone"]' in gone.read_text("utf-8")
     said = script(found[-1], gone, project / "project.qpproj", tmp_path, PATH=str(tmp_path))
     assert "The program qupath-hccmil is not on this computer" in said
-    assert "pip install qupath-hccmil" in said
+    assert "then run: qupath-hccmil qupath install" in said
     after = states(project)
     assert after[0].results.root[names.SLIDE_TILES] == 3
     assert recorded(after[0]).time == recorded(states(scored)[0]).time

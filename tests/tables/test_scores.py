@@ -81,6 +81,12 @@ def test_the_table_says_threshold_model_and_who_has_no_score(tmp_path):
     assert found.excluded.to_dict("records") == [{"patient": "b", "reason": "no score"}]
 
 
+def test_a_table_in_which_nobody_has_a_score_is_refused(tmp_path):
+    path = write(tmp_path, "patient,risk\na,\na,\nb,\n")
+    with pytest.raises(DataError, match=r"none of 2 patients has a score; score their slides"):
+        read_scores(path)
+
+
 def test_a_score_column_is_found_or_asked_for(tmp_path):
     path = write(tmp_path, "patient,hazard\na,1\n")
     with pytest.raises(DataError, match="no column is known as the score"):

@@ -43,7 +43,7 @@ class CommandPlace {
         if (found != null) return found
         def gone = recorded == null ? "" : " It was at $recorded when the extension was installed."
         throw new Problem("""The program qupath-hccmil was not found on this computer.$gone\n
-Install it (pip install qupath-hccmil), then run: qupath-hccmil qupath install\n
+Install it as its README says, then run: qupath-hccmil qupath install\n
 Or enter its path in QuPath: Edit > Preferences > HCC-MIL.""")
     }
 

@@ -240,7 +240,7 @@ class ReviewWindow {
 
     private void reviewerChanged() {
         def name = reviewer.text.strip()
-        if (name != file?.reviewer ?: '') {
+        if (name != (file?.reviewer ?: '')) {
             REVIEWER.set(name)
             Say.LOG.info('Reviewer: {}', name)
             load()

@@ -173,10 +173,7 @@ class TilesWindow {
     }
 
     private void sort() {
-        def tiles = image == null ? [] : image.tiles
-        if (range != null) {
-            tiles = image.between(range[0], range[1])
-        }
+        def tiles = image == null ? [] : range == null ? image.tiles : image.between(range[0], range[1])
         walk.take(order.value.sorted(tiles, seed.text))
         grid.items.setAll(walk.tiles)
         if (image != null) {

@@ -20,7 +20,7 @@ def refused = { Closure action ->
 
 // nowhere: says how to get it
 def said = refused { at([PATH: ""]).find("", jar) }
-assert said.contains("pip install qupath-hccmil") && said.contains("qupath-hccmil qupath install")
+assert said.contains("as its README says") && said.contains("qupath-hccmil qupath install")
 
 // a conda environment that isn't active
 def conda = program("conda environments/hcc/bin/qupath-hccmil")
