@@ -55,7 +55,9 @@ if TYPE_CHECKING:
 @click.option(
     "--max-tiles", type=click.IntRange(min=1), help="Use this many random tiles of a slide."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random tiles.")
+@click.option(
+    "--seed", type=options.Seed, default=0, show_default=True, help="Seed of the random tiles."
+)
 @options.annotation_classes
 @options.engine
 @options.images

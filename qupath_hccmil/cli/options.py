@@ -29,6 +29,8 @@ def _together(*given: Callable[[F], F]) -> Callable[[F], F]:
 
 PathType = click.Path(path_type=Path)
 Existing = click.Path(path_type=Path, exists=True)
+# numpy takes no negative seed
+Seed = click.IntRange(min=0)
 TimeUnit = click.Choice(["days", "months", "years"])
 
 engine: Callable[[F], F] = click.option(

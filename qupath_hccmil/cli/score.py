@@ -47,7 +47,9 @@ if TYPE_CHECKING:
 @click.option(
     "--max-tiles", type=click.IntRange(min=1), help="Score this many random tiles per slide."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed for --max-tiles.")
+@click.option(
+    "--seed", type=options.Seed, default=0, show_default=True, help="Seed for --max-tiles."
+)
 @click.option(
     "--stain",
     type=click.Choice(["vahadane", "staintools"]),

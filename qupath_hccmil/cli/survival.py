@@ -107,7 +107,7 @@ if TYPE_CHECKING:
     type=int,
     help="Bootstrap samples for intervals; 0 for none.  [default: 500]",
 )
-@click.option("--seed", type=int, help="Seed of all random draws.  [default: 2021]")
+@click.option("--seed", type=options.Seed, help="Seed of all random draws.  [default: 2021]")
 @click.option("--confidence", type=float, help="Level of the intervals.  [default: 0.95]")
 @click.option(
     "--penalty",

@@ -55,7 +55,9 @@ _FOR_REVIEWS = ("bootstrap", "confidence")
     "independent.",
 )
 @click.option("--patient-key", help="Metadata key of the patient; default: Patient ID and others.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random order.")
+@click.option(
+    "--seed", type=options.Seed, default=0, show_default=True, help="Seed of every random order."
+)
 @click.option(
     "--mpp",
     type=click.FloatRange(0.1, 4.0),

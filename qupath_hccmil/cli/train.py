@@ -60,7 +60,7 @@ def train() -> None:
 @click.option("--base", type=click.IntRange(min=4), help="Channels of the first level of a unet.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs; default: 20.")
 @click.option("--steps", type=click.IntRange(min=1), help="Batches per epoch; default: 120.")
-@click.option("--seed", type=int, help="Seed of every random draw; default: 0.")
+@click.option("--seed", type=options.Seed, help="Seed of every random draw; default: 0.")
 @options.device
 @click.option(
     "--workers",
@@ -173,7 +173,7 @@ def nuclei(
     help="Fit T in r = sigmoid(S/T) on held-out patients, to calibrate the risk.",
 )
 @judgement_options.judgement
-@click.option("--seed", type=int, help="Seed of every random draw; default: 0.")
+@click.option("--seed", type=options.Seed, help="Seed of every random draw; default: 0.")
 @options.device
 @click.option("--name", default="hcc-risk", show_default=True, help="Name of the model.")
 @options.quiet

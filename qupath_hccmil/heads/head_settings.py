@@ -71,7 +71,7 @@ class HeadSettings:
     tiles: _AtLeast1 = 512
     batch: _AtLeast1 = 32
     chunk: _AtLeast1 = 16_384
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
 
     @property
     def head_arguments(self) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class MilSettings:
     tiles: _AtLeast1 = TILES_PER_PATIENT
     validation_tiles: _AtLeast1 | None = None
     chunk: _AtLeast1 = 16
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True)

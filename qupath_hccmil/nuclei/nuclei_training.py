@@ -74,7 +74,7 @@ class NucleiSettings:
     soften: _AtLeast0 = 0.0
     annotators: bool = False
     average: Annotated[float, Field(ge=0, lt=1)] = 0.997
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True)

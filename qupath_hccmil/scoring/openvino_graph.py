@@ -10,7 +10,6 @@ second.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 import warnings
@@ -20,10 +19,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import platformdirs
-
 import qupath_hccmil
 from qupath_hccmil.atomic_files import atomic_folder
+from qupath_hccmil.cache_folder import cache_folder
 from qupath_hccmil.errors import WriteError
 from qupath_hccmil.scoring.openvino_import import import_openvino
 
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
 
 _GRAPH, _WEIGHTS, _DIGEST = "graph.xml", "graph.bin", "sha256"
 _MOST_KEPT = 8
-CACHE_VARIABLE = "HCCMIL_CACHE"
-"""Environment variable with a folder for converted networks, instead of the user's cache folder."""
 
 
 def openvino_graph(
@@ -87,9 +83,7 @@ def converted(network: nn.Module, example: Tensor) -> Any:
 
 
 def _cache() -> Path:
-    chosen = os.environ.get(CACHE_VARIABLE)
-    kept = Path(chosen) if chosen else Path(platformdirs.user_cache_dir("qupath-hccmil", False))
-    return kept / "openvino"
+    return cache_folder() / "openvino"
 
 
 def _key(identity: str, shape: tuple[int, ...]) -> str:

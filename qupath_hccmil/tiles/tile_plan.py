@@ -37,7 +37,7 @@ class TileChoice:
     mpp: Annotated[float, Field(gt=0)] | None = None
     min_inside: Annotated[float, Field(gt=0, le=1)] = 0.5
     max_tiles: Annotated[int, Field(ge=1)] | None = None
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True, eq=False)
