@@ -17,9 +17,9 @@ from qupath_hccmil.errors import WriteError
 _TEMPORARY = ".new-"
 
 
-def is_temporary(path: Path) -> bool:
-    """Whether a file was left behind by a killed :func:`atomic_file`."""
-    return path.name.startswith(_TEMPORARY)
+def is_temporary(path: Path | str) -> bool:
+    """Whether a file, by its path or name, was left behind by a killed :func:`atomic_file`."""
+    return os.path.basename(path).startswith(_TEMPORARY)
 
 
 def meant_stem(path: Path) -> str:

@@ -96,9 +96,7 @@ def nuclei(
     show_default=True,
     help="Bootstrap samples of patients for the intervals; 0 for no intervals.",
 )
-@click.option(
-    "--seed", type=options.Seed, default=0, show_default=True, help="Seed of all random draws."
-)
+@options.seed("Seed of all random draws.")
 @options.device
 @click.option("--out", type=options.PathType, help="Folder for the scores and the calibration.")
 @options.as_json

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--geojson", is_flag=True, help="Write one GeoJSON file per image into the folder OUT."
 )
-@click.option("--patient-key", help="Metadata key of the patient; default: Patient ID and similar.")
+@options.patient_key
 @click.option(
     "--patients",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),

@@ -40,24 +40,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="vahadane normalises slides as score does, none leaves their colours.",
 )
-@click.option(
-    "--mpp",
-    type=click.FloatRange(min=0, min_open=True),
-    help="µm per level-0 px, overriding the values of QuPath and of the file.",
-)
-@click.option(
-    "--min-inside",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=0.5,
-    show_default=True,
-    help="Smallest share of a tile that must be inside an outline.",
-)
-@click.option(
-    "--max-tiles", type=click.IntRange(min=1), help="Use this many random tiles of a slide."
-)
-@click.option(
-    "--seed", type=options.Seed, default=0, show_default=True, help="Seed of the random tiles."
-)
+@options.tile_choice
 @options.annotation_classes
 @options.engine
 @options.images
@@ -132,7 +115,8 @@ def _summary(outcomes: list[FeatureOutcome]) -> str:
         status: sum(outcome.status == status for outcome in outcomes)
         for status in ("computed", "up to date", "failed")
     }
-    return ", ".join(f"{count} {status}" for status, count in counts.items() if count) + "."
+    said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    return f"{said or 'No slides in this part'}."
 
 
 def _facts(encoders: list[Encoder], outcomes: list[FeatureOutcome], out: Path) -> dict[str, Any]:

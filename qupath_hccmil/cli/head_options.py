@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -104,15 +104,15 @@ def check_together(arguments: Mapping[str, Any]) -> None:
             )
 
 
-def check_settings(settings: HeadSettings) -> None:
-    """Refuse options that the chosen head and loss do not use.
+def check_settings(settings: HeadSettings, also: Sequence[str] = ()) -> None:
+    """Refuse options that neither the chosen head, the others to choose from, nor the loss use.
 
     Raises
     ------
     click.UsageError
     """
     for name, option, needed, used in (
-        ("p", "--power", "--head published", settings.head == "published"),
+        ("p", "--power", "--head published", "published" in (settings.head, *also)),
         ("threshold", "--threshold", "--loss outcome", settings.loss == "outcome"),
         ("bins", "--bins", "--loss discrete-time", settings.loss == "discrete-time"),
     ):

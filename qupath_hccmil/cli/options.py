@@ -29,8 +29,6 @@ def _together(*given: Callable[[F], F]) -> Callable[[F], F]:
 
 PathType = click.Path(path_type=Path)
 Existing = click.Path(path_type=Path, exists=True)
-# numpy takes no negative seed
-Seed = click.IntRange(min=0)
 TimeUnit = click.Choice(["days", "months", "years"])
 
 engine: Callable[[F], F] = click.option(
@@ -92,6 +90,10 @@ annotation_classes: Callable[[F], F] = click.option(
     multiple=True,
     metavar="NAME",
     help="Class of the tumour outlines; repeatable. Default: Tumor, Tumour, HCC.",
+)
+patient_key: Callable[[F], F] = click.option(
+    "--patient-key",
+    help="Metadata key of the patient in a QuPath project; default: Patient ID and similar.",
 )
 image_mpp: Callable[[F], F] = click.option(
     "--mpp", type=click.FloatRange(min=0, min_open=True), help="µm per pixel of the images."
@@ -276,7 +278,34 @@ _TILING = (
     images,
     annotation_classes,
     slides,
-    click.option("--patient-key", help="Metadata key that names the patient in a QuPath project."),
+    patient_key,
+)
+
+
+def seed(what: str) -> Callable[[F], F]:
+    """Seed of random draws, 0 unless given."""
+    return click.option(
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help=what
+    )
+
+
+_TILE_CHOICE = (
+    click.option(
+        "--mpp",
+        type=click.FloatRange(min=0, min_open=True),
+        help="µm per level-0 px, overriding QuPath's and the slide's.",
+    ),
+    click.option(
+        "--min-inside",
+        type=click.FloatRange(0, 1, min_open=True),
+        default=0.5,
+        show_default=True,
+        help="Smallest share of a tile that must be inside an outline.",
+    ),
+    click.option(
+        "--max-tiles", type=click.IntRange(min=1), help="Use this many random tiles of a slide."
+    ),
+    seed("Seed of the random tiles."),
 )
 
 
@@ -320,6 +349,8 @@ _METHOD = (
 
 # Numbers of the published method; each is stored with the model.
 method: Callable[[F], F] = _together(*_METHOD)
+# Which tiles of a slide are used: the settings of `TileChoice`.
+tile_choice: Callable[[F], F] = _together(*_TILE_CHOICE)
 # How tiles are taken from a project, slides or images.
 tiling: Callable[[F], F] = _together(*_TILING)
 # How a table is written; what is not given is detected.

@@ -36,20 +36,7 @@ if TYPE_CHECKING:
 @options.settings_file()
 @click.option("--model", type=options.PathType, help="Folder of a risk model; default: shipped.")
 @options.encoders
-@click.option("--mpp", type=float, help="µm per pixel, overriding QuPath and the slide.")
-@click.option(
-    "--min-inside",
-    type=click.FloatRange(0.0, 1.0, min_open=True),
-    default=0.5,
-    show_default=True,
-    help="Smallest share of a tile that must be inside the outline.",
-)
-@click.option(
-    "--max-tiles", type=click.IntRange(min=1), help="Score this many random tiles per slide."
-)
-@click.option(
-    "--seed", type=options.Seed, default=0, show_default=True, help="Seed for --max-tiles."
-)
+@options.tile_choice
 @click.option(
     "--stain",
     type=click.Choice(["vahadane", "staintools"]),

@@ -107,7 +107,9 @@ if TYPE_CHECKING:
     type=int,
     help="Bootstrap samples for intervals; 0 for none.  [default: 500]",
 )
-@click.option("--seed", type=options.Seed, help="Seed of all random draws.  [default: 2021]")
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="Seed of all random draws.  [default: 2021]"
+)
 @click.option("--confidence", type=float, help="Level of the intervals.  [default: 0.95]")
 @click.option(
     "--penalty",
@@ -162,7 +164,7 @@ def survival(
     from qupath_hccmil.survival.analysis import analyse
     from qupath_hccmil.survival.analysis_cohort import read_cohort
     from qupath_hccmil.survival.analysis_settings import read_settings
-    from qupath_hccmil.survival.output_folder import write_analysis
+    from qupath_hccmil.survival.output_folder import check_folder, write_analysis
 
     in_file = read_settings(settings_file) if settings_file else None
     settings = _settings(in_file, given).check()
@@ -177,6 +179,7 @@ def survival(
             click.echo(f"Left out: {count} ({reason})")
         for note in cohort.notes:
             click.echo(f"Note: {note}")
+    check_folder(out, report_format)
     analysis = analyse(cohort, settings, None if silent else _tell)
     analysis.command = options.command_line()
     found: list[str] = []

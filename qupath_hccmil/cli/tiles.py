@@ -54,10 +54,8 @@ _FOR_REVIEWS = ("bootstrap", "confidence")
     help="Unit that N counts for, that contributions are shares of, and that statistics take as "
     "independent.",
 )
-@click.option("--patient-key", help="Metadata key of the patient; default: Patient ID and others.")
-@click.option(
-    "--seed", type=options.Seed, default=0, show_default=True, help="Seed of every random order."
-)
+@options.patient_key
+@options.seed("Seed of every random order.")
 @click.option(
     "--mpp",
     type=click.FloatRange(0.1, 4.0),
@@ -195,11 +193,11 @@ def _compare(cohort: Cohort, out: Path, wish: TileWish, given: dict[str, Any]) -
         "notes": notes,
         "failed": every,
     }
-    lines = [*(f"Note: {note}" for note in notes), *_said(report), f"Tables: {out}"]
+    lines = [*(f"Note: {note}" for note in notes), *_said(report, wish), f"Tables: {out}"]
     return result, lines, every
 
 
-def _said(report: ReviewReport) -> list[str]:
+def _said(report: ReviewReport, wish: TileWish) -> list[str]:
     """Describe the main numbers, one line each."""
     lines = [
         f"{row['reviewer']}: {count_of(row['reviewed_tiles'], 'tile')}, {row['blinded_tiles']} of "
@@ -218,7 +216,7 @@ def _said(report: ReviewReport) -> list[str]:
             f"{row['feature']}: {row['high']}/{row['high_total']} high, "
             f"{row['low']}/{row['low_total']} low; odds ratio {row['odds_ratio']:.2f} "
             f"({row['lower']:.2f} to {row['upper']:.2f}), Fisher p {row['fisher_p']:.2g} (Holm "
-            f"{row['fisher_p_holm']:.2g}), by slide p {row['units_p']:.2g} (Holm "
+            f"{row['fisher_p_holm']:.2g}), by {wish.level} p {row['units_p']:.2g} (Holm "
             f"{row['units_p_holm']:.2g})"
         )
     if not len(report.features):

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from qupath_hccmil.learning.device import DeviceName
     from qupath_hccmil.training.clinical_table import ClinicalColumns
     from qupath_hccmil.training.head_figures import HeadFigures
+    from qupath_hccmil.training.head_patients import HeadChoices
     from qupath_hccmil.training.prepare_bags import Tiling
-    from qupath_hccmil.training.train_heads import HeadChoices, HeadModel
+    from qupath_hccmil.training.train_heads import HeadModel
     from qupath_hccmil.training.train_mil import Choices, MilModel
 
 _HERE = "qupath_hccmil.cli.train"
@@ -60,7 +61,7 @@ def train() -> None:
 @click.option("--base", type=click.IntRange(min=4), help="Channels of the first level of a unet.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Number of epochs; default: 20.")
 @click.option("--steps", type=click.IntRange(min=1), help="Batches per epoch; default: 120.")
-@click.option("--seed", type=options.Seed, help="Seed of every random draw; default: 0.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of every random draw; default: 0.")
 @options.device
 @click.option(
     "--workers",
@@ -173,7 +174,7 @@ def nuclei(
     help="Fit T in r = sigmoid(S/T) on held-out patients, to calibrate the risk.",
 )
 @judgement_options.judgement
-@click.option("--seed", type=options.Seed, help="Seed of every random draw; default: 0.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of every random draw; default: 0.")
 @options.device
 @click.option("--name", default="hcc-risk", show_default=True, help="Name of the model.")
 @options.quiet
@@ -248,7 +249,7 @@ def _train_head(
     from qupath_hccmil.training.train_heads import train_head
 
     settings = HeadSettings(**options.settings_given(HeadSettings, given))
-    head_options.check_settings(settings)
+    head_options.check_settings(settings, given["also"])
     if judging:
         settings = _judge(source, clinical, out, quiet, given, settings)
     model = train_head(

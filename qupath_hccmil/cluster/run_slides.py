@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -142,6 +143,8 @@ class _Run:
     _looked: float = float("-inf")
     _ended: int = 0
     _count: int = 0
+    # another run on the same scheduler must not have tasks of the same name: it would get our rows
+    _name: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:
         model = None if self.plan.model is None else str(self.plan.model)
@@ -193,15 +196,15 @@ class _Run:
         if self.workers.client.status != "running":
             return
         busy = {each.worker for each in self.under_way.values()}
-        for worker, threads in self._usable.items():
+        for worker in self._usable:
             if not self.waiting:
                 return
             if worker not in busy:
                 attempt = self.waiting.popleft()
                 package = packed(attempt.task, attempt.step, self.plan)
                 future = self._submit(
-                    worker, score_on_worker, package, self._where, self._expected, threads,
-                    self.limits.seconds,
+                    worker, score_on_worker, package, self._where, self._expected,
+                    self._threads(worker), self.limits.seconds,
                 )  # fmt: skip
                 self.under_way[future] = _UnderWay(attempt, worker, time.monotonic())
 
@@ -238,7 +241,7 @@ class _Run:
         future: Future = self.workers.client.submit(
             function,
             *arguments,
-            key=f"hccmil-{id(self)}-{self._count}",
+            key=f"hccmil-{self._name}-{self._count}",
             pure=False,
             workers=[worker],
             allow_other_workers=False,
@@ -369,8 +372,16 @@ class _Run:
             self._refuse(worker, why)
             return
         self._expected = expected
-        share = answer["cores"] // sum(_host(each) == _host(worker) for each in self._present)
-        self._usable[worker] = self.workers.threads or max(1, share)
+        self._usable[worker] = answer["cores"]
+
+    def _threads(self, worker: str) -> int:
+        """Threads for the networks of a worker; workers on one computer share its cores.
+
+        One that came later gets its share of what the others had.
+        """
+        at_work = self._present - self._refused.keys()
+        neighbours = sum(_host(each) == _host(worker) for each in at_work | {worker})
+        return self.workers.threads or max(1, self._usable[worker] // neighbours)
 
     def _refuse(self, worker: str, why: str) -> None:
         self._usable.pop(worker, None)

@@ -32,7 +32,8 @@ Pooling = Literal["model", "class token", "mean", "class token and mean"]
 
 _Text = Annotated[str, Field(min_length=1)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Mean = Annotated[float, Field(ge=0, le=1)]
+_Spread = Annotated[float, Field(gt=0, le=1)]
 # Arguments with which timm would fetch or read other weights than those in the folder, or that
 # the other fields give.
 _NOT_ARGUMENTS = frozenset(
@@ -69,7 +70,8 @@ class EncoderConfig:
         Arguments of ``timm.create_model``; the name of a layer of ``timm.layers`` or ``torch.nn``
         stands for that layer.
     mean, std : (3,) float
-        RGB in [0, 1] is normalised by them.
+        RGB in [0, 1] is normalised by them, so they lie there too: those of RGB up to 255 are
+        refused, with which features would be wrong and nothing would say so.
     mpp : float
         µm per pixel of the tiles that the network sees.
     tile_px : int
@@ -91,8 +93,8 @@ class EncoderConfig:
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=80)]
     architecture: Annotated[_Text, AfterValidator(_check_architecture)]
-    mean: tuple[_Finite, _Finite, _Finite]
-    std: tuple[_Positive, _Positive, _Positive]
+    mean: tuple[_Mean, _Mean, _Mean]
+    std: tuple[_Spread, _Spread, _Spread]
     mpp: _Positive
     tile_px: Annotated[int, Field(ge=SMALLEST_TILE_PX)]
     licence: _Text
@@ -213,7 +215,8 @@ _NEEDED = (
 
 def _read_config(path: Path) -> EncoderConfig:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        # users write this file, and editors of Windows put a byte order mark in front
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(content, dict):

@@ -30,7 +30,8 @@ class TimmEncoder(nn.Module):
     PackageError
         timm is not installed.
     ModelError
-        The architecture is unknown to timm, or the arguments or the weights do not fit it.
+        The architecture is unknown to timm, the arguments or the weights do not fit it, or it
+        does not turn a tile of this size into a vector.
     """
 
     mean: Tensor
@@ -43,6 +44,7 @@ class TimmEncoder(nn.Module):
         self.network = _network(folder)
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), False)
         self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), False)
+        self._check(folder)
 
     def forward(self, rgb: Tensor) -> Tensor:
         """Compute (n, d) float features of (n, h, w, 3) uint8 RGB."""
@@ -57,6 +59,28 @@ class TimmEncoder(nn.Module):
             return first
         mean = tokens[:, self.network.num_prefix_tokens :].mean(dim=1)
         return mean if self.pooling == "mean" else torch.cat([first, mean], dim=1)
+
+    def _check(self, folder: EncoderFolder) -> None:
+        """Try a tile, so that what does not fit is known before the first slide is read."""
+        config = folder.config
+        tile = torch.zeros((1, config.tile_px, config.tile_px, 3), dtype=torch.uint8)
+        try:
+            with torch.inference_mode():
+                found = self(tile)
+        except Exception as error:
+            # Each network of timm has its own checks of its input, and its own errors.
+            reason = " ".join(str(error).split())
+            raise ModelError(
+                f"{folder.path}: {config.architecture!r} cannot take tiles of {config.tile_px} px "
+                f"({reason:.200}); change tile_px and mpp, or the arguments"
+            ) from error
+        if found.ndim != 2:
+            shape = " × ".join(map(str, found.shape[1:]))
+            raise ModelError(
+                f"{folder.path}: {config.architecture!r} gives {shape} numbers for a tile, not one "
+                f"vector; use another pooling than {config.pooling!r}, or leave out the argument "
+                "global_pool"
+            )
 
 
 def _timm() -> ModuleType:

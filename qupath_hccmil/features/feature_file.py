@@ -24,6 +24,8 @@ from qupath_hccmil.features.layouts import Described, Layout, describe, places, 
 
 SUFFIXES = (".h5", ".hdf5")
 DEPENDS_ON = "depends_on"
+# What h5py raises where the inside of a file makes no sense, depending on the part that is wrong.
+_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,8 @@ class SlideFeatures:
             stored = describe(file, self.path).features
             where = (0, chosen) if stored.ndim == 3 else chosen
             found = np.empty((len(range(*chosen.indices(self.count))), self.width), np.float32)
-            found[...] = stored[where]
+            with np.errstate(over="ignore"):  # double floats too large for float32: said below
+                found[...] = stored[where]
         finite = np.isfinite(found).all(axis=1)
         if not finite.all():
             tile = range(*chosen.indices(self.count))[int(np.argmin(finite))]
@@ -270,8 +273,10 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     with file:
         try:
             yield file
-        except OSError as error:
-            # A part of it is missing: HDF5 notices when that part is read.
+        except FeatureFileError:
+            raise
+        except _DAMAGE as error:
+            # A part of it is missing or wrong: HDF5 notices when that part is read.
             raise _damaged(path, error) from error
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qupath_hccmil import __version__
-from qupath_hccmil.atomic_files import atomic_file, file_name, make_folder
+from qupath_hccmil.atomic_files import atomic_file, file_name, is_temporary, make_folder
 from qupath_hccmil.encoders.encoder import Encoder
 from qupath_hccmil.errors import DataError, FeatureFileError
 from qupath_hccmil.features.encode_slide import TileKind
@@ -255,8 +255,11 @@ def _about(encoder: Encoder) -> dict[str, Any]:
 
 def _check_folder(folder: Path, encoder: Encoder) -> None:
     record = folder / RECORD
+    # Looked at before the record, which another process may be about to write: then this one is
+    # empty but for a temporary file.
+    there = list(folder.iterdir()) if folder.is_dir() else []
     if not record.exists():
-        if folder.is_dir() and any(folder.iterdir()):
+        if not all(is_temporary(each) for each in there):
             raise DataError(
                 f"{folder}: has files that this program did not write; use another --out"
             )

@@ -67,7 +67,7 @@ def describe(file: h5py.File, path: Path) -> Described:
     """
     name = next((each for each in ("features", "feats", "patch_embeddings") if each in file), None)
     if name is None:
-        there = ", ".join(list(file)[:5]) or "nothing"
+        there = ", ".join(str(each) for each in list(file)[:5]) or "nothing"
         raise FeatureFileError(
             f"{path}: has neither features (CLAM, TRIDENT) nor feats (STAMP), but {there}"
         )

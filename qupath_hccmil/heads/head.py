@@ -55,7 +55,8 @@ class Head(nn.Module):
     in training.
 
     The `level` is a number that is added to the logit, where a head has one. Losses on follow-up
-    compare patients and do not determine it, so that it stays 0.
+    compare patients and do not determine it; it is then set at the end of the training, so that the
+    mean logit of the training patients is 0.
     """
 
     mean: Tensor

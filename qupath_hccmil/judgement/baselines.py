@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.judgement.judged_cohort import COLOURS, TILES, JudgedCohort
 from qupath_hccmil.judgement.kept_folds import FoldResult
-from qupath_hccmil.survival.statistics.baseline import fit_baseline
 from qupath_hccmil.survival.statistics.cox import fit_cox
 from qupath_hccmil.survival.statistics.variables import Variable, present_levels
 
@@ -45,7 +44,7 @@ def cox_models(cohort: JudgedCohort, repeats: Sequence[Sequence[FoldResult]]) ->
     The clinical variables alone; the same with the score, which for the patients that are learned
     from is that of the inner splits; the logarithm of the number of tiles; and the mean colour.
     Missing clinical values are replaced by the median, or the most frequent category, of the
-    patients that are learned from.
+    patients that are learned from. A variable that none of them has is left out in that fold.
 
     Parameters
     ----------
@@ -65,46 +64,17 @@ def cox_models(cohort: JudgedCohort, repeats: Sequence[Sequence[FoldResult]]) ->
             test = frame.loc[list(fold.logits)].assign(**{_LOGIT: pd.Series(fold.logits)})
             where = [place[patient] for patient in fold.logits]
             for name, variables in models.items():
+                part = f"{name}, repeat {fold.repeat}, fold {fold.name}"
+                known = [one for one in variables if train[one.name].notna().any()]
+                absent = [one.title for one in variables if one not in known]
+                if absent:
+                    told = f"without {', '.join(absent)}, which no patient of the other folds has"
+                    problems.append((part, told))
                 try:
-                    markers[name][row, where] = _fitted(train, test, variables)
+                    markers[name][row, where] = _fitted(train, test, known)
                 except (DataError, np.linalg.LinAlgError) as error:
-                    problems.append((f"{name}, repeat {fold.repeat}, fold {fold.name}", str(error)))
+                    problems.append((part, str(error)))
     return FoldModels(markers, problems)
-
-
-def predicted_risks(
-    cohort: JudgedCohort, repeats: Sequence[Sequence[FoldResult]], horizons: Sequence[float]
-) -> dict[float, NDArray[np.float64]]:
-    """Risk of an event up to each horizon, averaged over the repeats.
-
-    The Cox baseline of a fold is fitted on the inner predictions of its other patients, so neither
-    the model nor the baseline has seen the patients that it is judged on.
-
-    Returns
-    -------
-    dict of float to (n,) float64
-        In the order of the cohort. NaN for a patient whose baseline is not followed so long.
-
-    Raises
-    ------
-    DataError
-        A baseline cannot be fitted.
-    """
-    frame = cohort.frame
-    found = {at: np.full((len(repeats), len(frame)), np.nan) for at in horizons}
-    place = {patient: number for number, patient in enumerate(frame.index)}
-    for row, folds in enumerate(repeats):
-        for fold in folds:
-            train = frame.loc[list(fold.inner_logits)].assign(
-                **{_LOGIT: pd.Series(fold.inner_logits)}
-            )
-            baseline = fit_baseline(train, _LOGIT, name=f"fold {fold.name}", unit="years")
-            where = [place[patient] for patient in fold.logits]
-            logits = np.array(list(fold.logits.values()))
-            for at in horizons:
-                if at <= baseline.last:
-                    found[at][row, where] = 1 - baseline.survival(logits, at)
-    return {at: np.clip(values.mean(axis=0), 1e-9, 1 - 1e-9) for at, values in found.items()}
 
 
 def _models(cohort: JudgedCohort) -> dict[str, list[Variable]]:
@@ -122,7 +92,12 @@ def _models(cohort: JudgedCohort) -> dict[str, list[Variable]]:
 def _fitted(
     train: pd.DataFrame, test: pd.DataFrame, variables: Sequence[Variable]
 ) -> NDArray[np.float64]:
-    """Linear predictor of the tested patients by a Cox model of the others."""
+    """Linear predictor of the tested patients by a Cox model of the others.
+
+    Each variable has a value in one of the others.
+    """
+    if not variables:
+        raise DataError("no variable is left")
     train, test = train.copy(), test.copy()
     scaled = []
     for variable in variables:

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.survival.analysis_cohort import PROGNOSTIC
+from qupath_hccmil.judgement.clinical_variables import clinical_variables
 from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME
-from qupath_hccmil.survival.statistics.variables import Variable, VariableRequest, recognise
+from qupath_hccmil.survival.statistics.variables import Variable
 from qupath_hccmil.tables.names import column_key, match_key
 from qupath_hccmil.tables.table_reader import UserTable, find_column, find_patient_column
 
@@ -20,6 +20,7 @@ SCANNER = "scanner__"
 TILES = "tiles__"
 COLOURS = ("red__", "green__", "blue__")
 UNKNOWN = "not known"
+UNIT = "years"  # of every time
 USUAL_CENTRES = (
     "centre", "center", "site", "hospital", "institution", "tissue_source_site",
 )  # fmt: skip
@@ -78,6 +79,11 @@ class JudgedCohort:
     in_two_centres: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def centre_of(self) -> dict[str, str]:
+        """Centre of each patient."""
+        return {str(patient): str(centre) for patient, centre in self.frame[CENTRE].items()}
 
     @property
     def has_centres(self) -> bool:
@@ -158,7 +164,7 @@ def judged_cohort(
     if scanner:
         frame[SCANNER] = first[scanner].fillna(UNKNOWN)
     taken = {key, centre, scanner, *frame.columns} - {""}
-    chosen, values, notes = _variables(table, first, variables, taken)
+    chosen, values, notes = clinical_variables(table, first, variables, taken)
     return JudgedCohort(frame.join(values), chosen, used, centre, twice, left_out, tuple(notes))
 
 
@@ -198,29 +204,3 @@ def _of_slides(slides: Sequence[SlideFacts]) -> pd.DataFrame:
         rows.append((patient, " + ".join(scanners), tiles.sum(), *mean))
     frame = pd.DataFrame(rows, columns=["patient", SCANNER, TILES, *COLOURS])
     return frame.set_index("patient")
-
-
-def _variables(
-    table: UserTable, first: pd.DataFrame, names: Sequence[str] | None, taken: set[str]
-) -> tuple[tuple[Variable, ...], pd.DataFrame, list[str]]:
-    asked = names is not None
-    if names is None:
-        names = [n for n in first.columns if PROGNOSTIC.match(str(n)) and n not in taken]
-    else:
-        names = [find_column(first, table.path, name, "variable") for name in names]
-    chosen, values, notes = [], {}, []
-    for name in dict.fromkeys(names):
-        try:
-            column = table.plain(name).reindex(table.frame.index)
-            plain = dict(zip(table.frame[name], column, strict=True))
-            variable, coded = recognise(
-                first[name].map(lambda v, plain=plain: plain.get(v, v)), VariableRequest(name)
-            )
-        except DataError as error:
-            if asked:
-                raise
-            notes.append(f"Clinical variable left out: {error}.")
-            continue
-        chosen.append(variable)
-        values[name] = coded
-    return tuple(chosen), pd.DataFrame(values, index=first.index), notes

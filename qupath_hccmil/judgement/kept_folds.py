@@ -16,7 +16,7 @@ from qupath_hccmil.judgement.nested_splits import InnerSplit, OuterFold
 from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME
 
 KEPT = "fold.json"
-FORMAT = "qupath-hccmil judgement fold 1"
+FORMAT = "qupath-hccmil judgement fold 2"
 
 
 @dataclass(frozen=True)

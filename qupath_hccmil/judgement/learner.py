@@ -44,6 +44,14 @@ class Learner(Protocol):
         So kept folds of another training are not taken for those of this one.
         """
 
+    @property
+    def labels(self) -> Mapping[str, int]:
+        """Label (1 good, 0 poor) of each patient with one, if labels are what is learned from.
+
+        Folds then spread them evenly, and each side of an inner split has both. Empty for a
+        training on follow-up.
+        """
+
     def fit(
         self,
         training: Sequence[str],

@@ -21,9 +21,16 @@ from numpy.typing import NDArray
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.judgement.kept_folds import FoldResult, fold_key, keep_fold, kept_fold
 from qupath_hccmil.judgement.learner import Learner, Predictor
-from qupath_hccmil.judgement.nested_splits import InnerSplit, OuterFold, inner_splits, seed_of
+from qupath_hccmil.judgement.nested_splits import (
+    InnerSplit,
+    OuterFold,
+    inner_splits,
+    outer_folds,
+    seed_of,
+)
 from qupath_hccmil.method.concordance import concordance
 from qupath_hccmil.method.outcome_label import outcome as outcome_label
+from qupath_hccmil.mil.metrics import score_ranks
 from qupath_hccmil.mil.threshold_and_temperature import Decision, DecisionRule, decide
 from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME
 
@@ -80,6 +87,59 @@ class NestedSettings:
                 raise DataError(f"{name}: {value} is less than {least}")
 
 
+def plan_folds(
+    learner: Learner,
+    frame: pd.DataFrame,
+    centre: Mapping[str, str],
+    settings: NestedSettings,
+    repeat: int,
+) -> list[OuterFold]:
+    """Divide patients into outer folds, each of which can be learned for.
+
+    Parameters
+    ----------
+    learner : Learner
+    frame : DataFrame
+        ``time`` (years) and ``event`` by patient, as the learner has them.
+    centre : mapping of str to str
+        Of each patient; used with leave-one-centre-out.
+    settings : NestedSettings
+    repeat : int
+        From 1.
+
+    Raises
+    ------
+    DataError
+        There are too few events, labels or centres. Inner splits are tried too, so that this is
+        said before the first training and not between two.
+    """
+    folds = outer_folds(
+        events_of(frame),
+        settings.folds,
+        settings.seed,
+        repeat,
+        centre if settings.by_centre else None,
+        learner.labels,
+    )
+    for fold in folds:
+        splits_within(learner, fold, frame, settings)
+    return folds
+
+
+def splits_within(
+    learner: Learner, fold: OuterFold, frame: pd.DataFrame, settings: NestedSettings
+) -> list[InnerSplit]:
+    """Inner splits of an outer fold.
+
+    Raises
+    ------
+    DataError
+        The other patients are too few; see :func:`~.nested_splits.inner_splits`.
+    """
+    seed = seed_of(settings.seed, fold.repeat, fold.number)
+    return inner_splits(fold.others, events_of(frame), settings.inner, seed, learner.labels)
+
+
 def judge_fold(
     learner: Learner,
     fold: OuterFold,
@@ -109,8 +169,7 @@ def judge_fold(
         A predictor gives no finite number for a patient.
     """
     seed = seed_of(settings.seed, fold.repeat, fold.number)
-    event = events_of(frame)
-    splits = inner_splits(fold.others, event, settings.inner, seed)
+    splits = splits_within(learner, fold, frame, settings)
     key = fold_key(learner, fold, splits, frame, seed)
     kept = kept_fold(folder, key)
     if kept is not None:
@@ -146,6 +205,11 @@ def judge_fold(
     keep_fold(folder, key, result)
     shutil.rmtree(folder / TRAININGS, ignore_errors=True)
     return result
+
+
+def fold_folder(root: Path, fold: OuterFold) -> Path:
+    """Where a fold is kept."""
+    return root / f"repeat-{fold.repeat}" / f"fold-{fold.number}"
 
 
 def all_patients(frame: pd.DataFrame) -> OuterFold:
@@ -190,22 +254,6 @@ def distinct_outcomes(frame: pd.DataFrame) -> list[int | None]:
     return [outcome_label(time, event)[0] for time, event in pairs]
 
 
-def permuted_within(centre: Mapping[str, str], seed: int) -> dict[str, str]:
-    """Give each patient the outcome of a random patient of the same centre; each is used once.
-
-    Returns
-    -------
-    dict of str to str
-        For each patient, the donor.
-    """
-    rng = np.random.default_rng(seed)
-    donors: dict[str, str] = {}
-    for name in sorted(set(centre.values())):
-        own = sorted(patient for patient in centre if centre[patient] == name)
-        donors.update(zip(own, rng.permutation(own).tolist(), strict=True))
-    return donors
-
-
 def _predict(predictor: Predictor, patients: Sequence[str]) -> NDArray[np.float64]:
     found = np.asarray(predictor.predict(patients), float)
     if found.shape != (len(patients),) or not np.isfinite(found).all():
@@ -219,7 +267,9 @@ def _predict(predictor: Predictor, patients: Sequence[str]) -> NDArray[np.float6
 
 def _concordance(frame: pd.DataFrame, split: InnerSplit, logits: NDArray[np.float64]) -> float:
     rows = frame.loc[list(split.choosing)]
-    return concordance(rows[TIME].to_numpy(float), rows[EVENT].to_numpy(bool), logits)
+    # Logits that differ by rounding alone are ties, or a collapsed model could be the best one.
+    ranks = score_ranks(logits)
+    return concordance(rows[TIME].to_numpy(float), rows[EVENT].to_numpy(bool), ranks)
 
 
 def _mean(values: Sequence[float]) -> float:

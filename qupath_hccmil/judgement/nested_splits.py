@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from qupath_hccmil.errors import DataError
 
+_NO_LABELS: Mapping[str, int] = MappingProxyType({})
 FEWEST = 2
 """Patients with an event that every side of a split must have."""
 
@@ -53,6 +55,7 @@ def outer_folds(
     seed: int,
     repeat: int = 1,
     centre: Mapping[str, str] | None = None,
+    labels: Mapping[str, int] = _NO_LABELS,
 ) -> list[OuterFold]:
     """Divide patients into outer folds.
 
@@ -68,6 +71,9 @@ def outer_folds(
         From 1.
     centre : mapping of str to str, optional
         The centre of every patient, for leave-one-centre-out.
+    labels : mapping of str to int, optional
+        Labels that the training learns from (1 good, 0 poor), of the patients who have one; they
+        are spread evenly too.
 
     Raises
     ------
@@ -78,7 +84,7 @@ def outer_folds(
     parts = (
         _by_centre(event, centre)
         if centre is not None
-        else _at_random(event, folds, seed_of(seed, repeat))
+        else _at_random(event, folds, seed_of(seed, repeat), labels)
     )
     found = []
     for number, (name, held_out) in enumerate(parts, start=1):
@@ -94,7 +100,11 @@ def outer_folds(
 
 
 def inner_splits(
-    others: Sequence[str], event: Mapping[str, int], folds: int, seed: int
+    others: Sequence[str],
+    event: Mapping[str, int],
+    folds: int,
+    seed: int,
+    labels: Mapping[str, int] = _NO_LABELS,
 ) -> list[InnerSplit]:
     """Split the patients of an outer fold that may be learned from, for all choices.
 
@@ -106,15 +116,31 @@ def inner_splits(
     others : sequence of str
     event : mapping of str to int
     folds : int
-        At least 2; fewer are made if there are fewer events.
+        At least 2; fewer are made if there are fewer events, or patients with a label.
     seed : int
+    labels : mapping of str to int, optional
+        As for :func:`outer_folds`. If there are any, each side of a split has both.
+
+    Raises
+    ------
+    DataError
+        There are too few events, or patients with a label, for two splits.
     """
     within = {patient: event[patient] for patient in others}
-    most = max(2, min(folds, sum(within.values()) // FEWEST))
-    return [
+    most = max(2, min(folds, sum(within.values()) // FEWEST, *_of_each_label(others, labels)))
+    splits = [
         InnerSplit(tuple(sorted(within.keys() - set(part))), tuple(sorted(part)))
-        for _, part in _at_random(within, most, seed)
+        for _, part in _at_random(within, most, seed, labels)
     ]
+    for side in (side for split in splits for side in (split.training, split.choosing)):
+        if not all(_of_each_label(side, labels)):
+            poor, good = _of_each_label(others, labels)
+            raise DataError(
+                f"{len(others)} patients to learn from, {good} with a good and {poor} with a poor "
+                f"outcome, are too few for {most} inner folds, each of which needs both; use other "
+                "folds or more patients, or --loss cox, which uses the follow-up of everybody"
+            )
+    return splits
 
 
 def _by_centre(event: Mapping[str, int], centre: Mapping[str, str]) -> list[tuple[str, list[str]]]:
@@ -127,7 +153,16 @@ def _by_centre(event: Mapping[str, int], centre: Mapping[str, str]) -> list[tupl
     return [(name, [p for p in event if centre[p] == name]) for name in names]
 
 
-def _at_random(event: Mapping[str, int], folds: int, seed: int) -> list[tuple[str, list[str]]]:
+def _of_each_label(patients: Sequence[str], labels: Mapping[str, int]) -> list[int]:
+    """How many of the patients have a poor, and a good, outcome; empty without any labels."""
+    if not labels:
+        return []
+    return [sum(labels.get(patient) == label for patient in patients) for label in (0, 1)]
+
+
+def _at_random(
+    event: Mapping[str, int], folds: int, seed: int, labels: Mapping[str, int]
+) -> list[tuple[str, list[str]]]:
     if folds < 2:
         raise DataError(f"cross-validation needs at least 2 folds, not {folds}")
     events = sum(event.values())
@@ -139,9 +174,9 @@ def _at_random(event: Mapping[str, int], folds: int, seed: int) -> list[tuple[st
     rng = np.random.default_rng(seed)
     parts: list[list[str]] = [[] for _ in range(folds)]
     start = 0
-    for value in (1, 0):
-        patients = sorted(patient for patient in event if event[patient] == value)
-        # The censored continue where the events ended, so that no fold gets both surpluses.
+    for stratum in ((value, label) for value in (1, 0) for label in (0, 1, None)):
+        patients = sorted(p for p in event if (event[p], labels.get(p)) == stratum)
+        # Each continues where the last one ended, so that no fold gets all surpluses.
         for place, patient in enumerate(rng.permutation(patients).tolist(), start):
             parts[place % folds].append(patient)
         start += len(patients)

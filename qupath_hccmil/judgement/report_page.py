@@ -12,8 +12,8 @@ import pandas as pd
 from qupath_hccmil import __version__
 from qupath_hccmil.judgement.baselines import CLINICAL, COMBINED, SCORE
 from qupath_hccmil.judgement.cohort_size import POWER
-from qupath_hccmil.judgement.judge import PERMUTED, UNIT, Judgement
-from qupath_hccmil.judgement.judged_cohort import CENTRE, UNKNOWN
+from qupath_hccmil.judgement.judge import PERMUTED, Judgement
+from qupath_hccmil.judgement.judged_cohort import CENTRE, UNIT, UNKNOWN
 from qupath_hccmil.judgement.methods_section import methods_section
 from qupath_hccmil.judgement.within_folds import AUC, C_INDEX
 from qupath_hccmil.survival.attempt import attempt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 _DECODER = json.JSONDecoder()
 _SPACE = " \t\r\n"
@@ -26,15 +27,15 @@ def members(text: str, start: int) -> dict[str, Span]:
     dict of str to (int, int)
         For each key, in order, the start and end (exclusive) of its value.
     """
-    return dict(_walk(text, start, "{"))
+    return {key: span for key, _, span in _walk(text, start, "{")}
 
 
-def items(text: str, start: int) -> Iterator[Span]:
-    """Yield the positions of the items of an array; `start` is the position of its ``[``."""
-    return (span for _, span in _walk(text, start, "["))
+def items(text: str, start: int) -> Iterator[tuple[Any, Span]]:
+    """Yield value and position of each item of an array; `start` is the position of its ``[``."""
+    return ((value, span) for _, value, span in _walk(text, start, "["))
 
 
-def _walk(text: str, start: int, opening: str) -> Iterator[tuple[str, Span]]:
+def _walk(text: str, start: int, opening: str) -> Iterator[tuple[str, Any, Span]]:
     at = _skip(text, start)
     if text[at] != opening:
         raise ValueError(f"{opening} expected at character {at}")
@@ -44,8 +45,8 @@ def _walk(text: str, start: int, opening: str) -> Iterator[tuple[str, Span]]:
         if opening == "{":
             key, at = _DECODER.raw_decode(text, at)
             at = _skip(text, _skip(text, at) + 1)  # after the colon
-        _, end = _DECODER.raw_decode(text, at)
-        yield key, (at, end)
+        value, end = _DECODER.raw_decode(text, at)
+        yield key, value, (at, end)
         at = _skip(text, end)
         if text[at] == ",":
             at = _skip(text, at + 1)

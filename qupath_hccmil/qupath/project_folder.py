@@ -349,8 +349,13 @@ class Project(ABC):
             self._run.replace(files, ListChange(self.path, metadata))
         self._note_listed(metadata)
 
-    def write_list(self, entry: ImageEntry, metadata: Mapping[str, str]) -> None:
-        """Write our metadata of an image into the project's list; the image is not changed.
+    def write_list(self, metadata: Mapping[str, Mapping[str, str]]) -> None:
+        """Write our metadata of images into the project's list; the images are not changed.
+
+        Parameters
+        ----------
+        metadata : mapping of str to mapping of str to str
+            By the ID of the image.
 
         Raises
         ------
@@ -359,8 +364,8 @@ class Project(ABC):
         """
         with in_plain_words(self.path):
             self.begin()
-            self._run.replace([], ListChange(self.path, {entry.id: metadata}))
-        self._note_listed({entry.id: metadata})
+            self._run.replace([], ListChange(self.path, metadata))
+        self._note_listed(metadata)
 
     def _note_listed(self, metadata: Mapping[str, Mapping[str, str]]) -> None:
         # Not read again: the list has been written, even if the drive vanishes now.

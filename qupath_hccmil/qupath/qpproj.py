@@ -140,12 +140,12 @@ def with_our_metadata(content: bytes, metadata: Mapping[str, Mapping[str, str]])
     top = members(text, len(_MARK) if text.startswith(_MARK) else 0)
     wanted = dict(metadata)
     parts, behind = [], 0
-    for start, _ in items(text, top["images"][0]):
+    for raw, (start, _) in items(text, top["images"][0]):
         if not wanted:
             break
-        entry = members(text, start) if text[start] == "{" else {}
-        named = _id_in(text[slice(*entry["entryID"])]) if "entryID" in entry else ""
+        named = _id_of(raw)
         if named in wanted:
+            entry = members(text, start)
             first, end, rendered = _metadata_in(text, entry, wanted.pop(named))
             parts += [text[behind:first], rendered]
             behind = end
@@ -202,7 +202,7 @@ def with_new_entries(content: bytes, entries: Sequence[Mapping[str, Any]]) -> by
         comma = "," if top else ""
         changes.append(((start, start), f'{comma}\n  "images": [\n{rendered}\n  ]'))
     else:
-        listed = list(items(text, top["images"][0]))
+        listed = [span for _, span in items(text, top["images"][0])]
         at = listed[-1][1] if listed else text.index("[", top["images"][0]) + 1
         end = at if listed else top["images"][1] - 1
         changes.append(((at, end), f",\n{rendered}" if listed else f"\n{rendered}\n  "))
@@ -315,11 +315,11 @@ def _entry_id(raw: Any) -> str:
     return str(bounded_int(raw))
 
 
-def _id_in(raw: str) -> str:
-    """The entry ID that a piece of the list stands for; empty where it is none."""
+def _id_of(raw: Any) -> str:
+    """The entry ID of an item of the list; empty where it has none."""
     try:
-        return _entry_id(parse_json(raw))
-    except (ValueError, TypeError):
+        return _entry_id(raw["entryID"])
+    except (ValueError, TypeError, KeyError):
         return ""
 
 

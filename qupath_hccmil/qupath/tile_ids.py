@@ -6,6 +6,7 @@ import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +33,12 @@ def tile_id_bytes(annotation: str, bounds: NDArray[np.float64], copy: int = 0) -
     """
     seed = hashlib.sha1(uuid.UUID(annotation).bytes, usedforsecurity=False)
     kind = "HCC-MIL tile" if not copy else f"HCC-MIL tile of copy {copy}"
+    seed.update(kind.encode("ascii"))
     digests = bytearray()
     # adding 0 turns a negative zero into a positive one
-    for x, y, width, height in (np.round(bounds, 3) + 0.0).tolist():
+    for texts in zip(*map(_texts, (np.round(bounds, 3) + 0.0).T), strict=True):
         digest = seed.copy()
-        digest.update(f"{kind} {x!r} {y!r} {width!r} {height!r}".encode("ascii"))
+        digest.update(b"".join(texts))
         digests += digest.digest()[:16]
     ids = np.frombuffer(digests, dtype=np.uint8).reshape(-1, 16)
     ids[:, 6] = ids[:, 6] & 0x0F | 0x50  # version 5
@@ -44,11 +46,28 @@ def tile_id_bytes(annotation: str, bounds: NDArray[np.float64], copy: int = 0) -
     return ids
 
 
+def _texts(numbers: NDArray[np.float64]) -> list[bytes]:
+    """Each number as Python prints it, behind a space; most tiles share theirs with others."""
+    different, which = np.unique(numbers, return_inverse=True)
+    texts = [f" {number!r}".encode("ascii") for number in different.tolist()]
+    return [texts[place] for place in which.tolist()]
+
+
+def tile_id_texts(annotation: str, bounds: NDArray[np.float64], copy: int = 0) -> NDArray[np.uint8]:
+    """UUIDs of tiles as text in ASCII, (n, 36) uint8; parameters as for :func:`tile_id_bytes`."""
+    digits = tile_id_bytes(annotation, bounds, copy).tobytes().hex().encode("ascii")
+    table = np.frombuffer(digits, np.uint8).reshape(-1, 32)
+    texts = np.full((len(table), 36), ord("-"), np.uint8)
+    for place, (first, last) in enumerate(pairwise((0, 8, 12, 16, 20, 32))):
+        texts[:, first + place : last + place] = table[:, first:last]
+    return texts
+
+
 def tile_ids(annotation: str, bounds: NDArray[np.float64], copy: int = 0) -> list[str]:
     """UUIDs of tiles as text; parameters as for :func:`tile_id_bytes`."""
-    digits = tile_id_bytes(annotation, bounds, copy).tobytes().hex()
-    each = (digits[at : at + 32] for at in range(0, len(digits), 32))
-    return [f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}" for h in each]
+    texts = tile_id_texts(annotation, bounds, copy)
+    found: list[str] = texts.view("S36").ravel().astype(str).tolist()
+    return found
 
 
 def copies(ids: Iterable[str]) -> list[int]:

@@ -2,13 +2,14 @@
 
 An image gets a result only if it is of this very image: of its slide, and of its outlines as they
 are now. Others are named and left. What an image holds already is not written again, so a commit
-that was killed is completed by the same command.
+that was killed is completed by the same command. Only the project's list is repaired then, from
+which a QuPath that was open meanwhile removes our values when it saves.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -17,8 +18,9 @@ from qupath_hccmil.errors import DataError, HccMilError, one_line
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.data_types import ImageEntry, ImageState
 from qupath_hccmil.qupath.project_folder import ImageChange, Project
+from qupath_hccmil.qupath.run_record import listed_metadata
 from qupath_hccmil.qupath.selection import choose_images, labels
-from qupath_hccmil.qupath.staleness import incomplete, recorded
+from qupath_hccmil.qupath.staleness import incomplete, list_differs, recorded
 from qupath_hccmil.results.fit import (
     in_terms_of,
     one_of,
@@ -35,9 +37,9 @@ Status = Literal["taken", "would be taken", "up to date", "left", "no result", "
 
 # The project's list is written once for a group of images. Their results are held in memory, so a
 # group ends at this number of images, or at about this number of bytes.
-GROUP_IMAGES = 256
+GROUP_IMAGES = 512
 GROUP_BYTES = 256 << 20
-_TILE_BYTES = 300
+_TILE_BYTES = 100
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,10 @@ class CommitOptions:
     force: bool = False
     dry_run: bool = False
     wait: float = 0.0
+
+
+Change = ImageChange | Mapping[str, str] | None
+"""What is written of an image: all of its result, only our values in the list, or nothing."""
 
 
 class LeftError(HccMilError):
@@ -134,7 +140,7 @@ def commit_results(
 
 def _prepared(
     project: Project, entry: ImageEntry, name: str, index: ResultsIndex, options: CommitOptions
-) -> tuple[ImageChange | None, CommitOutcome]:
+) -> tuple[Change, CommitOutcome]:
     """What is to be written into an image, and what came of it if that is written."""
     try:
         heads, damaged = _heads(index, entry)
@@ -147,7 +153,8 @@ def _prepared(
         head = _fitting(heads, damaged, state, options)
         facts = (head.record.risk, head.record.group, head.record.tiles)
         if _is_there(head, state):
-            return None, CommitOutcome(name, entry.id, "up to date", *facts)
+            listed = _of_list(state) if not options.dry_run else None
+            return listed, CommitOutcome(name, entry.id, "up to date", *facts)
         _refuse_older(head, state, options)
         if options.dry_run:
             return None, CommitOutcome(name, entry.id, "would be taken", *facts)
@@ -210,6 +217,12 @@ def _is_there(head: ResultHead, state: ImageState) -> bool:
     return record is not None and same_run(record, head.record) and not incomplete(state)
 
 
+def _of_list(state: ImageState) -> Mapping[str, str] | None:
+    """What the project's list should have of an image; None where it has that."""
+    record = recorded(state)
+    return listed_metadata(record) if record is not None and list_differs(state) else None
+
+
 def _refuse_older(head: ResultHead, state: ImageState, options: CommitOptions) -> None:
     record = recorded(state)
     if record is not None and record.time > head.record.time and not options.force:
@@ -224,7 +237,7 @@ class _Group:
     """Images that are written together, and those between them, in the project's order."""
 
     project: Project
-    outcomes: list[tuple[ImageChange | None, CommitOutcome]] = field(default_factory=list)
+    outcomes: list[tuple[Change, CommitOutcome]] = field(default_factory=list)
     bytes: int = 0
     classes_listed: bool = False
 
@@ -232,16 +245,20 @@ class _Group:
     def full(self) -> bool:
         return len(self.outcomes) >= GROUP_IMAGES or self.bytes >= GROUP_BYTES
 
-    def add(self, change: ImageChange | None, outcome: CommitOutcome) -> None:
+    def add(self, change: Change, outcome: CommitOutcome) -> None:
         self.outcomes.append((change, outcome))
-        if change is not None:
+        if isinstance(change, ImageChange):
             self.bytes += outcome.tiles * _TILE_BYTES
 
     def write(self) -> Iterator[CommitOutcome]:
         """Write the group, and begin another; an image that can't be written costs only itself."""
         outcomes, self.outcomes, self.bytes = self.outcomes, [], 0
-        changes = [change for change, _ in outcomes if change is not None]
+        changes = [change for change, _ in outcomes if isinstance(change, ImageChange)]
+        listed = {
+            outcome.image_id: change for change, outcome in outcomes if isinstance(change, Mapping)
+        }
         failed = self._write(changes) if changes else {}
+        failed |= self._write_list(listed) if listed else {}
         for _, outcome in outcomes:
             if outcome.image_id in failed:
                 yield CommitOutcome(
@@ -251,14 +268,31 @@ class _Group:
                 yield outcome
 
     def _write(self, changes: list[ImageChange]) -> dict[str, str]:
-        """Write images; returns the IDs of those that can't be, and why."""
-        if not self.classes_listed:
-            self.project.add_classes(names.CLASS_COLOURS)
-            self.classes_listed = True
+        """Write images; returns the IDs of those that can't be, and why.
+
+        Of images that can't be written together, each half is tried, since every try writes the
+        project's list.
+        """
+        self._list_classes()
         try:
             self.project.write_all(changes)
             return {}
         except HccMilError as error:
             if len(changes) == 1:
                 return {changes[0].entry.id: one_line(error)}
-        return {key: why for each in changes for key, why in self._write([each]).items()}
+        half = len(changes) // 2
+        return self._write(changes[:half]) | self._write(changes[half:])
+
+    def _write_list(self, listed: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+        """Repair the project's list; returns the IDs of images of which it can't be, and why."""
+        self._list_classes()
+        try:
+            self.project.write_list(listed)
+            return {}
+        except HccMilError as error:
+            return dict.fromkeys(listed, one_line(error))
+
+    def _list_classes(self) -> None:
+        if not self.classes_listed:
+            self.project.add_classes(names.CLASS_COLOURS)
+            self.classes_listed = True

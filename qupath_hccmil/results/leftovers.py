@@ -9,6 +9,7 @@ none would write nothing.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -60,26 +61,30 @@ def sweep(folder: Path) -> int:
 
 def _nobodys(folder: Path) -> Iterator[Path]:
     now = time.time()
-    for path in _inside(folder):
-        if _is_ours(path) and now - _last_change(path) > UNNAMED_S:
-            yield path
+    for name in _names_in(folder):
+        if _is_ours(name) and now - _last_change(folder / name) > UNNAMED_S:
+            yield folder / name
     for path in _inside(folder / PIECES):
         done = (folder / f"{path.name}{SUFFIX}").exists()
         if path.is_dir() and (done or now - _last_change(path) > PIECES_S):
             yield path
 
 
-def _is_ours(path: Path) -> bool:
+def _is_ours(name: str) -> bool:
     """Whether a file is an unnamed result of a slide, or record of a run."""
-    if not is_temporary(path):
+    if not is_temporary(name):
         return False
-    stem = meant_stem(path)
+    stem = meant_stem(Path(name))
     return stem_in_name(f"{stem}{SUFFIX}") is not None or stem.startswith("run")
 
 
 def _inside(folder: Path) -> list[Path]:
+    return [folder / name for name in _names_in(folder)]
+
+
+def _names_in(folder: Path) -> list[str]:
     try:
-        return list(folder.iterdir())
+        return os.listdir(folder)
     except OSError:
         return []
 

@@ -141,16 +141,19 @@ def read_results(head: ResultHead) -> ImageResults:
     try:
         return ImageResults(
             annotations=dict(about["annotations"]),
-            tiles=_tiles(
-                pq.read_table(head.path, use_threads=False, page_checksum_verification=True),
-                about["tiles_of"],
-            ),
+            tiles=_tiles(_read_table(head.path), about["tiles_of"]),
             root=about["root"],
             metadata=about["metadata"],
             step=WorkflowStep(**about["step"]),
         )
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise _unreadable(head.path, error) from error
+
+
+def _read_table(path: Path) -> pa.Table:
+    # pq.read_table makes a data set of the file first, which takes longer than to read it
+    with pq.ParquetFile(path, read_dictionary=["class"], page_checksum_verification=True) as file:
+        return file.read(use_threads=False)
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
@@ -201,9 +204,11 @@ def _tiles(table: pa.Table, order: Sequence[int]) -> dict[int, TileObjects]:
     bounds = np.stack([table[side].to_numpy() for side in _SIDES], axis=1)
     known = {"outline", *_SIDES, "class"}
     names = [name for name in table.column_names if name not in known]
+    classes = table["class"].combine_chunks()
+    known_classes = np.array(classes.dictionary.to_pylist(), object)
     everything = TileObjects(
         bounds,
-        table["class"].to_pylist(),
+        known_classes[classes.indices.to_numpy()].tolist(),
         {name: np.array(table[name].to_numpy()) for name in names},
     )
     return {key: everything.rows(outline == key) for key in order}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,7 +91,7 @@ class ResultsIndex:
     Raises
     ------
     DataError
-        There is no such folder.
+        There is no such folder, or it cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -98,18 +99,24 @@ class ResultsIndex:
             raise DataError(
                 f"{folder}: there is no such folder; give the one that score --results wrote to"
             )
-        self._by_stem: defaultdict[str, list[Path]] = defaultdict(list)
-        for path in sorted(folder.glob(f"*{SUFFIX}")):
-            stem = None if is_temporary(path) else stem_in_name(path.name)
+        self._folder = folder
+        self._by_stem: defaultdict[str, list[str]] = defaultdict(list)
+        # as names, since a path of each of 100,000 files takes seconds
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
+        for name in names:
+            stem = None if is_temporary(name) else stem_in_name(name)
             if stem is not None:
-                self._by_stem[stem].append(path)
+                self._by_stem[stem].append(name)
 
     def __len__(self) -> int:
         return sum(map(len, self._by_stem.values()))
 
     def files_of(self, entry: ImageEntry) -> list[Path]:
         """Files whose name says that they are of this image."""
-        return list(self._by_stem.get(stem_of_entry(entry), ()))
+        return [self._folder / name for name in self._by_stem.get(stem_of_entry(entry), ())]
 
 
 def _same(found: Dependencies, wanted: Dependencies) -> bool:

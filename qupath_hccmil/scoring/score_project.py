@@ -423,7 +423,7 @@ class ScoringJob:
                 " colours; it was repaired"
             )
         if list_differs(state):
-            self.project.write_list(state.entry, listed_metadata(record))
+            self.project.write_list({state.entry.id: listed_metadata(record)})
             notes.append("the project's list differed from the image; it was repaired")
         return notes
 

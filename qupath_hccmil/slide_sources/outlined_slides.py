@@ -122,7 +122,7 @@ def find_slides(
     Raises
     ------
     DataError
-        It is none of these, or there are no slides.
+        It is none of these, there are no slides, or `images` are given without a project.
     ProjectError, EngineError
     """
     if is_project(source):
@@ -134,6 +134,7 @@ def find_slides(
             slides_dir=slides_dir,
             patient_key=patient_key,
         )
+    refuse_images(source, images)
     if source.is_dir():
         return folder_slides(source, classes)
     suffix = source.suffix.lower()
@@ -149,6 +150,20 @@ def find_slides(
 def is_project(source: Path) -> bool:
     """Whether a path is a QuPath project: its folder or its ``.qpproj``."""
     return source.suffix == ".qpproj" or (source / "project.qpproj").is_file()
+
+
+def refuse_images(source: Path, images: Sequence[str]) -> None:
+    """Refuse a choice of images where the source is no QuPath project: it would be passed over.
+
+    Raises
+    ------
+    DataError
+    """
+    if images:
+        raise DataError(
+            f"{source}: is not a QuPath project, so --image {images[0]} can't choose in it; give a "
+            "table with the column slide that names the slides to use"
+        )
 
 
 def project_slides(

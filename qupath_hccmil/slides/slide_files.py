@@ -28,3 +28,9 @@ def slide_files(folder: Path) -> list[Path]:
             if suffix in SUFFIXES and (parent == folder or suffix not in _AT_THE_TOP):
                 files.setdefault((name, os.path.realpath(parent / name)), parent / name)
     return sorted(files.values())
+
+
+def without_suffix(name: str) -> str:
+    """Name of a slide without the suffix of its file; other dots belong to the name."""
+    path = PurePath(name)
+    return path.stem if path.suffix.lower() in SUFFIXES else path.name

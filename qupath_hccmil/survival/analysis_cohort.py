@@ -73,7 +73,7 @@ class Cohort:
     notes : tuple of str
         Notes for the reader on what was recognised or looks odd.
     hashes : dict
-        SHA-256 of each input file, by name.
+        SHA-256 of each input file, by its name, or by its path where two have one name.
     """
 
     frame: pd.DataFrame
@@ -182,7 +182,7 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
         found.unit,
         found.source,
         tuple(notes),
-        {Path(path).name: _sha256(path) for path in (scores, clinical)},
+        _hashes(scores, clinical),
     )
 
 
@@ -468,5 +468,13 @@ def _reasons(left_out: pd.DataFrame) -> str:
     return "; ".join(f"{count} {reason}" for reason, count in counts.items()) or "no rows"
 
 
-def _sha256(path: str | Path) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+def _hashes(*paths: str | Path) -> dict[str, str]:
+    """SHA-256 of each file by its name, or by its path where two have one name."""
+    files = {Path(path).resolve(): Path(path) for path in paths}
+    names = [path.name for path in files.values()]
+    return {
+        path.name if names.count(path.name) == 1 else str(path): hashlib.sha256(
+            path.read_bytes()
+        ).hexdigest()
+        for path in files.values()
+    }

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
+from qupath_hccmil.atomic_files import make_folder
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.result_folder import ResultFolder
 from qupath_hccmil.survival.findings import Analysis
 from qupath_hccmil.survival.r_script.analysis_data import (
     analysis_table,
@@ -93,6 +95,20 @@ def write_analysis(
         for line in report.found:
             tell(line)
     return folder / f"report.{report_format}"
+
+
+def check_folder(folder: Path, report_format: str = "html") -> None:
+    """Refuse, before a long analysis, a folder that `write_analysis` would refuse after it.
+
+    Raises
+    ------
+    DataError
+        A report is there that no earlier run wrote.
+    WriteError
+        The folder cannot be written.
+    """
+    make_folder(folder)
+    ResultFolder(folder, RESULTS, OURS).require_free((RESULTS, f"report.{report_format}"))
 
 
 def _for_paper(report: Report) -> Contents:

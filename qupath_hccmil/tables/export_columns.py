@@ -50,7 +50,11 @@ _ALL = (
     Column("nuclei_fraction", "number", "mean share of the tiles' area that is nuclei", "0 to 1"),
     Column("tile_risk", "number", "sigmoid of tile_logit", "0 to 1"),
     Column("tile_logit", "number", "logit of the tile"),
-    Column("tile_contribution", "number", "signed share of m; sums to m over the slide's tiles"),
+    Column(
+        "tile_contribution",
+        "number",
+        "signed share of m; sums to m over the slide's tiles (of a head: to risk_logit)",
+    ),
     Column("tile_nuclei_fraction", "number", "share of the tile's area that is nuclei", "0 to 1"),
     Column("number", "integer", "number of the tile in an order that does not depend on its score"),
     Column("chosen_as", "text", "high or low: one of the highest or of the lowest tiles"),

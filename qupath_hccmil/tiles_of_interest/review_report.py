@@ -162,10 +162,13 @@ def _known_tiles(cohort: Cohort, wish: TileWish, reviews: Sequence[Review]) -> d
     for review in reviews:
         wanted[review.project, review.image_id].add(review.tile)
     known: dict[TileKey, _Tile] = {}
+    units: dict[tuple[str, str], str] = {}
 
     def passing() -> Iterator[ScoredImage]:
         for image in cohort.images():
-            keys = wanted.get((image.project.label, image.entry.id), set())
+            place = (image.project.label, image.entry.id)
+            units[place] = ": ".join(image.unit(wish.level))
+            keys = wanted.get(place, set())
             known.update(_of_image(image, keys, wish) if keys else {})
             yield image
 
@@ -176,7 +179,8 @@ def _known_tiles(cohort: Cohort, wish: TileWish, reviews: Sequence[Review]) -> d
             known[key] = replace(known[key], side=chosen.side, contribution=chosen.contribution)
     for project, image_id in wanted:
         for key in wanted[project, image_id] - known.keys():
-            known[key] = _Tile(unit=f"{project}: {image_id}")
+            # Its image may still be there, and then its patient is known.
+            known[key] = _Tile(unit=units.get((project, image_id), f"{project}: {image_id}"))
     return known
 
 

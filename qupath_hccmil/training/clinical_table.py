@@ -18,6 +18,7 @@ from qupath_hccmil.tables.table_reader import find_column, find_patient_column, 
 from qupath_hccmil.tables.units import in_unit, unit_in_name
 
 _LABELS = {"good": 1, "gut": 1, "bon": 1, "poor": 0, "schlecht": 0, "mauvais": 0}
+DIFFERING = "several rows that differ"
 _SLIDE_NAMES = ("slides", "slide")
 
 
@@ -100,7 +101,7 @@ def read_clinical(path: Path, columns: ClinicalColumns | None = None) -> Clinica
     frame, differing = _one_row_a_patient(table, key, slides)
     times = _follow_up(frame, path, columns, said, needed=label is None)
     labels: dict[str, int] = {}
-    excluded: dict[str, str] = dict.fromkeys(differing, "several rows that differ")
+    excluded: dict[str, str] = dict.fromkeys(differing, DIFFERING)
     told = None if label is None else frame[label].to_dict()
     if label is not None:
         said.append(f"column {label!r}: “good” is a good outcome, “poor” a poor one")

@@ -7,15 +7,14 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import pandas as pd
 
-from qupath_hccmil.errors import DataError
 from qupath_hccmil.heads.outcomes import LossName, Outcome
-from qupath_hccmil.survival.analysis_cohort import PROGNOSTIC
+from qupath_hccmil.judgement.clinical_variables import clinical_variables
 from qupath_hccmil.survival.statistics.kaplan_meier import OVERALL
 from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME
 from qupath_hccmil.survival.statistics.table_one import table_one
-from qupath_hccmil.survival.statistics.variables import Variable, VariableRequest, recognise
+from qupath_hccmil.survival.statistics.variables import Variable
 from qupath_hccmil.tables.names import match_key
-from qupath_hccmil.tables.table_reader import UserTable, find_patient_column, read_table
+from qupath_hccmil.tables.table_reader import find_patient_column, read_table
 from qupath_hccmil.training.clinical_table import Clinical, ClinicalColumns
 
 _SIDE = "side__"
@@ -80,7 +79,7 @@ def cohort_table(
 
 def _variables(
     clinical: Clinical, columns: ClinicalColumns, patients: pd.Index
-) -> tuple[list[Variable], pd.DataFrame]:
+) -> tuple[tuple[Variable, ...], pd.DataFrame]:
     """Clinical variables that have a usual name, of the patients in this order."""
     table = read_table(clinical.path, columns.reading)
     frame = table.frame
@@ -90,24 +89,9 @@ def _variables(
     frame = frame.assign(**{key: frame[key].map(match_key(columns.match))})
     first = frame.drop_duplicates(key).set_index(key).reindex(patients)
     taken = {key, columns.time, columns.event, columns.start, columns.end, columns.label}
-    variables, values = [], {}
-    for name in frame.columns:
-        if name in taken or not PROGNOSTIC.match(str(name)):
-            continue
-        try:
-            variable, coded = recognise(_plain(table, first, name), VariableRequest(str(name)))
-        except DataError:
-            # The same in every patient, or free text: nothing to describe.
-            continue
-        variables.append(variable)
-        values[variable.name] = coded
-    return variables, pd.DataFrame(values, index=patients)
-
-
-def _plain(table: UserTable, first: pd.DataFrame, name: str) -> pd.Series:
-    """A column with numbers written with a decimal point."""
-    plain = dict(zip(table.frame[name], table.plain(name), strict=True))
-    return first[name].map(lambda value: plain.get(value, value))
+    # What says nothing, such as the same value in every patient, is not described.
+    variables, values, _ = clinical_variables(table, first, None, taken)
+    return variables, values
 
 
 def _cell(row: pd.Series) -> str:

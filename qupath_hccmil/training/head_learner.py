@@ -71,6 +71,13 @@ class HeadLearner:
         return tuple(self.heads)
 
     @property
+    def labels(self) -> Mapping[str, int]:
+        """Labels of the patients with one, if a head is trained on labels; otherwise none."""
+        if all(one.loss != "outcome" for one in self.heads.values()):
+            return {}
+        return {p: one.label for p, one in self.outcomes.items() if one.label is not None}
+
+    @property
     def fingerprint(self) -> str:
         """Hash of features, outcomes and settings."""
         settings = {name: asdict(replace(one, seed=0)) for name, one in self.heads.items()}

@@ -38,7 +38,8 @@ contributions are what QuPath shows. The risk is r = sigmoid(S/T), high above t.
 In parentheses: 95 % intervals, by bootstrap over patients. AUC and what follows are for patients
 with a distinct outcome (4 years without recurrence, or recurrence within 1.6 years). The held-out
 patients chose the epoch, so their figures are optimistic; out-of-fold figures come from patients on
-whom nothing was chosen, and their C-index is the mean over the folds.
+whom nothing was chosen. Their C-index compares patients of one fold only, and its interval is wider
+than that of the bootstrap (Nadeau and Bengio 2003), because the folds' training sets overlap.
 {notes}
 ## TRIPOD+AI
 

@@ -7,23 +7,28 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qupath_hccmil.errors import DataError
+from qupath_hccmil.errors import DataError, FeatureFileError
 from qupath_hccmil.features.feature_file import SlideFeatures, feature_files, open_features
 from qupath_hccmil.model_store.model_config import FeatureConfig
 from qupath_hccmil.qupath.export.patient_of_image import patient_by_key
 from qupath_hccmil.qupath.open_project import open_project
 from qupath_hccmil.qupath.selection import choose_images
 from qupath_hccmil.slide_sources.left_out import LeftOut
-from qupath_hccmil.slide_sources.outlined_slides import is_project, table_slides
-from qupath_hccmil.slides.slide_files import SUFFIXES, slide_files
+from qupath_hccmil.slide_sources.outlined_slides import (
+    SAME_NAME,
+    is_project,
+    refuse_images,
+    table_slides,
+)
+from qupath_hccmil.slides.slide_files import SUFFIXES, slide_files, without_suffix
 from qupath_hccmil.tables.table_reader import SUFFIXES as TABLE_SUFFIXES
 from qupath_hccmil.training.clinical_table import Clinical
-from qupath_hccmil.training.patient_slides import NO_SLIDE, slides_by_patient
+from qupath_hccmil.training.patient_slides import NO_SLIDE, begins_with, slides_by_patient
 from qupath_hccmil.training.prepare_bags import Tiling
 
 NO_FEATURES = "no features"
@@ -134,17 +139,23 @@ def find_features(
         A file is damaged, two files are of one slide, encoders or tile sizes are mixed, or no
         patient has features.
     """
-    files = [open_features(path) for path in feature_files(features)]
+    files = _opened(feature_files(features))
     by_name = _by_name(files)
     left_out: list[LeftOut] = []
     if source.resolve() == features.resolve():
+        refuse_images(source, tiling.images if tiling else ())
         slides = [_FeaturesOfSlide(file) for file in files]
     else:
         slides = []
-        for name, patient in _slides(source, tiling or Tiling()):
-            found = by_name.get(_plain(name))
+        named = _slides(source, tiling or Tiling())
+        times = Counter(without_suffix(name) for name, _ in named)
+        for name, patient in named:
+            found = by_name.get(without_suffix(name))
             if found is None:
                 left_out.append(LeftOut("slide", name, NO_FEATURES))
+            elif times[without_suffix(name)] > 1:
+                # Whose features they are is not known, and their tiles would count twice.
+                left_out.append(LeftOut("slide", name, SAME_NAME, found.path.name))
             else:
                 slides.append(_FeaturesOfSlide(found, patient))
     without = {one.name for one in left_out}
@@ -168,19 +179,20 @@ def check_features(found: FoundFeatures, needed: FeatureConfig, model: str) -> N
     Raises
     ------
     DataError
-        They are of another encoder, width, or size of tiles.
+        They are of another encoder, width, stain normalisation, or size of tiles.
     """
     here = found.shared
     for what, ours, theirs in (
         ("features per tile", here.width, needed.width),
         ("encoder", here.encoder, needed.encoder),
         ("encoder weights", here.encoder_sha256, needed.encoder_sha256),
+        ("stain normalisation", here.stain, needed.stain),
+        ("pixels per tile", here.tile_px, needed.tile_px),
     ):
         if ours is not None and theirs is not None and ours != theirs:
             raise DataError(
                 f"{found.folder}: {what} {_shown(ours)}, but {model} was trained with "
-                f"{_shown(theirs)}; compute "
-                "features with the encoder of the model"
+                f"{_shown(theirs)}; compute features as for the model"
             )
     if _differ(here.tile_um, needed.tile_um):
         raise DataError(
@@ -189,11 +201,29 @@ def check_features(found: FoundFeatures, needed: FeatureConfig, model: str) -> N
         )
 
 
+def _opened(paths: Sequence[Path]) -> list[SlideFeatures]:
+    """Open all files; those that cannot be used are named together, and not one a run."""
+    files: list[SlideFeatures] = []
+    wrong: dict[Path, FeatureFileError] = {}
+    for path in paths:
+        try:
+            files.append(open_features(path))
+        except FeatureFileError as error:
+            wrong[path] = error
+    if wrong:
+        first, *others = wrong
+        also = ", ".join(path.name for path in others[:20])
+        more = ", …" if len(others) > 20 else ""
+        told = f"; {len(others)} more cannot be used: {also}{more}" if others else ""
+        raise FeatureFileError(f"{wrong[first]}{told}")
+    return files
+
+
 def _by_name(files: Sequence[SlideFeatures]) -> dict[str, SlideFeatures]:
     """Files by the names that their slide may have, with or without a suffix."""
     found: dict[str, SlideFeatures] = {}
     for file in files:
-        for name in {_plain(file.slide), _plain(file.path.stem)}:
+        for name in {without_suffix(file.slide), without_suffix(file.path.stem)}:
             other = found.setdefault(name, file)
             if other is not file:
                 raise DataError(
@@ -203,12 +233,6 @@ def _by_name(files: Sequence[SlideFeatures]) -> dict[str, SlideFeatures]:
     return found
 
 
-def _plain(name: str) -> str:
-    """Name of a slide without the suffix of its file."""
-    path = PurePath(name)
-    return path.stem if path.suffix.lower() in SUFFIXES else path.name
-
-
 def _slides(source: Path, tiling: Tiling) -> list[tuple[str, str | None]]:
     """Names of the slides of a source, and their patients according to a project."""
     if is_project(source):
@@ -216,6 +240,7 @@ def _slides(source: Path, tiling: Tiling) -> list[tuple[str, str | None]]:
         with open_project(source, tiling.engine) as project:
             entries = choose_images(project, tiling.images)
             return [(entry.name, patient_of(entry)) for entry in entries]
+    refuse_images(source, tiling.images)
     if source.is_dir():
         found = slide_files(source)
     elif source.suffix.lower() in TABLE_SUFFIXES:
@@ -234,10 +259,10 @@ def _with_reason(one: LeftOut, clinical: Clinical, without: Collection[str]) -> 
     """Say of a patient without a slide whether there are slides, but without features."""
     if one.what != "patient" or one.reason != NO_SLIDE:
         return one
-    plain = {_plain(name): name for name in without}
+    plain = {without_suffix(name): name for name in without}
     named = clinical.slides.get(one.name, ())
-    own = [plain[_plain(name)] for name in named if _plain(name) in plain]
-    own = own or [name for name in sorted(without) if name.startswith(one.name)]
+    own = [plain[without_suffix(name)] for name in named if without_suffix(name) in plain]
+    own = own or [name for name in sorted(without) if begins_with(name, one.name)]
     return LeftOut("patient", one.name, NO_FEATURES, ", ".join(own)) if own else one
 
 

@@ -117,9 +117,10 @@ def _patient(slide: NamedSlide, clinical: Clinical, named: dict[str, str]) -> st
         return next((named[name] for name in names if name in named), None)
     if slide.patient is not None:
         return slide.patient if slide.patient in clinical.patients else None
-    fitting = [p for p in clinical.patients if any(_begins_with(name, p) for name in names)]
+    fitting = [p for p in clinical.patients if any(begins_with(name, p) for name in names)]
     return max(fitting, key=len, default=None)
 
 
-def _begins_with(name: str, patient: str) -> bool:
+def begins_with(name: str, patient: str) -> bool:
+    """Whether the name of a slide is a patient's, or goes on with no letter and no digit."""
     return name.startswith(patient) and not name[len(patient) :][:1].isalnum()

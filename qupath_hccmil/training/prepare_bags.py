@@ -21,7 +21,12 @@ from qupath_hccmil.nuclei.dice_evaluation import torch_predictor
 from qupath_hccmil.qupath.open_project import EngineChoice
 from qupath_hccmil.qupath.selection import TUMOUR_CLASSES
 from qupath_hccmil.slide_sources.left_out import LeftOut
-from qupath_hccmil.slide_sources.outlined_slides import OutlinedSlides, find_slides, is_project
+from qupath_hccmil.slide_sources.outlined_slides import (
+    OutlinedSlides,
+    find_slides,
+    is_project,
+    refuse_images,
+)
 from qupath_hccmil.slides.resolution import check_mpp
 from qupath_hccmil.slides.slide_files import slide_files
 from qupath_hccmil.stain.reference import default_reference
@@ -130,6 +135,8 @@ def find_bags(
             f"({needed.sha256[:12]}…); give that one with --nuclei"
         )
     kind = kind_of(source)
+    if kind != "QuPath project":
+        refuse_images(source, tiling.images)
     if kind == "prepared bags":
         bags: dict[str, Bag] = dict(prepared_bags(source, config))
         absent = [LeftOut("patient", p, NO_BAG) for p in sorted(set(wanted) - bags.keys())]

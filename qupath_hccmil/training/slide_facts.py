@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from qupath_hccmil.features.feature_file import SlideFeatures
 from qupath_hccmil.judgement.judged_cohort import SlideFacts
 from qupath_hccmil.slide_sources.outlined_slides import find_slides
 from qupath_hccmil.slides.open_slide import Slide
-from qupath_hccmil.slides.slide_files import SUFFIXES
+from qupath_hccmil.slides.slide_files import without_suffix
 from qupath_hccmil.slides.tissue import TissueRule
 from qupath_hccmil.training.prepare_bags import Tiling
 
@@ -79,12 +79,12 @@ def facts_of_slides(
         source, tiling.annotation_classes, engine=tiling.engine, images=tiling.images,
         slides_dir=tiling.slides_dir, patient_key=tiling.patient_key,
     ).slides  # fmt: skip
-    by_name = {_plain(slide.name): slide for slide in slides}
+    by_name = {without_suffix(slide.name): slide for slide in slides}
     known = _read(kept)
     found: list[SlideFacts] = []
     failed: list[str] = []
     for number, one in enumerate(facts, start=1):
-        slide = by_name.get(_plain(one.slide))
+        slide = by_name.get(without_suffix(one.slide))
         try:
             if slide is None:
                 failed.append(one.slide)
@@ -143,9 +143,3 @@ def _hash(slide: SlideFeatures) -> str:
     for start in range(0, slide.count, _CHUNK):
         digest.update(slide.read(slice(start, start + _CHUNK)).tobytes())
     return digest.hexdigest()
-
-
-def _plain(name: str) -> str:
-    """Name of a slide without the suffix of its file."""
-    path = PurePath(name)
-    return path.stem if path.suffix.lower() in SUFFIXES else path.name

@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 python scripts/proofs/cluster_costs.py [--part NAME]... [--json FILE]
 
 Parts: `overhead`, what Dask adds to a slide; `workers`, two workers of one thread against one;
-`memory`, many small slides on two workers; `commit`, results into a project; `list`, a project of
+`memory`, many small slides on two workers; `commit`, results into a project; `killed`, results into
+a large project, killed half way and done again (6 GB, only if it is named); `list`, a project of
 many images; `folder`, many results in one folder. What is compared takes turns in one run, so that
 a busy machine slows both.
 """
@@ -22,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
-from commit_costs import commit_costs, folder_costs, list_costs, record_costs
+from commit_costs import commit_costs, folder_costs, killed_commit, list_costs, record_costs
 from simulated_slides import drawn_slide, project_of
 
 from qupath_hccmil.cluster.connect import Workers, connected
@@ -220,6 +221,22 @@ def commit(bench: Bench) -> list[Row]:
     ]
 
 
+def killed(bench: Bench) -> list[Row]:
+    """Results into one large project, by the command, killed half way and done again."""
+    images, tiles = bench.given.large, bench.given.tiles
+    found = killed_commit(bench.slide, bench.scored(), bench.top / "large", images, tiles)
+    each = 1000 * found.processor / images
+    return [
+        Row(f"images of {images:,} that were written when it was killed", f"{found.written:,}"),
+        Row("images that hold all their tiles at the end", f"{found.complete:,}", f"{images:,}"),
+        Row(
+            f"`project commit`, {images:,} images of {tiles:,} tiles, killed once",
+            f"{each:.0f} ms of processor time an image, {found.seconds:.0f} s, "
+            f"{found.megabytes:.0f} MB of memory",
+        ),
+    ]
+
+
 def project_list(bench: Bench) -> list[Row]:
     """The list of a large project, which is written once for a group of images."""
     images = bench.given.listed
@@ -250,6 +267,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "workers": two_workers,
     "memory": memory,
     "commit": commit,
+    "killed": killed,
     "list": project_list,
     "folder": folder,
 }
@@ -257,11 +275,12 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--part", action="append", choices=PARTS, help="default: all")
+    parser.add_argument("--part", action="append", choices=PARTS, help="default: all but killed")
     parser.add_argument("--slides", type=int, default=8, help="whole slides that are scored")
     parser.add_argument("--done", type=int, default=300, help="slides for the overhead")
     parser.add_argument("--handed-out", type=int, default=10_000, help="slides for the memory")
     parser.add_argument("--images", type=int, default=500, help="images of the commit")
+    parser.add_argument("--large", type=int, default=10_000, help="images of the killed commit")
     parser.add_argument("--tiles", type=int, default=2000, help="tiles of an image of the commit")
     parser.add_argument("--listed", type=int, default=10_000, help="images of the list")
     parser.add_argument("--files", type=int, default=100_000, help="results in the folder")
@@ -269,7 +288,7 @@ def main() -> None:
     given = parser.parse_args()
     if os.environ.get("OMP_NUM_THREADS") != "1":
         parser.error("start it with OMP_NUM_THREADS=1: this process has one thread, as a worker")
-    chosen = given.part or list(PARTS)
+    chosen = given.part or [part for part in PARTS if part != "killed"]
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(Path(name), given)

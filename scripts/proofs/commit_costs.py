@@ -1,6 +1,8 @@
 """What a commit costs, next to a plain write of the same bytes; and a folder of many results."""
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -74,6 +76,86 @@ def commit_costs(slide: Path, like: Path, top: Path, images: int, tiles: int) ->
     )
 
 
+@dataclass(frozen=True)
+class KilledCommit:
+    """Of a commit that was killed half way, and of the same command again.
+
+    Attributes
+    ----------
+    written : int
+        Images that held their result when the first was killed.
+    processor, seconds : float
+        Of both commands together.
+    megabytes : float
+        The most memory that one of them took.
+    complete : int
+        Images that hold all their tiles at the end.
+    """
+
+    written: int
+    processor: float
+    seconds: float
+    megabytes: float
+    complete: int
+
+
+def killed_commit(slide: Path, like: Path, top: Path, images: int, tiles: int) -> KilledCommit:
+    """Commit results into a new project by the command itself; kill it half way; do it again."""
+    project, folder = project_of(top / "project", slide, images), top / "results"
+    for _ in results_for(project, like, folder, tiles):
+        pass
+    start = time.perf_counter()
+    first, most = _command(project, folder, images // 2)
+    seconds = time.perf_counter() - start
+    with NativeProject(project) as opened:
+        written = sum(names.META_TILES in entry.metadata for entry in opened.images)
+    start = time.perf_counter()
+    second, also = _command(project, folder)
+    return KilledCommit(
+        written=written,
+        processor=first + second,
+        seconds=seconds + time.perf_counter() - start,
+        megabytes=max(most, also),
+        complete=sum(count == tiles for count in _tiles_of(project)),
+    )
+
+
+def _command(project: Path, folder: Path, killed_at: int | None = None) -> tuple[float, float]:
+    """Processor time and megabytes of ``project commit``; killed after so many lines."""
+    line = ["project", "commit", str(project), str(folder), "--engine", "native"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "qupath_hccmil", *line], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    most = 0.0
+    for number, _ in enumerate(process.stdout, 1):
+        # in ru_maxrss would be the peak of this process, which started it
+        if number % 100 == 0:
+            most = max(most, _peak(process.pid))
+        if number == killed_at:
+            process.kill()
+    process.stdout.close()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0 or killed_at is not None, process.returncode
+    return used.ru_utime + used.ru_stime, most
+
+
+def _peak(pid: int) -> float:
+    """Megabytes that a process of Linux has had at most; 0 of one that has ended."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def _tiles_of(project: Path) -> Iterator[int]:
+    """Number of our tiles in each image."""
+    with NativeProject(project) as opened:
+        for entry in opened.images:
+            yield sum(map(len, opened.read(entry).results.tiles.values()))
+
+
 def _files(folder: Path) -> Iterator[tuple[Path, int]]:
     for path in folder.rglob("*"):
         if path.is_file():
@@ -100,7 +182,7 @@ def list_costs(slide: Path, top: Path, images: int) -> tuple[float, float]:
     with NativeProject(project) as opened:
         opened.begin()
         start = time.process_time()
-        opened.write_list(opened.images[0], {names.META_GROUP: "high"})
+        opened.write_list({opened.images[0].id: {names.META_GROUP: "high"}})
         return time.process_time() - start, opened.path.stat().st_size / 1e6
 
 

@@ -26,11 +26,12 @@ from simulated_features import SimulatedPatient, clinical_table, simulate
 from qupath_hccmil.heads.feature_bag import ArrayBag
 from qupath_hccmil.heads.head_settings import HeadSettings
 from qupath_hccmil.heads.outcomes import Outcome
-from qupath_hccmil.judgement.judge import PERMUTED, Judgement, judge, predict_permuted
+from qupath_hccmil.judgement.judge import PERMUTATIONS, PERMUTED, Judgement, judge
 from qupath_hccmil.judgement.judged_cohort import JudgedCohort, SlideFacts, judged_cohort
 from qupath_hccmil.judgement.nested_cross_validation import NestedSettings
 from qupath_hccmil.judgement.nested_splits import inner_splits, outer_folds, seed_of
 from qupath_hccmil.judgement.output_folder import write_judgement
+from qupath_hccmil.judgement.permuted_outcomes import permuted_cohorts, predict_permuted
 from qupath_hccmil.judgement.within_folds import (
     C_INDEX,
     FoldOutcomes,
@@ -114,10 +115,13 @@ def permuted(out: Path, patients: int, head: HeadSettings, runs: int = RUNS) -> 
     intervals = []
     for run in range(runs):
         settings = NestedSettings(folds=5, inner=2, seed=run)
-        outcomes, logits = predict_permuted(
-            learner, judged, out / f"permuted-{run}", settings, lambda line: None
+        outcomes, score = predict_permuted(
+            permuted_cohorts(learner, judged, settings),
+            out / f"permuted-{run}" / PERMUTATIONS,
+            settings,
+            lambda line: None,
         )
-        row = compare_within_folds(outcomes, {PERMUTED: logits}, [], seed=run).table.iloc[0]
+        row = compare_within_folds(outcomes, {PERMUTED: score}, [], seed=run).table.iloc[0]
         intervals.append(tuple(row[["estimate", "lower", "upper"]]))
         print(f"run {run + 1}: C-index %.3f (%.3f to %.3f)" % intervals[-1], flush=True)
     held = [low <= 0.5 <= high for _, low, high in intervals]

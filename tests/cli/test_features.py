@@ -54,6 +54,7 @@ def test_a_share_of_the_slides_and_one_that_fails(cli, slides, tmp_path):
     assert ran.err.startswith("s2.tif: FAILED: ")
     assert "1 computed, 1 failed." in ran.out
     assert cli(*command, "--shard", "2/2").out.splitlines()[-1] == "1 computed."
+    assert cli(*command, "--shard", "4/4").out == "No slides in this part.\n"
     assert cli(*command, "--shard", "3/2").code == 2
 
 
@@ -89,6 +90,7 @@ def test_settings_from_a_file(cli, slides, tmp_path):
         (["slides", "--encoder", "slides"], "not an encoder folder, encoder.json is missing"),
         (["notes.md"], "is neither a QuPath project, a slide, a folder of slides, nor a table"),
         (["empty"], "contains no slides"),
+        (["slides", "--image", "s1*"], "slides: is not a QuPath project, so --image s1* can't"),
         (["table.csv"], "has no column 'slide'"),
         (["slides", "--encoder", "a", "--out", "notes.md"], "notes.md"),
     ],

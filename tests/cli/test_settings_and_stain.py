@@ -218,29 +218,3 @@ def remove_a_tile(folder: Path, key: int) -> None:
             ),
             state.stamp,
         )
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "score .", "tiles .", "features . --out out", "evaluate mil . .", "survival . .",
-        "train mil . . --out out", "train nuclei . . --out out",
-    ],
-)  # fmt: skip
-def test_a_negative_seed_is_refused_before_anything_is_done(cli, tmp_path, monkeypatch, command):
-    monkeypatch.chdir(tmp_path)
-    ran = cli(*command.split(), "--seed", -1)
-    assert ran.code == 2
-    assert "'--seed': -1 is not in the range x>=0" in ran.err
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_negative_seed_of_a_settings_file_is_refused(cli, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "settings.toml"
-    path.write_text("seed = -1\n")
-    for command in ("score .", "train mil . . --out out", "train nuclei . . --out out"):
-        ran = cli(*command.split(), "--settings", path)
-        assert ran.code == 1
-        assert "seed" in ran.err
-        assert str(path) in ran.err

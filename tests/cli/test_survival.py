@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from qupath_hccmil.cli.survival import survival
-from qupath_hccmil.errors import DataError
+from qupath_hccmil.errors import DataError, WriteError
 from tests.survival.conftest import made_cohort
 
 COLUMNS = ["--time", "rfs_days", "--event", "rfs_event", "--bootstrap", "0"]
@@ -111,6 +111,17 @@ def test_bad_input_is_one_clear_error(tables, tmp_path):
     with pytest.raises(DataError, match="give the columns of time and event"):
         run(*tables, "--out", str(tmp_path / "o"))
     assert not (tmp_path / "o").exists()
+
+
+def test_a_folder_that_cannot_be_used_is_refused_before_the_analysis(tables, tmp_path, monkeypatch):
+    monkeypatch.setattr("qupath_hccmil.survival.analysis.analyse", None)
+    (tmp_path / "file").touch()
+    with pytest.raises(WriteError, match="file: cannot be written"):
+        run(*tables, *QUICK, "--out", str(tmp_path / "file"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "report.html").write_text("mine")
+    with pytest.raises(DataError, match=r"report\.html: exists, but no earlier run wrote it"):
+        run(*tables, *QUICK, "--out", str(tmp_path / "mine"))
 
 
 def test_bad_usage_is_exit_code_2(tables, tmp_path):

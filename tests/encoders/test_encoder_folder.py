@@ -54,6 +54,8 @@ def test_the_hash_is_of_what_determines_features():
     [
         ({"mean": [1, 2]}, "mean"),
         ({"std": [0, 1, 1]}, "std.0: '0'"),
+        ({"mean": [123.7, 116.3, 103.5]}, r"mean\.0: '123\.7'"),
+        ({"std": [58.4, 57.1, 57.4]}, r"std\.0: '58\.4'"),
         ({"mpp": -1}, "mpp: '-1'"),
         ({"tile_px": 8}, "tile_px"),
         ({"name": "../x"}, "name"),
@@ -73,6 +75,13 @@ def test_what_is_not_valid(folder, change, said):
     with pytest.raises(ModelError, match=said) as caught:
         load_encoder(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_with_a_byte_order_mark_is_read(folder):
+    """As editors and shells of Windows write it."""
+    path = folder / "encoder.json"
+    path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert load_encoder(folder).sha256 == load_encoder(folder).sha256
 
 
 def test_what_is_missing(folder, tmp_path):

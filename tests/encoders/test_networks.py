@@ -19,7 +19,7 @@ from qupath_hccmil.model_store.model_folder import default_model_dir, load_model
 from qupath_hccmil.nuclei.architectures import load_nuclei_network
 from qupath_hccmil.scoring.encoder_runtime import load_encoder_runtime
 from qupath_hccmil.scoring.fused_networks import ScoringNetwork
-from tests.encoders.tiny import WIDTH, tiny_encoder
+from tests.encoders.tiny import ARGUMENTS, WIDTH, tiny_encoder
 
 
 def tiles(side: int, count: int = 3) -> np.ndarray:
@@ -78,6 +78,11 @@ def test_pooling(tmp_path):
         (
             {"architecture": "resnet10t", "arguments": {}, "pooling": "mean"},
             "'mean' is for vision transformers",
+        ),
+        ({"tile_px": 96}, r"cannot take tiles of 96 px \(Input height .*; change tile_px"),
+        (
+            {"arguments": {**ARGUMENTS, "global_pool": "", "fc_norm": False}},
+            "gives 17 × 12 numbers for a tile, not one vector; use another pooling than 'model'",
         ),
     ],
 )

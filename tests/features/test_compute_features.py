@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -279,6 +280,23 @@ def test_another_encoder_of_this_name_is_refused(slides, encoders, tmp_path):
     (out / "one" / "features.json").unlink()
     with pytest.raises(DataError, match="has files that this program did not write"):
         computed(slides, out, encoders[:1])
+
+
+def test_a_run_that_was_killed_at_once_or_that_another_one_joins(slides, encoders, tmp_path):
+    """The folder is there, and the record of its encoder is not yet."""
+    folder = tmp_path / "out" / "one"
+    folder.mkdir(parents=True)
+    (folder / ".new-features-x1.json").touch()
+    done = computed(slides / "s0.tif", tmp_path / "out", encoders[:1])
+    assert done["s0.tif"].status == "computed"
+
+
+def test_parts_that_start_at_once(encoders, tmp_path):
+    """Each makes the folder and its record, and none takes those of another for foreign files."""
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(10):
+            list(pool.map(lambda _, n=number: a_run(tmp_path / str(n), encoders), range(8)))
+    assert (tmp_path / "9" / "two" / "features.json").is_file()
 
 
 def test_features_that_are_no_numbers(slides, encoders, tmp_path):

@@ -234,6 +234,31 @@ def test_a_file_that_was_cut_off(tmp_path, share):
         open_features(path)
 
 
+@pytest.mark.parametrize("part", [b"TREE", b"SNOD", b"HEAP", b"features\0"])
+def test_a_file_with_a_wrong_part(tmp_path, part):
+    """What h5py raises depends on the part; the user gets one line."""
+    content = ours(tmp_path / "a.h5").read_bytes()
+    place = content.index(part)
+    for wrong in (b"\xff", b"\xfe" * 12):
+        broken = content[:place] + wrong + content[place + len(wrong) :]
+        (tmp_path / "a.h5").write_bytes(broken)
+        with pytest.raises(FeatureFileError, match=r"a\.h5: ") as caught:
+            open_features(tmp_path / "a.h5")
+        assert "\n" not in str(caught.value)
+
+
+def test_names_that_are_not_utf_8(tmp_path):
+    path = broken(tmp_path / "a.h5", lambda file: file.move("features", b"\xe4hnlich"))
+    with pytest.raises(FeatureFileError, match="has neither features"):
+        open_features(path)
+
+
+def test_numbers_too_large_for_float32(tmp_path):
+    path = clam(tmp_path / "a.h5", features=vectors().astype(np.float64) * 1e300)
+    with pytest.raises(FeatureFileError, match="features of 6 of 6 tiles are not finite"):
+        open_features(path).read()
+
+
 def test_a_full_disk(tmp_path):
     path = ours(tmp_path / "a.h5")
     before = path.read_bytes()

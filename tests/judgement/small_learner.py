@@ -50,6 +50,7 @@ class SmallLearner:
         default_factory=list
     )
     stop_after: int | None = None
+    labels: Mapping[str, int] = field(default_factory=dict)
 
     def fit(
         self,

@@ -13,9 +13,11 @@ from qupath_hccmil.judgement.baselines import (
     COMBINED,
     SCORE,
     TILE_COUNT,
+    cox_models,
 )
 from qupath_hccmil.judgement.judge import PERMUTED, judge
-from qupath_hccmil.judgement.nested_cross_validation import NestedSettings, permuted_within
+from qupath_hccmil.judgement.nested_cross_validation import NestedSettings
+from qupath_hccmil.judgement.permuted_outcomes import permuted_within
 from qupath_hccmil.judgement.within_folds import C_INDEX
 from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME
 from tests.judgement.small_learner import small_cohort
@@ -173,6 +175,41 @@ def test_what_a_learner_gets_wrong_is_one_line(judged, tmp_path):
         judge(replace(learner, candidates=()), cohort, tmp_path, QUICK)
     with pytest.raises(DataError, match="inner folds: 1 is less than 2"):
         judge(learner, cohort, tmp_path, replace(QUICK, inner=1))
+
+
+def test_a_collapsed_model_has_no_c_index_by_rounding(tmp_path):
+    learner, cohort = small_cohort(90)
+    tiny = {patient: 1e-9 * x for patient, x in learner.features.items()}
+    found = judge(replace(learner, features=tiny, epochs=1), cohort, tmp_path, QUICK)
+    assert found.concordance()[0] == 0.5
+    assert found.by_fold["c_index"].tolist() == [0.5] * 3
+    assert found.by_fold["inner_c_index"].tolist() == [0.5] * 3
+
+
+@pytest.mark.parametrize("kind", ["number", "category"])
+def test_a_variable_that_one_centre_alone_knows_is_left_out_without_it(tmp_path, kind):
+    learner, cohort = small_cohort(120)
+    elsewhere = cohort.frame["centre__"] != "Bonn"
+    name = {"number": "age", "category": "stage"}[kind]
+    frame = cohort.frame.copy()
+    frame.loc[elsewhere, name] = None
+    found = judge(learner, replace(cohort, frame=frame), tmp_path, replace(QUICK, by_centre=True))
+    told = [reason for part, reason in found.problems if "fold Bonn" in part]
+    assert told == [f"without {name}, which no patient of the other folds has"] * 2
+    # What the others do know still predicts.
+    kept = [one for one in cohort.variables if one.name != name]
+    alone = cox_models(replace(cohort, variables=tuple(kept)), found.repeats).markers[CLINICAL]
+    inside = (~elsewhere).to_numpy()
+    both = cox_models(replace(cohort, frame=frame), found.repeats).markers[CLINICAL]
+    assert (both[0, inside] == alone[0, inside]).all()
+
+
+def test_too_few_labels_are_said_before_the_first_training(tmp_path):
+    learner, cohort = small_cohort(90)
+    few = dict(zip(sorted(learner.outcomes), [0, 0, 0, 0, 1, 1], strict=False))
+    with pytest.raises(DataError, match=r"with a good .* are too few for 2 inner folds"):
+        judge(replace(learner, labels=few), cohort, tmp_path, QUICK)
+    assert not learner.fits
 
 
 def test_judgement_knows_no_torch():

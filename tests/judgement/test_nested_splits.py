@@ -59,6 +59,19 @@ def test_inner_splits_are_fewer_where_there_are_few_events():
     assert len(inner_splits(sorted(event), event, 4, 0)) == 2
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_labels_that_are_learned_from_are_on_every_side(seed):
+    """Of 60 patients, 20 have a distinct outcome: at random, most seeds would miss one."""
+    event = {f"p{i:02d}": int(i < 30) for i in range(60)}
+    labels = {f"p{i:02d}": int(i >= 30) for i in range(60) if i % 3 == 0}
+    for fold in outer_folds(event, 5, seed, labels=labels):
+        assert {labels[p] for p in fold.held_out if p in labels} == {0, 1}
+        assert sum(event[p] for p in fold.held_out) == 6
+        for split in inner_splits(fold.others, event, 4, seed, labels):
+            for side in (split.training, split.choosing):
+                assert {labels[p] for p in side if p in labels} == {0, 1}
+
+
 @pytest.mark.parametrize(
     ("events", "folds", "centre", "line"),
     [

@@ -168,7 +168,7 @@ def test_users_tiles_behind_ours_describe_what_they_shared(content: bytes) -> No
     last.children = []
     results = some_results([0], 300)
     add_results(data, results)
-    tiles = [PathObject(part).node for part in outlines(data)[0].children]
+    tiles = [PathObject(part).node for part in outlines(data)[0].parse_children()]
     pool = name_pool(data)
     for number, node in enumerate(tiles[100:]):
         # the user takes these over: without a name of ours they are his

@@ -85,7 +85,8 @@ def test_values_are_found_where_they_are(value, indent):
     text = json.dumps({"a": value, "b": [value, 1]}, indent=indent)
     found = members(text, 0)
     assert json.loads(text[slice(*found["a"])]) == value
-    [first, second] = [json.loads(text[slice(*span)]) for span in items(text, found["b"][0])]
+    [first, second] = [json.loads(text[slice(*span)]) for _, span in items(text, found["b"][0])]
+    assert [each for each, _ in items(text, found["b"][0])] == [first, second]
     assert (first, second) == (value, 1)
 
 

@@ -36,7 +36,7 @@ def floats(book: ClassBook, *values: float) -> object:
 
 def test_a_rectangle_keeps_its_bounds() -> None:
     node = rectangle_node(ClassBook(), (10.25, 20.5, 256.125, 128), (-1, 2, 3))
-    assert rectangle_bounds(node) == (10.25, 20.5, 256.125, 128)
+    assert rectangle_bounds([node, None]).tolist() == [[10.25, 20.5, 256.125, 128], [0, 0, 0, 0]]
     roi = read_roi(node)
     assert (roi.kind, roi.c, roi.z, roi.t) == ("rectangle", -1, 2, 3)
     # QuPath's geometries have coordinates on a grid of 0.01 px

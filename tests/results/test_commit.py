@@ -67,6 +67,37 @@ def test_what_was_committed_is_not_written_again(cli, cohort, folder):
     assert {image["status"] for image in resumed["images"]} == {"up to date"}
 
 
+def test_a_list_that_an_open_qupath_saved_over_is_repaired(cli, cohort, folder):
+    line = ("project", "commit", cohort, folder, *NATIVE, "--json")
+    listed = cohort / "project.qpproj"
+    before = listed.read_bytes()
+    assert cli(*line).code == 0
+    after = everything(cohort)
+    listed.write_bytes(before)
+    assert statuses(cli(*line, "--dry-run")) == dict.fromkeys(IMAGES, "up to date")
+    assert listed.read_bytes() == before
+    assert statuses(cli(*line)) == dict.fromkeys(IMAGES, "up to date")
+    assert listed.read_bytes() == after["project.qpproj"]
+    data = {name: content for name, content in after.items() if name.startswith("data/")}
+    assert data.items() <= everything(cohort).items()
+
+
+def test_a_list_that_cannot_be_repaired_is_told(cli, cohort, folder, monkeypatch):
+    from qupath_hccmil.errors import WriteError
+
+    def refuse(*_):
+        raise WriteError("the disk is full")
+
+    line = ("project", "commit", cohort, folder, *NATIVE, "--json")
+    listed = cohort / "project.qpproj"
+    before = listed.read_bytes()
+    assert cli(*line).code == 0
+    listed.write_bytes(before)
+    monkeypatch.setattr(NativeProject, "write_list", refuse)
+    found = committed(cli(*line))
+    assert found == dict.fromkeys(IMAGES, ("failed", "the disk is full"))
+
+
 def test_a_dry_run_writes_nothing(cli, cohort, folder):
     before = everything(cohort)
     ran = cli("project", "commit", cohort, folder, *NATIVE, "--dry-run", "--json")
@@ -273,6 +304,24 @@ def test_an_image_saved_meanwhile_costs_only_itself(cli, cohort, folder, monkeyp
     assert [status for status, _ in found.values()] == ["taken", "failed", "taken"]
     assert "was changed by another program" in found["Second"][1]
     assert data.read_bytes() == other
+
+
+def test_of_a_group_that_cannot_be_written_halves_are_tried(cli, cohort, folder, monkeypatch):
+    """The list of a large project is long, so that each try costs."""
+    from qupath_hccmil.errors import WriteError
+
+    real, tried = NativeProject.write_all, []
+
+    def fail_second(self, changes):
+        tried.append([each.entry.name for each in changes])
+        if "Second" in tried[-1]:
+            raise WriteError("Second: refused")
+        return real(self, changes)
+
+    monkeypatch.setattr(NativeProject, "write_all", fail_second)
+    found = committed(cli("project", "commit", cohort, folder, *NATIVE, "--json"))
+    assert [status for status, _ in found.values()] == ["taken", "failed", "taken"]
+    assert tried == [[*IMAGES], ["First"], ["Second", "Third"], ["Second"], ["Third"]]
 
 
 def test_groups_are_written_one_after_the_other(cli, cohort, folder, monkeypatch):

@@ -382,6 +382,53 @@ def test_a_job_that_its_queue_ends_is_submitted_again(
     assert len(queue.read_text().split()) == 2
 
 
+@pytest.fixture
+def new_run(tmp_path):
+    """Makes a run on workers that are named by the test; `submitted` are the keys of tasks."""
+    from collections import deque
+    from types import SimpleNamespace
+
+    from qupath_hccmil.cluster import run_slides
+    from qupath_hccmil.cluster.connect import Workers
+    from qupath_hccmil.results.slide_worker import ScoringPlan
+    from qupath_hccmil.scoring.score_settings import ScoreSettings
+
+    def make() -> run_slides._Run:
+        submitted: list[str] = []
+
+        def submit(*_, key: str, **more: object) -> SimpleNamespace:
+            submitted.append(key)
+            return SimpleNamespace(add_done_callback=lambda done: None)
+
+        client = SimpleNamespace(submit=submit, submitted=submitted)
+        plan = ScoringPlan(tmp_path, ScoreSettings(), "native")
+        return run_slides._Run(Workers(client, "", None), plan, run_slides.Limits(), deque())
+
+    return make
+
+
+def test_a_worker_that_comes_later_gets_its_share_of_the_cores(new_run):
+    run = new_run()
+    run._present, run._usable = frozenset({"tcp://a:1", "tcp://b:1"}), {"tcp://a:1": 8}
+    assert run._threads("tcp://a:1") == 8
+    run._present, run._usable = run._present | {"tcp://a:2", "tcp://a:3"}, {
+        "tcp://a:1": 8, "tcp://a:2": 8,
+    }  # fmt: skip
+    run._refused = {"tcp://a:3": "another version"}
+    assert [run._threads(f"tcp://a:{n}") for n in (1, 2)] == [4, 4]
+
+
+def test_two_runs_on_one_scheduler_have_no_task_in_common(new_run, monkeypatch):
+    """Dask would give one run the row of the other's slide. Objects of two processes share IDs."""
+    from qupath_hccmil.cluster import run_slides
+
+    monkeypatch.setattr(run_slides, "id", lambda each: 1, raising=False)
+    one, other = new_run(), new_run()
+    for run in (one, other):
+        run._submit("tcp://a:1", print)
+    assert set(one.workers.client.submitted).isdisjoint(other.workers.client.submitted)
+
+
 def test_workers_with_several_threads_are_refused(cli, cohort, folder, running_cluster):
     line = ("score", cohort, *NATIVE, "--results", folder, "--dask", running_cluster(threads=2))
     ran = cli(*line)

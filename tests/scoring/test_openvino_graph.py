@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import tempfile
+from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -12,6 +14,7 @@ import torch
 from torch import nn
 
 from qupath_hccmil.cache_folder import CACHE_VARIABLE
+from qupath_hccmil.errors import WriteError
 from qupath_hccmil.model_store.model_folder import default_model_dir, load_model_folder
 from qupath_hccmil.scoring import openvino_graph as module
 from qupath_hccmil.scoring.networks import Networks
@@ -155,6 +158,15 @@ def test_on_a_full_disk_it_is_converted_and_nothing_is_left(cache, conversions):
     assert len(conversions) == 1
 
 
+def test_no_room_for_temporary_files_is_one_clear_line(cache, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    graph = module.converted(Network().eval(), torch.zeros(SHAPE, dtype=torch.uint8))
+    with no_file_above(100), pytest.raises(WriteError, match="set TMPDIR to another") as caught:
+        module._files(graph)
+    assert str(caught.value).startswith(f"{tmp_path}: the converted network cannot be written")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(os.name == "nt", reason="folders cannot be made read-only on Windows")
 def test_a_read_only_cache_is_no_error(cache, conversions):
     cache.mkdir(parents=True)
@@ -177,16 +189,69 @@ def test_several_runs_at_once_keep_one_whole_graph(cache):
     assert list(cache.iterdir()) == [place]
 
 
-class Doubled(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + x
+def keep(cache, name: str, size: int = 1000):
+    """A kept graph of this size that looks as if it had been used an hour ago."""
+    place = cache / (name * 64)
+    module._keep((b"<net/>", bytes(size - 6)), place)
+    if place.exists():
+        age(place, 3600)
+    return place
 
 
-def test_the_oldest_of_many_go(cache, monkeypatch):
-    monkeypatch.setattr(module, "_MOST_KEPT", 2)
-    for side in (8, 16, 24):
-        openvino_graph(Doubled, "doubled", (side,))
-    assert len(list(cache.iterdir())) == 2
+def age(path, seconds: float) -> None:
+    then = path.stat().st_mtime - seconds
+    os.utime(path, (then, then))
+
+
+def names(cache) -> set[str]:
+    return {path.name[0] for path in cache.iterdir()}
+
+
+def test_the_graph_used_longest_ago_goes_first(cache, monkeypatch):
+    monkeypatch.setattr(module, "_MOST_BYTES", 5000)
+    for number, size in enumerate((1000, 1000, 1000, 50)):
+        age(keep(cache, "abcd"[number], size), 100 * (4 - number))
+    keep(cache, "e", 1000)
+    assert names(cache) == set("abcde")
+    assert module._stored(cache / ("a" * 64)) is not None
+    keep(cache, "f", 500)  # whole graphs have a digest as well, so there is no room for all
+    assert names(cache) == set("acdef")
+
+
+def test_a_graph_larger_than_all_may_be_is_kept_alone(cache, monkeypatch):
+    monkeypatch.setattr(module, "_MOST_BYTES", 2500)
+    keep(cache, "a")
+    keep(cache, "b", 4000)
+    assert names(cache) == {"b"}
+    assert module._stored(cache / ("b" * 64)) is not None
+    keep(cache, "c", 500)
+    assert names(cache) == {"c"}
+
+
+def test_graphs_take_a_tenth_of_the_free_disk_at_most(cache, monkeypatch):
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage(free))
+    free = 24_000
+    keep(cache, "a")
+    keep(cache, "b")
+    assert names(cache) == {"a", "b"}
+    free = 12_000
+    keep(cache, "c")  # they may be removed, so they count as free
+    assert names(cache) == {"c"}
+    keep(cache, "d", 2000)
+    assert names(cache) == {"c"}
+
+
+def test_what_killed_runs_left_is_removed_once_it_is_old(cache):
+    cache.mkdir(parents=True)
+    left = {name: cache / f".{'a' * 64}-{name}" for name in ("old", "now")}
+    for path in left.values():
+        (path / "new").mkdir(parents=True)
+    age(left["old"], 2 * module._LEFTOVER_S)
+    (cache / "notes.txt").touch()
+    age(cache / "notes.txt", 2 * module._LEFTOVER_S)
+    kept = keep(cache, "b")
+    assert set(cache.iterdir()) == {left["now"], cache / "notes.txt", kept}
 
 
 def test_neither_conversion_nor_torchscript_warns():

@@ -395,3 +395,15 @@ def test_json_writes_what_has_no_number():
 def test_named_variables_must_be_usable(tmp_path):
     with pytest.raises(DataError, match="no column 'nope' for the variable"):
         run(tmp_path, made_cohort(30), variables=(VariableRequest("nope"),))
+
+
+def test_two_tables_of_one_name_are_both_known_by_their_hash(tmp_path):
+    frame = made_cohort()
+    for name, columns in (("a", ["patient", "risk_score"]), ("b", None)):
+        (tmp_path / name).mkdir()
+        part = frame[columns] if columns else frame.drop(columns="risk_score")
+        part.to_csv(tmp_path / name / "table.csv", index=False)
+    paths = [tmp_path / name / "table.csv" for name in "ab"]
+    cohort = read_cohort(*paths, SETTINGS)
+    assert list(cohort.hashes) == [str(path) for path in paths]
+    assert len(set(cohort.hashes.values())) == 2

@@ -276,6 +276,37 @@ def test_loading_goes_on_with_a_file_and_keeps_what_it_doesnt_know(page, small, 
     contains(page, "#said", "no file of")
 
 
+def test_files_of_several_projects_are_joined_and_nothing_is_lost(page, tmp_path):
+    """Image 1 and its tiles are alike in both, so only the project tells them apart."""
+    projects = [make_project(tmp_path / name / name, [Scored("x.tif", [9.0, -9.0])])
+                for name in ("one", "two")]  # fmt: skip
+    begin(page, gallery(tmp_path / "out", projects))
+    page.click("#start")
+    page.keyboard.press("a")
+    page.keyboard.press("Escape")
+    _, content = downloaded(page)
+    (entry,) = content["reviews"]
+    entry |= {"verdict": "artefact", "time": "2099-01-01T00:00:00Z"}
+    first, second = entry["project"], ({"one", "two"} - {entry["project"]}).pop()
+    del entry["project"]
+    path = tmp_path / "Dr A.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    page.set_input_files("#file", path)
+    contains(page, "#said", "doesn't say which project it is of")
+    for project, gone in ((second, "98"), (first, "99")):
+        entries = [entry, {**entry, "image_id": gone}]
+        content |= {"project": project, "reviews": entries}
+        path.write_text(json.dumps(content), encoding="utf-8")
+        page.set_input_files("#file", path)
+        contains(page, "#said", "loaded")
+    _, again = downloaded(page)
+    assert "project" not in again
+    assert {(e["project"], e["image_id"], e["verdict"]) for e in again["reviews"]} == {
+        (project, image, "artefact")
+        for project, image in ((first, "1"), (second, "1"), (second, "98"), (first, "99"))
+    }
+
+
 def test_sort_and_filter(page, small):
     page.goto(small)
     risks = "all => all.map(e => +e.querySelector('b').textContent)"

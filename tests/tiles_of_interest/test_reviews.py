@@ -146,8 +146,13 @@ def test_tiles_that_are_not_extreme_count_for_the_agreement_alone(cli, project, 
 def test_patients_are_drawn_at_their_level(cli, project, tmp_path):
     reviewed(project)
     reviewed(project, reviewer="Dr B", flip=[("1", 1)])
-    run(cli, project, tmp_path / "out", "--level", "patient")
+    # tiles that are gone are still of the patient of their image
+    for name in ("Dr A", "Dr B"):
+        write_reviews(project, name, [review("2", 9, verdict="agree")], name=f"{name} again")
+    ran = run(cli, project, tmp_path / "out", "--level", "patient")
+    assert "by patient p" in ran.out
     found = rows(tmp_path / "out" / "agreement.csv")
+    assert found[0]["compared_tiles"] == "25"
     assert {row["units"] for row in found} == {"2"}
     assert "bootstrap over 2 patients, 50 samples" in {row["interval"] for row in found}
 

@@ -81,6 +81,11 @@ def test_needs_a_resolution_and_the_right_nuclei_model(cohort, models, tmp_path)
     model, labels = folder / "out" / "model", folder / "labels.csv"
     with pytest.raises(DataError, match="give --mpp"):
         evaluate_mil(folder / "bags", labels, model=model, nuclei=models.nuclei)
+    with pytest.raises(DataError, match=r"bags: is not a QuPath project, so --image p1 can't"):
+        evaluate_mil(
+            folder / "bags", labels, tiling=Tiling(mpp=MPP, images=("p1",)), model=model,
+            nuclei=models.nuclei,
+        )  # fmt: skip
     other = save_model_folder(
         tmp_path / "other",
         ModelConfig("nuclei", "other", "1", {"name": "unet", "base": 4, "depth": 2}),

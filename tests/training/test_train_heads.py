@@ -10,6 +10,7 @@ from qupath_hccmil.errors import DataError, FeatureFileError, ModelError, WriteE
 from qupath_hccmil.heads.head import load_head
 from qupath_hccmil.heads.head_settings import HeadSettings
 from qupath_hccmil.method.aggregation import risk
+from qupath_hccmil.method.concordance import concordance
 from qupath_hccmil.mil.threshold_and_temperature import DecisionRule
 from qupath_hccmil.model_store.model_folder import load_model_folder
 from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
@@ -88,9 +89,17 @@ def test_every_patient_is_predicted_by_a_head_that_never_saw_them(trained):
     assert rows.time.notna().all()
     folds = load_model_folder(out / "model", "mil").config.metrics["cross_validation"]["folds"]
     assert len(folds) == 2
-    assert model.cross_validation.pooled.c_index.value == pytest.approx(
-        np.mean([fold["c_index"]["value"] for fold in folds])
-    )
+    # The share of concordant pairs among all that lie within a fold, as a judgement has it.
+    right = usable = 0.0
+    for number, (_, own) in enumerate(rows.groupby("fold")):
+        t, e = own.time.to_numpy(), own.event.to_numpy(bool)
+        pairs = ((t[:, None] < t) | ((t[:, None] == t) & ~e))[e].sum()
+        value = concordance(t, e, own.logit.to_numpy())
+        assert folds[number]["c_index"]["value"] == pytest.approx(value)
+        right, usable = right + pairs * value, usable + pairs
+    pooled = model.cross_validation.pooled.c_index
+    assert pooled.value == pytest.approx(right / usable)
+    assert pooled.low < pooled.value < pooled.high
 
 
 def test_the_threshold_of_a_loss_without_level_is_the_median_risk(trained):
@@ -280,7 +289,8 @@ def test_a_folder_of_slides_says_which_are_used(cohort, tmp_path):
     for path in sorted((cohort / "features").glob("*.h5"))[:35]:
         (slides / f"{path.stem}.svs").touch()
     (slides / "p039-7.svs").touch()
-    (tmp_path / "clinical.csv").write_text((cohort / "clinical.csv").read_text())
+    table = (cohort / "clinical.csv").read_text()
+    (tmp_path / "clinical.csv").write_text(table + "p03,2.5,1,50,male\n")
     model = train(
         tmp_path, tmp_path / "out", replace(FAST, epochs=1), source=slides, share=0.3,
         features=cohort / "features",
@@ -289,6 +299,7 @@ def test_a_folder_of_slides_says_which_are_used(cohort, tmp_path):
     reasons = {(one.name, one.reason) for one in model.choices.left_out}
     assert ("p039-7.svs", "no features") in reasons
     assert ("p039", "no features") in reasons
+    assert ("p03", "no slide") in reasons  # whose name p039's begins with
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="give the folder of features as SOURCE too"):
         train(tmp_path, tmp_path / "out2", source=tmp_path / "empty", features=cohort / "features")
@@ -341,6 +352,25 @@ def test_files_that_say_little_are_used_with_a_note(tmp_path):
     assert "features of an encoder that the files do not name" in text
 
 
+def test_who_is_left_out_of_a_loss_on_follow_up_is_told_why(cohort, tmp_path):
+    lines = (cohort / "clinical.csv").read_text().splitlines()
+    time = lines[1].split(",")[1]
+    lines += [lines[1].replace(time, "0.5"), "q1,,1,60,male"]
+    (tmp_path / "clinical.csv").write_text("\n".join(lines))
+    model = train(tmp_path, tmp_path / "out", replace(FAST, epochs=1), features=cohort / "features")
+    told = {one.name: one.reason for one in model.choices.left_out if one.what == "patient"}
+    assert told == {"p000": "several rows that differ", "q1": "time or event missing"}
+
+
+def test_everybody_may_have_an_event(cohort, tmp_path):
+    table = pd.read_csv(cohort / "clinical.csv").assign(event=1)
+    table.to_csv(tmp_path / "clinical.csv", index=False)
+    model = train(
+        tmp_path, tmp_path / "out", replace(FAST, epochs=1), features=cohort / "features", folds=3
+    )
+    assert len(model.cross_validation.patients) == 40
+
+
 def test_a_cohort_that_is_too_small_is_refused_before_anything_is_copied(cohort, tmp_path):
     table = pd.read_csv(cohort / "clinical.csv")
     some = table.assign(event=[1, 1, 1] + [0] * 37, time_years=np.linspace(1, 9, 40))
@@ -351,7 +381,7 @@ def test_a_cohort_that_is_too_small_is_refused_before_anything_is_copied(cohort,
     some.assign(event=[1] * 5 + [0] * 35).to_csv(tmp_path / "clinical.csv", index=False)
     with pytest.raises(DataError, match="choosing the epoch has 1 patients with an event"):
         train(tmp_path, tmp_path / "out", features=features)
-    with pytest.raises(DataError, match="5 patients with an event are too few for 6 folds"):
+    with pytest.raises(DataError, match="40 patients with 5 events are too few for 6 folds"):
         train(tmp_path, tmp_path / "out", features=features, folds=6)
     late = table.assign(event=1, time_years=np.linspace(2, 9, 40))
     late.to_csv(tmp_path / "clinical.csv", index=False)
@@ -372,6 +402,12 @@ def test_a_cohort_that_is_too_small_is_refused_before_anything_is_copied(cohort,
         ({"encoder_sha256": "cd" * 32}, 8, "encoder weights cdcdcdcdcdcd…, but hcc-risk"),
         ({}, 5, "features per tile 5, but hcc-risk was trained with 8"),
         ({"mpp": 1.0}, 8, "tiles are 256 µm wide, but hcc-risk was trained with 128 µm"),
+        ({"stain": "vahadane"}, 8, "stain normalisation vahadane, but hcc-risk was trained with n"),
+        (
+            {"mpp": 0.25, "tile_px": 512},
+            8,
+            "pixels per tile 512, but hcc-risk was trained with 256",
+        ),
     ],
 )
 def test_features_of_another_kind_than_the_models_are_refused(

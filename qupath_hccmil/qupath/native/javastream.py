@@ -125,7 +125,7 @@ def parse(data: bytes, rules: RunRules | None = None) -> JavaStream:
         raise UnsupportedDataError("is not a Java serialization stream")
     finder = None
     if rules is not None:
-        finder = RunFinder(RunContext(Source(data), _record), rules)
+        finder = RunFinder(RunContext(Source(data), read_record), rules)
     parser = _Parser(data, finder)
     with no_collection():
         try:
@@ -198,7 +198,7 @@ class _Handles(list[Node]):
         return super().__getitem__(own) if own >= 0 else self._known[index]
 
 
-def _record(
+def read_record(
     data: bytes, mentioned: dict[int, Node], start: int, first: int
 ) -> tuple[JavaObject, list[Node]]:
     """Parse a record of a run; return its node and all that have handles in it."""
@@ -212,6 +212,21 @@ def _record(
     if not isinstance(node, JavaObject):
         raise KeyError
     return node, own
+
+
+def record_bytes(node: JavaObject, known: Sequence[Node]) -> bytes:
+    """Return the bytes of an object alone, where other nodes have the handles 0, 1 and so on."""
+    out = bytearray()
+    writer = _Writer(out.extend)
+    try:
+        for each in known:
+            writer.assign(each)
+        writer.write((node,))
+        writer.flush()
+    finally:
+        writer.forget()
+        writer.writers.clear()
+    return bytes(out[len(HEADER) :])
 
 
 class _Items(Sequence[int]):

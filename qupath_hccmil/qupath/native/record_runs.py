@@ -26,6 +26,7 @@ from qupath_hccmil.qupath.native.similar_records import (
 SHORTEST_RUN = 8
 _FIRST_WINDOW = 1 << 12
 _LAST_WINDOW = 1 << 22
+_GROWTH = 8
 _MOST_SHAPES = 64
 _LONGEST_WAIT = 256
 # number of records with references that are rewritten at a time
@@ -380,7 +381,8 @@ class RunFinder:
         chained = np.concatenate([[True], starts[1:] == ends[:-1]]) & (which >= 0)
         count = len(starts) if chained.all() else int(np.argmin(chained))
         found.add(starts[:count], ends[:count], which[:count])
-        found.window = min(2 * found.window, _LAST_WINDOW) if chained.all() else _FIRST_WINDOW
+        longer = min(_GROWTH * found.window, _LAST_WINDOW)
+        found.window = longer if chained.all() else _FIRST_WINDOW
         return count > 0
 
     def _run_of(self, found: _Found, first_handle: int) -> Run:

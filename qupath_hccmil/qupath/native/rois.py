@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,26 +115,55 @@ def _points(x: Part, y: Part) -> NDArray[np.float64]:
     return precise(np.column_stack(columns))
 
 
-_RECTANGLE = struct.Struct(">iiddddi")
+_RECTANGLE = np.dtype(
+    [("c", ">i4"), ("t", ">i4"), *((side, ">f8") for side in ("x", "x2", "y", "y2")), ("z", ">i4")]
+)
 
 
 def rectangle_node(
     book: ClassBook, bounds: tuple[float, float, float, float], plane: tuple[int, int, int]
 ) -> JavaObject:
     """Make a rectangle from x, y, width, height and plane (c, z, t)."""
-    x, y, width, height = bounds
-    c, z, t = plane
-    data = _RECTANGLE.pack(c, t, x, x + width, y, y + height, z)
+    data = rectangle_fields(np.array([bounds], np.float64), plane).tobytes()
     return book.object("qupath.lib.roi.RectangleROI$SerializationProxy", data, None)
 
 
-def rectangle_bounds(node: JavaObject) -> tuple[float, float, float, float]:
-    """Return x, y, width, height of a rectangle in px, not rounded."""
-    data = node.parts[0]
-    if class_name(node) != RECTANGLE or not isinstance(data, bytes) or len(data) != _RECTANGLE.size:
-        raise UnsupportedDataError("contains a tile of ours that is not a rectangle")
-    _, _, x, x2, y, y2, _ = _RECTANGLE.unpack(data)
-    return x, y, x2 - x, y2 - y
+def rectangle_fields(bounds: NDArray[np.float64], plane: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Return the fields of many rectangles on one plane (c, z, t); see :func:`rectangle_columns`.
+
+    Parameters
+    ----------
+    bounds : (n, 4) float64
+        x, y, width, height, level-0 px.
+    plane : (int, int, int)
+
+    Returns
+    -------
+    (n, 44) uint8
+    """
+    table = np.empty(len(bounds), _RECTANGLE)
+    table["c"], table["z"], table["t"] = plane
+    x, y, width, height = bounds.T
+    table["x"], table["x2"], table["y"], table["y2"] = x, x + width, y, y + height
+    return table.view(np.uint8).reshape(len(bounds), _RECTANGLE.itemsize)
+
+
+def rectangle_bounds(nodes: Sequence[JavaObject | None]) -> NDArray[np.float64]:
+    """Return x, y, width, height of rectangles, (n, 4) in px, not rounded; zeros for no region.
+
+    Raises
+    ------
+    UnsupportedDataError
+        One is not a rectangle.
+    """
+    fields = bytearray()
+    for node in nodes:
+        data = bytes(_RECTANGLE.itemsize) if node is None else node.parts[0]
+        is_one = node is None or class_name(node) == RECTANGLE
+        if not is_one or not isinstance(data, bytes) or len(data) != _RECTANGLE.itemsize:
+            raise UnsupportedDataError("contains a tile of ours that is not a rectangle")
+        fields += data
+    return rectangle_columns(np.frombuffer(fields, np.uint8).reshape(-1, _RECTANGLE.itemsize))
 
 
 def rectangle_columns(data: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -149,8 +179,8 @@ def rectangle_columns(data: NDArray[np.uint8]) -> NDArray[np.float64]:
     (n, 4) float64
         Level-0 px, not rounded.
     """
-    # as _RECTANGLE: two planes, x and x2, y and y2, another plane
-    x, x2, y, y2 = data[:, 8:40].copy().view(">f8").astype(np.float64).T
+    table = np.ascontiguousarray(data).view(_RECTANGLE).ravel()
+    x, x2, y, y2 = (table[side].astype(np.float64) for side in ("x", "x2", "y", "y2"))
     return np.column_stack([x, y, x2 - x, y2 - y])
 
 

@@ -10,6 +10,7 @@ parser.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -173,8 +174,7 @@ class Shape:
         for path, field in self.slots.items():
             if field.block == number:
                 mentioned = source.numbers(at[good] + field.offset, 4) - FIRST_HANDLE
-                known, which = np.unique(mentioned, return_inverse=True)
-                good[good] = np.isin(known, allowed(path, known))[which]
+                good[good] = _allowed(mentioned, partial(allowed, path))
         return good, at + block.size
 
     def positions(self, source: Source, starts: Ints) -> list[Ints]:
@@ -345,6 +345,14 @@ class _Learner:
         self.fields[path] = Field(len(self.blocks), width, 0)
         self.blocks.append(Counted(width, size))
         self.at += width + count * size
+
+
+def _allowed(mentioned: Ints, allowed: Callable[[Ints], Ints]) -> NDArray[np.bool_]:
+    """Whether each handle may be where it is; of most kinds, all records have the same."""
+    if len(mentioned) and (mentioned == mentioned[0]).all():
+        return np.full(len(mentioned), len(allowed(mentioned[:1])) > 0)
+    known, which = np.unique(mentioned, return_inverse=True)
+    return np.isin(known, allowed(known))[which]
 
 
 def _overlapping(data: bytes, dtype: str, size: int) -> NDArray[np.void]:

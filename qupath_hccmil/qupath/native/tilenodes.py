@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +19,15 @@ from qupath_hccmil.qupath.native.javanodes import (
     END,
     JavaObject,
     JavaString,
+    Node,
     ObjectArray,
     Part,
     block,
 )
+from qupath_hccmil.qupath.native.made_records import Alike, made_run
 from qupath_hccmil.qupath.native.pathobjects import (
     METADATA,
+    METADATA_AT,
     OBJECT_ID,
     PathObject,
     full_class_name,
@@ -33,10 +38,13 @@ from qupath_hccmil.qupath.native.rois import (
     read_roi,
     rectangle_bounds,
     rectangle_columns,
+    rectangle_fields,
     rectangle_node,
 )
+from qupath_hccmil.qupath.native.run_rules import what_differs
+from qupath_hccmil.qupath.native.similar_records import Ints, Path
 from qupath_hccmil.qupath.own_tiles import together
-from qupath_hccmil.qupath.tile_ids import tile_ids
+from qupath_hccmil.qupath.tile_ids import tile_id_texts
 
 # tiles of ours as they are found: objects, and unparsed ones
 Tiles = PathObject | Run
@@ -44,6 +52,9 @@ Tiles = PathObject | Run
 DEFAULT_COLOUR = 0x404040
 _NO_PROBABILITY = block(struct.pack(">d", float("nan")))
 _NO_CHILDREN = block(struct.pack(">i", 0))
+# of the metadata, which are a number, keys and values, the first value
+_ID = (METADATA_AT, 2, 0)
+_SOME_ID = uuid.UUID(int=0)
 
 
 def read_tiles(found: Sequence[Tiles]) -> TileObjects:
@@ -110,7 +121,6 @@ def _read_group(run: Run, group: Group) -> TileObjects | None:
 
 def _read_views(views: Sequence[PathObject]) -> TileObjects:
     """Return tiles as columns."""
-    bounds = [rectangle_bounds(view.roi) if view.roi is not None else (0.0,) * 4 for view in views]
     classes: dict[int, str] = {}
     names: list[str] = []
     for view in views:
@@ -119,7 +129,7 @@ def _read_views(views: Sequence[PathObject]) -> TileObjects:
             classes[key] = full_class_name(view.path_class) or ""
         names.append(classes[key])
     return TileObjects(
-        bounds=np.array(bounds, dtype=np.float64).reshape(-1, 4),
+        bounds=rectangle_bounds([view.roi for view in views]),
         class_names=names,
         measurements=_columns([view.measurements for view in views]),
     )
@@ -196,70 +206,93 @@ class TileMaker:
         return self._classes[name]
 
     def make(self, annotation: PathObject, tiles: TileObjects, copy: int = 0) -> list[Part]:
-        """Return the tiles of an annotation, on its plane; `copy` as in :func:`tile_ids`."""
+        """Return the tiles of an annotation, on its plane, as unparsed objects.
+
+        Parameters
+        ----------
+        annotation : PathObject
+        tiles : TileObjects
+        copy : int
+            See :func:`~qupath_hccmil.qupath.tile_ids.copies`.
+
+        Raises
+        ------
+        WriteError
+            A tile has no value.
+        """
+        if not len(tiles):
+            return []
+        roi = read_roi(annotation.roi) if annotation.roi is not None else None
+        plane = (roi.c, roi.z, roi.t) if roi else (-1, 0, 0)
+        ids = tile_id_texts(annotation.id, tiles.bounds, copy)
+        rectangles = rectangle_fields(tiles.bounds, plane)
+        classes = [self.path_class(name) for name in tiles.class_names]
+        kinds: list[Alike] = []
+        shared: list[Part] = [*classes]
+        for names, rows, table in _by_names(tiles):
+            values = self._pool.float_list(names, table[0].tobytes())
+            example = self._tile(values, classes[rows[0]])
+            shared += [self._key, self._one, self._false, *self._pool.closed(names)]
+            view, free = PathObject(example), what_differs(example)
+            assert free is not None, "a tile may stay unparsed"
+            columns: dict[Path, NDArray[Any]] = {
+                _ID: ids[rows],
+                (view.measurements_at, lists.values_at(values)): table,
+                (view.class_at + 1, 0): rectangles[rows],
+            }
+            mentioned: dict[Path, list[Node]] = {
+                (view.class_at,): [classes[row] for row in rows.tolist()]
+            }
+            kinds.append(Alike(example, free, rows, columns, mentioned))
+        return [made_run(kinds, [each for each in shared if isinstance(each, Node)])]
+
+    def _tile(self, values: JavaObject, path_class: JavaObject) -> JavaObject:
+        """Make a tile somewhere."""
         book = self._book
         self._key = self._key or JavaString.of(OBJECT_ID)
         self._one = self._one or self._pool.integer(1)
         self._false = self._false or book.boolean(False)
-        roi = read_roi(annotation.roi) if annotation.roi is not None else None
-        plane = (roi.c, roi.z, roi.t) if roi else (-1, 0, 0)
-        tile, metadata = (
-            book.get("qupath.lib.objects.PathTileObject"),
-            book.get("qupath.lib.objects.MetadataMap"),
+        metadata = book.object(
+            "qupath.lib.objects.MetadataMap",
+            self._one,
+            book.array([self._key]),
+            book.array([JavaString.of(str(_SOME_ID))]),
+            END,
         )
-        keys = ObjectArray(book.get("[Ljava.lang.Object;"), [self._key]).desc
-        rows = zip(
-            tile_ids(annotation.id, tiles.bounds, copy),
-            tiles.bounds.tolist(),
-            tiles.class_names,
-            self._measurements(tiles),
-            strict=True,
+        return book.object(
+            "qupath.lib.objects.PathTileObject",
+            None,
+            None,
+            metadata,
+            values,
+            _NO_CHILDREN,
+            self._false,
+            path_class,
+            rectangle_node(book, (0, 0, 1, 1), (-1, 0, 0)),
+            _NO_PROBABILITY,
+            END,
         )
-        return [
-            JavaObject(
-                tile,
-                [
-                    None,
-                    None,
-                    JavaObject(
-                        metadata,
-                        [
-                            self._one,
-                            ObjectArray(keys, [self._key]),
-                            ObjectArray(keys, [JavaString(str(identity).encode("ascii"))]),
-                            END,
-                        ],
-                    ),
-                    values,
-                    _NO_CHILDREN,
-                    self._false,
-                    self.path_class(name),
-                    rectangle_node(book, bounds, plane),
-                    _NO_PROBABILITY,
-                    END,
-                ],
-            )
-            for identity, bounds, name, values in rows
-        ]
 
-    def _measurements(self, tiles: TileObjects) -> list[Part]:
-        """Return the list of each tile, without absent values."""
-        names = list(tiles.measurements)
-        if not len(tiles):
-            return []
-        table = np.array([tiles.measurements[name] for name in names]).reshape(len(names), -1).T
-        with np.errstate(over="ignore"):
-            table = table.astype(">f4")
-        present = np.isfinite(table)
-        made: list[Part] = []
-        for row, has in zip(table, present, strict=True):
-            if has.all():
-                made.append(self._pool.float_list(names, row.tobytes()))
-            elif not has.any():
-                raise WriteError(
-                    "a tile without any value could not be distinguished from the user's own tiles"
-                )
-            else:
-                chosen = [name for name, there in zip(names, has, strict=True) if there]
-                made.append(self._pool.float_list(chosen, row[has].tobytes()))
-        return made
+
+def _by_names(tiles: TileObjects) -> Iterator[tuple[list[str], Ints, NDArray[np.float32]]]:
+    """For tiles that have the same measurements, these, their rows, and the values as floats.
+
+    Raises
+    ------
+    WriteError
+        A tile has no value.
+    """
+    names = list(tiles.measurements)
+    columns = [tiles.measurements[name] for name in names]
+    with np.errstate(over="ignore"):
+        table = np.reshape(columns, (len(names), len(tiles))).T.astype(">f4")
+    present = np.isfinite(table)
+    if not present.any(axis=1).all():
+        raise WriteError(
+            "a tile without any value could not be distinguished from the user's own tiles"
+        )
+    patterns, which = np.unique(present, axis=0, return_inverse=True)
+    for number, pattern in enumerate(patterns):
+        rows = np.flatnonzero(which.ravel() == number)
+        known = [name for name, there in zip(names, pattern, strict=True) if there]
+        yield known, rows, table[np.ix_(rows, pattern)]

@@ -131,10 +131,14 @@ def copy_file(source: Path, target: Path) -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a small JSON file that never appears partly written."""
+    """Write a JSON file that never appears partly written.
+
+    Without indents, since Python writes those ten times slower: the manifest of a run names all
+    its files, and is written again with each transaction.
+    """
     beside = path.with_name(path.name + ".new")
     with beside.open("wb") as file:
-        file.write(json.dumps(content, indent=1).encode("ascii"))
+        file.write(json.dumps(content).encode("ascii"))
         flush(file)
     move(beside, path)
 

@@ -77,7 +77,7 @@ def calibration(
     Greenwood's variance on the log scale. Slope: the coefficient of the complementary log-log of
     the prediction in a Cox model whose follow-up ends at the horizon (McLernon et al. 2023, Annals
     of Internal Medicine 176:105). Curve, ICI, E50, E90 and Emax: a Cox model on restricted cubic
-    splines (three knots) of the same, with Breslow's baseline (Austin, Harrell and van Klaveren
+    splines (three knots) of the same, with Efron's baseline (Austin, Harrell and van Klaveren
     2020, Statistics in Medicine 39:2714).
 
     With competing events, the observed risk is the cumulative incidence, and slope and curve come

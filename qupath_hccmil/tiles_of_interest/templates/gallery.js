@@ -53,14 +53,17 @@
   function take(file) {
     reviews = new Map();
     elsewhere = [];
-    const { reviews: entries = [], ...rest } = file || {};
+    const { reviews: entries = [], project: ofFile, ...rest } = file || {};
     extra = rest;
-    for (const entry of entries) {
-      const key = keyOf(entry.project ?? page.projects[0], entry.image_id, entry.tile);
-      if (tiles.some((tile) => tile.key === key)) reviews.set(key, entry);
+    for (const read of entries) {
+      // each says its own project, since entries of files of several projects may be joined here
+      const entry = several ? { ...read, project: read.project ?? ofFile } : read;
+      if (tiles.some((tile) => tile.key === placeOf(entry))) reviews.set(placeOf(entry), entry);
       else elsewhere.push(entry);
     }
   }
+
+  const placeOf = (entry) => keyOf(entry.project ?? page.projects[0], entry.image_id, entry.tile);
 
   const entryOf = (tile) => reviews.get(tile.key);
 
@@ -105,11 +108,18 @@
     if (reviewer && reviewer !== content.reviewer) {
       return say(`${file.name} holds the reviews of ${content.reviewer}, not of ${reviewer}.`, true);
     }
+    if (several && !content.project && content.reviews.some((entry) => !entry.project)) {
+      return say(`${file.name} doesn't say which project it is of; load it in the gallery of that project alone.`, true);
+    }
     const mine = reviews;
+    const others = elsewhere;
     reviewer = $("reviewer").value = content.reviewer;
     take(content);
     // the later word counts
     for (const [key, entry] of mine) if (!(reviews.get(key)?.time > entry.time)) reviews.set(key, entry);
+    const later = new Map([...others, ...elsewhere].map((entry) => [placeOf(entry), entry]));
+    for (const entry of others) if (entry.time > later.get(placeOf(entry)).time) later.set(placeOf(entry), entry);
+    elsewhere = [...later.values()];
     remember();
     draw();
     return say(`${reviews.size} reviews of ${reviewer} loaded.`);

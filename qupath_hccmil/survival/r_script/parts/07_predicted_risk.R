@@ -132,56 +132,60 @@ part("Decision curve", "survival", function() {
   }
 })
 
-# Brier score weighted for censoring (Graf et al. 1999), for the bootstrap; riskRegression's is
-# compared with the report.
-brier_of <- function(time, event, risk, at) {
-  free <- survfit(Surv(time, 1 - event) ~ 1)
+# ---- Brier score, also with competing events ----------------------------------------------------
+
+# Of one time, weighted for censoring (Graf et al. 1999), for the bootstrap; riskRegression's is
+# compared with the report. `cause` is 0 for a censoring; whoever had another cause than 1, a
+# competing event, is known to have no event.
+brier_of <- function(time, cause, risk, at) {
+  free <- survfit(Surv(time, cause == 0) ~ 1)
   # An event comes before a censoring at the same time.
   weight_before <- function(t) c(1, free$surv)[findInterval(t - 1e-9, free$time) + 1]
-  had <- event == 1 & time <= at
-  weight <- ifelse(had, 1 / weight_before(time),
+  known <- cause > 0 & time <= at
+  weight <- ifelse(known, 1 / weight_before(time),
                    ifelse(time > at, 1 / c(1, free$surv)[findInterval(at, free$time) + 1], 0))
-  mean(weight * (had - risk)^2)
+  mean(weight * ((known & cause == 1) - risk)^2)
 }
 
-part("Brier score", c("survival", "riskRegression"), function() {
-  report <- read_report("brier")
+# Compares one table of the report. `cause` as in `brier_of`; `formula` and `score_data` are those
+# of riskRegression, `predict` gives the risks of all patients up to some times, and `common` the
+# risk that some rows share.
+compare_brier <- function(table, cause, formula, score_data, predict, common) {
+  report <- read_report(table)
   if (is.null(report)) return()
   set.seed(seed)
   single <- report[report$time != "integrated", ]
   at <- as.numeric(single$time)
-  score_data <- data.frame(time = data$time, event = data$event)
   score_at <- function(times, risks) as.data.frame(riskRegression::Score(
-    list(model = risks), formula = Surv(time, event) ~ 1, data = score_data, times = times,
+    list(model = risks), formula = formula, data = score_data, cause = 1, times = times,
     metrics = "brier", null.model = TRUE, se.fit = FALSE, conf.int = FALSE, cens.method = "ipcw",
     cens.model = "km")$Brier$score)
   # The share of the null model's error; none before the first event, without an error.
   removed <- function(model, null) ifelse(null > 0, 1 - model / null, NA)
-  risks <- predicted_risk(at)
+  risks <- predict(at)
   found <- score_at(at, risks)
   model <- found$Brier[found$model == "model"]
   null <- found$Brier[found$model == "Null model"]
-  compare("brier", at, "brier", single$brier, model)
-  compare("brier", at, "null", single$null, null)
-  compare("brier", at, "scaled", single$scaled, removed(model, null))
+  compare(table, at, "brier", single$brier, model)
+  compare(table, at, "null", single$null, null)
+  compare(table, at, "scaled", single$scaled, removed(model, null))
   for (k in seq_along(at)) if (bootstrap) {
     drawn <- replicate(bootstrap, {
-      rows <- draw(data$event)
-      curve <- survfit(Surv(time, event) ~ 1, data[rows, ])
-      common <- 1 - c(1, curve$surv)[findInterval(at[k], curve$time) + 1]
-      again <- brier_of(data$time[rows], data$event[rows], risks[rows, k], at[k])
-      c(again, 1 - again / brier_of(data$time[rows], data$event[rows], common, at[k]))
+      rows <- draw(cause == 1)
+      error_of <- function(risk) brier_of(data$time[rows], cause[rows], risk, at[k])
+      again <- error_of(risks[rows, k])
+      c(again, 1 - again / error_of(common(rows, at[k])))
     })
-    compare_interval("brier", at[k], single$lower[k], single$upper[k], drawn[1, ])
-    compare_interval("brier", paste(at[k], "scaled"), single$scaled_lower[k],
+    compare_interval(table, at[k], single$lower[k], single$upper[k], drawn[1, ])
+    compare_interval(table, paste(at[k], "scaled"), single$scaled_lower[k],
                      single$scaled_upper[k], drawn[2, ])
   }
   whole <- report[report$time == "integrated", ]
   if (!nrow(whole)) return()
   last <- max(horizons)
-  first <- min(unname(quantile(data$time[data$event == 1], 0.1)), last / 2)
+  first <- min(unname(quantile(data$time[cause == 1], 0.1)), last / 2)
   grid <- unique(seq(first, last, length.out = 40))
-  risks <- predicted_risk(grid)
+  risks <- predict(grid)
   known <- apply(risks, 2, function(column) all(is.finite(column)))
   grid <- grid[known]
   found <- score_at(grid, risks[, known, drop = FALSE])
@@ -189,6 +193,15 @@ part("Brier score", c("survival", "riskRegression"), function() {
     sum(diff(grid) * (head(values, -1) + tail(values, -1)) / 2) / diff(range(grid))
   model <- area(found$Brier[found$model == "model"])
   null <- area(found$Brier[found$model == "Null model"])
-  compare("brier", "integrated", c("brier", "null", "scaled"),
+  compare(table, "integrated", c("brier", "null", "scaled"),
           whole[c("brier", "null", "scaled")], c(model, null, removed(model, null)))
+}
+
+part("Brier score", c("survival", "riskRegression"), function() {
+  compare_brier("brier", data$event, Surv(time, event) ~ 1,
+                data.frame(time = data$time, event = data$event), predicted_risk,
+                function(rows, at) {
+    curve <- survfit(Surv(time, event) ~ 1, data[rows, ])
+    1 - c(1, curve$surv)[findInterval(at, curve$time) + 1]
+  })
 })

@@ -209,60 +209,9 @@ part("Decision curve with competing events", c("survival", "cmprsk"), function()
   }
 })
 
-# The Brier score of one time, weighted for censoring; the competing event is known to be no event.
-competing_brier <- function(frame, risk, at) {
-  free <- survfit(Surv(time, cause == 0) ~ 1, frame)
-  weight_before <- function(t) c(1, free$surv)[findInterval(t - 1e-9, free$time) + 1]
-  known <- frame$cause > 0 & frame$time <= at
-  weight <- ifelse(known, 1 / weight_before(frame$time), ifelse(
-    frame$time > at, 1 / c(1, free$surv)[findInterval(at, free$time) + 1], 0))
-  mean(weight * ((known & frame$cause == 1) - risk)^2)
-}
-
 part("Brier score with competing events", c("survival", "riskRegression", "cmprsk", "prodlim"),
      function() {
-  report <- read_report("brier_competing")
-  if (is.null(report)) return()
-  set.seed(seed)
-  single <- report[report$time != "integrated", ]
-  at <- as.numeric(single$time)
-  score_data <- data.frame(time = later(data), cause = data$cause)
-  score_at <- function(times, risks) as.data.frame(riskRegression::Score(
-    list(model = risks), formula = Hist(time, cause) ~ 1, data = score_data, cause = 1,
-    times = times, metrics = "brier", null.model = TRUE, se.fit = FALSE, conf.int = FALSE,
-    cens.method = "ipcw", cens.model = "km")$Brier$score)
-  removed <- function(model, null) ifelse(null > 0, 1 - model / null, NA)
-  risks <- competing_risk(at)
-  found <- score_at(at, risks)
-  model <- found$Brier[found$model == "model"]
-  null <- found$Brier[found$model == "Null model"]
-  compare("brier_competing", at, "brier", single$brier, model)
-  compare("brier_competing", at, "null", single$null, null)
-  compare("brier_competing", at, "scaled", single$scaled, removed(model, null))
-  for (k in seq_along(at)) if (bootstrap) {
-    drawn <- replicate(bootstrap, {
-      rows <- draw(data$cause == 1)
-      frame <- data[rows, ]
-      again <- competing_brier(frame, risks[rows, k], at[k])
-      c(again, 1 - again / competing_brier(frame, incidence_at(frame, at[k])[["risk"]], at[k]))
-    })
-    compare_interval("brier_competing", at[k], single$lower[k], single$upper[k], drawn[1, ])
-    compare_interval("brier_competing", paste(at[k], "scaled"), single$scaled_lower[k],
-                     single$scaled_upper[k], drawn[2, ])
-  }
-  whole <- report[report$time == "integrated", ]
-  if (!nrow(whole)) return()
-  last <- max(horizons)
-  first <- min(unname(quantile(data$time[data$cause == 1], 0.1)), last / 2)
-  grid <- unique(seq(first, last, length.out = 40))
-  risks <- competing_risk(grid)
-  known <- apply(risks, 2, function(column) all(is.finite(column)))
-  grid <- grid[known]
-  found <- score_at(grid, risks[, known, drop = FALSE])
-  area <- function(values)
-    sum(diff(grid) * (head(values, -1) + tail(values, -1)) / 2) / diff(range(grid))
-  model <- area(found$Brier[found$model == "model"])
-  null <- area(found$Brier[found$model == "Null model"])
-  compare("brier_competing", "integrated", c("brier", "null", "scaled"),
-          whole[c("brier", "null", "scaled")], c(model, null, removed(model, null)))
+  compare_brier("brier_competing", data$cause, Hist(time, cause) ~ 1,
+                data.frame(time = later(data), cause = data$cause), competing_risk,
+                function(rows, at) incidence_at(data[rows, ], at)[["risk"]])
 })
