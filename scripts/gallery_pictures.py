@@ -10,6 +10,7 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -25,7 +26,7 @@ REVIEW = {"width": 1000, "height": 594}
 SHEET_WIDTH = 1100
 
 
-def take(page, path: Path) -> None:
+def take(page: Any, path: Path) -> None:
     """Save what the page shows."""
     page.screenshot(path=path, type="jpeg", quality=QUALITY)
     print(f"{path}: {path.stat().st_size // 1000} kB")

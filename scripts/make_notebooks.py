@@ -8,6 +8,7 @@ as Jupyter, VS Code and Spyder read it. Notebooks have no outputs, and change on
 
 import json
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples" / "notebooks"
 _METADATA = {
@@ -26,7 +27,12 @@ def notebook_of(script: str) -> str:
         if kind == "markdown":
             lines = [line.removeprefix("#").removeprefix(" ") for line in lines]
         source = [f"{line}\n" for line in lines[:-1]] + lines[-1:]
-        cell = {"cell_type": kind, "id": f"cell-{number}", "metadata": {}, "source": source}
+        cell: dict[str, Any] = {
+            "cell_type": kind,
+            "id": f"cell-{number}",
+            "metadata": {},
+            "source": source,
+        }
         if kind == "code":
             cell |= {"execution_count": None, "outputs": []}
         cells.append(cell)

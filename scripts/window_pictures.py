@@ -108,7 +108,7 @@ def main() -> int:
     windows = [folder for folder in qupath_dirs() if why_no_window(folder) is None]
     parser.add_argument("project", type=Path, help="folder of a scored project")
     parser.add_argument("--image", help="name of the image; default: the first one")
-    parser.add_argument("--qupath", type=Path, default=(windows or [None])[-1])
+    parser.add_argument("--qupath", type=Path, default=next(reversed(windows), None))
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
     options = parser.parse_args()
     if options.qupath is None or why_no_window(options.qupath):

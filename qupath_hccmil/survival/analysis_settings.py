@@ -148,9 +148,10 @@ class Settings(FollowUpColumns):
         for name, times in (("horizon", self.horizons), ("landmark", self.landmarks)):
             if any(time <= 0 for time in times):
                 raise DataError(f"{name} {min(times):g} must be after time zero")
-        if self.bootstrap < 0 or self.imputations < 0 or self.imputations == 1:
+        if min(self.bootstrap, self.seed, self.imputations) < 0 or self.imputations == 1:
             raise DataError(
-                "bootstrap samples must be 0 or more; imputations must be 0, or 2 or more"
+                "bootstrap samples and the seed must be 0 or more; imputations must be 0, or 2 or "
+                "more"
             )
         return self
 

@@ -158,8 +158,8 @@ def find_features(
                 left_out.append(LeftOut("slide", name, SAME_NAME, found.path.name))
             else:
                 slides.append(_FeaturesOfSlide(found, patient))
-    patients, others = slides_by_patient(slides, clinical, wanted)
     without = {one.name for one in left_out}
+    patients, others = slides_by_patient(slides, clinical, wanted, without)
     left_out += [_with_reason(one, clinical, without) for one in others]
     bags = {
         patient: PatientFeatures(patient, tuple(slide.features for slide in of))

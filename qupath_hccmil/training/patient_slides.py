@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import Protocol, TypeVar
 
@@ -12,6 +12,7 @@ from qupath_hccmil.training.clinical_table import Clinical
 
 NO_PATIENT, NO_SLIDE = "no patient in the table", "no slide"
 NOT_USED = "its patient is not used"
+NOT_THERE = "in the table, but not among the slides"
 
 
 class NamedSlide(Protocol):
@@ -37,7 +38,10 @@ S = TypeVar("S", bound=NamedSlide)
 
 
 def slides_by_patient(
-    slides: Sequence[S], clinical: Clinical, wanted: Collection[str]
+    slides: Sequence[S],
+    clinical: Clinical,
+    wanted: Collection[str],
+    unusable: Iterable[str] = (),
 ) -> tuple[dict[str, list[S]], list[LeftOut]]:
     """Give every wanted patient their slides.
 
@@ -52,12 +56,15 @@ def slides_by_patient(
     clinical : Clinical
     wanted : collection of str
         Patients that should be used.
+    unusable : iterable of str
+        Names of slides that were found but cannot be used, for a reason that is already known.
 
     Returns
     -------
     slides : dict of str to list
         Slides of the wanted patients that have any.
     left_out : list of LeftOut
+        Also slides that the table names for a patient and that were not found.
 
     Raises
     ------
@@ -75,8 +82,21 @@ def slides_by_patient(
             found.setdefault(patient, []).append(slide)
         else:
             left_out.append(LeftOut("slide", slide.name, NOT_USED))
+    there = {name for slide in slides for name in _names(slide)}
+    there |= {each for name in unusable for each in (name, PurePath(name).stem)}
+    left_out += [
+        LeftOut("slide", name, NOT_THERE, f"of patient {patient}")
+        for name, patient in named.items()
+        # Of a patient without any slide, that is said below.
+        if patient in found and name not in there
+    ]
     left_out += [LeftOut("patient", p, NO_SLIDE) for p in sorted(set(wanted) - found.keys())]
     return found, left_out
+
+
+def _names(slide: NamedSlide) -> tuple[str, ...]:
+    """Names by which a table may call a slide."""
+    return (slide.name, PurePath(slide.name).stem, slide.path.name, slide.path.stem)
 
 
 def _named(clinical: Clinical) -> dict[str, str]:
@@ -92,7 +112,7 @@ def _named(clinical: Clinical) -> dict[str, str]:
 
 
 def _patient(slide: NamedSlide, clinical: Clinical, named: dict[str, str]) -> str | None:
-    names = (slide.name, PurePath(slide.name).stem, slide.path.name, slide.path.stem)
+    names = _names(slide)
     if clinical.slides:
         return next((named[name] for name in names if name in named), None)
     if slide.patient is not None:

@@ -219,7 +219,8 @@ class _Preparation:
         progress: Prepared | None,
     ) -> FoundBags:
         """Prepare bags from whole slides."""
-        slides, left_out = slides_by_patient(source.slides, clinical, wanted)
+        unusable = [one.name for one in source.left_out]
+        slides, left_out = slides_by_patient(source.slides, clinical, wanted, unusable)
         left_out = [*source.left_out, *left_out]
         sources = {p: [slide.identity for slide in of] for p, of in slides.items()}
 

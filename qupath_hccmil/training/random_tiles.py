@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qupath_hccmil.errors import AnnotationError, DataError, HccMilError
 from qupath_hccmil.method.tile_geometry import TileGeometry
+from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.slide_sources.left_out import LeftOut
 from qupath_hccmil.slide_sources.outlined_slides import UNREADABLE, OutlinedSlide
 from qupath_hccmil.slides.open_slide import Slide
@@ -22,6 +23,7 @@ from qupath_hccmil.tiles.tile_plan import TileChoice, TilePlan, plan_tiles
 from qupath_hccmil.tiles.tile_reader import TileReader
 
 NO_TILE = "no tile that can be used"
+IN_PART = "unreadable in part"
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def patient_tiles(
     slides : sequence of OutlinedSlide
     settings : TileSettings
     left_out : list of LeftOut
-        Slides that cannot be used are added to it.
+        Slides that cannot be used, or only in part, are added to it.
 
     Yields
     ------
@@ -85,17 +87,25 @@ def patient_tiles(
                 planned.append((slide.name, _opened(slide, settings, opened)))
             except (HccMilError, OSError) as error:
                 left_out.append(LeftOut("slide", slide.name, _reason(error), str(error)))
-        some = False
+        total = 0
         quotas = _quotas([len(one.plan.bounds) for _, one in planned], settings.per_patient)
         for (name, one), quota in zip(planned, quotas, strict=True):
+            before = total
             try:
                 for batch in _tiles(one, quota, settings):
-                    some = True
+                    total += len(batch)
                     yield batch
             except (HccMilError, OSError) as error:
-                left_out.append(LeftOut("slide", name, _reason(error), str(error)))
-    if not some:
+                left_out.append(_failed(name, error, total - before))
+    if not total:
         raise DataError("none of its slides can be used")
+
+
+def _failed(name: str, error: Exception, used: int) -> LeftOut:
+    """Say that a slide could not be read, and whether some of its tiles are in the bag already."""
+    if not used:
+        return LeftOut("slide", name, _reason(error), str(error))
+    return LeftOut("slide", name, IN_PART, f"{error}; its first {count_of(used, 'tile')} are used")
 
 
 def _reason(error: Exception) -> str:

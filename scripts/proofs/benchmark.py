@@ -19,14 +19,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+# Imported where they are used: --help and the processes of some parts need none of them.
+if TYPE_CHECKING:
+    from shapely import Polygon
+
+    from qupath_hccmil.qupath.open_project import EngineChoice
+    from qupath_hccmil.scoring.runtime import Runtime
+    from qupath_hccmil.scoring.scorer import Scorer
 
 TILE_PX = 512
 MPP = 0.25
 TURNS = 3
-# Of the named stack, which takes more than a second for each.
 SMALL_IMAGE_TILES = 33
+# Of the named stack, which takes more than a second for each.
 STACK_TILES = 12
 LARGE_TUMOUR_TILES = round((20_000 / (TILE_PX * MPP)) ** 2)
 
@@ -75,7 +84,7 @@ def slide_of(n_tiles: int, folder: Path) -> Path:
     return path
 
 
-def score_tiles(slide_path: Path, n_tiles: int, scorer: object) -> float:
+def score_tiles(slide_path: Path, n_tiles: int, scorer: "Scorer") -> float:
     """Seconds from an open slide to its results in memory."""
     from shapely.geometry import box
 
@@ -93,14 +102,22 @@ def score_tiles(slide_path: Path, n_tiles: int, scorer: object) -> float:
     return seconds * n_tiles / len(plan.bounds)
 
 
-def networks_alone(scorer: object, n_tiles: int) -> float:
+def runtime_of(scorer: "Scorer") -> "Runtime":
+    """What runs the two networks of the model that ships."""
+    from qupath_hccmil.scoring.judge import TileNetworks
+
+    assert isinstance(scorer.judge, TileNetworks), "the model that ships is a tile network"
+    return scorer.judge.runtime
+
+
+def networks_alone(runtime: "Runtime", n_tiles: int) -> float:
     """Seconds that the two networks take for so many tiles that are already in memory."""
-    batch = scorer.judge.runtime.batch
+    batch = runtime.batch
     tiles = np.random.default_rng(0).integers(0, 256, (batch, 224, 224, 3), dtype=np.uint8)
     start = time.perf_counter()
     for _ in range(n_tiles // batch):
-        scorer.judge.runtime.submit(tiles, lambda outputs: None)
-    scorer.judge.runtime.wait()
+        runtime.submit(tiles, lambda outputs: None)
+    runtime.wait()
     return time.perf_counter() - start
 
 
@@ -137,24 +154,26 @@ def throughput(folder: Path, n_tiles: int) -> Iterator[Row]:
     from qupath_hccmil.scoring.scorer import ScorerSource
 
     scorer = ScorerSource().scorer()
+    runtime = runtime_of(scorer)
     slide = slide_of(n_tiles, folder)
-    networks_alone(scorer, 64)
+    networks_alone(runtime, 64)
     turns = [
-        (networks_alone(scorer, n_tiles), score_tiles(slide, n_tiles, scorer)) for _ in range(TURNS)
+        (networks_alone(runtime, n_tiles), score_tiles(slide, n_tiles, scorer))
+        for _ in range(TURNS)
     ]
     alone, whole = (n_tiles / statistics.median(column) for column in zip(*turns, strict=True))
     ratio = statistics.median(a / w for a, w in turns)
-    where = f"{scorer.judge.runtime.name}, nuclei in {scorer.judge.runtime.precision}"
+    where = f"{runtime.name}, nuclei in {runtime.precision}"
     yield Row("networks alone", f"{alone:.1f} tiles/s ({where})")
     yield Row("end to end", f"{whole:.1f} tiles/s")
     yield Row("end to end / networks alone", f"{ratio:.2f}", "≥ 0.92", ratio >= 0.92)
     minutes = LARGE_TUMOUR_TILES / whole / 60
     name = f"20 × 20 mm tumour at 40× ({LARGE_TUMOUR_TILES} tiles): the user waits"
     yield Row(name, f"{minutes:.1f} min")
-    if scorer.judge.runtime.precision != "f32":
-        plain = ScorerSource(precision="f32").scorer()
-        networks_alone(plain, 64)
-        seconds = statistics.median(networks_alone(plain, 240) for _ in range(TURNS))
+    if runtime.precision != "f32":
+        exact = runtime_of(ScorerSource(precision="f32").scorer())
+        networks_alone(exact, 64)
+        seconds = statistics.median(networks_alone(exact, 240) for _ in range(TURNS))
         yield Row("networks alone, all in f32", f"{240 / seconds:.1f} tiles/s")
     plain = STACK_TILES / named_stack(slide, STACK_TILES)
     yield Row("named stack used plainly", f"{plain:.2f} tiles/s")
@@ -199,7 +218,7 @@ def _goal(seconds: float, most: float | None) -> tuple[str, bool | None]:
     return ("", None) if most is None else (f"≤ {most:g} s", seconds <= most)
 
 
-def normalisers(slide_path: Path, scorer: object, n_tiles: int = 12) -> Iterator[Row]:
+def normalisers(slide_path: Path, scorer: "Scorer", n_tiles: int = 12) -> Iterator[Row]:
     """Our stain normalisation and staintools' of the same tiles: time, and how far they differ."""
     from qupath_hccmil.slides.open_slide import open_slide
     from qupath_hccmil.stain.staintools_normalizer import StaintoolsNormalizer
@@ -209,13 +228,15 @@ def normalisers(slide_path: Path, scorer: object, n_tiles: int = 12) -> Iterator
         tiles = np.stack(
             [slide.read_tile(i * TILE_PX, 0, TILE_PX, TILE_PX, 224) for i in range(n_tiles)]
         )
-    theirs = StaintoolsNormalizer(scorer.stain_target)
+    target = scorer.stain_target
+    assert target is not None, "the model that ships has a stain reference"
+    theirs = StaintoolsNormalizer(target)
     start = time.perf_counter()
     expected, possible = theirs.transform(tiles)
     took = (time.perf_counter() - start) / n_tiles
     yield Row("staintools: normalise a tile", f"{1000 * took:.0f} ms")
     start = time.perf_counter()
-    ours = Normalizer(fit(tiles), scorer.stain_target)
+    ours = Normalizer(fit(tiles), target)
     fitted = time.perf_counter() - start
     start = time.perf_counter()
     found = ours.transform(tiles)[possible]
@@ -255,7 +276,7 @@ def outlines(corners: int = 200_000) -> Iterator[Row]:
         yield Row(f"{name}, peak memory", f"{peak:.2f} GB", "≤ 1 GB", peak <= 1)
 
 
-def drawn_outline(kind: str, corners: int) -> object:
+def drawn_outline(kind: str, corners: int) -> "Polygon":
     """Make a round outline of 60,000 px that crosses itself never, at times, or all the time."""
     import shapely
 
@@ -282,6 +303,7 @@ def _read_outline_and_tell_peak(kind: str, corners: str) -> None:
         create_project(Path(name, "project"), [image])
         with NativeProject(Path(name, "project")) as project:
             (outline,) = project.read(project.images[0]).annotations
+    assert outline.geometry is not None
     outline_area(outline.geometry)
     tile_grid([outline.geometry], 256, 256, 72_000, 72_000)
     print(_peak_resident())
@@ -319,7 +341,7 @@ def write_back(folder: Path, n_tiles: int = 100_000) -> Iterator[Row]:
     """Writing tiles into one image, and reading them back, with each engine there is."""
     from qupath_hccmil.qupath.open_project import find_qupath
 
-    limits = {"native": 10.0, "paquo": 5.0}
+    limits: dict[EngineChoice, float] = {"native": 10.0, "paquo": 5.0}
     if find_qupath() is None:
         del limits["paquo"]
         yield Row("paquo engine", "no QuPath found, not measured")
@@ -331,7 +353,7 @@ def write_back(folder: Path, n_tiles: int = 100_000) -> Iterator[Row]:
         yield Row(f"{engine}: read them back", f"{read:.1f} s", f"≤ {limit:g} s", read <= limit)
 
 
-def _write_and_read(folder: Path, engine: str, n_tiles: int) -> tuple[float, float]:
+def _write_and_read(folder: Path, engine: "EngineChoice", n_tiles: int) -> tuple[float, float]:
     from shapely.geometry import box
 
     from qupath_hccmil.qupath import names

@@ -68,7 +68,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int, default=500_000)
     parser.add_argument("--tiles", type=int, default=20_000)
-    parser.add_argument("--qupath", type=Path, default=(qupath_dirs() or [None])[-1])
+    parser.add_argument("--qupath", type=Path, default=next(reversed(qupath_dirs()), None))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     found = measured(options.cells, options.tiles, options.qupath)

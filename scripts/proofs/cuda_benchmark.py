@@ -14,11 +14,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 SECONDS = 4.0
+
+if TYPE_CHECKING:
+    from qupath_hccmil.scoring.precision import NetworkPrecision
+    from qupath_hccmil.scoring.runtime import Runtime, TileOutputs
 
 
 def drawn_tiles(n: int = 64, side: int = 224) -> np.ndarray:
@@ -45,11 +50,13 @@ def tiles_of_slide(path: Path, most: int = 64) -> np.ndarray:
     from qupath_hccmil.tiles.tile_reader import TileReader
 
     scorer = ScorerSource().scorer()
+    target = scorer.stain_target
+    assert target is not None, "the model that ships has a stain reference"
     with open_slide(path) as slide:
         outline = TumourOutline(0, "all", box(0, 0, slide.width, slide.height))
         plan = plan_tiles(slide, [outline], TileChoice(), scorer.geometry, name=path.name)
         reader = TileReader(slide, plan.bounds, scorer, plan.resolution.mpp)
-        normalizer = Normalizer(reader.fit_stain(), scorer.stain_target)
+        normalizer = Normalizer(reader.fit_stain(), target)
         rgb, verdicts = reader.read(np.arange(len(plan.bounds)))
     return normalizer.transform(rgb[verdicts == TileVerdict.TISSUE][:most])
 
@@ -73,7 +80,10 @@ def rows(tiles: np.ndarray, device: str) -> Iterator[tuple[str, str]]:
         yield "GPU", torch.cuda.get_device_name()
     yield "--precision auto", f"{auto.nuclei}: {auto.why}"
     logits = {}
-    for where, precision in (("cpu", "f32"), (device, "f32"), (device, "bf16")):
+    ways: tuple[tuple[str, NetworkPrecision], ...] = (
+        ("cpu", "f32"), (device, "f32"), (device, "bf16"),
+    )  # fmt: skip
+    for where, precision in ways:
         runtime = TorchRuntime(networks.build(), networks.tile_px, where, precision)
         called = f"{where}, {precision}"
         logits[called] = scored(runtime, tiles)
@@ -88,24 +98,27 @@ def rows(tiles: np.ndarray, device: str) -> Iterator[tuple[str, str]]:
     for called in others:
         one, other = logits[exact], logits[called]
         tile = np.abs(risk(one) - risk(other)).max()
+        assert networks.risk.config.risk is not None, "the schema asks for it in a mil model"
         power = networks.risk.config.risk.p
         slide = [float(risk(float(slide_logit(each, power)))) for each in (one, other)]
         yield f"{called} against {exact}: most of {len(tiles)} tiles' risks", f"{tile:.5f}"
         yield f"{called} against {exact}: risk of all", f"{slide[1]:.5f}, not {slide[0]:.5f}"
 
 
-def scored(runtime: object, tiles: np.ndarray) -> np.ndarray:
+def scored(runtime: "Runtime", tiles: np.ndarray) -> np.ndarray:
     """Logits of all tiles."""
-    found = []
+    found: list[np.ndarray] = []
+
+    def keep(outputs: "TileOutputs") -> None:
+        found.append(outputs.logits)
+
     for start in range(0, len(tiles), runtime.batch):
-        runtime.submit(
-            tiles[start : start + runtime.batch], lambda outputs: found.append(outputs.logits)
-        )
+        runtime.submit(tiles[start : start + runtime.batch], keep)
     runtime.wait()
     return np.concatenate(found)
 
 
-def tiles_per_second(runtime: object, tiles: np.ndarray) -> float:
+def tiles_per_second(runtime: "Runtime", tiles: np.ndarray) -> float:
     """Of batches that start in the computer's memory, as scoring hands them over."""
     batch = np.take(tiles, np.arange(runtime.batch) % len(tiles), axis=0)
     runtime.submit(batch, lambda outputs: None)

@@ -55,7 +55,7 @@ Mutation = Callable[[random.Random, bytearray, list[bytes]], None]
 
 
 def flip(rng: random.Random, data: bytearray, _: list[bytes]) -> None:
-    for _ in range(rng.choice([1, 1, 1, 2, 8])):
+    for _time in range(rng.choice([1, 1, 1, 2, 8])):
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
 
 

@@ -1,6 +1,6 @@
 """What a real QuPath, of any version from 0.2 on, finds in data files: all of it, as JSON.
 
-    python scripts/proofs/qupath_content.py --qupath /opt/QuPath-0.6.0 data.qpdata [more.qpdata ...]
+    python scripts/proofs/qupath_content.py --qupath DIR --out found.json data.qpdata [...]
 
 QuPath's own ``PathIO`` reads the files; nothing of this project does. A file that QuPath cannot
 read gives its error instead.

@@ -59,7 +59,7 @@ def _with_tiles(results: ImageResults, count: int) -> ImageResults:
     """
     noise = np.random.default_rng(0).uniform(0.999, 1.001, count)
     ((key, tiles),) = results.tiles.items()
-    rows = np.arange(count) % len(tiles)
+    rows = [n % len(tiles) for n in range(count)]
     bounds = tiles.bounds[rows]
     across = int(np.ceil(np.sqrt(count)))
     bounds[:, 0] = SIDE * (np.arange(count) % across)

@@ -228,7 +228,7 @@ def measured(qupath: Path, tiles: int) -> dict[str, dict[str, float]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     windows = [folder for folder in qupath_dirs() if why_no_window(folder) is None]
-    parser.add_argument("--qupath", type=Path, default=(windows or [None])[-1])
+    parser.add_argument("--qupath", type=Path, default=next(reversed(windows), None))
     parser.add_argument("--tiles", type=int, default=20_000)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

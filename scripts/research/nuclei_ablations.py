@@ -49,7 +49,7 @@ def compared(name: str, data: Path, out: Path, options: Any) -> dict[str, Any]:
         augment.TINTED = augment.PALE = 0.0
     result = make_network(RECIPES[name], data, out, options)
     augment.TINTED, augment.PALE = as_shipped
-    row = {
+    row: dict[str, Any] = {
         f"{what}, {colour}": figures(scores_of(samples, result.model))
         for what, (source, groups) in JUDGED.items()
         for colour, samples in in_both_colours(data, source, groups).items()

@@ -46,7 +46,8 @@ def main() -> None:
     parser.add_argument("--only", choices=sorted(SOURCES), help="hold this out and stop")
     take_training_options(parser)
     arguments = parser.parse_args()
-    out, rows = arguments.out, {}
+    out: Path = arguments.out
+    rows: dict[str, Any] = {}
     for source in [arguments.only] if arguments.only else SOURCES:
         rows |= held_out(source, arguments.data, out / source, arguments)
         print(json.dumps(rows), flush=True)

@@ -118,7 +118,7 @@ def take_training_options(parser: ArgumentParser) -> None:
 
 def further_domains(given: Iterable[Sequence[str]]) -> dict[str, list[Sample]]:
     """Sets that DATA hasn't, in both colours; each field is stain-normalised by itself."""
-    domains = {}
+    domains: dict[str, list[Sample]] = {}
     for name, images, masks, mpp in given:
         source = Source(Path(images), Path(masks), float(mpp))
         by_itself, _ = load_source(source, prepare=_normalised)
@@ -185,8 +185,8 @@ def _cross_entropy(logits: Tensor, masks: Tensor) -> float:
 @torch.no_grad()
 def divide_logits(model: nn.Module, temperature: float) -> None:
     """Divide every logit of a network; all layers after its head are linear."""
-    model.head.weight.div_(temperature)
-    model.head.bias.div_(temperature)
+    for parameter in model.get_submodule("head").parameters():
+        parameter.div_(temperature)
 
 
 def scores_of(samples: Sequence[Sample], model: nn.Module) -> NucleiScores:

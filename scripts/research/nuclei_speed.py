@@ -61,6 +61,7 @@ def main() -> None:
     out = parser.parse_args().out
     lines = ["| design | tiles/s |", "|---|---|"]
     lines += [f"| {name} | {speed:.1f} |" for name, speed in tiles_per_second().items()]
+    out.mkdir(parents=True, exist_ok=True)
     (out / "speed.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
 

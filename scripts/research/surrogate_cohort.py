@@ -8,9 +8,10 @@ of the organs that are trained on. See `qupath_hccmil.mil.simulated_cohort` for 
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from qupath_hccmil.method.aggregation import is_high_risk, risk, slide_logit
 from qupath_hccmil.method.concordance import concordance
 from qupath_hccmil.method.outcome_label import outcome
 from qupath_hccmil.method.tile_geometry import TileGeometry
-from qupath_hccmil.mil.bags import StoredBag, chunks, write_bag
+from qupath_hccmil.mil.bags import Bag, StoredBag, chunks, write_bag
 from qupath_hccmil.mil.metrics import Estimate, bootstrap
 from qupath_hccmil.mil.risk_evaluation import BagScore, TilePredictor
 from qupath_hccmil.mil.risk_training import MilSettings
@@ -76,7 +77,7 @@ class Pool:
 
     Attributes
     ----------
-    bag : StoredBag
+    bag : Bag
     features : list of dict
         See `simulated_cohort.tile_features`.
     hazards : (n,) float64
@@ -85,7 +86,7 @@ class Pool:
         Organ or drawn slide of each tile.
     """
 
-    bag: StoredBag
+    bag: Bag
     features: list[dict[str, float]]
     hazards: NDArray[np.float64]
     tissues: NDArray[np.str_]
@@ -210,7 +211,7 @@ def _made_tiles(data: Path, workers: int) -> dict[str, list[_Tile]]:
     test = (*CHOOSING, *TEST)
     others = sorted(there - set(test))
     organs = {"training": others, "choosing": others, "test": sorted(test)}
-    jobs = [
+    jobs: list[tuple[str, Callable[..., list[_Tile]], tuple[Any, ...]]] = [
         (side, _organ_tiles, (data, organ, TILES_PER_ORGAN[side], [SEEDS[side], number]))
         for side, names in organs.items()
         for number, organ in enumerate(names)
@@ -334,8 +335,8 @@ def tile_figures(logits: NDArray[np.float64], pool: Pool, scale: HazardScale) ->
     hazards, tissues = pool.hazards[real], pool.tissues[real]
     of_hazard = _within(hazards, columns, tissues)
     intervals = [
-        asdict(bootstrap(lambda y, x, t, f=f: _within(y, x, t)[f], logits[real], columns, tissues))
-        for f in range(len(EFFECTS))
+        asdict(bootstrap(partial(_coefficient, number), logits[real], columns, tissues))
+        for number in range(len(EFFECTS))
     ]
     return {
         "tiles": len(real),
@@ -361,8 +362,14 @@ def _within(
         rows = tissues == tissue
         y[rows] -= y[rows].mean()
         x[rows] -= x[rows].mean(axis=0)
-    fitted: NDArray[np.float64] = np.linalg.lstsq(x, y / (np.std(y) or 1.0), rcond=None)[0]
-    return fitted
+    return np.asarray(np.linalg.lstsq(x, y / (np.std(y) or 1.0), rcond=None)[0], dtype=np.float64)
+
+
+def _coefficient(
+    number: int, y: NDArray[np.float64], x: NDArray[np.float64], tissues: NDArray[np.str_]
+) -> float:
+    """One of the coefficients of `_within`."""
+    return float(_within(y, x, tissues)[number])
 
 
 def _spearman(values: NDArray[np.float64], others: NDArray[np.float64]) -> float:

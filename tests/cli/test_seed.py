@@ -8,6 +8,7 @@ from qupath_hccmil.mil.risk_training import MilSettings
 from qupath_hccmil.nuclei.nuclei_training import NucleiSettings
 from qupath_hccmil.scoring.score_settings import ScoreSettings
 from qupath_hccmil.settings_file import read_settings
+from qupath_hccmil.survival.analysis_settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,8 @@ def test_a_negative_seed_in_a_file_names_the_file(tmp_path, kind):
     path.write_text("seed = -1\n")
     with pytest.raises(DataError, match=r"settings.toml.*seed"):
         read_settings(path, kind)
+
+
+def test_a_negative_seed_of_an_analysis_is_refused():
+    with pytest.raises(DataError, match="the seed must be 0 or more"):
+        Settings(time="time", event="event", seed=-1).check()

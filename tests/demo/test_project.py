@@ -11,6 +11,7 @@ import openslide
 import pytest
 import shapely
 
+from qupath_hccmil.cache_folder import CACHE_VARIABLE
 from qupath_hccmil.demo import cmu
 from qupath_hccmil.demo.demo_project import DRAWN_NAME, DemoProject, make_demo_project
 from qupath_hccmil.errors import AnnotationError, ProjectError, SlideError, SlideMissingError
@@ -73,7 +74,7 @@ def test_a_demo_of_another_slide_is_not_mixed_up(made: DemoProject, tmp_path: Pa
 def test_offline_the_slide_is_drawn_and_that_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(cmu.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
@@ -89,7 +90,7 @@ def test_the_real_slide_gets_its_tissue_outlined(
     (tmp_path / "cache").mkdir()
     content = (data_dir / "slides" / cmu.FILE_NAME).read_bytes()
     (tmp_path / "cache" / cmu.FILE_NAME).write_bytes(content)
-    monkeypatch.setenv(cmu.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     demo = make_demo_project(tmp_path / "demo")
     assert demo.slide == tmp_path / "demo" / "slides" / cmu.FILE_NAME
     assert demo.slide.read_bytes() == content

@@ -164,3 +164,15 @@ def test_does_not_go_on_from_another_training(tmp_path):
     train(network(), TRAINING[:2], VALIDATION, LABELS, tmp_path, short)
     with pytest.raises(DataError, match="other settings, data or start"):
         train(network(), TRAINING[:4], VALIDATION, LABELS, tmp_path, short)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_does_not_go_on_with_tiles_that_were_made_anew(tmp_path, side):
+    """As after another --mpp: the same patients, and as many tiles, but other ones."""
+    short = replace(SETTINGS, epochs=1)
+    sides = [TRAINING[:2], VALIDATION]
+    train(network(), *sides, LABELS, tmp_path, short)
+    anew = [replace(bag, tiles=bag.tiles[:, :, ::-1]) for bag in sides[side]]
+    sides[side] = anew
+    with pytest.raises(DataError, match="other settings, data or start"):
+        train(network(), *sides, LABELS, tmp_path, short)

@@ -125,6 +125,13 @@ def test_does_not_go_on_from_another_training(tmp_path):
         train(network(), TRAINING, VALIDATION, tmp_path, replace(short, seed=1))
     with pytest.raises(DataError, match="other settings, data or start"):
         train(network(), TRAINING, VALIDATION, tmp_path, short, origin="another network")
+    corrected = TRAINING[0].mask.copy()
+    corrected[10:20, 10:20] ^= True
+    training = [replace(TRAINING[0], mask=corrected), *TRAINING[1:]]
+    with pytest.raises(DataError, match="other settings, data or start"):
+        train(network(), training, VALIDATION, tmp_path, short)
+    with pytest.raises(DataError, match="other settings, data or start"):
+        train(network(), TRAINING, [replace(VALIDATION[0], mask=corrected)], tmp_path, short)
 
 
 def test_a_log_that_a_kill_cut_off_is_written_again(tmp_path):

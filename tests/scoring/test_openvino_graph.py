@@ -13,11 +13,12 @@ import pytest
 import torch
 from torch import nn
 
+from qupath_hccmil.cache_folder import CACHE_VARIABLE
 from qupath_hccmil.errors import WriteError
 from qupath_hccmil.model_store.model_folder import default_model_dir, load_model_folder
 from qupath_hccmil.scoring import openvino_graph as module
 from qupath_hccmil.scoring.networks import Networks
-from qupath_hccmil.scoring.openvino_graph import CACHE_VARIABLE, openvino_graph
+from qupath_hccmil.scoring.openvino_graph import openvino_graph
 from qupath_hccmil.scoring.openvino_import import import_openvino
 from tests.no_room import no_file_above
 
