@@ -4,7 +4,7 @@
 
 Parts: `overhead`, what Dask adds to a slide; `workers`, two workers of one thread against one;
 `memory`, many small slides on two workers; `commit`, results into a project; `killed`, results into
-a large project, killed half way and done again (10 GB, only if it is named); `list`, a project of
+a large project, killed half way and done again (6 GB, only if it is named); `list`, a project of
 many images; `folder`, many results in one folder. What is compared takes turns in one run, so that
 a busy machine slows both.
 """
