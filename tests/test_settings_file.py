@@ -74,7 +74,7 @@ def test_numbers_of_numpy_are_numbers():
 
 def test_settings_are_written_as_a_file_that_gives_them_back(tmp_path):
     settings = ScoreSettings(
-        mpp=0.1 + 0.2, min_inside=1e-7, max_tiles=9, seed=-1, stain="staintools",
+        mpp=0.1 + 0.2, min_inside=1e-7, max_tiles=9, seed=7, stain="staintools",
         annotation_classes=('a "quoted" \\ name', "Läsion\t\x7f\n"),
     )  # fmt: skip
     for each in (settings, ScoreSettings()):
