@@ -129,8 +129,14 @@ class TileReader:
         for row in rows:
             if fitting.done():
                 return
-            if row not in self._held:
+            if row in self._held:
+                continue
+            try:
                 self._held[row] = self._pixels(row)
+            except Exception:
+                # How far this gets depends on the time that the fit takes, and what is done of a
+                # damaged slide must not: `read` meets the same error when it is the tile's turn.
+                return
 
     def _pixels(self, row: int) -> NDArray[np.uint8]:
         x, y, width, height = self._bounds[row].tolist()

@@ -1,4 +1,4 @@
-"""What many slides cost next to scoring itself, as a table for docs/how-to/many-slides.md.
+"""What many slides cost next to scoring itself, as a table for docs/concepts/many-slides-costs.md.
 
     OMP_NUM_THREADS=1 python scripts/proofs/cluster_costs.py [--part NAME]... [--json FILE]
 

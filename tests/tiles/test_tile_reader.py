@@ -106,11 +106,13 @@ def test_memory_is_bounded(slide, fit_waits, monkeypatch):
     assert slide.reads.total() <= OF_SAMPLE + 10
 
 
-def test_a_tile_that_is_damaged_is_named_though_it_was_read_during_the_fit(slide, fit_waits):
+def test_a_damaged_tile_is_an_error_in_its_turn_however_long_the_fit_takes(slide, fit_waits):
     reader_of(slide).fit_stain()
     row = next(row for row in reversed(EVERY) if place_of(row) not in slide.reads)
     slide.reads.clear()
     slide.damaged = place_of(row)
     fit_waits(slide, reads=STAIN_TILES)
+    reader = reader_of(slide)
+    reader.fit_stain([row])
     with pytest.raises(SlideError, match="is damaged at"):
-        reader_of(slide).fit_stain([row])
+        reader.read(np.array([row]))
