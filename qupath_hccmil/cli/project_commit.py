@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Say what would be taken; write nothing.")
 @click.option(
     "--workers",
+    # Python can wait for no more on Windows
     type=click.IntRange(1, 61),
     help="Processes that prepare images; one writes the project.  [default: by the cores and the "
     "number of images; 1 with paquo]",

@@ -23,9 +23,6 @@ from qupath_hccmil.qupath.data_types import EngineName
 from qupath_hccmil.qupath.image_data import OpenFile
 from qupath_hccmil.results.commit_image import CommitOptions, ImageTask, Visited, visit
 
-MOST_WORKERS = 61
-"""More are not possible on Windows."""
-
 # To start a process takes as long as to prepare some 30 images of 2,000 tiles, and QuPath's Java
 # takes several times as long and much memory. With more than 8, the writer has no time left.
 _IMAGES_A_WORKER = 100
@@ -79,7 +76,7 @@ class Visitors:
             return
         futures: list[Future[Visited]] = []
         try:
-            with _ignored_by_new_processes():
+            with _without_interruption():
                 for task, beside in zip(tasks, besides, strict=True):
                     futures.append(self._submit(task, beside))
             for future in futures:
@@ -144,20 +141,20 @@ def _usable_cores() -> int:
 
 
 @contextlib.contextmanager
-def _ignored_by_new_processes() -> Iterator[None]:
-    """Let processes that are started here ignore Ctrl-C from their first moment.
+def _without_interruption() -> Iterator[None]:
+    """Start processes that never see Ctrl-C; here, it comes when this is left.
 
-    They inherit this on Linux and macOS. The pool starts them while it is given tasks.
+    The pool starts them while it is given tasks, and they inherit which signals are held back.
+    Windows cannot do this, so there it is ignored only from :func:`_begin` on.
     """
-    if threading.current_thread() is not threading.main_thread():
-        # only the main thread may set it, and only there Ctrl-C arrives
+    if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _of_project: tuple[OpenFile, CommitOptions]
