@@ -61,6 +61,9 @@ from qupath_hccmil.qupath.writing.rollback import discard, put_back
 
 Write = Callable[[Path], None]
 
+# Many flushes one after the other cost hardly more than one.
+_FLUSHED_TOGETHER = 64
+
 
 @dataclass(frozen=True)
 class Replacement:
@@ -214,13 +217,18 @@ class Transaction:
             besides = [[self._beside(step) for step in steps] for steps in planned]
             metadata = {}
             written: list[Step] = []
+            kept: list[Step] = []
             # closed at the first error: nobody must write what is about to be removed
             with contextlib.closing(prepare(besides)) as prepared:
                 for image, steps, found in zip(images, planned, prepared, strict=True):
                     written += self._changed(steps, found.stamps)
                     if found.metadata is not None:
                         metadata[image] = found.metadata
-            self._journal.steps = self._flushed(written)
+                    # the disk is at work while others prepare the next images
+                    if len(written) >= _FLUSHED_TOGETHER:
+                        kept += self._flushed(written)
+                        written = []
+            self._journal.steps = kept + self._flushed(written)
             return ListChange(listed, metadata) if metadata else None
 
         self._run(take)
