@@ -72,9 +72,7 @@ def made_run(kinds: Sequence[Alike], shared: Sequence[Node]) -> Run:
     return Run(context, starts, ends, which, np.cumsum(taken) - taken + len(nodes))
 
 
-def _joined(
-    kinds: Sequence[Alike], records: Sequence[NDArray[np.uint8]], starts: Ints
-) -> bytes:
+def _joined(kinds: Sequence[Alike], records: Sequence[NDArray[np.uint8]], starts: Ints) -> bytes:
     """The bytes of all kinds of records, each record at its start."""
     sizes = {each.shape[1] for each in records}
     if len(sizes) == 1:
