@@ -456,3 +456,14 @@ def test_qupath_itself_takes_results_in(cohort, folder, tmp_path, qupath):
         )
     told = qupath("command", ["project", "check", str(cohort), "--engine", "paquo"])
     assert told == "sound\n"
+
+
+@pytest.mark.qupath
+def test_several_processes_with_qupath_write_what_one_writes(cohort, folder, tmp_path, qupath):
+    alone = tmp_path / "alone"
+    shutil.copytree(cohort, alone)
+    line = [str(folder), "--engine", "paquo"]
+    qupath("command", ["project", "commit", str(alone), *line])
+    told = qupath("command", ["project", "commit", str(cohort), *line, "--workers", "2"])
+    assert told.endswith("3 taken.\n")
+    assert contents(cohort) == contents(alone)

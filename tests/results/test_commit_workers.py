@@ -168,6 +168,8 @@ def test_if_the_writer_is_killed_its_processes_end_and_the_same_command_goes_on(
     assert cli("project", "commit", alone, folder, *NATIVE).code == 0
     with under_way(cohort, folder, tmp_path / "markers") as (process, workers):
         assert half_written(cohort)
+        # as Windows and macOS start them
+        assert {*workers_of(psutil.Process(process.pid))} == {*workers}
         process.kill()
         process.wait()
         _, alive = psutil.wait_procs(workers, timeout=60)
