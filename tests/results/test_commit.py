@@ -421,6 +421,13 @@ def test_a_commit_killed_at_any_call_is_completed_by_the_same_command(killed_wri
     assert {0, len(IMAGES)} <= set(found["states"])
 
 
+def test_a_commit_by_several_processes_killed_at_any_call_is_completed_too(killed_writes):
+    """The one that writes is killed, and the others end with it."""
+    found = killed_writes("commit-by-two", 17 if EVERY else 61)
+    assert not found["wrong"]
+    assert found["kills"] > 2
+
+
 def test_a_result_whose_write_is_killed_is_whole_or_not_there(killed_writes):
     found = killed_writes("result", 1)
     assert not found["wrong"]
