@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import psutil
 from simulated_slides import project_of, results_for
 
 from qupath_hccmil.qupath import names
@@ -94,9 +95,9 @@ class KilledCommit:
     written : int
         Images that held their result when the first was killed.
     processor, seconds : float
-        Of both commands together.
+        Of both commands together, with the processes that prepare images.
     megabytes : float
-        The most memory that one of them took.
+        The most memory that one of them took, with these processes.
     complete : int
         Images that hold all their tiles at the end.
     """
@@ -136,18 +137,21 @@ def _command(project: Path, folder: Path, killed_at: int | None = None) -> tuple
         [sys.executable, "-m", "qupath_hccmil", *line], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    most = 0.0
+    most = others = 0.0
     for number, _ in enumerate(process.stdout, 1):
         # in ru_maxrss would be the peak of this process, which started it
         if number % 100 == 0:
-            most = max(most, _peak(process.pid))
+            started = psutil.Process(process.pid).children()
+            most = max(most, sum(_peak(each) for each in (process.pid, *(p.pid for p in started))))
+            # of those of a process that is killed, nobody is told
+            others = sum(sum(each.cpu_times()[:2]) for each in started)
         if number == killed_at:
             process.kill()
     process.stdout.close()
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0 or killed_at is not None, process.returncode
-    return used.ru_utime + used.ru_stime, most
+    return used.ru_utime + used.ru_stime + (others if killed_at is not None else 0), most
 
 
 def _peak(pid: int) -> float:
