@@ -7,6 +7,7 @@ at full resolution cost the most and add the least.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,13 +66,16 @@ class MobileNetUNet(nn.Module):
             for skip, width in zip(_CHANNELS[-2::-1], widths[::-1], strict=True)
         )
         self.head = nn.Conv2d(widths[0], 4, kernel_size=1)
+        # Modules, so that a runtime may compute the same in another way.
+        self.enlarge: nn.Module = Bilinear()
+        self.reduce: nn.Module = Bilinear()
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute logits ``(n, 1, h, w)`` from ``(n, 3, h, w)`` RGB in [0, 1]."""
         levels: list[Tensor] = []
         size = x.shape[-2:]
         if self.zoom != 1:
-            x = interpolate(x, scale_factor=self.zoom, mode="bilinear")
+            x = self.enlarge(x, self.enlarged(size))
         x = x * 2 - 1
         for stage in self.encoder:
             x = stage(x)
@@ -80,7 +84,20 @@ class MobileNetUNet(nn.Module):
         for up, block in zip(self.up, self.decoder, strict=True):
             x = block(torch.cat([levels.pop(), up(x)], dim=1))
         logits = pixel_shuffle(self.head(x), 2)
-        return logits if self.zoom == 1 else interpolate(logits, size=size, mode="bilinear")
+        return logits if self.zoom == 1 else self.reduce(logits, size)
+
+    def enlarged(self, size: Sequence[int]) -> tuple[int, int]:
+        """Internal height and width, px, for those of the input."""
+        height, width = (math.floor(side * self.zoom) for side in size)
+        return height, width
+
+
+class Bilinear(nn.Module):
+    """Changes the resolution of (n, c, h, w) by bilinear interpolation."""
+
+    def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
+        """Return ``(n, c, *size)``."""
+        return interpolate(x, size=tuple(size), mode="bilinear")
 
 
 def start_from_imagenet(network: MobileNetUNet, weights: Path, rgb: Tensor) -> None:

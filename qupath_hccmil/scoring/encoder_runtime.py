@@ -14,10 +14,11 @@ from qupath_hccmil.scoring.network_batches import Batches, kept_rows
 from qupath_hccmil.scoring.openvino_graph import openvino_graph
 from qupath_hccmil.scoring.openvino_hints import cpu_hints
 from qupath_hccmil.scoring.openvino_import import import_openvino
-from qupath_hccmil.scoring.openvino_runtime import BATCH
 from qupath_hccmil.scoring.runtime import padded, readers_for
 from qupath_hccmil.tiles.read_ahead import READERS, Chunk, TileVerdict
 
+# Reading the weights of a large encoder for each tile alone would take longer than computing.
+_CPU_BATCH = 8
 # A GPU is idle for most of the time with fewer tiles, and large encoders need its memory.
 _GPU_BATCH = 32
 
@@ -157,14 +158,14 @@ class _OpenVino:
 
     name = "openvino"
     device = "cpu"
-    batch = BATCH
+    batch = _CPU_BATCH
     readers = READERS
 
     def __init__(self, encoder: Encoder) -> None:
         openvino = import_openvino()
         side = encoder.geometry.tile_px
         files = openvino_graph(
-            encoder.build, f"{encoder.sha256} {encoder.made_by}", (BATCH, side, side, 3)
+            encoder.build, f"{encoder.sha256} {encoder.made_by}", (_CPU_BATCH, side, side, 3)
         )
         core = openvino.Core()
         compiled = core.compile_model(core.read_model(*files), "CPU", cpu_hints("f32"))
@@ -190,7 +191,7 @@ class _Torch:
 
     def __init__(self, encoder: Encoder, device: str, *, half: bool) -> None:
         self.device = device
-        self.batch = BATCH if device == "cpu" else _GPU_BATCH
+        self.batch = _CPU_BATCH if device == "cpu" else _GPU_BATCH
         self.readers = readers_for(device)
         self._half = half and device != "cpu"
         self._network = encoder.build().to(device)

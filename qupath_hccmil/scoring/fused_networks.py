@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv2d, interpolate
+
+from qupath_hccmil.nuclei.mobilenet_unet import MobileNetUNet
 
 
 class FusedNetworks(nn.Module):
@@ -69,6 +71,41 @@ def with_convolutions_only(network: ScoringNetwork) -> ScoringNetwork:
             if isinstance(child, nn.Linear):
                 setattr(module, name, _AsConvolution(child))
     return network
+
+
+def with_interpolation_by_matrices(network: ScoringNetwork, tile_px: int) -> ScoringNetwork:
+    """Make the interpolations of a nuclei network products of matrices, which compute the same.
+
+    OpenVINO interpolates few channels slowly: a tenth of its time with the two networks.
+
+    Parameters
+    ----------
+    network : ScoringNetwork
+        Changed in place.
+    tile_px : int
+        Side of the tiles, px: the only size that the network accepts afterwards.
+    """
+    unet = network.unet
+    if isinstance(unet, MobileNetUNet):
+        inside = unet.enlarged((tile_px, tile_px))[0]
+        unet.enlarge = _ByMatrices(tile_px, inside)
+        unet.reduce = _ByMatrices(inside, tile_px)
+    return network
+
+
+class _ByMatrices(nn.Module):
+    """Bilinear interpolation of squares, which is linear along each side."""
+
+    weights: Tensor
+
+    def __init__(self, start: int, end: int) -> None:
+        super().__init__()
+        weights = interpolate(torch.eye(start)[None], size=end, mode="linear")[0]
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        turned = torch.matmul(x, self.weights).transpose(-1, -2)
+        return torch.matmul(turned, self.weights).transpose(-1, -2)
 
 
 class _AsConvolution(nn.Module):

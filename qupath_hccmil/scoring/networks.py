@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qupath_hccmil.model_store.model_folder import ModelFolder
+from qupath_hccmil.scoring.precision import NetworkPrecision
 
 if TYPE_CHECKING:
     from qupath_hccmil.scoring.fused_networks import ScoringNetwork
@@ -38,11 +39,26 @@ class Networks:
         """All that the networks follow from: both configs, with the hashes of the weights."""
         return json.dumps([each.config.to_json() for each in (self.risk, self.nuclei)])
 
-    def build_for_two_precisions(self) -> ScoringNetwork:
-        """Build both networks so that OpenVINO can run them in different precisions."""
-        from qupath_hccmil.scoring.fused_networks import with_convolutions_only
+    def build_for_openvino(self, precision: NetworkPrecision) -> ScoringNetwork:
+        """Build both networks as OpenVINO runs them fastest, and in the precisions asked for.
 
-        return with_convolutions_only(self.build())
+        Parameters
+        ----------
+        precision : {"f32", "bf16"}
+            Of the nuclei network.
+
+        Raises
+        ------
+        ModelError
+            The weights do not fit.
+        """
+        from qupath_hccmil.scoring.fused_networks import (
+            with_convolutions_only,
+            with_interpolation_by_matrices,
+        )
+
+        network = with_interpolation_by_matrices(self.build(), self.tile_px)
+        return network if precision == "f32" else with_convolutions_only(network)
 
     def build(self) -> ScoringNetwork:
         """Build both networks with their weights, in evaluation mode.

@@ -19,6 +19,7 @@ from qupath_hccmil.qupath.native.native_project import NativeProject
 from qupath_hccmil.qupath.staleness import recorded
 from qupath_hccmil.scoring.scorer import ScorerSource
 from tests.stain.few_iterations import few_iterations
+from tests.tile_logits import tile_logits
 
 NATIVE = ("--engine", "native")
 SIDE = 512
@@ -115,9 +116,7 @@ class TestStaintools:
                     for bounds, _ in tiles
                 ]
             )
-        expected = []
-        scorer.judge.runtime.submit(pixels, lambda outputs: expected.extend(outputs.logits))
-        scorer.judge.runtime.wait()
+        expected = tile_logits(scorer.judge.runtime, pixels)
         assert [logit for _, logit in tiles] == pytest.approx(expected, abs=1e-4)
 
     def test_the_choice_is_recorded(self, cli, small, tmp_path) -> None:

@@ -11,6 +11,7 @@ from qupath_hccmil.method.aggregation import contributions, risk, slide_logit
 from qupath_hccmil.model_store.model_folder import default_model_dir, load_model_folder
 from qupath_hccmil.scoring.scorer import ScorerSource
 from tests.blobs import blob_image
+from tests.tile_logits import tile_logits
 
 T = 2.5
 
@@ -27,20 +28,17 @@ def with_temperature(folder, value):
     return path
 
 
-def tile_logits(scorer):
+def logits_of(scorer):
     tiles = np.stack([blob_image(seed, 224, 10 + 20 * seed)[0] for seed in range(4)])
-    found = []
-    scorer.judge.runtime.submit(tiles, lambda outputs: found.append(outputs.logits))
-    scorer.judge.runtime.wait()
-    return found[0]
+    return tile_logits(scorer.judge.runtime, tiles)
 
 
 def test_slide_logit_and_contributions_are_those_over_t(tmp_path):
     plain = ScorerSource(with_temperature(tmp_path / "plain", 1.0), device="cpu")
-    expected = tile_logits(plain.scorer())
+    expected = logits_of(plain.scorer())
     warm = ScorerSource(with_temperature(tmp_path / "warm", T), device="cpu")
     scorer = warm.scorer()
-    logits = tile_logits(scorer)
+    logits = logits_of(scorer)
     # Two networks are compiled, which may round apart; a T that were forgotten is far more.
     np.testing.assert_allclose(logits, expected / T, rtol=1e-4, atol=1e-4)
     assert np.abs(expected - expected / T).max() > 0.01
