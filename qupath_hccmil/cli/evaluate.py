@@ -112,10 +112,12 @@ def mil(
     SOURCE is anything that `train mil` accepts, or a table of scores: an export of this program,
     or any table with patients and risks. For slides and images, random tiles are scored; to
     evaluate scores over all tiles, score the project and give its export. With --features, a head
-    is evaluated on features of all tiles that its encoder computed. For research use only.
+    is evaluated on features of all tiles that its encoder computed. A cohort without distinct
+    outcomes still gives a C-index, and one without events the other figures; what cannot be given
+    is named. For research use only.
     """
     from qupath_hccmil.cli.train import clinical_columns, show_prepared, tiling
-    from qupath_hccmil.training.evaluate_mil import evaluate_mil, write_evaluation
+    from qupath_hccmil.training.evaluate_mil import FIGURES, evaluate_mil, write_evaluation
 
     head_options.check_together(given)
     names = ("model", "features", "nuclei", "repeats", "seed", "device", "patient_rule")
@@ -137,25 +139,26 @@ def mil(
         click.echo(f"note: {note}")
     click.echo(f"Patients: {found.cohort.summary()}")
     click.echo(f"High risk above {found.threshold:.4f}; patients by {found.rule}")
-    for name in _FIGURES:
-        click.echo(f"{name.replace('_', ' ')}: {_with_interval(getattr(found.scores, name))}")
-    if found.c_index is not None:
+    for name in FIGURES if found.scores is not None else ():
+        if name not in found.not_given:
+            click.echo(f"{_words(name)}: {_with_interval(getattr(found.scores, name))}")
+    if found.c_index is not None and "c_index" not in found.not_given:
         click.echo(
             f"C-index: {_with_interval(found.c_index)}, {count_of(found.followed, 'patient')}"
         )
+    for reason in dict.fromkeys(found.not_given.values()):
+        absent = ", ".join(_words(name) for name, why in found.not_given.items() if why == reason)
+        click.echo(f"not given: {absent}: {reason}")
     if out is not None:
-        click.echo(f"{out}: scores.csv, calibration.csv, calibration.png, evaluation.json")
+        picture = ", calibration.png" if found.scores is not None else ""
+        click.echo(f"{out}: scores.csv, calibration.csv{picture}, evaluation.json")
 
 
-_FIGURES = (
-    "auc", "accuracy", "sensitivity", "specificity", "brier", "calibration_slope",
-    "calibration_intercept",
-)  # fmt: skip
+def _words(figure: str) -> str:
+    return "C-index" if figure == "c_index" else figure.replace("_", " ")
 
 
 def _with_interval(estimate: Estimate) -> str:
-    if math.isnan(estimate.value):
-        return "no value"
     text = f"{estimate.value:.3f}"
     if not math.isnan(estimate.low):
         text += f" (95 % interval {estimate.low:.3f}–{estimate.high:.3f})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from qupath_hccmil.mil.metrics import Estimate
@@ -35,13 +36,12 @@ def draw_calibration(path: Path, scores: RiskScores) -> None:
             f"{group.patients}", (group.predicted, group.observed), (6, 4),
             textcoords="offset points", fontsize=8,
         )  # fmt: skip
-    slope, intercept = _text(scores.calibration_slope), _text(scores.calibration_intercept)
     axes.set(
         xlim=(0, 1),
         ylim=(0, 1),
         xlabel="predicted probability of a poor outcome",
         ylabel="observed share of poor outcomes",
-        title=f"slope {slope}, intercept {intercept}",
+        title=title_of(scores),
     )
     axes.title.set_fontsize(9)
     axes.legend(loc="upper left", fontsize=8)
@@ -49,5 +49,15 @@ def draw_calibration(path: Path, scores: RiskScores) -> None:
     figure.savefig(path, dpi=120)
 
 
+def title_of(scores: RiskScores) -> str:
+    """Slope and intercept with their intervals; a dash for one that has no value."""
+    slope, intercept = _text(scores.calibration_slope), _text(scores.calibration_intercept)
+    return f"slope {slope}, intercept {intercept}"
+
+
 def _text(estimate: Estimate) -> str:
+    if math.isnan(estimate.value):
+        return "–"
+    if math.isnan(estimate.low):
+        return f"{estimate.value:.2f}"
     return f"{estimate.value:.2f} ({estimate.low:.2f}–{estimate.high:.2f})"

@@ -33,6 +33,7 @@ from qupath_hccmil.mil.risk_evaluation import (
 from qupath_hccmil.mil.tile_network import load_tile_network
 from qupath_hccmil.model_store.model_config import RiskConfig
 from qupath_hccmil.model_store.model_folder import default_model_dir, load_model_folder
+from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.tables.names import near_matches
 from qupath_hccmil.tables.score_table import read_scores
 from qupath_hccmil.tables.table_reader import SUFFIXES
@@ -43,9 +44,22 @@ from qupath_hccmil.training.patient_features import check_features, find_feature
 from qupath_hccmil.training.prepare_bags import Prepared, Tiling, find_bags
 from qupath_hccmil.training.train_heads import RULE
 
+C_INDEX = "c_index"
 SCORES, CALIBRATION, FIGURE, RECORD = (
     "scores.csv", "calibration.csv", "calibration.png", "evaluation.json",
 )  # fmt: skip
+
+
+FIGURES = (
+    "auc", "accuracy", "sensitivity", "specificity", "brier", "calibration_slope",
+    "calibration_intercept",
+)  # fmt: skip
+"""Figures of the patients with a distinct outcome."""
+
+_NO_SCORES: dict[str, Any] = {
+    "bags": [], "good": 0, "poor": 0, **dict.fromkeys((*FIGURES, "cross_entropy")),
+    "calibration": [],
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,10 +70,10 @@ class MilEvaluation:
     ----------
     patients : list of BagScore
         All patients with a label or follow-up.
-    scores : RiskScores
-        Figures for the patients with a distinct outcome.
+    scores : RiskScores or None
+        Figures for the patients with a distinct outcome; None if nobody has one.
     c_index : Estimate or None
-        Harrell's C over all patients with follow-up; None if the table has no follow-up.
+        Harrell's C over all patients with follow-up; None if none of them had an event.
     followed : int
         Number of patients with follow-up.
     cohort : LabelledCohort
@@ -68,27 +82,32 @@ class MilEvaluation:
         How the slides of a patient became one score, in words.
     notes : list of str
         Notes on what could not be used, and what was recognised.
+    not_given : dict of str to str
+        For each figure that has no value, the reason.
     """
 
     patients: list[BagScore]
-    scores: RiskScores
+    scores: RiskScores | None
     c_index: Estimate | None
     followed: int
     cohort: LabelledCohort
     threshold: float
     rule: str
     notes: list[str]
+    not_given: dict[str, str]
 
     def as_dict(self) -> dict[str, Any]:
-        """All figures as JSON values."""
+        """All figures as JSON values; None for absent values."""
+        scores = _NO_SCORES if self.scores is None else self.scores.as_dict()
         return {
-            **self.scores.as_dict(),
+            **scores,
             "c_index": None if self.c_index is None else without_nan(asdict(self.c_index)),
             "followed": self.followed,
             "threshold": self.threshold,
             "rule": self.rule,
             "excluded": dict(self.cohort.excluded),
             "notes": self.notes,
+            "not_given": self.not_given,
         }
 
 
@@ -109,6 +128,9 @@ def evaluate_mil(
     prepared: Prepared | None = None,
 ) -> MilEvaluation:
     """Compare a risk model with the outcomes of patients that it was not trained on.
+
+    Distinct outcomes give the figures of a classifier, follow-up with events gives the C-index.
+    Where one of the two is absent, the figures of the other are given.
 
     Parameters
     ----------
@@ -140,9 +162,14 @@ def evaluate_mil(
 
     Raises
     ------
-    DataError, ModelError
+    DataError
+        Among others: no patient has a distinct outcome or an event, so there is nothing to measure.
+    ModelError
     """
     table = read_clinical(clinical, columns)
+    if not table.cohort.labels and not any(event for _, event in table.cohort.follow_up.values()):
+        # Slides are not scored for hours, if nothing can be measured on them.
+        raise _nothing_to_measure(table, len(table.patients), _c_index_absent(table, []))
     notes = list(table.said)
     if features is not None:
         patients, threshold, rule = _from_features(
@@ -163,26 +190,68 @@ def evaluate_mil(
     if missing:
         some = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
         notes.append(f"patients of the table without a score ({len(missing)}): {some}")
-    if not known & cohort.labels.keys():
-        raise DataError(
-            f"{clinical}: none of the {len(known)} patients with a score has a distinct "
-            f"outcome: {cohort.summary()}"
-        )
+    scores = None
+    if known & cohort.labels.keys():
+        scores = judge(patients, cohort.labels, threshold, seed=seed, repeats=repeats)
     figure, followed = c_index(patients, cohort.follow_up, seed=seed, repeats=repeats)
+    not_given = _not_given(table, patients, scores, figure)
+    if len(not_given) > len(FIGURES):
+        raise _nothing_to_measure(table, len(patients), not_given[C_INDEX])
     return MilEvaluation(
         patients=patients,
-        scores=judge(patients, cohort.labels, threshold, seed=seed, repeats=repeats),
+        scores=scores,
         c_index=figure,
         followed=followed,
         cohort=cohort,
         threshold=threshold,
         rule=rule,
         notes=notes,
+        not_given=not_given,
+    )
+
+
+def _not_given(
+    table: Clinical, patients: list[BagScore], scores: RiskScores | None, figure: Estimate | None
+) -> dict[str, str]:
+    """Name the figures without a value, each with the reason."""
+    if scores is None:
+        why = f"none of the {len(patients)} patients with a score has a distinct outcome"
+        found = dict.fromkeys(FIGURES, why)
+    else:
+        reason = "all predictions are equal, or they separate the outcomes without error"
+        if not scores.good or not scores.poor:
+            lacks = "poor" if scores.good else "good"
+            reason = f"no patient with a score has a {lacks} outcome"
+        found = {name: reason for name in FIGURES if np.isnan(getattr(scores, name).value)}
+    if figure is None or np.isnan(figure.value):
+        found[C_INDEX] = _c_index_absent(table, patients)
+    return found
+
+
+def _c_index_absent(table: Clinical, patients: list[BagScore]) -> str:
+    follow_up = table.cohort.follow_up
+    if not follow_up:
+        return "the table has no follow-up (time and event)"
+    inside = [follow_up[one.patient] for one in patients if one.patient in follow_up]
+    if any(event for _, event in inside):
+        return "of no two patients is it known who had the event first"
+    counted = count_of(len(inside or follow_up), "patient")
+    return f"none of {counted} with follow-up had an event"
+
+
+def _nothing_to_measure(table: Clinical, count: int, why: str) -> DataError:
+    return DataError(
+        f"{table.path}: nothing can be measured: none of {count_of(count, 'patient')} has a "
+        f"distinct outcome ({table.cohort.summary()}), and {why}"
     )
 
 
 def write_evaluation(out: Path, evaluation: MilEvaluation) -> None:
-    """Write the scores, the calibration table and its picture, and all figures as JSON."""
+    """Write the scores, the calibration table and its picture, and all figures as JSON.
+
+    Without a distinct outcome, the calibration table has no rows, and there is no picture; that of
+    an earlier evaluation in the folder is removed.
+    """
     make_folder(out)
     cohort, t = evaluation.cohort, evaluation.threshold
     names = {1: "good", 0: "poor"}
@@ -196,11 +265,15 @@ def write_evaluation(out: Path, evaluation: MilEvaluation) -> None:
         )
     head = ["patient", "label", "time", "event", "tiles", "r", "group", "rule"]
     write_rows(out / SCORES, head, rows)
-    groups = evaluation.scores.calibration
+    judged = evaluation.scores
+    groups = [] if judged is None else judged.calibration
     head = [field.name for field in fields(CalibrationGroup)]
     write_rows(out / CALIBRATION, head, map(astuple, groups))
-    with atomic_file(out / FIGURE) as beside:
-        draw_calibration(beside, evaluation.scores)
+    if judged is not None:
+        with atomic_file(out / FIGURE) as beside:
+            draw_calibration(beside, judged)
+    elif (out / RECORD).is_file():
+        (out / FIGURE).unlink(missing_ok=True)
     content = json.dumps(evaluation.as_dict(), indent=2, allow_nan=False) + "\n"
     with atomic_file(out / RECORD) as beside:
         beside.write_text(content, encoding="utf-8")

@@ -81,7 +81,9 @@ def test_figures_without_interval_or_value_are_not_called_nan(cli, tmp_path):
     (tmp_path / "c.csv").write_text("patient,label\na,good\nb,good\n")
     ran = cli("evaluate", "mil", tmp_path / "s.csv", tmp_path / "c.csv", "--bootstrap", 0)
     assert ran.code == 0, ran.err
-    assert "auc: no value" in ran.out
+    absent = "auc, sensitivity, calibration slope, calibration intercept"
+    assert f"not given: {absent}: no patient with a score has a poor outcome" in ran.out
+    assert "not given: C-index: the table has no follow-up (time and event)" in ran.out
     assert "accuracy: 0.500\n" in ran.out
     assert "nan" not in ran.out
 

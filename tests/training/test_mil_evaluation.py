@@ -9,8 +9,9 @@ from sksurv.metrics import concordance_index_censored
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.method.aggregation import good_outcome_probability
+from qupath_hccmil.training.calibration_figure import title_of as _calibration_title
 from qupath_hccmil.training.clinical_table import ClinicalColumns
-from qupath_hccmil.training.evaluate_mil import evaluate_mil, write_evaluation
+from qupath_hccmil.training.evaluate_mil import FIGURES, evaluate_mil, write_evaluation
 
 PATIENTS = 60
 
@@ -84,6 +85,13 @@ def test_one_outcome_has_no_auc_and_json_stays_json(tmp_path):
     assert content["auc"] == {"value": None, "low": None, "high": None, "undefined": 20}
     assert content["accuracy"]["value"] == 0.5
     write_evaluation(tmp_path / "out", found)
+    no_poor = "no patient with a score has a poor outcome"
+    names = ("auc", "sensitivity", "calibration_slope", "calibration_intercept")
+    assert found.not_given == {
+        **dict.fromkeys(names, no_poor), "c_index": "the table has no follow-up (time and event)",
+    }  # fmt: skip
+    title = _calibration_title(found.scores)
+    assert title == "slope –, intercept –"
 
 
 def test_without_bootstrap_there_are_no_intervals_and_json_stays_json(tables, tmp_path):
@@ -96,11 +104,64 @@ def test_without_bootstrap_there_are_no_intervals_and_json_stays_json(tables, tm
     write_evaluation(tmp_path / "out", found)
 
 
-def test_follow_up_without_a_distinct_outcome_is_said_so(tmp_path):
+def test_without_a_distinct_outcome_there_is_still_a_c_index(tmp_path):
+    (tmp_path / "s.csv").write_text(
+        "patient,risk,threshold\na,0.2,0.5\nb,0.7,0.5\nc,0.4,0.5\nd,0.1,0.5\n"
+    )
+    # Recurrence at 1.6 years or later, and less than 4 years without it: no distinct outcome.
+    (tmp_path / "c.csv").write_text("patient,time_years,event\na,3,0\nb,2,1\nc,2.5,1\nd,3,1\n")
+    out = tmp_path / "out"
+    found = evaluate_mil(tmp_path / "s.csv", tmp_path / "c.csv", repeats=20)
+    # b before a, c, d and c before a, d are in order; d and the censored a are not.
+    assert found.c_index.value == pytest.approx(5 / 6)
+    assert found.scores is None
+    reason = "none of the 4 patients with a score has a distinct outcome"
+    assert set(found.not_given.values()) == {reason}
+    assert list(found.not_given) == list(FIGURES)
+    content = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert (content["auc"], content["good"], content["calibration"]) == (None, 0, [])
+    assert content["not_given"]["auc"] == reason
+    # The picture of an earlier evaluation in the folder would show another cohort.
+    (tmp_path / "c2.csv").write_text("patient,label\na,good\nb,poor\n")
+    write_evaluation(out, evaluate_mil(tmp_path / "s.csv", tmp_path / "c2.csv", repeats=0))
+    assert (out / "calibration.png").is_file()
+    write_evaluation(out, found)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "calibration.csv", "evaluation.json", "scores.csv",
+    ]  # fmt: skip
+    assert read(out / "calibration.csv") == []
+    assert [row["group"] for row in read(out / "scores.csv")] == ["low", "high", "low", "low"]
+
+
+def test_a_picture_that_no_evaluation_wrote_stays(tmp_path):
     (tmp_path / "s.csv").write_text("patient,risk,threshold\na,0.2,0.5\nb,0.7,0.5\n")
+    (tmp_path / "c.csv").write_text("patient,time_years,event\na,3,0\nb,2,1\n")
+    (tmp_path / "calibration.png").write_text("mine")
+    write_evaluation(tmp_path, evaluate_mil(tmp_path / "s.csv", tmp_path / "c.csv", repeats=0))
+    assert (tmp_path / "calibration.png").read_text() == "mine"
+
+
+def test_without_an_event_the_figures_of_distinct_outcomes_are_given(tmp_path):
+    (tmp_path / "s.csv").write_text("patient,risk,threshold\na,0.2,0.5\nb,0.7,0.5\n")
+    (tmp_path / "c.csv").write_text("patient,time_years,event\na,5,0\nb,6,0\n")
+    found = evaluate_mil(tmp_path / "s.csv", tmp_path / "c.csv", repeats=0)
+    assert found.c_index is None
+    assert found.scores.specificity.value == 0.5
+    assert found.not_given["c_index"] == "none of 2 patients with follow-up had an event"
+
+
+def test_a_cohort_on_which_nothing_can_be_measured_is_refused(tmp_path):
+    (tmp_path / "s.csv").write_text("patient,risk,threshold\na,0.2,0.5\nb,0.7,0.5\n")
+    # The only event comes after everybody else is lost.
     (tmp_path / "c.csv").write_text("patient,time_years,event\na,2,0\nb,3,1\n")
-    with pytest.raises(DataError, match=r"none of the 2 patients .* a distinct outcome: 0 good"):
+    told = r"none of 2 patients has a distinct outcome \(0 good, .* and of no two patients"
+    with pytest.raises(DataError, match=told):
         evaluate_mil(tmp_path / "s.csv", tmp_path / "c.csv")
+    (tmp_path / "c.csv").write_text("patient,time_years,event\na,2,0\nb,3,0\n")
+    # Before anything is scored: the slides need not even exist.
+    (tmp_path / "slides").mkdir()
+    with pytest.raises(DataError, match="none of 2 patients with follow-up had an event"):
+        evaluate_mil(tmp_path / "slides", tmp_path / "c.csv")
 
 
 def test_degenerate_bootstrap_samples_are_counted(tmp_path):
