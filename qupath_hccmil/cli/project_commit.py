@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 @click.option("--model", type=options.PathType, help="Take only results of this risk model.")
 @click.option("--force", is_flag=True, help="Also where the image was scored later.")
 @click.option("--dry-run", is_flag=True, help="Say what would be taken; write nothing.")
+@click.option(
+    "--workers",
+    # Python can wait for no more on Windows
+    type=click.IntRange(1, 61),
+    help="Processes that prepare images; one writes the project.  [default: by the cores and the "
+    "number of images; 1 with paquo]",
+)
 @options.wait
 @options.quiet
 @options.as_json
@@ -36,6 +43,7 @@ def commit(
     model: Path | None,
     force: bool,
     dry_run: bool,
+    workers: int | None,
     wait: float,
     quiet: bool,
     as_json: bool,
@@ -54,6 +62,7 @@ def commit(
         force=force,
         dry_run=dry_run,
         wait=wait,
+        workers=workers,
     )
     outcomes = commit_into(project, folder, engine, wanted, quiet=quiet or as_json)
     if as_json:

@@ -158,7 +158,9 @@ def _commit(projects: Sequence[Path], plan: ScoringPlan, options: Mapping[str, A
     from qupath_hccmil.results.commit import CommitOptions
 
     model = load_model_folder(plan.model or default_model_dir("mil"), "mil").identity
-    wanted = CommitOptions(images=options["images"], model=model, wait=options["wait"])
+    wanted = CommitOptions(
+        images=options["images"], model=model, wait=options["wait"], workers=None
+    )
     wrong = False
     for path in projects:
         try:

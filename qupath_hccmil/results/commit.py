@@ -4,96 +4,41 @@ An image gets a result only if it is of this very image: of its slide, and of it
 are now. Others are named and left. What an image holds already is not written again, so a commit
 that was killed is completed by the same command. Only the project's list is repaired then, from
 which a QuPath that was open meanwhile removes our values when it saves.
+
+The images are read, decided on and prepared in other processes where there are many
+(:mod:`~qupath_hccmil.results.commit_workers`), which write new files next to the old ones. The
+transaction that puts them in place, with backups and the project's list, is done here alone.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from qupath_hccmil.errors import DataError, HccMilError, one_line
+from qupath_hccmil.errors import HccMilError, one_line
 from qupath_hccmil.qupath import names
-from qupath_hccmil.qupath.data_types import ImageEntry, ImageState
-from qupath_hccmil.qupath.project_folder import ImageChange, Project
-from qupath_hccmil.qupath.run_record import listed_metadata
+from qupath_hccmil.qupath.data_types import ImageEntry
+from qupath_hccmil.qupath.project_folder import Project
 from qupath_hccmil.qupath.selection import choose_images, labels
-from qupath_hccmil.qupath.staleness import incomplete, list_differs, recorded
-from qupath_hccmil.results.fit import (
-    in_terms_of,
-    one_of,
-    same_run,
-    why_not_of_image,
-    why_not_of_outlines,
+from qupath_hccmil.qupath.writing.durable_files import there
+from qupath_hccmil.qupath.writing.transaction import Prepared
+from qupath_hccmil.results.commit_image import (
+    CommitOptions,
+    CommitOutcome,
+    ImageTask,
+    Visited,
+    failed,
+    visit,
 )
-from qupath_hccmil.results.result_file import ResultHead, read_head, read_results
+from qupath_hccmil.results.commit_workers import Visitors, WorkersError, chosen_workers
 from qupath_hccmil.results.results_folder import ResultsIndex
 
-_log = logging.getLogger(__name__)
+__all__ = ["GROUP_IMAGES", "CommitOptions", "CommitOutcome", "commit_results"]
 
-Status = Literal["taken", "would be taken", "up to date", "left", "no result", "failed"]
-
-# The project's list is written once for a group of images. Their results are held in memory, so a
-# group ends at this number of images, or at about this number of bytes.
+# The project's list is written once for a group of images.
 GROUP_IMAGES = 512
-GROUP_BYTES = 256 << 20
-_TILE_BYTES = 100
-
-
-@dataclass(frozen=True)
-class CommitOutcome:
-    """What became of one image.
-
-    Attributes
-    ----------
-    tiles : int
-        Of the result, each once.
-    reason : str
-        Why a result was left, or what failed.
-    """
-
-    image: str
-    image_id: str
-    status: Status
-    risk: float | None = None
-    group: str | None = None
-    tiles: int = 0
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class CommitOptions:
-    """Which results are taken.
-
-    Attributes
-    ----------
-    images : tuple of str
-        Names or glob patterns; empty takes all.
-    model : str
-        Identity of the risk model; empty takes that of the results.
-    force : bool
-        Also where the image was scored later than the result.
-    dry_run : bool
-        Write nothing.
-    wait : float
-        Seconds to wait for another run that writes the project.
-    """
-
-    images: tuple[str, ...] = ()
-    model: str = ""
-    force: bool = False
-    dry_run: bool = False
-    wait: float = 0.0
-
-
-Change = ImageChange | Mapping[str, str] | None
-"""What is written of an image: all of its result, only our values in the list, or nothing."""
-
-
-class LeftError(HccMilError):
-    """A result is not taken; the message says why."""
 
 
 def commit_results(
@@ -122,177 +67,104 @@ def commit_results(
         No image is chosen.
     WriteError
         Another run is at work on the project, or it cannot be written.
+    WorkersError
+        A process that prepares images was killed; the images of which nothing was yielded are as
+        they were.
     """
     options = CommitOptions() if options is None else options
     index = ResultsIndex(folder)
-    entries = choose_images(project, options.images)
-    called = labels(project.images)
+    chosen = choose_images(project, options.images)
     if not options.dry_run:
         project.begin(options.wait)
-    group = _Group(project)
-    for entry in entries:
-        change, outcome = _prepared(project, entry, called[entry.id], index, options)
-        group.add(change, outcome)
-        if group.full:
-            yield from group.write()
-    yield from group.write()
-
-
-def _prepared(
-    project: Project, entry: ImageEntry, name: str, index: ResultsIndex, options: CommitOptions
-) -> tuple[Change, CommitOutcome]:
-    """What is to be written into an image, and what came of it if that is written."""
-    try:
-        heads, damaged = _heads(index, entry)
-        if not heads and not damaged:
-            return None, CommitOutcome(name, entry.id, "no result")
-        # the image's data are read only where there is something to take
-        state = project.read(entry)
-        if state.read_only:
-            raise DataError(f"{entry.name}: {state.read_only}")
-        head = _fitting(heads, damaged, state, options)
-        facts = (head.record.risk, head.record.group, head.record.tiles)
-        if _is_there(head, state):
-            listed = _of_list(state) if not options.dry_run else None
-            return listed, CommitOutcome(name, entry.id, "up to date", *facts)
-        _refuse_older(head, state, options)
-        if options.dry_run:
-            return None, CommitOutcome(name, entry.id, "would be taken", *facts)
-        results = in_terms_of(read_results(head), head, state)
-        change = ImageChange(entry, results, state.stamp)
-        return change, CommitOutcome(name, entry.id, "taken", *facts)
-    except LeftError as left:
-        return None, CommitOutcome(name, entry.id, "left", reason=str(left))
-    except Exception as error:
-        # whatever it is: the other images are done
-        _log.debug("%s", entry.name, exc_info=True)
-        return None, CommitOutcome(name, entry.id, "failed", reason=one_line(error))
-
-
-def _heads(index: ResultsIndex, entry: ImageEntry) -> tuple[list[ResultHead], list[str]]:
-    """Results whose name is that of an image's, and what is wrong with those that are damaged."""
-    heads, damaged = [], []
-    for path in index.files_of(entry):
-        try:
-            heads.append(read_head(path))
-        except DataError as error:
-            damaged.append(str(error))
-    return heads, damaged
-
-
-def _fitting(
-    heads: list[ResultHead], damaged: list[str], state: ImageState, options: CommitOptions
-) -> ResultHead:
-    """The one result that is taken.
-
-    Raises
-    ------
-    LeftError
-        None fits, or it is not clear which is meant.
-    """
-    fitting, reasons = [], list(damaged)
-    for head in heads:
-        why = why_not_of_image(head, state.entry) or why_not_of_outlines(head, state)
-        if not why and options.model and head.depends_on.model != options.model:
-            why = f"it is by another model ({head.record.model})"
-        if why:
-            reasons.append(f"{head.path.name}: {why}")
-        else:
-            fitting.append(head)
-    if not fitting:
-        raise LeftError("; ".join(reasons))
-    chosen = one_of(fitting)
-    if chosen is None:
-        found = ", ".join(f"{each.path.name} (model {each.record.model})" for each in fitting)
-        raise LeftError(
-            f"{len(fitting)} results of different models or settings fit: {found}; choose with "
-            "--model, or move the others to another folder"
-        )
-    return chosen
-
-
-def _is_there(head: ResultHead, state: ImageState) -> bool:
-    """Whether an image holds the result already, and all of it."""
-    record = recorded(state)
-    return record is not None and same_run(record, head.record) and not incomplete(state)
-
-
-def _of_list(state: ImageState) -> Mapping[str, str] | None:
-    """What the project's list should have of an image; None where it has that."""
-    record = recorded(state)
-    return listed_metadata(record) if record is not None and list_differs(state) else None
-
-
-def _refuse_older(head: ResultHead, state: ImageState, options: CommitOptions) -> None:
-    record = recorded(state)
-    if record is not None and record.time > head.record.time and not options.force:
-        raise LeftError(
-            f"{head.path.name}: is of {head.record.time}, but the image was scored at "
-            f"{record.time}; --force takes it all the same"
-        )
+    called = labels(project.images)
+    found = {entry.id: tuple(index.files_of(entry)) for entry in chosen}
+    workers = chosen_workers(options.workers, sum(map(bool, found.values())), project.engine)
+    with Visitors(workers, project.open_file, options) as visitors:
+        group = _Group(project, visitors, options)
+        for entry in chosen:
+            group.add(entry, called[entry.id], found[entry.id])
+            if group.full:
+                yield from group.write()
+        yield from group.write()
 
 
 @dataclass
 class _Group:
-    """Images that are written together, and those between them, in the project's order."""
+    """Images that are written together, and those between them, in the project's order.
+
+    Attributes
+    ----------
+    outcomes : dict of str to CommitOutcome or None
+        By the ID of the image; None where it is not known yet.
+    """
 
     project: Project
-    outcomes: list[tuple[Change, CommitOutcome]] = field(default_factory=list)
-    bytes: int = 0
-    classes_listed: bool = False
+    visitors: Visitors
+    options: CommitOptions
+    outcomes: dict[str, CommitOutcome | None] = field(default_factory=dict)
+    tasks: list[ImageTask] = field(default_factory=list)
 
     @property
     def full(self) -> bool:
-        return len(self.outcomes) >= GROUP_IMAGES or self.bytes >= GROUP_BYTES
+        return len(self.outcomes) >= GROUP_IMAGES
 
-    def add(self, change: Change, outcome: CommitOutcome) -> None:
-        self.outcomes.append((change, outcome))
-        if isinstance(change, ImageChange):
-            self.bytes += outcome.tiles * _TILE_BYTES
+    def add(self, entry: ImageEntry, name: str, results: tuple[Path, ...]) -> None:
+        if not results:
+            self.outcomes[entry.id] = CommitOutcome(name, entry.id, "no result")
+            return
+        try:
+            files = self.project.files_of(entry)
+        except HccMilError as error:
+            outcome = CommitOutcome(name, entry.id, "failed", reason=one_line(error))
+            self.outcomes[entry.id] = outcome
+            return
+        task = ImageTask(files, name, results)
+        if there(files.data):
+            self.outcomes[entry.id] = None
+            self.tasks.append(task)
+        else:
+            # its folder, where new files would be written, may be missing too
+            self.outcomes[entry.id] = visit(task, (), self.project.open_file, self.options).outcome
 
     def write(self) -> Iterator[CommitOutcome]:
         """Write the group, and begin another; an image that can't be written costs only itself."""
-        outcomes, self.outcomes, self.bytes = self.outcomes, [], 0
-        changes = [change for change, _ in outcomes if isinstance(change, ImageChange)]
-        listed = {
-            outcome.image_id: change for change, outcome in outcomes if isinstance(change, Mapping)
-        }
-        failed = self._write(changes) if changes else {}
-        failed |= self._write_list(listed) if listed else {}
-        for _, outcome in outcomes:
-            if outcome.image_id in failed:
-                yield CommitOutcome(
-                    outcome.image, outcome.image_id, "failed", reason=failed[outcome.image_id]
-                )
-            else:
-                yield outcome
+        outcomes, self.outcomes = self.outcomes, {}
+        tasks, self.tasks = self.tasks, []
+        if tasks:
+            found = self._seen(tasks) if self.options.dry_run else self._write(tasks)
+            outcomes |= {outcome.image_id: outcome for outcome in found}
+        for outcome in outcomes.values():
+            assert outcome is not None, "every task has an outcome"
+            yield outcome
 
-    def _write(self, changes: list[ImageChange]) -> dict[str, str]:
-        """Write images; returns the IDs of those that can't be, and why.
+    def _seen(self, tasks: Sequence[ImageTask]) -> list[CommitOutcome]:
+        """What would come of images."""
+        nowhere: list[Sequence[Path]] = [()] * len(tasks)
+        with contextlib.closing(self.visitors.visit(tasks, nowhere)) as visited:
+            return [each.outcome for each in visited]
+
+    def _write(self, tasks: Sequence[ImageTask]) -> list[CommitOutcome]:
+        """Write images.
 
         Of images that can't be written together, each half is tried, since every try writes the
         project's list.
         """
-        self._list_classes()
-        try:
-            self.project.write_all(changes)
-            return {}
-        except HccMilError as error:
-            if len(changes) == 1:
-                return {changes[0].entry.id: one_line(error)}
-        half = len(changes) // 2
-        return self._write(changes[:half]) | self._write(changes[half:])
+        visited: list[Visited] = []
 
-    def _write_list(self, listed: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-        """Repair the project's list; returns the IDs of images of which it can't be, and why."""
-        self._list_classes()
-        try:
-            self.project.write_list(listed)
-            return {}
-        except HccMilError as error:
-            return dict.fromkeys(listed, one_line(error))
+        def prepare(besides: Sequence[Sequence[Path]]) -> Generator[Prepared, None, None]:
+            with contextlib.closing(self.visitors.visit(tasks, besides)) as found:
+                for each in found:
+                    visited.append(each)
+                    yield each.prepared
 
-    def _list_classes(self) -> None:
-        if not self.classes_listed:
-            self.project.add_classes(names.CLASS_COLOURS)
-            self.classes_listed = True
+        try:
+            files = [task.files for task in tasks]
+            self.project.write_prepared(files, prepare, names.CLASS_COLOURS)
+            return [each.outcome for each in visited]
+        except WorkersError:
+            raise
+        except HccMilError as error:
+            if len(tasks) == 1:
+                return [failed(tasks[0], error)]
+        half = len(tasks) // 2
+        return self._write(tasks[:half]) + self._write(tasks[half:])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from qupath_hccmil.errors import DataError, HccMilError, ProjectError
 from qupath_hccmil.qupath.native.native_project import NativeProject
 from qupath_hccmil.qupath.selection import choose_images, labels
+
+_GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class SlideTask:
 
 @dataclass(frozen=True)
 class Shard:
-    """One of `of` equal parts of the slides; `number` counts from 1."""
+    """One of `of` parts of the slides, of about the same size; `number` counts from 1."""
 
     number: int
     of: int
@@ -55,9 +58,33 @@ class Shard:
     def __str__(self) -> str:
         return f"{self.number}/{self.of}"
 
-    def takes(self, place: int) -> bool:
-        """Whether the slide at a place, from 0, is of this part."""
-        return place % self.of == self.number - 1
+    def takes(self, place: int, project: int = 0) -> bool:
+        """Whether a slide is of this part.
+
+        It follows from the slide's own project alone: a machine that cannot read another project
+        has the same part, so that no slide is left out or scored twice.
+
+        Parameters
+        ----------
+        place : int
+            Of the slide in its project, from 0.
+        project : int
+            Place of the project among those given, from 0. Projects begin with different parts,
+            so that parts are of about the same size where projects are many and small.
+        """
+        first = _firsts(self.of)[project % self.of]
+        return (first + place) % self.of == self.number - 1
+
+
+@cache
+def _firsts(of: int) -> list[int]:
+    """With which part each of `of` projects begins, from 0: each with another one.
+
+    Steps of the golden section put projects that follow each other far from each other, however
+    many there are.
+    """
+    steps = sorted(range(of), key=lambda project: project * _GOLDEN % 1)
+    return sorted(range(of), key=steps.__getitem__)
 
 
 def slide_tasks(
@@ -85,20 +112,22 @@ def slide_tasks(
     """
     tasks: list[SlideTask] = []
     wrong: dict[Path, str] = {}
-    for path in projects:
+    usable = False
+    for number, path in enumerate(projects):
         try:
             with NativeProject(path, recover=False) as project:
                 called = labels(project.images)
                 tasks += [
                     SlideTask(project.path.absolute(), entry.id, called[entry.id])
-                    for entry in choose_images(project, patterns)
+                    for place, entry in enumerate(choose_images(project, patterns))
+                    if shard is None or shard.takes(place, number)
                 ]
+                usable = True
         except HccMilError as error:
             wrong[path] = str(error)
-    if not tasks:
+    if not usable:
         raise ProjectError("; ".join(wrong.values()))
-    mine = [task for place, task in enumerate(tasks) if shard is None or shard.takes(place)]
-    return mine, wrong
+    return tasks, wrong
 
 
 def project_paths(given: Iterable[Path], table: Path | None) -> list[Path]:

@@ -23,7 +23,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
-from commit_costs import commit_costs, folder_costs, killed_commit, list_costs, record_costs
+from commit_costs import (
+    CommitCosts,
+    commit_costs,
+    folder_costs,
+    killed_commit,
+    list_costs,
+    record_costs,
+)
 from simulated_slides import drawn_slide, project_of
 
 from qupath_hccmil.cluster.connect import Workers, connected
@@ -194,31 +201,42 @@ def memory(bench: Bench) -> list[Row]:
 
 
 def commit(bench: Bench) -> list[Row]:
-    """Results of many tiles into a project, and a plain write of the same bytes."""
+    """Results of many tiles into a project, by one process and by more; a plain write as well."""
     images, tiles = bench.given.images, bench.given.tiles
-    found = commit_costs(bench.slide, bench.scored(), bench.top / "commit", images, tiles)
-    each = found.seconds / images
+
+    def costs(workers: int) -> CommitCosts:
+        top = bench.top / f"commit-{workers}"
+        return commit_costs(bench.slide, bench.scored(), top, images, tiles, workers)
+
+    one, more = costs(1), costs(bench.given.workers)
     return [
-        Row(
-            f"`project commit`, {images:,} images of {tiles:,} tiles",
-            f"{1000 * each:.0f} ms an image ({1 / each:.1f} images/s), of which "
-            f"{1000 * found.processor / images:.0f} ms are processor time",
-        ),
+        *_commit_rows(f"`project commit`, {images:,} images of {tiles:,} tiles", one, images),
+        *_commit_rows(f"the same with `--workers {bench.given.workers}`", more, images),
         Row(
             "the first and the last group of images",
-            f"{1000 * found.first:.0f} and {1000 * found.last:.0f} ms an image",
+            f"{1000 * one.first:.0f} and {1000 * one.last:.0f} ms an image",
             "the same",
         ),
         Row(
             "written by it",
-            f"{found.files / images:.1f} files and {found.megabytes / images:.2f} MB an image",
+            f"{one.files / images:.1f} files and {one.megabytes / images:.2f} MB an image",
         ),
         Row(
             "a plain write of these files, each flushed",
-            f"{1000 * found.plain / images:.1f} ms an image",
+            f"{1000 * one.plain / images:.1f} ms an image",
         ),
-        Row("a result's file", f"{found.result_megabytes:.3f} MB"),
+        Row("a result's file", f"{one.result_megabytes:.3f} MB"),
     ]
+
+
+def _commit_rows(what: str, found: CommitCosts, images: int) -> Iterator[Row]:
+    each = found.seconds / images
+    yield Row(what, f"{1000 * each:.1f} ms an image ({1 / each:.0f} images/s)")
+    yield Row(
+        "processor time of it",
+        f"{1000 * found.processor / images:.1f} ms an image, of which the process that writes "
+        f"takes {1000 * found.writer / images:.1f} ms",
+    )
 
 
 def killed(bench: Bench) -> list[Row]:
@@ -280,6 +298,7 @@ def main() -> None:
     parser.add_argument("--done", type=int, default=300, help="slides for the overhead")
     parser.add_argument("--handed-out", type=int, default=10_000, help="slides for the memory")
     parser.add_argument("--images", type=int, default=500, help="images of the commit")
+    parser.add_argument("--workers", type=int, default=2, help="processes of the second commit")
     parser.add_argument("--large", type=int, default=10_000, help="images of the killed commit")
     parser.add_argument("--tiles", type=int, default=2000, help="tiles of an image of the commit")
     parser.add_argument("--listed", type=int, default=10_000, help="images of the list")

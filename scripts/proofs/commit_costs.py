@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import psutil
 from simulated_slides import project_of, results_for
 
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.native.native_project import NativeProject
-from qupath_hccmil.results.commit import GROUP_IMAGES, commit_results
+from qupath_hccmil.results.commit import GROUP_IMAGES, CommitOptions, commit_results
 from qupath_hccmil.results.leftovers import sweep
 from qupath_hccmil.results.results_folder import ResultsIndex
 from qupath_hccmil.results.run_file import write_run
@@ -27,7 +28,9 @@ class CommitCosts:
     Attributes
     ----------
     seconds, processor : float
-        Wall clock and processor time.
+        Wall clock, and processor time of all processes.
+    writer : float
+        Processor time of the process that writes the project.
     first, last : float
         Seconds an image in the first and the last group that was written at once.
     files, megabytes : float
@@ -40,6 +43,7 @@ class CommitCosts:
 
     seconds: float
     processor: float
+    writer: float
     first: float
     last: float
     files: int
@@ -48,25 +52,31 @@ class CommitCosts:
     result_megabytes: float
 
 
-def commit_costs(slide: Path, like: Path, top: Path, images: int, tiles: int) -> CommitCosts:
-    """Commit results into a new project."""
+def commit_costs(
+    slide: Path, like: Path, top: Path, images: int, tiles: int, workers: int
+) -> CommitCosts:
+    """Commit results into a new project; 1 worker is this process."""
     project, folder = project_of(top / "project", slide, images), top / "results"
     results = list(results_for(project, like, folder, tiles))
-    start, processor = time.perf_counter(), time.process_time()
+    start, before = time.perf_counter(), os.times()
     began = time.time()
     at = [0.0]
     with NativeProject(project) as opened:
-        for outcome in commit_results(opened, folder):
+        for outcome in commit_results(opened, folder, CommitOptions(workers=workers)):
             assert outcome.status == "taken", outcome
             at.append(time.perf_counter() - start)
-    seconds, used = time.perf_counter() - start, time.process_time() - processor
+    seconds, after = time.perf_counter() - start, os.times()
+    used = after.user + after.system - before.user - before.system
+    others = after.children_user + after.children_system
+    others -= before.children_user + before.children_system
     # a whole second earlier, as some file systems round
     sizes = [size for path, size in _files(project) if path.stat().st_mtime >= began - 1]
     group = min(GROUP_IMAGES, images)
     before_last = (images - 1) // group * group
     return CommitCosts(
         seconds=seconds,
-        processor=used,
+        processor=used + others,
+        writer=used,
         first=at[group] / group,
         last=(at[-1] - at[before_last]) / (images - before_last),
         files=len(sizes),
@@ -85,9 +95,9 @@ class KilledCommit:
     written : int
         Images that held their result when the first was killed.
     processor, seconds : float
-        Of both commands together.
+        Of both commands together, with the processes that prepare images.
     megabytes : float
-        The most memory that one of them took.
+        The most memory that one of them took, with these processes.
     complete : int
         Images that hold all their tiles at the end.
     """
@@ -127,18 +137,21 @@ def _command(project: Path, folder: Path, killed_at: int | None = None) -> tuple
         [sys.executable, "-m", "qupath_hccmil", *line], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    most = 0.0
+    most = others = 0.0
     for number, _ in enumerate(process.stdout, 1):
         # in ru_maxrss would be the peak of this process, which started it
         if number % 100 == 0:
-            most = max(most, _peak(process.pid))
+            started = psutil.Process(process.pid).children()
+            most = max(most, sum(_peak(each) for each in (process.pid, *(p.pid for p in started))))
+            # of those of a process that is killed, nobody is told
+            others = sum(sum(each.cpu_times()[:2]) for each in started)
         if number == killed_at:
             process.kill()
     process.stdout.close()
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0 or killed_at is not None, process.returncode
-    return used.ru_utime + used.ru_stime, most
+    return used.ru_utime + used.ru_stime + (others if killed_at is not None else 0), most
 
 
 def _peak(pid: int) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qupath_hccmil.errors import WriteError
-from qupath_hccmil.qupath.data_types import TileObjects
+from qupath_hccmil.qupath.data_types import ImageResults, TileObjects
 from qupath_hccmil.qupath.native import native_results
 from qupath_hccmil.qupath.native.javanodes import END, JavaString, Part
 from qupath_hccmil.qupath.native.native_results import (
@@ -20,6 +20,7 @@ from qupath_hccmil.qupath.native.native_results import (
 from qupath_hccmil.qupath.native.pathobjects import OBJECT_ID, PathObject
 from qupath_hccmil.qupath.native.qpdata import QpData
 from qupath_hccmil.qupath.native.rois import read_roi, rectangle_node
+from qupath_hccmil.qupath.native.similar_records import distinct
 from qupath_hccmil.qupath.native.tilenodes import (
     _NO_CHILDREN,
     _NO_PROBABILITY,
@@ -123,6 +124,27 @@ def test_a_tile_without_a_value_is_refused(measurements) -> None:
     view = next(PathObject(part) for part in PathObject(data.root).children if PathObject(part).id)
     with pytest.raises(WriteError, match="a tile without any value"):
         TileMaker(name_pool(data)).make(view, tiles_of(measurements))
+
+
+def test_tiles_of_several_kinds_and_one_size_take_turns(both) -> None:
+    """Each lacks another value, so their bytes are as many."""
+    content = b"".join(big_data(20))
+    (outline, *_) = outlines_of(content)
+    values = {
+        "HCC-MIL: Tile risk": [0.1, np.nan, 0.3, np.nan, 0.5],
+        "HCC-MIL: Tile logit": [np.nan, 0.2, np.nan, 0.4, np.nan],
+    }
+    at_once, one_by_one = both(content, ImageResults(tiles={outline: tiles_of(values, 5)}))
+    assert at_once == one_by_one
+
+
+@pytest.mark.parametrize("most", [1, 3, 40, 10**12])
+@pytest.mark.parametrize("count", [0, 1, 2, 50])
+def test_numbers_are_told_apart_as_numpy_does(count: int, most: int) -> None:
+    numbers = np.random.default_rng(count).integers(7, 7 + most, count)
+    wanted = np.unique(numbers, return_index=True, return_inverse=True)
+    for found, each in zip(distinct(numbers), wanted, strict=True):
+        assert found.tolist() == each.tolist()
 
 
 def test_no_tiles_are_nothing() -> None:

@@ -21,6 +21,7 @@ from qupath_hccmil.errors import (
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
 from qupath_hccmil.qupath.data_types import ImageResults, ImageState, TileObjects, WorkflowStep
+from qupath_hccmil.qupath.image_data import DataChange
 from qupath_hccmil.qupath.native import measurements
 from qupath_hccmil.qupath.native.javaclasses import ClassBook, field
 from qupath_hccmil.qupath.native.javanodes import JavaObject, JavaString, ObjectArray
@@ -29,7 +30,6 @@ from qupath_hccmil.qupath.native.native_results import counts, name_pool
 from qupath_hccmil.qupath.native.pathobjects import ANNOTATION, TILE, PathObject, walk
 from qupath_hccmil.qupath.native.qpdata import QpData
 from qupath_hccmil.qupath.native.rois import geometry_node
-from qupath_hccmil.qupath.project_folder import DataChange
 from qupath_hccmil.qupath.tile_ids import tile_ids
 from qupath_hccmil.qupath.writing import transaction
 from qupath_hccmil.qupath.writing.restore_backup import restore

@@ -1,7 +1,8 @@
 """Kills a write at many of its calls, completes it by the same write again, and looks.
 
-Usage: LD_PRELOAD=project_faults.so python killed_writes.py commit|result PROJECT RESULTS TOP STEP.
-Prints JSON: how many calls the write makes, how many kills there were, and what was wrong.
+Usage: LD_PRELOAD=project_faults.so python killed_writes.py KIND PROJECT RESULTS TOP STEP, where
+KIND is commit, commit-by-two (with processes that prepare images) or result. Prints JSON: how many
+calls the write makes, how many kills there were, and what was wrong.
 """
 
 import json
@@ -9,7 +10,10 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+import psutil
 
 from qupath_hccmil.atomic_files import is_temporary
 from qupath_hccmil.errors import DataError
@@ -22,6 +26,7 @@ from tests.results.conftest import contents
 
 # so that a kill may come between groups too
 commit.GROUP_IMAGES = 2
+OF_PROJECT = "HCCMIL_TEST_PROJECT"
 
 
 def killed(write: Callable[[], None], folder: Path, at: int) -> bool:
@@ -44,8 +49,23 @@ def calls(write: Callable[[], None], folder: Path) -> int:
     return shim.disarm()
 
 
-def commits(start: Path, results: Path, top: Path, step: int) -> dict:
+def await_none_left(project: Path) -> None:
+    """Wait for the end of processes that prepare images but have no parent any more."""
+    alone = [
+        each
+        for each in psutil.process_iter(["cmdline", "ppid", "environ"])
+        if "spawn_main" in " ".join(each.info["cmdline"] or ())
+        and (each.info["environ"] or {}).get(OF_PROJECT) == str(project)
+    ]
+    _, left = psutil.wait_procs(alone, timeout=60)
+    assert not left
+
+
+def commits(start: Path, results: Path, top: Path, step: int, workers: int = 1) -> dict:
     project = top / "project"
+    options = commit.CommitOptions(workers=workers)
+    # by which processes that it starts are known
+    os.environ[OF_PROJECT] = str(project)
 
     def set_up() -> None:
         shutil.rmtree(project, ignore_errors=True)
@@ -53,7 +73,7 @@ def commits(start: Path, results: Path, top: Path, step: int) -> dict:
 
     def write() -> None:
         with NativeProject(project) as opened:
-            for outcome in commit.commit_results(opened, results):
+            for outcome in commit.commit_results(opened, results, options):
                 assert outcome.status in ("taken", "up to date"), outcome
 
     def shown() -> list[bool]:
@@ -68,9 +88,12 @@ def commits(start: Path, results: Path, top: Path, step: int) -> dict:
         set_up()
         kills += killed(write, project, at)
         states.add(sum(shown()))
+        # a process that prepares images ends with the one that was killed
+        await_none_left(project)
         write()
         if contents(project) != expected:
             wrong.append(f"commit killed at {at}: the project differs")
+        wrong += [f"commit killed at {at}: {left}" for left in project.rglob("*.hccmil-tmp")]
     return {"calls": count, "kills": kills, "wrong": wrong, "states": sorted(states)}
 
 
@@ -112,5 +135,10 @@ def results_files(start: Path, results: Path, top: Path, step: int) -> dict:
 
 if __name__ == "__main__":
     what, start, results, top, step = sys.argv[1:]
-    kind = {"commit": commits, "result": results_files}[what]
+    kinds = {
+        "commit": commits,
+        "commit-by-two": partial(commits, workers=2),
+        "result": results_files,
+    }
+    kind = kinds[what]
     print(json.dumps(kind(Path(start), Path(results), Path(top), int(step))))

@@ -16,9 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 from shapely.geometry import Polygon, box
 
+from qupath_hccmil.errors import ConflictError, WriteError
+from qupath_hccmil.qupath.image_data import Image
 from qupath_hccmil.qupath.native import newdata
 from qupath_hccmil.qupath.native.native_project import NativeProject
 from qupath_hccmil.qupath.staleness import recorded
+from qupath_hccmil.qupath.writing.transaction import Prepared
 from qupath_hccmil.results import commit as commit_module
 from qupath_hccmil.results.fit import in_terms_of
 from qupath_hccmil.results.result_file import read_head, read_results
@@ -83,8 +86,6 @@ def test_a_list_that_an_open_qupath_saved_over_is_repaired(cli, cohort, folder):
 
 
 def test_a_list_that_cannot_be_repaired_is_told(cli, cohort, folder, monkeypatch):
-    from qupath_hccmil.errors import WriteError
-
     def refuse(*_):
         raise WriteError("the disk is full")
 
@@ -93,7 +94,7 @@ def test_a_list_that_cannot_be_repaired_is_told(cli, cohort, folder, monkeypatch
     before = listed.read_bytes()
     assert cli(*line).code == 0
     listed.write_bytes(before)
-    monkeypatch.setattr(NativeProject, "write_list", refuse)
+    monkeypatch.setattr(NativeProject, "write_prepared", refuse)
     found = committed(cli(*line))
     assert found == dict.fromkeys(IMAGES, ("failed", "the disk is full"))
 
@@ -289,36 +290,36 @@ def test_a_folder_that_is_not_there_is_one_line(cli, cohort, tmp_path):
 
 
 def test_an_image_saved_meanwhile_costs_only_itself(cli, cohort, folder, monkeypatch):
-    """QuPath saves one image of a group that is about to be written."""
-    real = NativeProject.write_all
+    """QuPath saves one image of a group that is prepared; it is then looked at again."""
+    real = NativeProject.write_prepared
     data = cohort / "data" / "2" / "data.qpdata"
     other = (cohort / "data" / "3" / "data.qpdata").read_bytes()
 
-    def meanwhile(self, changes):
-        if len(changes) > 1:
+    def meanwhile(self, images, prepare, classes):
+        def saved(besides):
+            yield from prepare(besides)
             data.write_bytes(other)
-        return real(self, changes)
 
-    monkeypatch.setattr(NativeProject, "write_all", meanwhile)
+        return real(self, images, saved if len(images) > 1 else prepare, classes)
+
+    monkeypatch.setattr(NativeProject, "write_prepared", meanwhile)
     found = committed(cli("project", "commit", cohort, folder, *NATIVE, "--json"))
-    assert [status for status, _ in found.values()] == ["taken", "failed", "taken"]
-    assert "was changed by another program" in found["Second"][1]
+    assert [status for status, _ in found.values()] == ["taken", "left", "taken"]
+    assert "outlines were changed since it was scored" in found["Second"][1]
     assert data.read_bytes() == other
 
 
 def test_of_a_group_that_cannot_be_written_halves_are_tried(cli, cohort, folder, monkeypatch):
     """The list of a large project is long, so that each try costs."""
-    from qupath_hccmil.errors import WriteError
+    real, tried = NativeProject.write_prepared, []
 
-    real, tried = NativeProject.write_all, []
-
-    def fail_second(self, changes):
-        tried.append([each.entry.name for each in changes])
+    def fail_second(self, images, *rest):
+        tried.append([each.entry.name for each in images])
         if "Second" in tried[-1]:
             raise WriteError("Second: refused")
-        return real(self, changes)
+        return real(self, images, *rest)
 
-    monkeypatch.setattr(NativeProject, "write_all", fail_second)
+    monkeypatch.setattr(NativeProject, "write_prepared", fail_second)
     found = committed(cli("project", "commit", cohort, folder, *NATIVE, "--json"))
     assert [status for status, _ in found.values()] == ["taken", "failed", "taken"]
     assert tried == [[*IMAGES], ["First"], ["Second", "Third"], ["Second"], ["Third"]]
@@ -327,44 +328,64 @@ def test_of_a_group_that_cannot_be_written_halves_are_tried(cli, cohort, folder,
 def test_groups_are_written_one_after_the_other(cli, cohort, folder, monkeypatch):
     monkeypatch.setattr(commit_module, "GROUP_IMAGES", 2)
     counts = []
-    real = NativeProject.write_all
+    real = NativeProject.write_prepared
 
-    def counted(self, changes):
-        counts.append(len(changes))
-        return real(self, changes)
+    def counted(self, images, *rest):
+        counts.append(len(images))
+        return real(self, images, *rest)
 
-    monkeypatch.setattr(NativeProject, "write_all", counted)
+    monkeypatch.setattr(NativeProject, "write_prepared", counted)
     assert cli("project", "commit", cohort, folder, *NATIVE).code == 0
     assert counts == [2, 1]
     assert all(state.results for state in states(cohort).values())
 
 
-def test_images_with_many_tiles_are_written_in_smaller_groups(cli, cohort, folder, monkeypatch):
-    """What is held in memory is bounded, however many tiles a slide has."""
-    monkeypatch.setattr(commit_module, "_TILE_BYTES", commit_module.GROUP_BYTES)
-    counts = []
-    real = NativeProject.write_all
-    monkeypatch.setattr(
-        NativeProject, "write_all", lambda self, all_: (counts.append(len(all_)), real(self, all_))
-    )
-    assert cli("project", "commit", cohort, folder, *NATIVE).code == 0
-    assert counts == [1, 1, 1]
+def test_where_nothing_is_taken_the_class_list_stays(cli, cohort, folder):
+    for path in folder.glob("*.parquet"):
+        path.write_bytes(b"no parquet")
+    before = everything(cohort)
+    assert set(statuses(cli("project", "commit", cohort, folder, *NATIVE, "--json")).values()) == {
+        "left"
+    }
+    assert everything(cohort) == before
 
 
-def test_several_images_are_written_all_or_none(cohort, folder):
-    from qupath_hccmil.errors import ConflictError
-    from qupath_hccmil.qupath.project_folder import ImageChange
+def test_an_image_whose_data_are_gone_costs_only_itself(cli, cohort, folder):
+    shutil.rmtree(cohort / "data" / "2")
+    found = committed(cli("project", "commit", cohort, folder, *NATIVE, "--json"))
+    assert [status for status, _ in found.values()] == ["taken", "left", "taken"]
+    assert not (cohort / "data" / "2").exists()
 
+
+def prepared(project, folder):
+    """Prepares images as a commit does; the last with the given stamp of what it replaces."""
+
+    def prepare(besides, before):
+        entries = project.images
+        for entry, beside in zip(entries, besides, strict=True):
+            image = Image(project.files_of(entry), project.open_file)
+            results = read_results(read_head(of_image(folder, entry.name)))
+            data, summary = image.write_beside(results, beside)
+            if entry is entries[-1]:
+                data = data._replace(**before)
+            yield Prepared((data, summary), results.metadata)
+
+    return prepare
+
+
+@pytest.mark.parametrize(
+    ("stamps", "error"),
+    [({"before": "0" * 64}, ConflictError), ({"after": "0" * 64}, WriteError)],
+)
+def test_several_images_are_written_all_or_none(cohort, folder, stamps, error):
+    """The last was saved meanwhile; or its new file is not what was prepared."""
     before = everything(cohort)
     with NativeProject(cohort) as project:
-        changes = []
-        for entry in project.images:
-            state = project.read(entry)
-            results = read_results(read_head(of_image(folder, entry.name)))
-            changes.append(ImageChange(entry, results, state.stamp))
-        changes[-1] = replace(changes[-1], stamp="0" * 64)
-        with pytest.raises(ConflictError):
-            project.write_all(changes)
+        prepare = prepared(project, folder)
+        images = [project.files_of(entry) for entry in project.images]
+        with pytest.raises(error):
+            project.write_prepared(images, lambda besides: prepare(besides, stamps))
+        assert not any(entry.metadata for entry in project.images)
     assert everything(cohort) == before
 
 
@@ -398,6 +419,13 @@ def test_a_commit_killed_at_any_call_is_completed_by_the_same_command(killed_wri
     assert not found["wrong"]
     assert found["kills"] > 10
     assert {0, len(IMAGES)} <= set(found["states"])
+
+
+def test_a_commit_by_several_processes_killed_at_any_call_is_completed_too(killed_writes):
+    """The one that writes is killed, and the others end with it."""
+    found = killed_writes("commit-by-two", 17 if EVERY else 61)
+    assert not found["wrong"]
+    assert found["kills"] > 2
 
 
 def test_a_result_whose_write_is_killed_is_whole_or_not_there(killed_writes):
@@ -435,3 +463,14 @@ def test_qupath_itself_takes_results_in(cohort, folder, tmp_path, qupath):
         )
     told = qupath("command", ["project", "check", str(cohort), "--engine", "paquo"])
     assert told == "sound\n"
+
+
+@pytest.mark.qupath
+def test_several_processes_with_qupath_write_what_one_writes(cohort, folder, tmp_path, qupath):
+    alone = tmp_path / "alone"
+    shutil.copytree(cohort, alone)
+    line = [str(folder), "--engine", "paquo"]
+    qupath("command", ["project", "commit", str(alone), *line])
+    told = qupath("command", ["project", "commit", str(cohort), *line, "--workers", "2"])
+    assert told.endswith("3 taken.\n")
+    assert contents(cohort) == contents(alone)

@@ -16,7 +16,7 @@ from qupath_hccmil.qupath.native.native_project import NativeProject
 from qupath_hccmil.results import result_file
 from qupath_hccmil.results.result_file import read_head, read_results
 from qupath_hccmil.results.slide_stamp import slide_stamp
-from qupath_hccmil.results.slide_tasks import Shard, project_paths
+from qupath_hccmil.results.slide_tasks import Shard, project_paths, slide_tasks
 from tests.results.conftest import IMAGES, everything, states
 
 NATIVE = ("--engine", "native")
@@ -189,6 +189,34 @@ def test_shards_are_all_slides_each_once(cli, cohort, make_project, tmp_path):
     assert sorted(len(each) for each in found) == [2, 3]
     assert found[0].keys() | found[1].keys() == {*IMAGES, "Fourth", "Fifth"}
     assert {"run-1-of-2.json", "run-2-of-2.json"} <= {path.name for path in folder.iterdir()}
+
+
+def test_a_project_that_one_machine_cannot_read_moves_no_slide_to_another_part(
+    cohort, make_project, tmp_path
+):
+    others = [make_project(name, IMAGES) for name in ("second", "third")]
+    moved = others[0].rename(tmp_path / "away")
+    projects = [cohort, *others]
+    for number in (1, 2):
+        without, wrong = slide_tasks(projects, (), Shard(number, 2))
+        assert list(wrong) == [others[0]]
+        moved.rename(others[0])
+        all_of_them, _ = slide_tasks(projects, (), Shard(number, 2))
+        others[0].rename(moved)
+        second = others[0] / "project.qpproj"
+        assert without == [task for task in all_of_them if task.project != second]
+
+
+@pytest.mark.parametrize(
+    ("projects", "slides", "of"),
+    [(1, 1000, 40), (100, 1, 40), (100, 3, 40), (10, 5, 40), (8, 1, 8), (30, 7, 4), (3, 2, 1)],
+)
+def test_parts_are_all_slides_each_once_and_of_about_the_same_size(projects, slides, of):
+    every = [(place, project) for project in range(projects) for place in range(slides)]
+    parts = [[each for each in every if Shard(n, of).takes(*each)] for n in range(1, of + 1)]
+    assert sorted(each for part in parts for each in part) == sorted(every)
+    sizes = [len(part) for part in parts]
+    assert max(sizes) - min(sizes) <= 3
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "3", "a/b", "1/0", "-1/2"])

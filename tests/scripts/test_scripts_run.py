@@ -126,4 +126,4 @@ def test_the_costs_of_a_commit_of_a_list_and_of_a_folder(tmp_path):
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
     assert "`project commit`, 2 images of 20 tiles" in {row["what"] for row in rows}
-    assert len(rows) == 9
+    assert len(rows) == 12

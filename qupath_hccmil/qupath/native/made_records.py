@@ -66,13 +66,24 @@ def made_run(kinds: Sequence[Alike], shared: Sequence[Node]) -> Run:
         taken[kind.rows] = shape.handles
     ends = np.cumsum(sizes)
     starts = ends - sizes
-    data = np.empty(int(sizes.sum()), np.uint8)
-    for kind, (_, records) in zip(kinds, made, strict=True):
-        data[starts[kind.rows][:, None] + np.arange(records.shape[1])] = records
-    context = RunContext(Source(data.tobytes()), read_record)
+    context = RunContext(Source(_joined(kinds, [each for _, each in made], starts)), read_record)
     context.shapes = [shape for shape, _ in made]
     context.nodes = dict(enumerate(nodes))
     return Run(context, starts, ends, which, np.cumsum(taken) - taken + len(nodes))
+
+
+def _joined(kinds: Sequence[Alike], records: Sequence[NDArray[np.uint8]], starts: Ints) -> bytes:
+    """The bytes of all kinds of records, each record at its start."""
+    sizes = {each.shape[1] for each in records}
+    if len(sizes) == 1:
+        table = np.empty((len(starts), *sizes), np.uint8)
+        for kind, each in zip(kinds, records, strict=True):
+            table[kind.rows] = each
+        return table.tobytes()
+    data = np.empty(sum(each.size for each in records), np.uint8)
+    for kind, each in zip(kinds, records, strict=True):
+        data[starts[kind.rows][:, None] + np.arange(each.shape[1])] = each
+    return data.tobytes()
 
 
 def _classes(part: Part, shared: frozenset[Node]) -> Iterator[Node]:

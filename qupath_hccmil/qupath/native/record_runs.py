@@ -18,6 +18,7 @@ from qupath_hccmil.qupath.native.similar_records import (
     Path,
     Shape,
     Source,
+    distinct,
     learn,
     spans,
 )
@@ -189,8 +190,8 @@ class Run(Node):
         rows = np.flatnonzero(self.kinds == kind)
         group = np.zeros(len(rows), np.int64)
         for mentioned in self._slots(kind, rows).values():
-            known, which = np.unique(mentioned, return_inverse=True)
-            _, group = np.unique(group * len(known) + which, return_inverse=True)
+            known, _, which = distinct(mentioned)
+            _, _, group = distinct(group * len(known) + which)
         order = np.argsort(group, kind="stable")
         counts = np.bincount(group)
         yield from np.split(rows[order], np.cumsum(counts)[:-1])
@@ -238,7 +239,7 @@ class Run(Node):
             rows = np.flatnonzero(self.kinds == kind)
             pairs = [(handle, int(rows[0])) for _, handle in self.context.shapes[kind].references]
             for column in self._slots(kind, rows).values():
-                known, first = np.unique(column, return_index=True)
+                known, first, _ = distinct(column)
                 pairs += zip(known.tolist(), rows[first].tolist(), strict=True)
             for handle, row in pairs:
                 found[handle] = min(row, found.get(handle, row))
@@ -272,7 +273,7 @@ class Run(Node):
                 if handles[handle] != handle:
                     numbers[place(field)] = handles[handle] + FIRST_HANDLE
             for field in shape.slots.values():
-                known, which = np.unique(numbers[place(field)], return_inverse=True)
+                known, _, which = distinct(numbers[place(field)].astype(np.int64))
                 new = [handles[int(each) - FIRST_HANDLE] + FIRST_HANDLE for each in known]
                 numbers[place(field)] = np.array(new, ">u4")[which]
         return content.data

@@ -351,8 +351,29 @@ def _allowed(mentioned: Ints, allowed: Callable[[Ints], Ints]) -> NDArray[np.boo
     """Whether each handle may be where it is; of most kinds, all records have the same."""
     if len(mentioned) and (mentioned == mentioned[0]).all():
         return np.full(len(mentioned), len(allowed(mentioned[:1])) > 0)
-    known, which = np.unique(mentioned, return_inverse=True)
+    known, _, which = distinct(mentioned)
     return np.isin(known, allowed(known))[which]
+
+
+def distinct(numbers: Ints) -> tuple[Ints, Ints, Ints]:
+    """Different numbers in order, where each is first, and which of them each number is.
+
+    As :func:`numpy.unique` gives them, but without sorting where the numbers are close to each
+    other, as handles of objects that many records share are.
+    """
+    if not len(numbers):
+        return numbers, numbers, numbers
+    least = int(numbers.min())
+    span = int(numbers.max()) - least + 1
+    if span > 2 * len(numbers):
+        known, first, which = np.unique(numbers, return_index=True, return_inverse=True)
+        return known, first.astype(np.int64), which.astype(np.int64)
+    places = numbers - least
+    first = np.full(span, -1, np.int64)
+    # of several, the last that is assigned stays
+    first[places[::-1]] = np.arange(len(numbers))[::-1]
+    there = first >= 0
+    return np.flatnonzero(there) + least, first[there], (np.cumsum(there) - 1)[places]
 
 
 def _overlapping(data: bytes, dtype: str, size: int) -> NDArray[np.void]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from qupath_hccmil.errors import UnsupportedDataError
 from qupath_hccmil.qupath.data_types import EngineName, ImageResults
-from qupath_hccmil.qupath.native.native_project import native_change
+from qupath_hccmil.qupath.image_data import DataChange, ImageContent, OpenFile, for_data
+from qupath_hccmil.qupath.native.native_project import NativeData
 from qupath_hccmil.qupath.paquo.java_results import (
     add_results,
     census,
@@ -30,8 +31,10 @@ from qupath_hccmil.qupath.paquo.javaobjects import (
 )
 from qupath_hccmil.qupath.paquo.jvm import start_qupath
 from qupath_hccmil.qupath.paquo.stains import keep_stains
-from qupath_hccmil.qupath.project_folder import DataChange, ImageContent, Project, for_data
+from qupath_hccmil.qupath.project_folder import Project
 from qupath_hccmil.qupath.results_comparison import same_results
+from qupath_hccmil.qupath.writing.durable_files import stamp
+from qupath_hccmil.qupath.writing.transaction import conflict
 
 
 class PaquoProject(Project):
@@ -58,8 +61,42 @@ class PaquoProject(Project):
         super().__init__(path, recover=recover)
         self.qupath_in_use = start_qupath()
 
-    def _content(self, path: Path) -> ImageContent:
-        data = read_data(path)
+    @property
+    def open_file(self) -> OpenFile:
+        """How the engine reads a data file; also in other processes, which start QuPath then."""
+        return JavaFile
+
+
+class JavaFile:
+    """A data file that was read; see :class:`~qupath_hccmil.qupath.image_data.OpenData`.
+
+    Parameters
+    ----------
+    path : Path
+
+    Attributes
+    ----------
+    stamp : str
+        Of the file when it was read.
+
+    Raises
+    ------
+    UnsupportedDataError
+        QuPath's classes cannot read the file.
+    EngineError
+        QuPath does not start in this process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._qupath = start_qupath()
+        self._path = path
+        # Taken before reading, so that a change in between is noticed when we write.
+        self.stamp = stamp(path)
+        self._data = read_data(path)
+
+    def content(self) -> ImageContent:
+        """What is in the file."""
+        data = self._data
         everything = descendants(data.root)
         try:
             annotations = [
@@ -67,7 +104,7 @@ class PaquoProject(Project):
                 for index, each in enumerate(annotations_of(everything))
             ]
         except UnsupportedDataError as error:
-            raise UnsupportedDataError(f"{path}: {error}") from error
+            raise UnsupportedDataError(f"{self._path}: {error}") from error
         users = int(everything.size() - our_tiles(everything).size())
         return ImageContent(
             image_type=data.image_type,
@@ -78,29 +115,46 @@ class PaquoProject(Project):
             note=data.note,
         )
 
-    def _change(self, path: Path, results: ImageResults) -> DataChange | None:
-        data = read_data(path)
+    def change(self, results: ImageResults) -> DataChange | None:
+        """Prepare the file with other results; None if it has none and gets none.
+
+        Raises
+        ------
+        UnsupportedDataError
+            The file is read only, or contains something that is not understood.
+        WriteError
+            Results belong to an annotation that the file does not have.
+        """
+        data, path = self._data, self._path
         if not (has_results(data) or for_data(results)):
             return None
         require_writable(path, data)
-        if data.is_newer_than(self.qupath_in_use) or not regions_have_places(data.root):
+        if data.is_newer_than(self._qupath) or not regions_have_places(data.root):
             # QuPath's classes drop what they do not know, and change corners that are not numbers.
-            return native_change(path, results)
+            return self._native_change(results)
         remove_results(data)
         users = user_content(data.root)
         written = left_to_user(data, results)
         add_results(data, written, path)
 
-        held = [data]
-
         def write(beside: Path) -> None:
             # released afterwards, because the check reads the same number of objects again
+            held = self._data
+            del self._data
             with beside.open("wb") as file:
-                write_data(file, held.pop())
+                write_data(file, held)
             keep_stains(path, beside)
 
-        def reads_back(beside: Path) -> bool:
+        def reads_back(beside: Path) -> str:
+            stamped = stamp(beside)
             found = read_data(beside)
-            return user_content(found.root) == users and same_results(read_results(found), written)
+            as_meant = user_content(found.root) == users
+            return stamped if as_meant and same_results(read_results(found), written) else ""
 
         return DataChange(write, reads_back, data.image_type, census(data))
+
+    def _native_change(self, results: ImageResults) -> DataChange | None:
+        native = NativeData(self._path)
+        if native.stamp != self.stamp:
+            raise conflict(self._path)
+        return native.change(results)

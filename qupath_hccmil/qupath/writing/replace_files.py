@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,18 @@ from qupath_hccmil.qupath.writing.crash_recovery import recover
 from qupath_hccmil.qupath.writing.durable_files import path_inside, stamp
 from qupath_hccmil.qupath.writing.project_list import ListChange
 from qupath_hccmil.qupath.writing.project_lock import ProjectLock
-from qupath_hccmil.qupath.writing.transaction import Replacement, Transaction
+from qupath_hccmil.qupath.writing.transaction import Prepare, Prepared, Replacement, Transaction
 
-__all__ = ["BACKUPS", "KEPT_RUNS", "ListChange", "Replacement", "WriteRun", "stamp"]
+__all__ = [
+    "BACKUPS",
+    "KEPT_RUNS",
+    "ListChange",
+    "Prepare",
+    "Prepared",
+    "Replacement",
+    "WriteRun",
+    "stamp",
+]
 
 
 class WriteRun:
@@ -103,12 +112,29 @@ class WriteRun:
         """
         for file in files:
             path_inside(self.folder, file.path)
+        with self._transaction() as change:
+            change.run(files, listed)
+
+    def replace_prepared(
+        self, images: Mapping[str, Sequence[Path]], listed: Path, prepare: Prepare
+    ) -> None:
+        """Replace files of images that are prepared elsewhere, all or none.
+
+        Parameters and errors as for
+        :meth:`~qupath_hccmil.qupath.writing.transaction.Transaction.run_prepared`, but with a
+        WriteError instead of an OSError.
+        """
+        with self._transaction() as change:
+            change.run_prepared(images, listed, prepare)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Transaction]:
         if not self.begin():
             # files that could not be deleted after the previous transaction
             recover(self.folder)
         change = Transaction(self.folder, self.folder / BACKUPS / self.id, self._manifest)
         try:
-            change.run(files, listed)
+            yield change
         except OSError as error:
             if change.touched:
                 raise WriteError(

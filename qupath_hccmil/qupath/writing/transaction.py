@@ -4,6 +4,8 @@ The order ensures that a pathologist who opens QuPath after a crash never sees a
 
 1. Every new file is written next to the old one, flushed, read again and compared; the old files
    are copied into the run's backup, flushed and compared. *No file of QuPath has been changed.*
+   Other processes may write the new files (:meth:`Transaction.run_prepared`); only this one flushes
+   them, reads them once more and does all that follows.
 2. The journal says *ready* (:mod:`~qupath_hccmil.qupath.writing.journal`).
 3. If the project's list has metadata of an earlier run of ours for the image, they are removed.
    *The image is unchanged; the list has no score.*
@@ -27,12 +29,12 @@ import contextlib
 import errno
 import os
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from qupath_hccmil.errors import ConflictError
+from qupath_hccmil.errors import ConflictError, WriteError
 from qupath_hccmil.qupath.qpproj import with_our_metadata
 from qupath_hccmil.qupath.writing.backups import MANIFEST, NEXT_MANIFEST, with_files
 from qupath_hccmil.qupath.writing.durable_files import (
@@ -58,6 +60,9 @@ from qupath_hccmil.qupath.writing.project_list import (
 from qupath_hccmil.qupath.writing.rollback import discard, put_back
 
 Write = Callable[[Path], None]
+
+# Many flushes one after the other cost hardly more than one.
+_FLUSHED_TOGETHER = 64
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,36 @@ class Replacement:
             beside.write_bytes(content)
 
         return cls(path, write, expected, verify)
+
+
+class Stamps(NamedTuple):
+    """Stamps of a file before and after it is replaced; "" for no file."""
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image whose new files were written next to the old ones, and compared.
+
+    Attributes
+    ----------
+    stamps : tuple of Stamps
+        Of each of its files; empty if none of them changes.
+    metadata : mapping of str to str, or None
+        Ours for the project's list; None leaves those that are there.
+    """
+
+    stamps: tuple[Stamps, ...] = ()
+    metadata: Mapping[str, str] | None = None
+
+
+Prepare = Callable[[Sequence[Sequence[Path]]], Generator[Prepared, None, None]]
+"""Is given where the new files of each image are to be written; yields the images in this order.
+
+Nothing is written any more once it has been closed.
+"""
 
 
 class Transaction:
@@ -136,13 +171,80 @@ class Transaction:
         """
         self._journal = Journal(
             self.home,
-            [self._planned(file) for file in files],
-            None if listed is None else self._planned_list(listed),
+            [self._planned(file.path, file.expected, file.write is None) for file in files],
+            None if listed is None else self._planned_list(listed.path),
             _missing_folders([file.path.resolve().parent for file in files], self.folder),
         )
+
+        def prepare() -> ListChange | None:
+            self._write_beside([*zip(files, self._journal.steps, strict=True)])
+            self._journal.steps = [step for step in self._journal.steps if self._keep_old(step)]
+            return listed
+
+        self._run(prepare)
+
+    def run_prepared(
+        self, images: Mapping[str, Sequence[Path]], listed: Path, prepare: Prepare
+    ) -> None:
+        """Replace files of images that are prepared elsewhere, and our metadata in the list.
+
+        Parameters
+        ----------
+        images : mapping of str to sequence of Path
+            For each entry ID, or whatever else, the files that may be replaced.
+        listed : Path
+            The project's list.
+        prepare : callable
+            See :data:`Prepare`.
+
+        Raises
+        ------
+        ConflictError, OSError
+            As :meth:`run`.
+        WriteError
+            A new file is not as it was prepared; nothing was changed.
+        """
+        planned = [[self._planned(path) for path in files] for files in images.values()]
+        folders = [path.resolve().parent for files in images.values() for path in files]
+        self._journal = Journal(
+            self.home,
+            [step for steps in planned for step in steps],
+            self._planned_list(listed),
+            _missing_folders(folders, self.folder),
+        )
+
+        def take() -> ListChange | None:
+            besides = [[self._beside(step) for step in steps] for steps in planned]
+            metadata = {}
+            written: list[Step] = []
+            kept: list[Step] = []
+            # closed at the first error: nobody must write what is about to be removed
+            with contextlib.closing(prepare(besides)) as prepared:
+                for image, steps, found in zip(images, planned, prepared, strict=True):
+                    written += self._changed(steps, found.stamps)
+                    if found.metadata is not None:
+                        metadata[image] = found.metadata
+                    # the disk is at work while others prepare the next images
+                    if len(written) >= _FLUSHED_TOGETHER:
+                        kept += self._flushed(written)
+                        written = []
+            self._journal.steps = kept + self._flushed(written)
+            return ListChange(listed, metadata) if metadata else None
+
+        self._run(take)
+
+    def _run(self, prepare: Callable[[], ListChange | None]) -> None:
+        """Do a transaction whose new files are prepared by a function, which drops other steps."""
+        journal = self._journal
         try:
-            self._prepare(files, listed)
-            if self._journal.steps or self._journal.listed:
+            self._note_plan()
+            listed = prepare()
+            images = {step.image for step in journal.steps}
+            if journal.listed is not None and (
+                listed is None or not self._prepare_list(journal.listed, listed, images)
+            ):
+                journal.listed = None
+            if journal.steps or journal.listed:
                 self._commit()
         except BaseException:
             self._undo()
@@ -152,33 +254,55 @@ class Transaction:
         with contextlib.suppress(OSError):
             discard(self.folder, self._journal, self.manifest)
 
-    def _planned(self, file: Replacement) -> Step:
-        path = path_inside(self.folder, file.path).relative_to(self.folder)
+    def _planned(self, given: Path, expected: str = "", deletes: bool = False) -> Step:
+        path = path_inside(self.folder, given).relative_to(self.folder)
         _require_writable(self.folder / path)
-        return Step(path.as_posix(), _beside(file.path.name), file.expected, file.write is None)
+        return Step(path.as_posix(), _beside(given.name), expected, deletes)
 
-    def _planned_list(self, change: ListChange) -> ListStep:
-        path = path_inside(self.folder, change.path).relative_to(self.folder)
+    def _planned_list(self, given: Path) -> ListStep:
+        path = path_inside(self.folder, given).relative_to(self.folder)
         _require_writable(self.folder / path)
         return ListStep(path.as_posix(), _beside(path.name), _beside(path.name))
 
-    def _prepare(self, files: Sequence[Replacement], listed: ListChange | None) -> None:
-        """Write the new files next to the old ones, and keep copies of the old ones."""
-        journal = self._journal
+    def _note_plan(self) -> None:
+        """Put the journal on the disk, and make the folders that are missing."""
         for folder in (self.home.parent, self.home):
             folder.mkdir(exist_ok=True)
             sync_folder(folder.parent)
-        journal.note(Phase.PREPARING)
-        for name in journal.created:
+        self._journal.note(Phase.PREPARING)
+        for name in self._journal.created:
             (self.folder / name).mkdir(exist_ok=True)
             sync_folder((self.folder / name).parent)
-        self._write_beside([*zip(files, journal.steps, strict=True)])
-        steps = [step for step in journal.steps if self._keep_old(step)]
-        if journal.listed is not None and listed is not None:
-            images = {step.image for step in steps}
-            if not self._prepare_list(journal.listed, listed, images):
-                journal.listed = None
-        journal.steps = steps
+
+    def _changed(self, steps: Sequence[Step], stamps: Sequence[Stamps]) -> list[Step]:
+        """Return the steps of an image that change a file, and remove what the others left."""
+        if not stamps:
+            for step in steps:
+                self._beside(step).unlink(missing_ok=True)
+            return []
+        for step, (before, after) in zip(steps, stamps, strict=True):
+            step.before, step.after = before, after
+        return list(steps)
+
+    def _flushed(self, steps: Sequence[Step]) -> list[Step]:
+        """Flush new files that were prepared, make sure of them, and keep copies of the old ones.
+
+        Raises
+        ------
+        WriteError
+            A file is not as it was prepared.
+        """
+        for step in steps:
+            sync_file(self._beside(step))
+        for step in steps:
+            target, beside = self.folder / step.path, self._beside(step)
+            if there(target):
+                same_rights(target, beside)
+            if stamp_of(beside) != step.after:
+                raise WriteError(
+                    f"{target}: could not be read back as it was written; the old file is unchanged"
+                )
+        return [step for step in steps if self._keep_old(step)]
 
     def _write_beside(self, planned: Sequence[tuple[Replacement, Step]]) -> None:
         """Write the new files, flush them, and read them again.
