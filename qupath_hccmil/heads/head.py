@@ -7,7 +7,7 @@ is therefore the model itself and not an explanation that was added later.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +56,8 @@ class Head(nn.Module):
 
     The `level` is a number that is added to the logit, where a head has one. Losses on follow-up
     compare patients and do not determine it; it is then set at the end of the training, so that the
-    mean logit of the training patients is 0.
+    mean logit of the training patients is 0. A signed mean has no such number: there, a tile of
+    average features gets the logit 0, see :meth:`leave_level_open`.
     """
 
     mean: Tensor
@@ -79,6 +80,24 @@ class Head(nn.Module):
         constant = deviation <= torch.finfo(deviation.dtype).eps * mean.abs()
         self.mean.copy_(mean)
         self.scale.copy_(torch.where(constant, 0.0, 1 / deviation))
+
+    def leave_level_open(self) -> None:
+        """Prepare for a training whose loss does not determine the level."""
+        if self.level is not None:
+            # Its gradient is rounding alone, which AdamW would follow as if it were a slope.
+            self.level.requires_grad_(False)
+
+    @torch.no_grad()
+    def set_level(self, mean_logit: float) -> None:
+        """Set the level that such a training left open.
+
+        Parameters
+        ----------
+        mean_logit : float
+            Mean logit of the training patients.
+        """
+        if self.level is not None:
+            self.level.sub_(mean_logit)
 
     def forward(self, features: Tensor) -> HeadOutput:
         """Judge a bag ``(n, width)`` float."""
@@ -124,6 +143,10 @@ class PublishedHead(Head):
     Liu et al. 2021 (arXiv 2106.00090). The contribution of a tile is its share of m, times S: with
     ``q_i = sign(s_i)·|s_i|^p``, ``c_i = S·q_i / Σ q``. If m = 0, S is 0 and so is every
     contribution.
+
+    A number added to every tile logit changes the order of patients, and is not a level: with a
+    large one, the signed mean becomes a plain mean, and all risks 0 or 1. So a training that leaves
+    the level open holds the logit of a tile of average features at 0.
     """
 
     def __init__(self, width: int, hidden: int = 0, p: float = POWER) -> None:
@@ -131,10 +154,33 @@ class PublishedHead(Head):
         _at_least(1, p=p)
         self.p = float(p)
         self.tile = _tile_network(width, hidden)
+        self._average_is_0 = False
+
+    def leave_level_open(self) -> None:
+        """Hold the logit of a tile of average features at 0."""
+        self._average_is_0 = True
+        # It cancels, so that its gradient is rounding alone.
+        self._bias.requires_grad_(False)
+
+    @torch.no_grad()
+    def set_level(self, mean_logit: float) -> None:
+        """Put what holds the average at 0 into the weights; the mean logit stays as it is."""
+        self._bias.sub_(self._of_average())
+        self._average_is_0 = False
+
+    @property
+    def _bias(self) -> Tensor:
+        last = self.tile[-1] if isinstance(self.tile, nn.Sequential) else self.tile
+        return cast(Tensor, last.bias)
+
+    def _of_average(self) -> Tensor:
+        """Output ``(1,)`` for a tile whose standardised features are 0."""
+        output: Tensor = self.tile(torch.zeros_like(self.mean)[None])[:, 0].float()
+        return output
 
     def _tile_logits(self, features: Tensor) -> Tensor:
         logits: Tensor = self.tile(features)[:, 0].float()
-        return logits
+        return logits - self._of_average() if self._average_is_0 else logits
 
     def _judge(self, features: Tensor) -> HeadOutput:
         s = self._tile_logits(features)

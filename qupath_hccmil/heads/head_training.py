@@ -120,12 +120,10 @@ def fit_head(
             progress(row)
     head.load_state_dict(run.best)
     fitted = FittedHead(head.eval(), run.best_epoch, run.log)
-    if settings.loss != "outcome" and head.level is not None:
-        # The loss leaves it open. A training patient's mean logit of 0 makes trainings comparable:
-        # thresholds and risks are derived from the logits of several.
-        mean = float(fitted.predict(training).mean())
-        with torch.no_grad():
-            head.level.sub_(mean)
+    if settings.loss != "outcome":
+        # The loss leaves the level open. One level makes trainings comparable: thresholds and risks
+        # are derived from the logits of several.
+        head.set_level(float(fitted.predict(training).mean()))
     return fitted
 
 
@@ -222,9 +220,8 @@ def _new_head(training: Sequence[FeatureBag], settings: HeadSettings, *, measure
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         head = make_head(settings.head, width, **settings.head_arguments)
-    if settings.loss != "outcome" and head.level is not None:
-        # Its gradient is rounding alone, which AdamW would follow as if it were a slope.
-        head.level.requires_grad_(False)
+    if settings.loss != "outcome":
+        head.leave_level_open()
     if measured:
         head.standardise(*_mean_and_deviation(training, width, settings))
     return head

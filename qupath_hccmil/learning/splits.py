@@ -25,14 +25,15 @@ def split_patients(
     ----------
     labels : mapping of str to int
     share : float
-        Share of patients for validation, in (0, 1), with at least one patient of each outcome.
+        Share of patients for validation, in (0, 1), with at least one patient of each outcome; at
+        least one is left for training too, if an outcome has two.
     seed : int
     """
     rng = np.random.default_rng(seed)
     validation: set[str] = set()
     for label in (0, 1):
         patients = sorted(patient for patient, value in labels.items() if value == label)
-        count = max(1, round(share * len(patients)))
+        count = max(1, min(round(share * len(patients)), len(patients) - 1))
         validation.update(rng.permutation(patients)[:count].tolist() if patients else [])
     return sorted(labels.keys() - validation), sorted(validation)
 

@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from qupath_hccmil.errors import DataError
 from qupath_hccmil.learning.checkpoint import TrainingState
 from qupath_hccmil.learning.device import MixedPrecision
+from qupath_hccmil.plain_words import count_of
 
 # The state is also saved within an epoch, so that a kill loses no more than this.
 SAVE_EVERY_SECONDS = 120.0
@@ -139,6 +141,17 @@ class StepwiseTraining(TrainingState, Generic[Settings]):
         return float(np.mean(losses))
 
     def load(self, path: Path) -> None:
-        """Continue from a checkpoint."""
+        """Continue from a checkpoint.
+
+        Raises
+        ------
+        DataError
+            It has more epochs than are asked for, or is of another training.
+        """
         super().load(path)
+        if self.epoch > self.settings.epochs:
+            raise DataError(
+                f"{path}: has {count_of(self.epoch, 'epoch')} already, more than the "
+                f"{self.settings.epochs} asked for; give at least as many, or another --out"
+            )
         self.precision.restore(self.extra.get("precision", {}))

@@ -71,6 +71,8 @@ class StoredBag:
                 f"{path}: not a bag of tiles: it is {tiles.dtype} {tiles.shape}, but uint8 "
                 f"(n, {CHANNELS}, side, side) is needed"
             )
+        if not len(tiles):
+            raise DataError(f"{path}: has no tiles; remove it")
         self._tiles = tiles
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -240,7 +241,8 @@ def _scores(
     """Scores of a completed fold, stored next to its checkpoint for continued trainings."""
     path = folder / _SCORES
     made_by = file_sha256(folder / CHECKPOINT)
-    if path.exists():
+    # What is absent, damaged or of another checkpoint is made again.
+    with suppress(OSError, ValueError, LookupError, TypeError):
         kept = json.loads(path.read_text(encoding="utf-8"))
         if kept["checkpoint"] == made_by:
             return {values["patient"]: BagScore(**values) for values in kept["scores"]}

@@ -14,7 +14,6 @@ from typing import Annotated, Any
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
@@ -27,6 +26,7 @@ from qupath_hccmil.method.tile_geometry import TileGeometry
 from qupath_hccmil.nuclei.dice_evaluation import evaluate, torch_predictor
 from qupath_hccmil.nuclei.dice_loss import heat_map_loss
 from qupath_hccmil.nuclei.training_crops import Sample, draw_batch
+from qupath_hccmil.plain_words import count_of
 
 Progress = Callable[[Mapping[str, float]], None]
 _CPU = torch.device("cpu")
@@ -137,7 +137,7 @@ def train(
     ------
     DataError
         `out` has a checkpoint with other settings, images or starting weights, the network can't
-        take crops of this size, or the training diverges.
+        take crops or tiles of this size, a side has no nucleus, or the training diverges.
 
     Notes
     -----
@@ -145,7 +145,11 @@ def train(
     neither for its U-Net. Every step has its own random generator, so a continued training equals
     an uninterrupted one, whatever the number of workers.
     """
-    _check_crop(network, settings.crop)
+    # Crops are trained on; epochs are judged on tiles.
+    _check_side(network, "crop ", settings.crop)
+    _check_side(network, "tile ", TileGeometry().tile_px)
+    _check_masks("to train on", training)
+    _check_masks("that choose the epoch", validation)
     sources = sorted({s.source for s in training} - {s.source for s in validation})
     fingerprint = _fingerprint(training, validation, settings, origin)
     run = _Run(network, settings, fingerprint, device, sources if settings.annotators else [])
@@ -169,16 +173,27 @@ def train(
 
 
 @torch.no_grad()
-def _check_crop(network: nn.Module, crop: int) -> None:
-    """Refuse crops whose levels don't fit one another within the network."""
+def _check_side(network: nn.Module, what: str, side: int) -> None:
+    """Refuse a size whose levels don't fit one another within the network."""
     network.eval()
     try:
-        network(torch.zeros(1, 3, crop, crop, device=next(network.parameters()).device))
+        network(torch.zeros(1, 3, side, side, device=next(network.parameters()).device))
     except RuntimeError as error:
+        fitting = "another size that it can divide"
+        advice = f"give 224, or {fitting}" if side != TileGeometry().tile_px else "use another one"
         raise DataError(
-            f"crop {crop}: this network can't take images of {crop} px; give 224, or another size "
-            "that it can divide"
+            f"{what}{side}: this network can't take images of {side} px; {advice}"
         ) from error
+
+
+def _check_masks(which: str, samples: Sequence[Sample]) -> None:
+    """Refuse a side without any nucleus: nothing can be learned from it, or chosen by it."""
+    if not any(sample.mask.any() for sample in samples):
+        raise DataError(
+            f"none of the {count_of(len(samples), 'image')} {which} has a nucleus in its mask, "
+            f"such as {samples[0].name}; check the masks: 0 is background, and in a JPEG nuclei "
+            "must be white"
+        )
 
 
 def one_cycle(step: int, steps: int, peak: float, warm_up: float = 0.15) -> float:
@@ -322,10 +337,11 @@ def blurred(share: Tensor, sigma: float) -> Tensor:
     return conv2d(conv2d(share, weights.view(1, 1, 1, -1)), weights.view(1, 1, -1, 1))
 
 
-def _hash(mask: NDArray[np.bool_]) -> str:
-    # Masks alone, which are corrected between two trainings. The pixels of an image were
-    # standardised, whose last digit may differ where a training is continued on another machine.
-    return hashlib.sha256(np.packbits(mask).tobytes() + repr(mask.shape).encode()).hexdigest()
+def _identity(sample: Sample) -> list[Any]:
+    """What a crop depends on: an image and its mask, each of which may be corrected."""
+    mask = np.packbits(sample.mask).tobytes() + repr(sample.mask.shape).encode()
+    digest = hashlib.sha256(mask).hexdigest()
+    return [sample.name, sample.source, sample.mpp, sample.pixels, digest]
 
 
 def _fingerprint(
@@ -336,8 +352,8 @@ def _fingerprint(
 ) -> str:
     content: dict[str, Any] = {
         "settings": asdict(settings),
-        "training": [(s.name, s.mpp, s.weight, _hash(s.mask)) for s in training],
-        "validation": [(s.name, s.mpp, _hash(s.mask)) for s in validation],
+        "training": [[*_identity(sample), sample.weight] for sample in training],
+        "validation": [_identity(sample) for sample in validation],
     }
     if origin:
         content["origin"] = origin

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.model_store.model_folder import file_sha256
 from qupath_hccmil.nuclei.augment import augment
 from qupath_hccmil.nuclei.image_mask_folders import find_pairs, image_name, read_pair
 from qupath_hccmil.plain_words import count_of
@@ -70,6 +71,9 @@ class Sample:
     source : str
         Who outlined its nuclei. Annotators draw the border of a nucleus differently, which a
         training on several sources can take into account.
+    pixels : str
+        SHA-256 of the image's file, by which a training knows that an image is still the same. It
+        is that of the file, because standardised pixels may differ between machines.
     """
 
     name: str
@@ -79,6 +83,7 @@ class Sample:
     mpp: float
     weight: float
     source: str = ""
+    pixels: str = ""
 
 
 def read_groups(path: Path, image_column: str, group_column: str) -> dict[str, str]:
@@ -92,11 +97,12 @@ def read_groups(path: Path, image_column: str, group_column: str) -> dict[str, s
     Raises
     ------
     DataError
-        The file or one of the columns is missing, or a row lacks a value.
+        The file or one of the columns is missing, a row lacks a value, or an image is of two
+        groups.
     """
     if not path.is_file():
         raise DataError(f"{path}: there is no such table of groups")
-    groups = {}
+    groups: dict[str, str] = {}
     try:
         # Spreadsheets write a byte order mark before the name of the first column.
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -108,10 +114,16 @@ def read_groups(path: Path, image_column: str, group_column: str) -> dict[str, s
                         f"{path}: has no column {column!r}; its columns: {', '.join(columns)}"
                     )
             for row in reader:
-                image, group = row[image_column], row[group_column]
+                # Spaces around a name would make two groups of one, on both sides of a split.
+                image, group = ((row[c] or "").strip() for c in (image_column, group_column))
                 if not image or not group:
                     raise DataError(f"{path}: line {reader.line_num} lacks an image or a group")
-                groups[image_name(Path(image))] = group
+                name = image_name(Path(image))
+                if groups.setdefault(name, group) != group:
+                    raise DataError(
+                        f"{path}: line {reader.line_num}: image {name!r} is of group {group!r}, "
+                        f"and of {groups[name]!r} before; keep one"
+                    )
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: is not a CSV file in UTF-8 ({error})") from error
     return groups
@@ -176,7 +188,10 @@ def iterate_source(
             continue
         mpp = source.mpp or mpp_from_nuclei(labels)
         group = source.groups.get(pair.name, pair.name)
-        yield Sample(pair.name, group, prepare(rgb), labels > 0, mpp, source.weight, source.name)
+        pixels = file_sha256(pair.image)
+        yield Sample(
+            pair.name, group, prepare(rgb), labels > 0, mpp, source.weight, source.name, pixels
+        )
         count += 1
     if not count:
         raise DataError(
@@ -325,7 +340,7 @@ def random_crop(
     box_w, box_h = min(window, width), min(window, height)
     left, top = rng.uniform(0, width - box_w), rng.uniform(0, height - box_h)
     box = (left, top, left + box_w, top + box_h)
-    out = (min(side, round(box_w / step)), min(side, round(box_h / step)))
+    out = (_extent(box_w / step, side), _extent(box_h / step, side))
     rgb, share = _resample(sample.rgb, sample.mask, out, box)
     pad_y, pad_x = side - out[1], side - out[0]
     if pad_y or pad_x:
@@ -334,6 +349,11 @@ def random_crop(
         rgb = np.pad(rgb, (*pad, (0, 0)), mode="symmetric")
         share = np.pad(share, pad, mode="symmetric")
     return rgb, share
+
+
+def _extent(exact: float, most: int) -> int:
+    """Whole pixels of a side, at least one."""
+    return min(most, max(1, round(exact)))
 
 
 def at_model_scale(sample: Sample, mpp: float) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

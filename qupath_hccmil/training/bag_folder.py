@@ -1,15 +1,16 @@
 """A folder of prepared bags with records of how they were made, so that they can be reused.
 
-``bags.json`` records what all bags share (models, geometry, stain, seed) and
-``<patient>.npy.json`` what a bag was made from. A bag exists only if it is complete, so a
-preparation that was killed continues with the patient that it had reached.
+``bags.json`` records what all bags share (models, geometry, stain, seed), ``<patient>.npy.json``
+what a bag was made from, and ``<patient>.npy.left_out.json`` the slides that could not be used for
+it. A bag exists only if it is complete, so a preparation that was killed continues with the patient
+that it had reached.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,35 @@ class BagFolder:
                 return StoredBag(path)
         # The record is written before the bag, so that a bag never belongs to another record.
         path.unlink(missing_ok=True)
+        self._left_out(patient).unlink(missing_ok=True)
         _write(record, wanted)
         return prepare(path)
+
+    def note_left_out(self, patient: str, left_out: Sequence[Mapping[str, Any]]) -> None:
+        """Note what could not be used for a bag, before it is complete.
+
+        Parameters
+        ----------
+        patient : str
+        left_out : sequence of mapping
+            Must be valid JSON; nothing is written if there is none.
+        """
+        if left_out:
+            _write(self._left_out(patient), list(left_out))
+
+    def left_out(self, patient: str) -> list[dict[str, Any]]:
+        """Return what :meth:`note_left_out` noted for the bag of a patient.
+
+        Raises
+        ------
+        DataError
+            The note is damaged.
+        """
+        path = self._left_out(patient)
+        return list(_read(path)) if path.exists() else []
+
+    def _left_out(self, patient: str) -> Path:
+        return self._folder / f"{bag_file(patient)}.left_out.json"
 
 
 def is_prepared(folder: Path) -> bool:

@@ -86,7 +86,8 @@ def field_batches(
     # Evenly spaced images for the stain fit, with a few tiles from each.
     chosen = images[:: max(1, len(images) // _FIT_TILES)][:_FIT_TILES]
     a_few = max(1, _FIT_TILES // len(chosen))
-    pool = [field_tiles(read_image(image), mpp, geometry)[:a_few] for image in chosen]
+    # Copied, because a part of an array would keep all tiles of all these images in memory.
+    pool = [field_tiles(read_image(image), mpp, geometry)[:a_few].copy() for image in chosen]
     normalizer = Normalizer(fit(np.concatenate(pool)), settings.stain_target)
     counts = [_tile_count(image, mpp, geometry) for image in images]
     kept = _random_tiles(sum(counts), settings)

@@ -261,13 +261,23 @@ class _Preparation:
         folder = BagFolder(self._out, self._made)
         bags: dict[str, Bag] = {}
         for number, patient in enumerate(sorted(sources), start=1):
+            before = len(left_out)
 
-            def prepare(path: Path, patient: str = patient) -> StoredBag:
+            def noted(patient: str = patient, before: int = before) -> Iterator[NDArray[np.uint8]]:
+                yield from batches(patient)
+                # A run that finds the bag ready does not open its slides, but says this again.
+                folder.note_left_out(patient, [asdict(one) for one in left_out[before:]])
+
+            def prepare(
+                path: Path, tiles: Callable[[], Iterator[NDArray[np.uint8]]] = noted
+            ) -> StoredBag:
                 side = self._settings.geometry.tile_px
-                return write_bag(path, batches(patient), None, side, self._heat)
+                return write_bag(path, tiles(), None, side, self._heat)
 
             try:
-                bags[patient] = folder.bag(patient, sources[patient], prepare)
+                bag = folder.bag(patient, sources[patient], prepare)
+                left_out[before:] = [LeftOut(**one) for one in folder.left_out(patient)]
+                bags[patient] = bag
             except WriteError:
                 # A full disk is not a reason to leave a patient out.
                 raise

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from qupath_hccmil.atomic_files import make_folder
+from qupath_hccmil.atomic_files import atomic_folder, make_folder
 from qupath_hccmil.errors import DataError, ModelError
 from qupath_hccmil.learning.device import DeviceName, training_device
 from qupath_hccmil.learning.splits import split_patients, stratified_folds
@@ -20,6 +20,7 @@ from qupath_hccmil.method.patient_score import rule_text
 from qupath_hccmil.mil.bags import Bag
 from qupath_hccmil.mil.collapse import collapse_note, kept_note
 from qupath_hccmil.mil.cross_validation import (
+    FOLDS,
     PREDICTIONS,
     CrossValidation,
     cross_validate,
@@ -187,6 +188,8 @@ def train_mil(
     config = _config(name, source, settings, nuclei_folder)
     check_new_model(out / MODEL, config)
     origin = weights_identity(start)
+    # Before tiles are prepared for hours.
+    _keep_nuclei_model(out, nuclei_folder)
     cohort = table.cohort
     found = find_bags(
         source, out / BAGS, table, cohort.labels.keys(), tiling or Tiling(), nuclei_folder, config,
@@ -198,7 +201,6 @@ def train_mil(
     choices = Choices(found.kind, table.said, cohort, used, found.left_out)
     excluded = [LeftOut("patient", p, reason) for p, reason in cohort.excluded.items()]
     write_left_out(out / LEFT_OUT, [*excluded, *found.left_out])
-    _keep_nuclei_model(out, nuclei_folder)
     if chosen:
         chosen(choices)
     validated = None
@@ -273,9 +275,15 @@ def _keep_nuclei_model(out: Path, nuclei: ModelFolder) -> None:
             return
     except ModelError:
         pass
+    if name in (MODEL, BAGS, FOLDS):
+        raise ModelError(
+            f"{nuclei.path}: its name is {name!r}, but {out / name} is for results of this "
+            "training; train the nuclei model again with another --name"
+        )
     kept = out / name
     if not kept.exists():
-        shutil.copytree(nuclei.path, kept)
+        with atomic_folder(kept) as new:
+            shutil.copytree(nuclei.path, new, dirs_exist_ok=True)
     elif load_model_folder(kept, "nuclei").reference != nuclei.reference:
         raise ModelError(f"{kept}: is another nuclei model of the same name; use another --out")
 

@@ -49,6 +49,8 @@ from qupath_hccmil.stain.vahadane import Normalizer, StainFit, fit
 MODEL = "model"
 # Number of crops from which a network that starts from ImageNet takes its statistics.
 _STATISTICS = 32
+# Share of the area in nuclei above which masks are probably inverted; dense tissue has 0.4.
+_MOST_NUCLEI = 0.67
 _CARD = """# {name}
 
 Nuclei heat map, trained by `qupath-hccmil train nuclei` on {images}. For research use only.
@@ -143,7 +145,10 @@ def train_nuclei(
             "no groups given: images of one slide may be in both training and validation, so the "
             "Dice may be optimistic"
         )
+    pixels = sum(sample.mask.size for sample in samples)
+    notes += _about_masks(sum(int(sample.mask.sum()) for sample in samples), pixels)
     training, validation = split_groups(samples, held_out or share, settings.seed)
+    notes += _on_both_sides(training, validation)
     if start is None and architecture is None:
         start = default_model_dir("nuclei")
     network, architecture = starting_network(architecture, start, training, settings.seed)
@@ -164,7 +169,7 @@ def train_nuclei(
         },
     )
     check_new_model(out / MODEL, config)
-    origin = f"{json.dumps(config.architecture)} {weights_identity(start) if start else ''}"
+    origin = start_identity(architecture, start)
     result = train(network, training, validation, out, settings, progress, where, origin, workers)
     scores = evaluate(validation, torch_predictor(result.model))
     config = replace(
@@ -233,6 +238,8 @@ def evaluate_nuclei(
     predict = torch_predictor(load_nuclei_network(folder))
     scores = evaluate(samples, predict, folder.config.geometry)
     notes += _without_group(groups, table, [image.name for image in scores.images])
+    pixels = sum(count for *_, count in scores.calibration)
+    notes += _about_masks(sum(image.actual for image in scores.images), pixels)
     if fallbacks:
         notes.append(
             f"only luminosity-standardised: {count_of(len(fallbacks), 'image')}, such as "
@@ -289,6 +296,48 @@ def starting_network(
         rgb, _, _ = draw_batch(training, _STATISTICS, geometry.tile_px, geometry.mpp, rng)
         start_from_imagenet(network, start, torch.from_numpy(rgb).permute(0, 3, 1, 2) / 255)
     return network, complete(architecture)
+
+
+def start_identity(architecture: Mapping[str, Any], start: Path | None) -> str:
+    """Network and starting weights as text, which a checkpoint with others does not fit.
+
+    Parameters
+    ----------
+    architecture : mapping
+        As :func:`starting_network` returns it.
+    start : Path, optional
+        As for :func:`train_nuclei`.
+
+    Raises
+    ------
+    ModelError
+        `start` cannot be read.
+    """
+    return f"{json.dumps(dict(architecture))} {weights_identity(start) if start else ''}"
+
+
+def _about_masks(nuclei: int, pixels: int) -> list[str]:
+    """Say of masks of so many pixels what is unlikely in them."""
+    if not nuclei:
+        return ["no mask has a nucleus, so the Dice says only whether some were found"]
+    if nuclei <= _MOST_NUCLEI * pixels:
+        return []
+    return [
+        f"{nuclei / pixels:.0%} of the area of the masks is nuclei; if their background is white, "
+        "invert them: 0 is background"
+    ]
+
+
+def _on_both_sides(training: Sequence[Sample], validation: Sequence[Sample]) -> list[str]:
+    """Name pictures that are trained on under one name, and judged under another."""
+    trained = {sample.pixels: sample.name for sample in training}
+    both = [(trained[s.pixels], s.name) for s in validation if s.pixels in trained]
+    more = f" ({len(both) - 1} more like this)" if len(both) > 1 else ""
+    return [
+        f"{one}, which is trained on, and {other}, which chooses the epoch, are the same picture, "
+        f"so the Dice is optimistic; remove one, or give both one group{more}"
+        for one, other in both[:1]
+    ]
 
 
 def _groups_and_notes(

@@ -35,7 +35,7 @@ from qupath_hccmil.nuclei.nuclei_training import NucleiSettings, NucleiTraining,
 from qupath_hccmil.nuclei.training_crops import Sample, Source, at_model_scale, load_source
 from qupath_hccmil.stain.reference import default_reference
 from qupath_hccmil.stain.vahadane import Normalizer, fit
-from qupath_hccmil.training.train_nuclei import starting_network
+from qupath_hccmil.training.train_nuclei import start_identity, starting_network
 
 SETTINGS = NucleiSettings(epochs=10, steps=200, batch=8, crop=224, annotators=True)
 # 9/7 of a tile's 224 px are 288, a multiple of 16.
@@ -142,7 +142,7 @@ def make_network(
     choosing = choosing_samples(data, without=without)
     settings = replace(SETTINGS, **recipe.settings)
     weights = data / IMAGENET_WEIGHTS if recipe.imagenet else None
-    start = starting_network(recipe.architecture, weights, training, settings.seed)[0]
+    start, whole = starting_network(recipe.architecture, weights, training, settings.seed)
     result = train(
         start,
         training,
@@ -151,7 +151,8 @@ def make_network(
         settings,
         _show_epoch,
         training_device(options.device),
-        workers=options.workers,
+        start_identity(whole, weights),
+        options.workers,
     )
     temperature = fitted_temperature(result.model, choosing)
     divide_logits(result.model, temperature)

@@ -31,6 +31,7 @@ from qupath_hccmil.mil.risk_evaluation import judge, torch_tile_predictor
 from qupath_hccmil.mil.risk_training import train
 from qupath_hccmil.mil.simulated_cohort import HazardScale, PooledBag
 from qupath_hccmil.mil.tile_network import imagenet_network
+from qupath_hccmil.model_store.model_folder import weights_identity
 
 # The largest |s| dominates: the limit of p → ∞ is the maximum.
 NEAR_MAXIMUM = 21.0
@@ -98,7 +99,8 @@ def train_variant(
     labels = {patient: label for side in sides.values() for patient, label in side.labels.items()}
     labels |= {bag.patient: labels[bag.patient.split("/")[0]] for bag in training}
     network = imagenet_network(weights, settings.seed)
-    result = train(network, training, choosing, labels, out, settings)
+    start = weights_identity(weights)
+    result = train(network, training, choosing, labels, out, settings, origin=start)
     side = sides["test"]
     pool = replace(side.pool, bag=variant.seen(side.pool.bag))
     logits = pool_logits(torch_tile_predictor(result.network), pool)

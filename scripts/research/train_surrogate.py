@@ -34,6 +34,7 @@ from surrogate_cohort import (
     tile_figures,
 )
 
+from qupath_hccmil.learning.checkpoint import CHECKPOINT
 from qupath_hccmil.learning.device import training_device
 from qupath_hccmil.method.aggregation import good_outcome_probability, risk, slide_logit
 from qupath_hccmil.mil.bags import StoredBag, chunks, write_bag
@@ -44,7 +45,12 @@ from qupath_hccmil.mil.simulated_cohort import EFFECTS
 from qupath_hccmil.mil.threshold_and_temperature import DecisionRule, decide
 from qupath_hccmil.mil.tile_network import TileNetwork, imagenet_network
 from qupath_hccmil.model_store.model_config import ModelConfig, RiskConfig
-from qupath_hccmil.model_store.model_folder import load_model_folder, save_model_folder
+from qupath_hccmil.model_store.model_folder import (
+    file_sha256,
+    load_model_folder,
+    save_model_folder,
+    weights_identity,
+)
 from qupath_hccmil.nuclei.architectures import load_nuclei_network
 from qupath_hccmil.nuclei.dice_evaluation import torch_predictor
 from qupath_hccmil.stain.reference import default_reference
@@ -171,6 +177,7 @@ def main() -> None:
         SETTINGS,
         show_epoch,
         training_device(arguments.device),
+        weights_identity(weights),
     )
     second = {side: slide_patients(side, sides[side].pool, scale) for side in SLIDE_PATIENTS}
     labels |= {name: label for side in second.values() for name, label in side.labels.items()}
@@ -183,7 +190,7 @@ def main() -> None:
         SECOND,
         show_epoch,
         training_device(arguments.device),
-        origin="the network of the first part",
+        origin=f"the network of {file_sha256(arguments.out / CHECKPOINT)}",
     )
     if arguments.ablations is None:
         return

@@ -8,6 +8,8 @@ from scipy.stats import spearmanr
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.heads.enough_patients import held_out_auc, held_out_c_index
 from qupath_hccmil.heads.feature_bag import ArrayBag
+from qupath_hccmil.heads.fitted_head import FittedHead
+from qupath_hccmil.heads.head import make_head
 from qupath_hccmil.heads.head_settings import HeadSettings
 from qupath_hccmil.heads.head_training import fit_head
 from qupath_hccmil.heads.outcomes import Outcome
@@ -127,6 +129,27 @@ def test_a_level_that_the_loss_leaves_open_is_that_of_the_training_patients(head
         assert (abs(mean) < 1e-5) == (loss != "outcome")
         contributions = fitted.contributions(choosing[0])
         assert contributions.sum() == pytest.approx(fitted.predict(choosing[:1])[0], abs=1e-5)
+
+
+@pytest.mark.parametrize("hidden", [0, 8])
+def test_with_a_signed_mean_a_tile_of_average_features_has_the_logit_0(hidden):
+    """Else a training on follow-up can move all logits so far that every risk is 0 or 1."""
+    bags, outcomes, _ = simulated(40)
+    for loss in ("outcome", "cox", "discrete-time"):
+        training, choosing = sides(bags, outcomes, loss)
+        settings = replace(settings_of("published", loss, epochs=2), arguments={"hidden": hidden})
+        fitted = fit_head(training, choosing, outcomes, settings)
+        average = ArrayBag("average", fitted.head.mean.numpy()[None].repeat(3, 0))
+        assert (abs(fitted.score(average).logit) < 1e-5) == (loss != "outcome")
+        contributions = fitted.contributions(choosing[0])
+        assert contributions.sum() == pytest.approx(fitted.predict(choosing[:1])[0], abs=1e-5)
+        # As it was judged in the epoch that was chosen, and as its weights alone say.
+        again = make_head("published", 8, **settings.head_arguments)
+        again.load_state_dict(fitted.head.state_dict())
+        logits = FittedHead(again.eval(), 0, []).predict(choosing)
+        assert logits == pytest.approx(fitted.predict(choosing), abs=1e-6)
+        c_index = held_out_c_index(logits, [outcomes[bag.patient] for bag in choosing])
+        assert c_index == pytest.approx(fitted.log[fitted.epoch - 1]["c_index"])
 
 
 @pytest.mark.parametrize("chosen_by", ["auc", "c_index"])

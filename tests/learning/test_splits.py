@@ -15,6 +15,12 @@ def test_patients_are_split_with_both_outcomes_on_both_sides():
     assert split_patients(LABELS, 0.2, seed=0) == (training, validation)
 
 
+def test_a_large_share_leaves_both_outcomes_for_training():
+    labels = {"a": 0, "b": 0, "c": 1, "d": 1, "e": 1}
+    training, validation = split_patients(labels, 0.9, seed=0)
+    assert {labels[p] for p in training} == {labels[p] for p in validation} == {0, 1}
+
+
 @pytest.mark.parametrize("folds", [2, 3, 5])
 def test_every_patient_is_in_one_fold_and_outcomes_are_spread(folds):
     parts = stratified_folds(LABELS, folds, seed=3)

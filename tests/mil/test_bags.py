@@ -37,6 +37,9 @@ def test_refuses_what_is_no_bag(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((2, 3, 8, 8), np.uint8))
     with pytest.raises(DataError, match=r"uint8 \(2, 3, 8, 8\), but"):
         StoredBag(tmp_path / "a.npy")
+    np.save(tmp_path / "a.npy", np.zeros((0, 4, 8, 8), np.uint8))
+    with pytest.raises(DataError, match=r"a\.npy: has no tiles"):
+        StoredBag(tmp_path / "a.npy")
     (tmp_path / "b.npy").write_bytes(b"x")
     with pytest.raises(DataError, match="not a bag of tiles"):
         StoredBag(tmp_path / "b.npy")

@@ -53,6 +53,16 @@ def test_folds_that_tell_nobody_apart_are_named_and_derive_nothing(tmp_path):
     assert result.pooled.auc.value == 0.5
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"checkpoint": "another"}'])
+def test_damaged_scores_of_a_fold_are_made_again(whole, content):
+    out, result = whole
+    path = out / "folds" / "1" / "scores.json"
+    made = path.read_text()
+    path.write_text(content)
+    assert run(out, rule=DecisionRule(True, True)).patients == result.patients
+    assert path.read_text() == made
+
+
 def test_predictions_are_a_table(whole, tmp_path):
     _, result = whole
     path = tmp_path / "p.csv"

@@ -55,6 +55,16 @@ def test_a_killed_training_ends_like_an_uninterrupted_one(tmp_path, killed_at):
         assert torch.equal(tensor, resumed.network.state_dict()[name]), name
 
 
+def test_fewer_epochs_than_there_are_already_are_refused(tmp_path):
+    """Else the weights would be of an epoch that the model's settings do not know."""
+    brief = replace(SETTINGS, tiles=1)
+    train(network(), TRAINING[:2], VALIDATION[:2], LABELS, tmp_path, brief)
+    with pytest.raises(DataError, match=r"has 2 epochs already, more than the 1 asked for"):
+        train(
+            network(), TRAINING[:2], VALIDATION[:2], LABELS, tmp_path, replace(brief, epochs=1)
+        )
+
+
 def test_a_killed_training_goes_on_within_its_epoch(tmp_path, monkeypatch):
     monkeypatch.setattr(stepwise_training, "SAVE_EVERY_SECONDS", -1.0)
     whole = train(network(), TRAINING, VALIDATION, LABELS, tmp_path / "whole", SETTINGS)

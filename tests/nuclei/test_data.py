@@ -97,6 +97,19 @@ def test_a_damaged_groups_table_is_one_line(tmp_path, content, message):
         read_groups(tmp_path / "t.csv", "image", "group")
 
 
+def test_a_group_written_with_spaces_around_it_is_the_same_group(tmp_path):
+    table = tmp_path / "groups.csv"
+    table.write_text("image,group\na.png,slide 1\n b.png ,slide 1 \n")
+    assert read_groups(table, "image", "group") == {"a": "slide 1", "b": "slide 1"}
+
+
+def test_an_image_of_two_groups_is_refused(tmp_path):
+    table = tmp_path / "groups.csv"
+    table.write_text("image,group\na.png,slide 1\na.png,slide 1\nb,slide 1\na,slide 2\n")
+    with pytest.raises(DataError, match=r"line 5: image 'a' is of group 'slide 2', .* 'slide 1'"):
+        read_groups(table, "image", "group")
+
+
 def test_pixel_size_is_guessed_where_labels_are_huge_numbers():
     labels = np.zeros((100, 100), np.int32)
     labels[10:30, 10:30], labels[50:70, 50:70] = 2_000_000_000, 2_100_000_000
@@ -142,6 +155,13 @@ def test_crops_have_one_size_whatever_the_image(side):
     assert share.shape == (64, 64)
     assert share.min() >= 0
     assert share.max() <= 1
+
+
+def test_a_crop_of_an_image_of_one_pixel_is_this_pixel():
+    one = Sample("a", "a", np.full((1, 1, 3), 99, np.uint8), np.ones((1, 1), bool), 0.2, 1.0)
+    rgb, share = random_crop(one, 32, 0.571, np.random.default_rng(0))
+    assert (rgb == 99).all()
+    assert (share == 1).all()
 
 
 def test_a_crop_has_the_share_of_each_pixel_in_a_nucleus():

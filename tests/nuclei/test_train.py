@@ -109,6 +109,21 @@ def test_crops_that_the_network_cannot_take_are_refused_in_one_line(tmp_path):
         train(enlarged, TRAINING, VALIDATION, tmp_path, replace(SETTINGS, crop=160))
 
 
+def test_a_crop_that_suits_the_network_does_not_hide_that_tiles_do_not(tmp_path):
+    """Epochs are judged on tiles of 224 px, which three more halvings cannot divide."""
+    deep = UNet(base=4, depth=6)
+    with pytest.raises(DataError, match=r"this network can't take images of 224 px"):
+        train(deep, TRAINING, VALIDATION, tmp_path, replace(SETTINGS, crop=64))
+
+
+@pytest.mark.parametrize("side", ["training", "choosing"])
+def test_masks_without_any_nucleus_are_refused_in_one_line(tmp_path, side):
+    empty = [replace(s, mask=np.zeros_like(s.mask)) for s in VALIDATION]
+    sides = (empty, VALIDATION) if side == "training" else (TRAINING, empty)
+    with pytest.raises(DataError, match=r"none of the 2 images .* has a nucleus in its mask"):
+        train(network(), *sides, tmp_path, SETTINGS)
+
+
 def test_softened_masks_keep_their_sum_and_lose_their_edge():
     share = torch.zeros(1, 1, 32, 32)
     share[..., 10:20, 10:20] = 1
@@ -132,6 +147,10 @@ def test_does_not_go_on_from_another_training(tmp_path):
         train(network(), training, VALIDATION, tmp_path, short)
     with pytest.raises(DataError, match="other settings, data or start"):
         train(network(), TRAINING, [replace(VALIDATION[0], mask=corrected)], tmp_path, short)
+    for other in ({"pixels": "another picture"}, {"source": "another annotator"}):
+        training = [replace(TRAINING[0], **other), *TRAINING[1:]]
+        with pytest.raises(DataError, match="other settings, data or start"):
+            train(network(), training, VALIDATION, tmp_path, short)
 
 
 def test_a_log_that_a_kill_cut_off_is_written_again(tmp_path):

@@ -4,6 +4,7 @@ import importlib
 import json
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from qupath_hccmil.errors import DataError
 from qupath_hccmil.learning.mobilenet import torchvision_models
 from qupath_hccmil.mil.tile_network import load_tile_network
 from qupath_hccmil.model_store.model_folder import load_model_folder
@@ -149,6 +151,18 @@ def test_the_fitted_temperature_of_divided_logits_is_1(data, scripts):
     limits = recipe.TEMPERATURES[[0, -1]]
     again = recipe.fitted_temperature(network, samples)
     assert again == pytest.approx(1, abs=0.05) or again in pytest.approx(limits)
+
+
+def test_a_training_does_not_go_on_with_another_network_of_the_same_shape(data, scripts, tmp_path):
+    """The enlargement of the input is in no weight, so that only the origin tells them apart."""
+    recipe = scripts["nuclei_recipe"]
+    options = SimpleNamespace(threads=1, device="cpu", workers=0)
+    brief = {"epochs": 1, "steps": 1, "batch": 1}
+    small = {"name": "mobilenet_unet", "widths": [8, 8, 8], "zoom": 1.0}
+    recipe.make_network(recipe.Recipe(small, brief), data, tmp_path, options)
+    other = recipe.Recipe({**small, "zoom": 9 / 7}, brief)
+    with pytest.raises(DataError, match="other settings, data or start"):
+        recipe.make_network(other, data, tmp_path, options)
 
 
 def test_packed_data_are_read_like_the_data(data, scripts, tmp_path, monkeypatch):

@@ -1,8 +1,12 @@
+import errno
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from qupath_hccmil.errors import DataError
+from qupath_hccmil.errors import DataError, ModelError, WriteError
 from qupath_hccmil.method.tile_geometry import TileGeometry
 from qupath_hccmil.mil.risk_training import MilSettings
 from qupath_hccmil.mil.tile_network import load_tile_network
@@ -97,6 +101,39 @@ def test_needs_a_resolution_and_the_right_nuclei_model(cohort, models, tmp_path)
             folder / "bags", labels, tiling=Tiling(mpp=MPP), model=model, nuclei=other.path
         )
     assert isinstance(other.reference, ModelReference)
+
+
+def test_a_copy_of_the_nuclei_model_is_whole_or_not_there(cohort, models, tmp_path, monkeypatch):
+    """Else a training that was killed while it copied could not be continued."""
+    folder, _ = cohort
+    real = shutil.copytree
+
+    def full(source, target, **given):
+        real(source, target, **given)
+        (target / "config.json").unlink()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copytree", full)
+    arguments = {"tiling": Tiling(mpp=MPP), "start": models.start, "nuclei": models.nuclei}
+    with pytest.raises(WriteError, match=r"nuclei: cannot be written: No space left"):
+        train_mil(folder / "bags", folder / "labels.csv", tmp_path, **arguments)
+    # Nothing is left of it, and no tile was prepared before.
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["model", "bags", "folds"])
+def test_a_nuclei_model_named_like_a_folder_of_results_is_refused(cohort, models, tmp_path, name):
+    """Copied next to the risk model, it would be replaced by it."""
+    folder, _ = cohort
+    loaded = load_model_folder(models.nuclei, "nuclei")
+    config = replace(loaded.config, name=name)
+    other = save_model_folder(tmp_path / "other", config, loaded.weights(), "")
+    with pytest.raises(ModelError, match=f"its name is '{name}', .* another --name"):
+        train_mil(
+            folder / "bags", folder / "labels.csv", tmp_path / "out", tiling=Tiling(mpp=MPP),
+            start=models.start, nuclei=other.path,
+        )  # fmt: skip
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_bags_prepared_otherwise_are_refused(cohort, models):

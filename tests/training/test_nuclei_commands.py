@@ -100,6 +100,62 @@ def test_another_network_or_start_does_not_go_on_from_a_training(trained):
             )  # fmt: skip
 
 
+@pytest.mark.parametrize("changed", [0, 4], ids=["trained on", "chooses"])
+def test_a_training_does_not_go_on_with_other_pixels_under_the_same_masks(tmp_path, changed):
+    images, masks = blob_folder(tmp_path / "data", 5, side=80)
+    settings = NucleiSettings(epochs=1, steps=1, batch=2, crop=32)
+
+    def training():
+        return train_nuclei(
+            images, masks, tmp_path / "out", mpp=0.5, held_out=["4"], architecture=TINY,
+            settings=settings,
+        )  # fmt: skip
+
+    first = training().folder.config.weights_sha256
+    assert training().folder.config.weights_sha256 == first
+    path = images / f"{changed}.png"
+    Image.fromarray(255 - np.asarray(Image.open(path)) // 2).save(path)
+    with pytest.raises(DataError, match="other settings, data or start"):
+        training()
+
+
+def test_one_picture_under_two_names_on_both_sides_is_named(tmp_path):
+    images, masks = blob_folder(tmp_path / "data", 4, side=80)
+    for folder in (images, masks):
+        (folder / "copy.png").write_bytes((folder / "2.png").read_bytes())
+    settings = NucleiSettings(epochs=1, steps=1, batch=2, crop=32)
+    arguments = {"mpp": 0.5, "architecture": TINY, "settings": settings}
+    model = train_nuclei(images, masks, tmp_path / "apart", held_out=["2"], **arguments)
+    (note,) = [note for note in model.notes if "same picture" in note]
+    assert note.startswith("copy, which is trained on, and 2, which chooses")
+    model = train_nuclei(images, masks, tmp_path / "together", held_out=["0"], **arguments)
+    assert not [note for note in model.notes if "same picture" in note]
+
+
+def test_masks_with_white_background_are_asked_about(trained, tmp_path):
+    folder, _ = trained
+    images, masks = blob_folder(tmp_path, 2, side=80)
+    for path in masks.iterdir():
+        inverted = (np.asarray(Image.open(path)) == 0).astype(np.uint8) * 255
+        Image.fromarray(inverted).save(path)
+    _, notes = evaluate_nuclei(images, masks, mpp=0.571, model=folder / "out" / "model")
+    assert "of the area of the masks is nuclei" in notes[0]
+    settings = NucleiSettings(epochs=1, steps=1, batch=2, crop=32)
+    model = train_nuclei(
+        images, masks, tmp_path / "out", mpp=0.571, architecture=TINY, settings=settings
+    )
+    assert notes[0] in model.notes
+
+
+def test_an_evaluation_without_any_nucleus_says_so(trained, tmp_path):
+    folder, _ = trained
+    images, masks = blob_folder(tmp_path, 2, side=80)
+    for path in masks.iterdir():
+        Image.new("L", (80, 80)).save(path)
+    _, notes = evaluate_nuclei(images, masks, mpp=0.571, model=folder / "out" / "model")
+    assert notes == ["no mask has a nucleus, so the Dice says only whether some were found"]
+
+
 def test_a_name_that_no_model_may_have_is_refused_before_training(tmp_path):
     images, masks = blob_folder(tmp_path / "data", 3, side=80)
     with pytest.raises(ModelError, match="my model"):

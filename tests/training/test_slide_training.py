@@ -273,6 +273,32 @@ def test_slides_of_a_folder_are_tiled_by_tissue_or_by_the_outlines_beside_them(
     assert names == {"scores.csv", "calibration.csv", "calibration.png", "evaluation.json"}
 
 
+def test_a_slide_that_failed_is_named_again_when_its_patients_tiles_are_ready(
+    slide_folder, models, tmp_path
+):
+    table = tmp_path / "labels.csv"
+    table.write_text("patient,slides,label\nx,b_2;broken.tif,good\ny,TCGA-1-01Z,poor\n")
+
+    def notes():
+        return evaluate_mil(
+            slide_folder,
+            table,
+            model=models.start,
+            nuclei=models.nuclei,
+            tiling=Tiling(per_patient=3),
+            keep=tmp_path / "bags",
+            repeats=0,
+        ).notes
+
+    first = notes()
+    assert sum("slide broken.tif: unreadable" in note for note in first) == 1
+    assert notes() == first
+    # Repaired, it makes other tiles, and nothing is left to be said.
+    drawn_slide(slide_folder / "broken.tif", 9)
+    assert not [note for note in notes() if "broken" in note]
+    assert not list((tmp_path / "bags").glob("*.left_out.json"))
+
+
 def test_the_tables_column_of_slides_goes_first(slide_folder, models, tmp_path):
     table = tmp_path / "labels.csv"
     table.write_text(
