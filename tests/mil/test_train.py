@@ -60,9 +60,7 @@ def test_fewer_epochs_than_there_are_already_are_refused(tmp_path):
     brief = replace(SETTINGS, tiles=1)
     train(network(), TRAINING[:2], VALIDATION[:2], LABELS, tmp_path, brief)
     with pytest.raises(DataError, match=r"has 2 epochs already, more than the 1 asked for"):
-        train(
-            network(), TRAINING[:2], VALIDATION[:2], LABELS, tmp_path, replace(brief, epochs=1)
-        )
+        train(network(), TRAINING[:2], VALIDATION[:2], LABELS, tmp_path, replace(brief, epochs=1))
 
 
 def test_a_killed_training_goes_on_within_its_epoch(tmp_path, monkeypatch):
