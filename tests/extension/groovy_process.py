@@ -8,7 +8,6 @@ from typing import Any
 from tests.extension.groovy_runs import JAR, Groovy, groovys
 
 ANSWER = Path(__file__).with_name("answer.groovy")
-DEBIAN = ("/usr/share/java/gson.jar", "/usr/share/java/jts-core.jar")
 
 
 class ProblemError(Exception):
@@ -17,12 +16,7 @@ class ProblemError(Exception):
 
 def groovies() -> list[Groovy]:
     """The oldest and the newest Groovy here that has Gson and JTS next to it, as QuPath's has."""
-    beside = [path for path in DEBIAN if Path(path).exists()]
-    found = [
-        Groovy(each.name, each.java, ":".join([each.classpath, *beside]))
-        for each in groovys()
-        if "gson" in each.classpath or len(beside) == len(DEBIAN)
-    ]
+    found = [each for each in groovys() if each.has_gson_and_jts]
     return found if len(found) < 3 else [found[0], found[-1]]
 
 

@@ -10,6 +10,8 @@ from subprocess import CompletedProcess
 from tests.conftest import ROOT, qupath_dirs
 
 JAR = ROOT / "extension" / "jar"
+# Beside a Groovy that is no QuPath's, which brings them.
+DEBIAN = (Path("/usr/share/java/gson.jar"), Path("/usr/share/java/jts-core.jar"))
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,11 @@ class Groovy:
     name: str
     java: Path
     classpath: str
+
+    @property
+    def has_gson_and_jts(self) -> bool:
+        """Whether the extension's logic can be run."""
+        return "gson" in self.classpath and "jts" in self.classpath
 
     def scripts(self, *scripts: Path, options: Sequence[str] = ()) -> CompletedProcess[str]:
         """Run scripts, up to the first that fails; they may name classes that need no QuPath."""
@@ -58,7 +65,12 @@ def groovys() -> list[Groovy]:
         return found
     maven = Path.home() / ".m2" / "repository" / "org" / "apache" / "groovy" / "groovy"
     jars = [*sorted(maven.glob("[45]*/groovy-*[0-9].jar")), Path("/usr/share/java/groovy.jar")]
-    return [Groovy(jar.stem, Path(java), str(jar)) for jar in jars if jar.exists()][:1]
+    beside = [path for path in DEBIAN if path.exists()]
+    return [
+        Groovy(jar.stem, Path(java), ":".join(map(str, [jar, *beside])))
+        for jar in jars
+        if jar.exists()
+    ][:1]
 
 
 def _java_of(qupath: Path) -> Path | None:

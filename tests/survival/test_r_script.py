@@ -51,6 +51,13 @@ def reproduced(folder, locale="C"):
     return pairs, done.stdout
 
 
+def skip_if_not_all_of_it_was_done(told):
+    """R has optional packages that only some parts of the script need."""
+    lacking = [line for line in told.splitlines() if "is not installed" in line]
+    if lacking:
+        pytest.skip(lacking[0])
+
+
 def exact(pairs):
     return pairs[~pairs["quantity"].str.contains("simulated")]
 
@@ -83,16 +90,16 @@ def test_every_kind_of_number_is_reproduced(competing):
         "endpoint", "flow", "left_out", "methods", "provenance", "remark", "settings", "tripod_ai",
         "variables",
     }  # fmt: skip
-    if "is not installed" not in told:
-        assert set(pairs["table"]) == written - words
     assert exact(pairs)["tolerance"].max() < 0.05
+    assert "1 of" not in told.splitlines()[-1]
+    assert f"{len(pairs)} of {len(pairs)} numbers agree" in told
+    skip_if_not_all_of_it_was_done(told)
+    assert set(pairs["table"]) == written - words
     simulated = pairs[pairs["quantity"].str.contains("simulated")]
     assert set(simulated["table"]) == {
         "calibration", "brier", "concordance", "concordance_differences",
         "calibration_competing", "brier_competing",
     }  # fmt: skip
-    assert "1 of" not in told.splitlines()[-1]
-    assert f"{len(pairs)} of {len(pairs)} numbers agree" in told
 
 
 def test_the_numbers_that_r_gives_are_those_of_the_report_and_not_its_own_reading(competing):
@@ -143,7 +150,8 @@ def test_late_entry_is_reproduced(tmp_path):
     )  # fmt: skip
     folder = write_analysis(found, tmp_path / "out").parent
     assert (pd.read_csv(folder / "analysis.csv")["entry_time"] > 0).any()
-    pairs, _ = reproduced(folder)
+    pairs, told = reproduced(folder)
+    skip_if_not_all_of_it_was_done(told)
     assert set(pairs["table"]) >= {
         "survival_at_horizons", "medians", "log_rank_weighted", "log_rank_pairwise",
         "restricted_means", "cox_univariable", "proportional_hazards", "cumulative_incidence",
@@ -159,7 +167,8 @@ def test_a_baseline_of_another_cohort_is_in_the_script(tmp_path):
         horizons=(1.0, 3.0),
     )  # fmt: skip
     assert "fold" not in analysis_table(found)
-    pairs, _ = reproduced(write_analysis(found, tmp_path / "out").parent)
+    pairs, told = reproduced(write_analysis(found, tmp_path / "out").parent)
+    skip_if_not_all_of_it_was_done(told)
     assert {"brier", "calibration", "decision_curve"} <= set(pairs["table"])
 
 
