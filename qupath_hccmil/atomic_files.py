@@ -15,6 +15,15 @@ from qupath_hccmil import held_files
 from qupath_hccmil.errors import WriteError
 
 _TEMPORARY = ".new-"
+_DEVICES = frozenset(
+    {
+        "CON",
+        "PRN",
+        "AUX",
+        "NUL",
+        *(f"{port}{n}" for port in ("COM", "LPT") for n in "0123456789¹²³"),
+    }
+)
 
 
 def is_temporary(path: Path | str) -> bool:
@@ -107,7 +116,13 @@ def file_name(name: str) -> str:
     four, and allow 255 in a whole name.
     """
     valid = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:80]
-    return valid.encode()[:120].decode(errors="ignore")
+    valid = valid.encode()[:120].decode(errors="ignore")
+    return f"_{valid}" if is_device(valid) else valid
+
+
+def is_device(name: str) -> bool:
+    """Whether Windows would take a file name for a device: ``CON``, ``aux.png``, ``com1.a.gz``."""
+    return name.partition(".")[0].rstrip(" ").upper() in _DEVICES
 
 
 @contextmanager
