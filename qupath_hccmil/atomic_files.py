@@ -6,15 +6,24 @@ Changes to QuPath projects follow stricter rules: :mod:`qupath_hccmil.qupath.wri
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from qupath_hccmil import held_files
 from qupath_hccmil.errors import WriteError
 
 _TEMPORARY = ".new-"
+_DEVICES = frozenset(
+    {
+        "CON",
+        "PRN",
+        "AUX",
+        "NUL",
+        *(f"{port}{n}" for port in ("COM", "LPT") for n in "0123456789¹²³"),
+    }
+)
 
 
 def is_temporary(path: Path | str) -> bool:
@@ -49,9 +58,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
         try:
             yield new
             _open_to_others(new)
-            new.replace(path)
+            held_files.replace(new, path)
         finally:
-            new.unlink(missing_ok=True)
+            held_files.remove(new, missing_ok=True)
 
 
 @contextmanager
@@ -74,15 +83,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             new.mkdir()
             yield new
             if path.exists():
-                path.rename(old)
-            new.rename(path)
+                held_files.replace(path, old)
+            held_files.replace(new, path)
         finally:
             if old.exists() and not path.exists():
                 # Another writer may have put its own folder there since.
                 with suppress(OSError):
-                    old.rename(path)
+                    held_files.replace(old, path)
             if path.exists() or not old.exists():
-                shutil.rmtree(both, ignore_errors=True)
+                with suppress(OSError):
+                    held_files.remove_folder(both)
 
 
 def make_folder(folder: Path) -> None:
@@ -106,7 +116,13 @@ def file_name(name: str) -> str:
     four, and allow 255 in a whole name.
     """
     valid = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:80]
-    return valid.encode()[:120].decode(errors="ignore")
+    valid = valid.encode()[:120].decode(errors="ignore")
+    return f"_{valid}" if is_device(valid) else valid
+
+
+def is_device(name: str) -> bool:
+    """Whether Windows would take a file name for a device: ``CON``, ``aux.png``, ``com1.a.gz``."""
+    return name.partition(".")[0].rstrip(" ").upper() in _DEVICES
 
 
 @contextmanager

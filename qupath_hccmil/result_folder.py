@@ -12,6 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from qupath_hccmil.errors import DataError, WriteError
+from qupath_hccmil.held_files import remove
 
 
 class ResultFolder:
@@ -74,7 +75,7 @@ class ResultFolder:
 
 def _remove(path: Path) -> None:
     try:
-        path.unlink(missing_ok=True)
+        remove(path, missing_ok=True)
     except OSError as error:
         raise WriteError(f"{path}: cannot be removed: {error.strerror or error}") from error
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qupath_hccmil.atomic_files import atomic_folder
+from qupath_hccmil.atomic_files import atomic_folder, file_name
 from qupath_hccmil.errors import WriteError
 from tests.no_room import no_file_above
 
@@ -24,3 +24,18 @@ def test_no_room_for_a_folder_leaves_what_was_there(tmp_path):
             (folder / "a").write_text("too long for it")
     assert (tmp_path / "m" / "a").read_text() == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.mark.parametrize(
+    ("name", "valid"),
+    [
+        ("CON", "_CON"),
+        ("aux.png", "_aux.png"),
+        ("com1.tar.gz", "_com1.tar.gz"),
+        ("console", "console"),
+        ("LPT", "LPT"),
+        ("a:b\\c/d", "a_b_c_d"),
+    ],
+)
+def test_a_part_of_a_file_name_is_no_device_of_windows(name, valid):
+    assert file_name(name) == valid

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from qupath_hccmil.cache_folder import cache_folder
 from qupath_hccmil.errors import SlideError
+from qupath_hccmil.held_files import replace
 
 FILE_NAME = "CMU-1-Small-Region.svs"
 SHA256 = "ed92d5a9f2e86df67640d6f92ce3e231419ce127131697fbbce42ad5e002c8a7"
@@ -49,7 +50,7 @@ def cmu_slide() -> Path:
         cached.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cached.parent, prefix=".fetch-") as name:
             slide = _unpack(_download(Path(name)), Path(name))
-            slide.replace(cached)
+            replace(slide, cached)
     except OSError as error:
         reason = error.strerror or error
         raise DownloadError(

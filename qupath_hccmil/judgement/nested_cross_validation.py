@@ -9,8 +9,8 @@ the group will use, on most of the patients, with its epoch chosen by the others
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.held_files import remove_folder
 from qupath_hccmil.judgement.kept_folds import FoldResult, fold_key, keep_fold, kept_fold
 from qupath_hccmil.judgement.learner import Learner, Predictor
 from qupath_hccmil.judgement.nested_splits import (
@@ -203,7 +204,8 @@ def judge_fold(
         decision.threshold, decision.temperature, note,
     )  # fmt: skip
     keep_fold(folder, key, result)
-    shutil.rmtree(folder / TRAININGS, ignore_errors=True)
+    with suppress(OSError):
+        remove_folder(folder / TRAININGS)
     return result
 
 

@@ -54,7 +54,10 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             state = json.loads((file.metadata() or {})[_STATE_KEY])
-            return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
+            # copies, because a tensor of safetensors is the mapped file itself, which Windows
+            # then lets nobody replace, this training included
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            return tensors, state
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise ModelError(
             f"{path}: not a checkpoint of a training ({error}); remove it to start again"

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 from numpy.typing import NDArray
 
-from qupath_hccmil.atomic_files import atomic_file, is_temporary
+from qupath_hccmil.atomic_files import atomic_file, is_device, is_temporary
 from qupath_hccmil.errors import DataError
 
 CHANNELS = 4
@@ -41,7 +41,9 @@ class Bag(Protocol):
 
 def bag_file(patient: str) -> str:
     """File name for the bag of a patient; special characters are escaped as in a URL."""
-    return quote(patient, safe=" !#$&'()+,;=@[]^`{}~") + SUFFIX
+    name = quote(patient, safe=" !#$&'()+,;=@[]^`{}~") + SUFFIX
+    # Windows would write the bag of a patient CON to the console
+    return f"%{ord(name[0]):02X}{name[1:]}" if is_device(name) else name
 
 
 class StoredBag:

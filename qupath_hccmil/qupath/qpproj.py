@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -60,6 +61,11 @@ class ProjectFile:
 _DAMAGES = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
+_RENAME = "copy it to project.qpproj in its folder"
+# How far projects are looked for below a folder that is none.
+_MOST_NAMED, _DEEPEST, _MOST_SEEN = 5, 3, 10_000
+
+
 def project_file(path: Path) -> Path:
     """Find the ``.qpproj`` for a path that the user gave: the file or its folder.
 
@@ -72,15 +78,39 @@ def project_file(path: Path) -> Path:
         return path.absolute()
     if not path.is_dir():
         reason = "is not a QuPath project (.qpproj)" if path.exists() else "does not exist"
-        raise ProjectError(f"{path}: {reason}; give the folder of a project or its .qpproj")
+        renamed = path.is_file() and ".qpproj" in path.name
+        hint = f"; if it is a project's backup, {_RENAME}" if renamed else ""
+        raise ProjectError(f"{path}: {reason}; give the folder of a project or its .qpproj{hint}")
     found = sorted(path.glob("*.qpproj"))
     named = path / "project.qpproj"
     if named in found:
         return named.absolute()
     if len(found) != 1:
         reason = f"contains {len(found)} .qpproj files" if found else "contains no .qpproj file"
-        raise ProjectError(f"{path}: {reason}; give the .qpproj of a QuPath project")
+        hint = "" if found else _meant_instead(path)
+        raise ProjectError(f"{path}: {reason}; give the .qpproj of a QuPath project{hint}")
     return found[0].absolute()
+
+
+def _meant_instead(folder: Path) -> str:
+    """Name backups in a folder that has no project, or else projects in folders below it."""
+    renamed = [path.name for path in sorted(folder.glob("*.qpproj?*")) if path.is_file()]
+    if renamed:
+        return f"; here is {', '.join(renamed[:_MOST_NAMED])}: if it is a backup, {_RENAME}"
+    below: list[str] = []
+    seen = 0
+    for at, folders, files in os.walk(folder):
+        depth = len(Path(at).relative_to(folder).parts)
+        # a hint is not worth a walk through a whole drive of slides
+        folders[:] = sorted(folders) if depth < _DEEPEST else []
+        seen += len(folders) + len(files)
+        if any(name.endswith(".qpproj") for name in files):
+            below.append(str(Path(at)))
+            folders.clear()
+        if len(below) > _MOST_NAMED or seen > _MOST_SEEN:
+            break
+    more = ", …" if len(below) > _MOST_NAMED else ""
+    return f"; projects below it: {', '.join(below[:_MOST_NAMED])}{more}" if below else ""
 
 
 def read_project(path: Path) -> ProjectFile:

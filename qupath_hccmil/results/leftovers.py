@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from qupath_hccmil.atomic_files import is_temporary, meant_stem
+from qupath_hccmil.held_files import remove, remove_folder
 from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.results.dependencies import SUFFIX, stem_in_name
 from qupath_hccmil.results.results_folder import PIECES
@@ -47,9 +47,9 @@ def sweep(folder: Path) -> int:
     for path in _nobodys(folder):
         try:
             if path.is_dir():
-                shutil.rmtree(path)
+                remove_folder(path)
             else:
-                path.unlink()
+                remove(path)
             deleted += 1
         except OSError as error:
             # another process deletes the same, or may and we may not

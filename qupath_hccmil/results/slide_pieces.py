@@ -8,8 +8,8 @@ the last step deletes these files.
 from __future__ import annotations
 
 import json
-import shutil
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,7 @@ import numpy as np
 
 from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.held_files import remove_folder
 from qupath_hccmil.results.results_folder import IntoFolder
 from qupath_hccmil.scoring.network_batches import Scored
 from qupath_hccmil.scoring.score_slide import TileWork, UnfinishedError, score_at_once
@@ -100,7 +101,8 @@ class InPieces:
 
     def tidy(self) -> None:
         """Delete the pieces, once the result is there."""
-        shutil.rmtree(self._destination.pieces, ignore_errors=True)
+        with suppress(OSError):
+            remove_folder(self._destination.pieces)
 
     @staticmethod
     def _stain(folder: Path, work: TileWork) -> StainFit | None:

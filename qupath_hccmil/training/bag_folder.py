@@ -16,6 +16,7 @@ from typing import Any
 
 from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.held_files import remove
 from qupath_hccmil.mil.bags import StoredBag, bag_file, bag_files, stored_bags
 from qupath_hccmil.model_store.model_config import ModelConfig
 
@@ -78,8 +79,8 @@ class BagFolder:
             with contextlib.suppress(DataError):
                 return StoredBag(path)
         # The record is written before the bag, so that a bag never belongs to another record.
-        path.unlink(missing_ok=True)
-        self._left_out(patient).unlink(missing_ok=True)
+        for old in (path, self._left_out(patient)):
+            remove(old, missing_ok=True)
         _write(record, wanted)
         return prepare(path)
 

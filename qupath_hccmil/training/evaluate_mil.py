@@ -14,6 +14,7 @@ from qupath_hccmil.atomic_files import atomic_file, make_folder
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.heads.fitted_head import FittedHead
 from qupath_hccmil.heads.head import load_head
+from qupath_hccmil.held_files import remove
 from qupath_hccmil.learning.device import DeviceName, training_device
 from qupath_hccmil.method.aggregation import group_name
 from qupath_hccmil.method.outcome_label import LabelledCohort
@@ -273,7 +274,7 @@ def write_evaluation(out: Path, evaluation: MilEvaluation) -> None:
         with atomic_file(out / FIGURE) as beside:
             draw_calibration(beside, judged)
     elif (out / RECORD).is_file():
-        (out / FIGURE).unlink(missing_ok=True)
+        remove(out / FIGURE, missing_ok=True)
     content = json.dumps(evaluation.as_dict(), indent=2, allow_nan=False) + "\n"
     with atomic_file(out / RECORD) as beside:
         beside.write_text(content, encoding="utf-8")

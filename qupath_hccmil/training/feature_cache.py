@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.held_files import remove_folder
 from qupath_hccmil.mil.bags import bag_file
 from qupath_hccmil.training.patient_features import PatientFeatures
 
@@ -82,7 +83,8 @@ def cached(
 
 def remove_cache(folder: Path) -> None:
     """Remove a cache at the end of a training."""
-    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        remove_folder(folder)
 
 
 def _write(path: Path, bag: PatientFeatures) -> None:

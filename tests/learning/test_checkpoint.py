@@ -8,6 +8,7 @@ from qupath_hccmil.learning.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
+from tests.held_files import mapped_files
 from tests.no_room import no_file_above
 
 
@@ -18,6 +19,14 @@ def test_tensors_and_state_come_back(tmp_path):
     assert tensors["a"].tolist() == [0, 1, 2]
     assert state == {"epoch": 2, "log": [{"loss": 0.1}]}
     assert [p.name for p in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+def test_a_checkpoint_that_was_read_can_be_replaced_on_windows(tmp_path):
+    path = tmp_path / "c.safetensors"
+    save_checkpoint(path, {"a": torch.arange(3)}, {"epoch": 2})
+    tensors, _ = load_checkpoint(path)
+    assert path.name not in mapped_files()
+    assert tensors["a"].tolist() == [0, 1, 2]
 
 
 def test_no_room_leaves_the_checkpoint_before(tmp_path):

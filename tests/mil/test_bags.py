@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.mil.bags import StoredBag, draw, stored_bags, with_heat, write_bag
+from qupath_hccmil.mil.bags import StoredBag, bag_file, draw, stored_bags, with_heat, write_bag
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
 
@@ -50,3 +50,12 @@ def test_draws_without_repeats_and_all_of_a_small_bag(tmp_path):
     rng = np.random.default_rng(0)
     assert len(set(draw(bag, 3, rng).tolist())) == 3
     assert draw(bag, 100, rng).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("patient", "name"), [("CON", "%43ON.npy"), ("aux.1", "%61ux.1.npy")])
+def test_a_patient_with_the_name_of_a_device_of_windows(tmp_path, patient, name):
+    assert bag_file(patient) == name
+    rgb = np.zeros((1, 4, 4, 3), np.uint8)
+    heat = lambda tiles: np.zeros(tiles.shape[:3], np.float32)  # noqa: E731
+    write_bag(tmp_path / name, [rgb], 1, 4, heat)
+    assert stored_bags(tmp_path).keys() == {patient}

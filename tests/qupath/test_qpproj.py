@@ -262,3 +262,36 @@ def test_a_summary_keeps_what_it_says_of_the_server(tmp_path):
 @pytest.mark.qupath
 def test_the_default_classes_are_qupaths_own(qupath):
     assert qupath("default_classes") == DEFAULT_CLASSES
+
+
+def test_a_folder_of_projects_names_them(tmp_path):
+    for name in ("b/second", "a"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "project.qpproj").touch()
+    with pytest.raises(ProjectError) as refused:
+        project_file(tmp_path)
+    below = f"{tmp_path / 'a'}, {tmp_path / 'b' / 'second'}"
+    assert str(refused.value) == (
+        f"{tmp_path}: contains no .qpproj file; give the .qpproj of a QuPath project; projects "
+        f"below it: {below}"
+    )
+
+
+def test_of_many_projects_some_are_named_and_none_far_below(tmp_path):
+    far = tmp_path / "1" / "2" / "3" / "4"
+    far.mkdir(parents=True)
+    (far / "project.qpproj").touch()
+    with pytest.raises(ProjectError, match=r"a QuPath project$"):
+        project_file(tmp_path)
+    for number in range(9):
+        (tmp_path / f"p{number}").mkdir()
+        (tmp_path / f"p{number}" / "project.qpproj").touch()
+    with pytest.raises(ProjectError, match=r"p4, …$"):
+        project_file(tmp_path)
+
+
+@pytest.mark.parametrize("given", ["", "project.qpproj.backup"])
+def test_a_backup_says_what_to_do(tmp_path, given):
+    (tmp_path / "project.qpproj.backup").touch()
+    with pytest.raises(ProjectError, match=r"backup, copy it to project\.qpproj in its folder$"):
+        project_file(tmp_path / given)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import socket
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from qupath_hccmil.qupath.writing.replace_files import (
     stamp,
 )
 from qupath_hccmil.qupath.writing.restore_backup import backups, restore
+from tests.no_room import no_file_above
 
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 NOBODY = 65534
@@ -210,19 +210,14 @@ def test_a_link_that_leads_outside_is_not_followed(project: Path) -> None:
 
 def test_a_full_disk_leaves_the_project_as_it_was(project: Path) -> None:
     before = tree(project)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with WriteRun(project) as run:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-        try:
-            with pytest.raises(WriteError, match="the project is unchanged"):
-                run.replace(
-                    [
-                        put(project / "project.qpproj", b"small"),
-                        put(project / "data/1/data.qpdata", b"x" * 20_000),
-                    ]
-                )
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    refused = pytest.raises(WriteError, match="the project is unchanged")
+    with WriteRun(project) as run, no_file_above(10_000), refused:
+        run.replace(
+            [
+                put(project / "project.qpproj", b"small"),
+                put(project / "data/1/data.qpdata", b"x" * 20_000),
+            ]
+        )
     assert tree(project) == before
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -88,7 +87,7 @@ def test_the_second_waits_and_says_for_whom(held, tmp_path: Path, caplog) -> Non
 
 
 def test_the_lock_of_a_killed_process_is_released(held, tmp_path: Path) -> None:
-    held.send_signal(signal.SIGKILL)
+    held.kill()
     # it ended, though nobody has collected it yet
     deadline = time.monotonic() + 30
     while not holder.is_gone(json.loads((tmp_path / LOCK_NAME).read_text())):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.errors import InstallError, WriteError
+from qupath_hccmil.held_files import remove
 from qupath_hccmil.qupath.extension.command import COMMAND_FILE, recorded_command, this_command
 from qupath_hccmil.qupath.extension.jar import TITLE, jar_bytes, jar_version, write_jar
 
@@ -85,7 +86,7 @@ def uninstall(folder: Path) -> list[Path]:
 def _remove(files: Sequence[Path]) -> None:
     for path in files:
         try:
-            path.unlink()
+            remove(path)
         except OSError as error:
             reason = error.strerror or str(error)
             raise InstallError(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from qupath_hccmil.atomic_files import atomic_file
 from qupath_hccmil.errors import WriteError
+from qupath_hccmil.held_files import remove
 from qupath_hccmil.qupath.extension.installation import install, uninstall
 from qupath_hccmil.qupath.extension.jar import jar_name, menu_entries
 from qupath_hccmil.qupath.qpproj import project_file
@@ -94,7 +95,7 @@ def _remove_others(folder: Path, scripts: Mapping[Path, str]) -> list[Path]:
     others = [path for path in sorted(folder.glob("*.groovy")) if path not in scripts]
     ours = [path for path in others if _is_ours(path)]
     for path in ours:
-        path.unlink()
+        remove(path)
     return ours
 
 

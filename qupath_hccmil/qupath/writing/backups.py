@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
+from qupath_hccmil import held_files
 from qupath_hccmil.qupath.writing.durable_files import read_json, there
 
 BACKUPS = "hccmil-backups"
@@ -69,8 +69,8 @@ def prune(folder: Path) -> None:
 
 def remove(home: Path) -> None:
     """Delete the backup of a run; if it is only partly deleted, it no longer counts as one."""
-    (home / MANIFEST).unlink(missing_ok=True)
-    shutil.rmtree(home)
+    held_files.remove(home / MANIFEST, missing_ok=True)
+    held_files.remove_folder(home)
 
 
 def sweep(folder: Path) -> None:
@@ -80,9 +80,10 @@ def sweep(folder: Path) -> None:
         return
     for home in sorted(backups.iterdir()):
         if home.is_dir() and not there(home / MANIFEST):
-            shutil.rmtree(home, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                held_files.remove_folder(home)
         for left in (*home.glob("*.new"), home / NEXT_MANIFEST):
-            left.unlink(missing_ok=True)
+            held_files.remove(left, missing_ok=True)
     # the last backup may have been the only one
     with contextlib.suppress(OSError):
         backups.rmdir()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import WriteError
+from qupath_hccmil.held_files import when_free
 from qupath_hccmil.qupath.writing.backups import (
     MANIFEST,
     NEXT_MANIFEST,
@@ -23,6 +24,7 @@ from qupath_hccmil.qupath.writing.backups import (
 )
 from qupath_hccmil.qupath.writing.durable_files import (
     move,
+    move_at_once,
     path_inside,
     read_json,
     stamp,
@@ -146,6 +148,10 @@ def _may_go_on(folder: Path, step: Step) -> bool:
 
 def _put_in_place(folder: Path, step: Step) -> bool:
     """Replace a file if necessary; False if a file of another program is kept instead."""
+    return when_free(lambda: _put_in_place_at_once(folder, step))
+
+
+def _put_in_place_at_once(folder: Path, step: Step) -> bool:
     target = path_inside(folder, step.path)
     beside = path_inside(folder, target.with_name(step.beside))
     if not step.deletes and not there(beside):
@@ -156,7 +162,7 @@ def _put_in_place(folder: Path, step: Step) -> bool:
     if now != step.before:
         return False
     if not step.deletes:
-        move(beside, target)
+        move_at_once(beside, target)
     else:
         target.unlink()
         sync_folder(target.parent)

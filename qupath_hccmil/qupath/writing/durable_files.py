@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from qupath_hccmil.errors import ProjectError, WriteError
+from qupath_hccmil.held_files import when_free
 
 CHUNK = 1 << 20
 
@@ -78,7 +79,7 @@ def flush(file: BinaryIO) -> None:
 
 def sync_file(path: Path) -> None:
     """Flush a closed file to the disk."""
-    with path.open("r+b") as file:
+    with when_free(lambda: path.open("r+b")) as file:
         flush(file)
 
 
@@ -144,7 +145,16 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Rename a file over another one or to an unused name, and flush this to the disk."""
+    """Rename a file of ours over another of ours, or to an unused name, and flush this."""
+    when_free(lambda: move_at_once(source, target))
+
+
+def move_at_once(source: Path, target: Path) -> None:
+    """Rename like :func:`move`, without a second try.
+
+    It is for files that other programs write as well. Who tries again (:func:`when_free`) must look
+    at the target again before each try: what holds it may be QuPath, which is saving it.
+    """
     os.replace(source, target)
     sync_folder(target.parent)
 

@@ -11,15 +11,21 @@ far the transaction has got:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from qupath_hccmil.held_files import remove
 from qupath_hccmil.qupath.writing.backups import BACKUPS
-from qupath_hccmil.qupath.writing.durable_files import read_json, sync_folder, there, write_json
+from qupath_hccmil.qupath.writing.durable_files import (
+    move,
+    read_json,
+    sync_folder,
+    there,
+    write_json,
+)
 
 UNDO = ".undo"
 
@@ -126,19 +132,18 @@ class Journal:
         }
         write_json(self.home / phase.value, content)
         if phase is Phase.READY:
-            (self.home / Phase.PREPARING.value).unlink()
+            remove(self.home / Phase.PREPARING.value)
 
     def turn_back(self) -> None:
         """Mark the transaction as being undone, which needs no space on the disk."""
         if there(self.home / Phase.READY.value):
-            os.replace(self.home / Phase.READY.value, self.home / Phase.UNDOING.value)
-            sync_folder(self.home)
+            move(self.home / Phase.READY.value, self.home / Phase.UNDOING.value)
 
     def forget(self) -> None:
         """Remove the journal at the end of the transaction."""
         # For a moment both ready and preparing exist; preparing is removed first.
         for phase in (Phase.PREPARING, Phase.READY, Phase.UNDOING):
-            (self.home / phase.value).unlink(missing_ok=True)
+            remove(self.home / phase.value, missing_ok=True)
         sync_folder(self.home)
 
 

@@ -10,12 +10,20 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from qupath_hccmil.errors import ConflictError, ProjectError
+from qupath_hccmil.held_files import when_free
 from qupath_hccmil.qupath.names import is_our_metadata
 from qupath_hccmil.qupath.qpproj import GoneError, read_project, with_our_metadata
-from qupath_hccmil.qupath.writing.durable_files import flush, move, same_rights, stamp, stamp_bytes
+from qupath_hccmil.qupath.writing.durable_files import (
+    flush,
+    move_at_once,
+    same_rights,
+    stamp,
+    stamp_bytes,
+)
 
 TRIES = 5
 PAUSE = 0.1
@@ -97,10 +105,17 @@ def settle(
             continue
         if new == now:
             return now
-        if stamp(path) == now:
-            move(beside, path)
+        if when_free(partial(_moved, beside, path, now)):
             return new
     raise ConflictError(f"{path}: is being changed by another program; close QuPath and run again")
+
+
+def _moved(beside: Path, path: Path, now: str) -> bool:
+    """Replace the list, if it is still the one with the stamp `now`."""
+    if stamp(path) != now:
+        return False
+    move_at_once(beside, path)
+    return True
 
 
 def _write_beside(path: Path, now: str, metadata: Metadata, beside: Path) -> str:

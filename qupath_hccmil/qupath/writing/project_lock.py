@@ -21,10 +21,12 @@ import logging
 import os
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import WriteError
+from qupath_hccmil.held_files import remove, when_free
 from qupath_hccmil.qupath.writing.lock_owner import described, is_gone, this_process
 
 LOCK_NAME = "hccmil.lock"
@@ -94,7 +96,7 @@ class ProjectLock:
         if self.held and _read(self.path).get("token") == self._token:
             # If the drive vanished, the file stays; the next run sees that its owner is dead.
             with contextlib.suppress(OSError):
-                self.path.unlink()
+                remove(self.path)
         self._token = ""
 
     def _try(self) -> bool:
@@ -102,7 +104,7 @@ class ProjectLock:
         token = uuid.uuid4().hex
         try:
             for _ in range(TRIES):
-                if self._create(token):
+                if when_free(partial(self._create, token)):
                     self._token = token
                     self._sweep()
                     return True
@@ -130,7 +132,7 @@ class ProjectLock:
                     return False
                 return _create_exclusively(self.path, content)
         finally:
-            beside.unlink(missing_ok=True)
+            remove(beside, missing_ok=True)
         return True
 
     def _owner(self) -> dict[str, Any]:
@@ -169,7 +171,7 @@ class ProjectLock:
             # While we hold this, nobody else removes the file with that token, and its owner is
             # dead.
             if _read(self.path).get("token") == owner["token"]:
-                self.path.unlink(missing_ok=True)
+                remove(self.path, missing_ok=True)
         finally:
             removal.release()
         return True
@@ -199,7 +201,7 @@ def _create_exclusively(path: Path, content: str) -> bool:
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
-        path.unlink(missing_ok=True)
+        remove(path, missing_ok=True)
         raise
     return True
 

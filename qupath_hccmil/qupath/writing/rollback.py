@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from qupath_hccmil.held_files import remove, remove_folder, when_free
 from qupath_hccmil.qupath.writing.backups import NEXT_MANIFEST
 from qupath_hccmil.qupath.writing.durable_files import (
     copy_file,
-    move,
+    move_at_once,
     path_inside,
     stamp,
     sync_folder,
@@ -34,7 +35,7 @@ def put_back(folder: Path, journal: Journal) -> None:
         The disk refuses.
     """
     for step in reversed(journal.steps):
-        _put_file_back(folder, journal.home, step)
+        when_free(partial(_put_file_back, folder, journal.home, step))
     if journal.listed is not None:
         _put_list_back(folder, journal.home, journal.listed)
 
@@ -48,14 +49,15 @@ def discard(folder: Path, journal: Journal, manifest: Mapping[str, Any]) -> None
         The disk refused.
     """
     for path in _temporary(folder, journal):
-        path.unlink(missing_ok=True)
+        remove(path, missing_ok=True)
     home = journal.home
     if not manifest["files"]:
         for name in reversed(journal.created):
             # only empty ones are removed
             with contextlib.suppress(OSError):
                 path_inside(folder, name).rmdir()
-        shutil.rmtree(home, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove_folder(home)
         # the last backup may have been the only one
         with contextlib.suppress(OSError):
             home.parent.rmdir()
@@ -64,10 +66,11 @@ def discard(folder: Path, journal: Journal, manifest: Mapping[str, Any]) -> None
     kept += [journal.listed.old] if journal.listed is not None else []
     for name in kept:
         if name and name not in manifest["files"]:
-            path_inside(home, name).unlink(missing_ok=True)
+            remove(path_inside(home, name), missing_ok=True)
             _remove_empty(path_inside(home, name).parent, home)
-    shutil.rmtree(home / UNDO, ignore_errors=True)
-    (home / NEXT_MANIFEST).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        remove_folder(home / UNDO)
+    remove(home / NEXT_MANIFEST, missing_ok=True)
     for name in reversed(journal.created):
         with contextlib.suppress(OSError):
             path_inside(folder, name).rmdir()
@@ -102,7 +105,7 @@ def _put_file_back(folder: Path, home: Path, step: Step) -> None:
         return
     beside = path_inside(folder, target.with_name(step.beside))
     copy_file(path_inside(home, step.old), beside)
-    move(beside, target)
+    move_at_once(beside, target)
 
 
 def _put_list_back(folder: Path, home: Path, listed: ListStep) -> None:

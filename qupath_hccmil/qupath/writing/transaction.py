@@ -31,10 +31,12 @@ import os
 import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from qupath_hccmil.errors import ConflictError, WriteError
+from qupath_hccmil.held_files import remove, when_free
 from qupath_hccmil.qupath.qpproj import with_our_metadata
 from qupath_hccmil.qupath.writing.backups import MANIFEST, NEXT_MANIFEST, with_files
 from qupath_hccmil.qupath.writing.durable_files import (
@@ -278,7 +280,7 @@ class Transaction:
         """Return the steps of an image that change a file, and remove what the others left."""
         if not stamps:
             for step in steps:
-                self._beside(step).unlink(missing_ok=True)
+                remove(self._beside(step), missing_ok=True)
             return []
         for step, (before, after) in zip(steps, stamps, strict=True):
             step.before, step.after = before, after
@@ -331,7 +333,7 @@ class Transaction:
         """Copy the file that will be replaced; False if the new file equals the old one."""
         if step.before == step.after:
             self._expect(step)
-            self._beside(step).unlink(missing_ok=True)
+            remove(self._beside(step), missing_ok=True)
             return False
         if step.before:
             step.old = self._backed_up(step.path, step.before)
@@ -396,7 +398,7 @@ class Transaction:
             without: dict[str, dict[str, str]] = {entry: {} for entry in listed.contradicting}
             self._settle(listed, without, listed.interim_beside, listed.interim)
         for step in journal.steps:
-            self._replace(step)
+            when_free(partial(self._replace, step))
         # the list must not have scores of images that a power cut would take back
         self._sync_folders()
         if listed is not None:
@@ -420,7 +422,8 @@ class Transaction:
 
     def _replace(self, step: Step) -> None:
         target = self.folder / step.path
-        # the content was compared a moment ago; this only checks the folder entry
+        # the content was compared a moment ago; this only checks the folder entry, and does so
+        # before each try: what holds the file may be QuPath, which is saving it
         if signature(target) != self._seen[step.path]:
             raise conflict(target)
         if not step.deletes:
