@@ -26,6 +26,7 @@ from qupath_hccmil.survival.report.number_format import (
 )
 from qupath_hccmil.survival.statistics.cox import FIRTH, CoxFit
 from qupath_hccmil.survival.statistics.kaplan_meier import LogRank
+from qupath_hccmil.survival.statistics.score_test import NO_COMPARISON
 
 NOT_REACHED_TOLD = "NR: not reached."
 FIRTH_TOLD = (
@@ -184,7 +185,12 @@ def _medians(analysis: Analysis) -> Table:
         for _, row in data.iterrows()
     ]
     test = analysis.survival.test
-    note = f"Log-rank χ² = {number(test.statistic)}, {_p(test)}. " if not test.note else ""
+    degrees = count_of(test.degrees_of_freedom, "degree")
+    note = ""
+    if not test.note:
+        note = f"Log-rank χ² = {number(test.statistic)} on {degrees} of freedom, {_p(test)}. "
+    elif len(test.groups) > 1:
+        note = f"The log-rank test is {_p(test)}. "
     note = f"{note}{NOT_REACHED_TOLD}" if any("NR" in row[-1] for row in rows) else note.strip()
     head = ("Group", "Patients", "Events", f"Median in {unit} ({around})")
     return Table("medians", "Median survival", head, rows, data, note=note)
@@ -266,7 +272,8 @@ def _stratified(analysis: Analysis) -> Table:
     ]
     head = ("Stratified by", "χ²", "df", "p")
     caption = "Log-rank tests of the risk groups, stratified by each variable"
-    return Table("log_rank_stratified", caption, head, rows, data)
+    note = "" if data["p"].notna().all() else f"A test without a result: {NO_COMPARISON}."
+    return Table("log_rank_stratified", caption, head, rows, data, note)
 
 
 def _level_rows(data: pd.DataFrame, counts: bool = True) -> list[tuple[str, ...]]:
