@@ -130,3 +130,16 @@ def test_the_report_claims_nothing_it_cannot_know(two):
 def test_variables_that_are_picked_say_how_many_events_they_want(tmp_path):
     found = analysed(tmp_path / "in", variables=None)
     assert any("coefficients, which need" in note for note in found.cohort.notes)
+
+
+def test_the_auc_with_competing_events_stays_where_the_clinical_model_fails(tmp_path):
+    frame = made_cohort(120)
+    frame.loc[(frame["rfs_event"] == 0) & (frame.index % 2 == 0), "rfs_event"] = 2
+    quiet = (frame["rfs_event"] == 0) & (frame.index % 3 == 0)
+    frame["rare"] = np.where(quiet, "yes", "no")
+    found = analysed(
+        tmp_path / "in", frame, event_values=("1",), censored_values=("0",),
+        competing_values=("2",), variables=(VariableRequest("rare"),),
+    )  # fmt: skip
+    assert "AUC of the clinical model with competing events" in dict(found.problems)
+    assert found.competing.performance.auc["marker"].unique().tolist() == ["Risk score"]
