@@ -13,6 +13,7 @@ from qupath_hccmil.survival.analysis_context import AnalysisContext
 from qupath_hccmil.survival.analysis_settings import Settings
 from qupath_hccmil.survival.output_folder import write_analysis
 from qupath_hccmil.survival.report.build import build_report
+from qupath_hccmil.survival.statistics.baseline import read_baseline
 from qupath_hccmil.survival.statistics.competing_risks import cumulative_incidence
 from qupath_hccmil.survival.statistics.variables import VariableRequest
 from tests.survival.conftest import made_cohort
@@ -143,3 +144,13 @@ def test_the_auc_with_competing_events_stays_where_the_clinical_model_fails(tmp_
     )  # fmt: skip
     assert "AUC of the clinical model with competing events" in dict(found.problems)
     assert found.competing.performance.auc["marker"].unique().tolist() == ["Risk score"]
+
+
+def test_one_bootstrap_sample_and_a_baseline_without_a_known_unit_are_refused(two, tmp_path):
+    with pytest.raises(DataError, match="bootstrap samples and imputations must be 0, or 2 or"):
+        Settings(**{**SETTINGS, "bootstrap": 1}).check()
+    values = json.loads(two[1].performance.baseline.to_json())
+    path = tmp_path / "baseline.json"
+    path.write_text(json.dumps({**values, "unit": "fortnights"}))
+    with pytest.raises(DataError, match="its unit 'fortnights' is not one of"):
+        read_baseline(path)

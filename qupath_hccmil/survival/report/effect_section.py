@@ -358,7 +358,8 @@ def _proportional(analysis: Analysis, data: pd.DataFrame) -> list[Block]:
     if broken:
         blocks.append(
             Text(
-                f"Hazards are not proportional for: {', '.join(broken)}. Interpret the hazard "
+                f"Evidence against proportional hazards (p < 0.05) for: {', '.join(broken)}. "
+                "Interpret the hazard "
                 "ratio as an average over follow-up, and see the restricted means below.",
                 "warning",
             )
