@@ -21,6 +21,7 @@ from qupath_hccmil.survival.figures.estimates import Panel, estimates_figure
 from qupath_hccmil.survival.figures.performance import auc_figure
 from qupath_hccmil.survival.figures.style import Drawing
 from qupath_hccmil.survival.figures.survival_curves import kaplan_meier_figure
+from qupath_hccmil.survival.interval_level import interval
 from qupath_hccmil.survival.report.blocks import (
     Block,
     Fact,
@@ -135,7 +136,8 @@ def _comparisons(found: Judgement) -> Section:
         0.5,
         letters=40,
     )
-    told = "C-index of the score and of each comparison, with 95 % intervals."
+    around = interval(found.settings.confidence)
+    told = f"C-index of the score and of each comparison, with {around}s."
     section.blocks.append(
         Images([Image("comparisons", told, Drawing(estimates_figure(panel)), told)], "large")
     )
@@ -153,7 +155,7 @@ def _comparisons(found: Judgement) -> Section:
         Table(
             "comparisons",
             "C-index of the score and of the comparisons",
-            ("Model", "C-index (95 % interval)", "Score minus this (95 % interval)"),
+            ("Model", f"C-index ({around})", f"Score minus this ({around})"),
             rows,
             concordances,
             "All models are judged on the same patients, in the same outer folds. The comparisons "
@@ -200,18 +202,19 @@ def _added(found: Judgement) -> list[Block]:
         )
         for _, row in found.added.iterrows()
     ]
-    head = ("Statistic", "Difference (95 % interval)")
+    head = ("Statistic", f"Difference ({interval(found.settings.confidence)})")
     caption = f"{COMBINED} minus {CLINICAL[0].lower()}{CLINICAL[1:]} alone"
     return [Table("added", caption, head, rows, found.added)]
 
 
 def _auc(found: Judgement) -> Section:
     section = Section("auc", "AUC over time")
+    around = interval(found.settings.confidence)
     data = pd.concat([found.compared.table, found.permuted], ignore_index=True)
     data = data[data["statistic"] == AUC].reset_index(drop=True)
     if found.curve is not None:
         told = (
-            "AUC over time within the outer folds; for the score, with the 95 % interval (dark) "
+            f"AUC over time within the outer folds; for the score, with the {around} (dark) "
             "and a band for all times at once (light)."
         )
         drawn = Drawing(auc_figure(found.curve, unit=UNIT))
@@ -222,7 +225,7 @@ def _auc(found: Judgement) -> Section:
         part = data[data["marker"] == name].sort_values("time")
         rows.append((name, *(_estimate(row) for _, row in part.iterrows())))
     head = ("Model", *(f"At {moment(at, UNIT)}" for at in horizons))
-    section.blocks.append(Table("auc", "AUC at horizons (95 % interval)", head, rows, data))
+    section.blocks.append(Table("auc", f"AUC at horizons ({around})", head, rows, data))
     return section
 
 
@@ -237,7 +240,9 @@ def _calibration(found: Judgement) -> Section:
             "fitted to them. So neither the model nor the baseline has seen the patients below."
         )
     )
-    section.blocks += predicted_risk_blocks(found.calibrations, None, found.net_benefit, UNIT)
+    section.blocks += predicted_risk_blocks(
+        found.calibrations, None, found.net_benefit, UNIT, found.settings.confidence
+    )
     return section
 
 
@@ -258,9 +263,12 @@ def _groups(found: Judgement) -> Section:
     rows[GROUP] = pd.Categorical(rows[GROUP], categories=order, ordered=True)
     test = log_rank(rows, GROUP)
     drawn = kaplan_meier_figure(
-        curves(rows, GROUP), unit=UNIT, endpoint="Free of the event", p=test.p
+        curves(rows, GROUP, confidence=found.settings.confidence),
+        unit=UNIT,
+        endpoint="Free of the event",
+        p=test.p,
     )
-    told = "Held-out patients by risk group, with 95 % intervals."
+    told = f"Held-out patients by risk group, with {interval(found.settings.confidence)}s."
     section.blocks.append(
         Images([Image("groups", told, Drawing(drawn), f"Kaplan–Meier curves. {told}")], "medium")
     )

@@ -326,6 +326,8 @@ def _apart_from_outcome(
 def _looks_missing(level: str) -> bool:
     if WORDS_FOR_MISSING.fullmatch(level):
         return True
+    if "_" in level:  # Python's float takes 9_99 for a number
+        return False
     try:
         return float(level) in CODES_FOR_MISSING
     except ValueError:

@@ -148,9 +148,13 @@ class Settings(FollowUpColumns):
         for name, times in (("horizon", self.horizons), ("landmark", self.landmarks)):
             if any(time <= 0 for time in times):
                 raise DataError(f"{name} {min(times):g} must be after time zero")
-        if min(self.bootstrap, self.seed, self.imputations) < 0 or self.imputations == 1:
+        # One sample or one imputed table has no spread, and would give intervals of width 0.
+        if min(self.bootstrap, self.seed, self.imputations) < 0 or 1 in (
+            self.bootstrap,
+            self.imputations,
+        ):
             raise DataError(
-                "bootstrap samples and the seed must be 0 or more; imputations must be 0, or 2 or "
+                "the seed must be 0 or more; bootstrap samples and imputations must be 0, or 2 or "
                 "more"
             )
         return self

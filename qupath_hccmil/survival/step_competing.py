@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -16,7 +16,7 @@ from qupath_hccmil.survival.findings import (
     Competing,
     CompetingPerformance,
 )
-from qupath_hccmil.survival.statistics.auc import auc_over_time
+from qupath_hccmil.survival.statistics.auc import TimeAuc, auc_over_time
 from qupath_hccmil.survival.statistics.brier import brier_scores
 from qupath_hccmil.survival.statistics.competing_risks import (
     cause_specific,
@@ -122,23 +122,33 @@ def _auc(context: AnalysisContext, found: CompetingPerformance) -> None:
         seed=context.settings.seed,
     )
     alone = measure(context.frame.rename(columns={SCORE: SCORE_NAME}), [SCORE_NAME])
-    tables = [alone.table.assign(patients=len(context.frame))]
+    found.auc = alone.table.assign(patients=len(context.frame))
     if context.clinical:
-        rows = complete(context.frame, [variable.name for variable in context.clinical])
-        fit = fit_fine_gray(rows, context.clinical, CAUSE)
-        rows = pd.DataFrame(
-            {
-                "time": rows["time"],
-                CAUSE: rows[CAUSE],
-                SCORE_NAME: rows[SCORE],
-                CLINICAL_MODEL: fit.linear_predictor(rows),
-            }
+        # Kept above, if the clinical model cannot be fitted.
+        context.attempt(
+            "AUC of the clinical model with competing events",
+            lambda: _clinical_auc(context, found, measure),
         )
-        both = measure(rows, [SCORE_NAME, CLINICAL_MODEL])
-        model = both.table[both.table["marker"] == CLINICAL_MODEL]
-        tables.append(model.assign(patients=len(rows)))
-        found.auc_differences = both.differences.assign(patients=len(rows))
-    found.auc = pd.concat(tables, ignore_index=True)
+
+
+def _clinical_auc(
+    context: AnalysisContext, found: CompetingPerformance, measure: Callable[..., TimeAuc]
+) -> None:
+    """Add the AUC of the clinical model, in the patients who have its variables."""
+    rows = complete(context.frame, [variable.name for variable in context.clinical])
+    fit = fit_fine_gray(rows, context.clinical, CAUSE)
+    rows = pd.DataFrame(
+        {
+            "time": rows["time"],
+            CAUSE: rows[CAUSE],
+            SCORE_NAME: rows[SCORE],
+            CLINICAL_MODEL: fit.linear_predictor(rows),
+        }
+    )
+    both = measure(rows, [SCORE_NAME, CLINICAL_MODEL])
+    model = both.table[both.table["marker"] == CLINICAL_MODEL]
+    found.auc = pd.concat([found.auc, model.assign(patients=len(rows))], ignore_index=True)
+    found.auc_differences = both.differences.assign(patients=len(rows))
 
 
 def _risks(

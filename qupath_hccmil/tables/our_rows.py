@@ -23,8 +23,16 @@ _PLACE = ("x_px", "y_px", "width_px", "height_px")
 _ROUNDED = 1e-3
 
 
-def our_rows(table: UserTable, missing: tuple[str, ...]) -> pd.DataFrame | None:
+def our_rows(table: UserTable, patient: pd.Series, missing: tuple[str, ...]) -> pd.DataFrame | None:
     """Read the rows from which the logit of each slide is computed.
+
+    Parameters
+    ----------
+    table : UserTable
+    patient : Series
+        Patient of each row.
+    missing : tuple of str
+        Texts that mean a missing value.
 
     Returns
     -------
@@ -50,7 +58,7 @@ def our_rows(table: UserTable, missing: tuple[str, ...]) -> pd.DataFrame | None:
         tiles = table.numbers(TILES, missing)
     rows = pd.DataFrame({"logit": logit, "tiles": tiles, "part": part, "slide": _slides(frame)})
     if part == "tile":
-        rows = rows[~_seen_before(frame)]
+        rows = rows[~_seen_before(frame, patient)]
     rows = rows[rows["logit"].notna() & (rows["tiles"] > 0)]
     return rows if len(rows) else None
 
@@ -120,14 +128,22 @@ def _slides(frame: pd.DataFrame) -> pd.Series:
     return pd.Series(names, index=frame.index, dtype=object)
 
 
-def _seen_before(frame: pd.DataFrame) -> pd.Series:
-    """Whether an earlier row is about the same tile."""
+def _seen_before(frame: pd.DataFrame, patient: pd.Series) -> pd.Series:
+    """Whether an earlier row is about the same tile.
+
+    Joined tables of several projects may have one image name and entry_id for two patients.
+    """
     slide = [name for name in _SLIDE if name in frame.columns]
     if slide and set(_PLACE) <= set(frame.columns):
-        return frame.duplicated([*slide, *_PLACE])
+        return _twice(frame[[*slide, *_PLACE]], patient)
     if slide and "tile_id" in frame.columns:
-        return frame.duplicated([*slide, "tile_id"])
+        return _twice(frame[[*slide, "tile_id"]], patient)
     return pd.Series(False, index=frame.index)
+
+
+def _twice(keys: pd.DataFrame, patient: pd.Series) -> pd.Series:
+    numbered = keys.set_axis(range(keys.shape[1]), axis=1)
+    return numbered.assign(patient=patient.reindex(keys.index)).duplicated()
 
 
 def _risks_are_of_logits(rows: pd.DataFrame, path: str | Path) -> None:

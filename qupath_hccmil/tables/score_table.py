@@ -134,7 +134,9 @@ def read_scores(
     if joined is not None or not scored["patient"].duplicated().any():
         found = _as_they_are(scored, path, joined)
     else:
-        ours = None if column and name not in (*RISKS, *LOGITS) else our_rows(read, missing)
+        of_rows = frame[key].map(match_key(match), na_action="ignore")
+        known = not column or name in (*RISKS, *LOGITS)
+        ours = our_rows(read, of_rows, missing) if known else None
         if ours is None:
             found = _join_scores(scored, path, wanted)
         else:

@@ -213,6 +213,8 @@ def as_numbers(column: pd.Series, path: str | Path, missing: tuple[str, ...]) ->
 
 
 def _number(text: str) -> float:
+    if "_" in text:  # Python's float takes 1_000 for a number, people do not write one so
+        return float("nan")
     try:
         return float(text)
     except ValueError:

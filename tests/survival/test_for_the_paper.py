@@ -10,6 +10,7 @@ from qupath_hccmil.survival.figures.style import INK
 from qupath_hccmil.survival.figures.survival_curves import kaplan_meier_figure
 from qupath_hccmil.survival.output_folder import write_analysis
 from qupath_hccmil.survival.report.build import build_report
+from qupath_hccmil.survival.report.excel import render_excel
 from qupath_hccmil.survival.report.number_format import time_span
 from qupath_hccmil.survival.statistics.kaplan_meier import curves
 from qupath_hccmil.survival.statistics.table_one import standardised_difference, table_one
@@ -171,6 +172,19 @@ def test_the_excel_file_has_every_table_with_caption_and_note_and_no_formula(pap
     medians = book["medians"]
     assert medians["B4"].value == len(pd.read_csv(folder / "analysis.csv"))
     assert book["Contents"]["A5"].hyperlink.location == "'flow'!A1"
+
+
+def test_names_of_digits_stay_text_in_excel(tmp_path):
+    from openpyxl import load_workbook
+
+    frame = made_cohort(60)
+    frame["patient"] = [f"{i:04d}" for i in frame.index]
+    found = analysed(tmp_path / "in", frame, variables=(VariableRequest("age"),))
+    (tmp_path / "tables.xlsx").write_bytes(render_excel(build_report(found)))
+    sheet = load_workbook(tmp_path / "tables.xlsx")["influence"]
+    rows = list(sheet.iter_rows(min_row=4, max_row=8, values_only=True))
+    assert {row[0] for row in rows} <= set(frame["patient"])
+    assert all(isinstance(row[1], float | int) for row in rows)
 
 
 def test_the_word_document_has_every_table_and_figure_and_pages_of_sections(paper):

@@ -13,6 +13,7 @@ from qupath_hccmil.survival.analysis_context import AnalysisContext
 from qupath_hccmil.survival.analysis_settings import Settings
 from qupath_hccmil.survival.output_folder import write_analysis
 from qupath_hccmil.survival.report.build import build_report
+from qupath_hccmil.survival.statistics.baseline import read_baseline
 from qupath_hccmil.survival.statistics.competing_risks import cumulative_incidence
 from qupath_hccmil.survival.statistics.variables import VariableRequest
 from tests.survival.conftest import made_cohort
@@ -130,3 +131,26 @@ def test_the_report_claims_nothing_it_cannot_know(two):
 def test_variables_that_are_picked_say_how_many_events_they_want(tmp_path):
     found = analysed(tmp_path / "in", variables=None)
     assert any("coefficients, which need" in note for note in found.cohort.notes)
+
+
+def test_the_auc_with_competing_events_stays_where_the_clinical_model_fails(tmp_path):
+    frame = made_cohort(120)
+    frame.loc[(frame["rfs_event"] == 0) & (frame.index % 2 == 0), "rfs_event"] = 2
+    quiet = (frame["rfs_event"] == 0) & (frame.index % 3 == 0)
+    frame["rare"] = np.where(quiet, "yes", "no")
+    found = analysed(
+        tmp_path / "in", frame, event_values=("1",), censored_values=("0",),
+        competing_values=("2",), variables=(VariableRequest("rare"),),
+    )  # fmt: skip
+    assert "AUC of the clinical model with competing events" in dict(found.problems)
+    assert found.competing.performance.auc["marker"].unique().tolist() == ["Risk score"]
+
+
+def test_one_bootstrap_sample_and_a_baseline_without_a_known_unit_are_refused(two, tmp_path):
+    with pytest.raises(DataError, match="bootstrap samples and imputations must be 0, or 2 or"):
+        Settings(**{**SETTINGS, "bootstrap": 1}).check()
+    values = json.loads(two[1].performance.baseline.to_json())
+    path = tmp_path / "baseline.json"
+    path.write_text(json.dumps({**values, "unit": "fortnights"}))
+    with pytest.raises(DataError, match="its unit 'fortnights' is not one of"):
+        read_baseline(path)

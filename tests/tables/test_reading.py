@@ -233,3 +233,10 @@ def test_two_columns_of_one_name_are_refused(tmp_path, header, told, suffix):
 def test_a_name_is_found_whatever_its_case_and_unicode_form(tmp_path):
     frame = read_table(written(tmp_path, "Größe,b\n1,2\n")).frame
     assert find_column(frame, "t", unicodedata.normalize("NFD", "größe"), "size") == "Größe"
+
+
+@pytest.mark.parametrize("text", ["1_000", "0_5", "1_0.5"])
+def test_pythons_underscores_are_no_number(tmp_path, text):
+    (tmp_path / "t.csv").write_text(f"patient,score\na,0.5\nb,{text}\n")
+    with pytest.raises(DataError, match=f"'{text}' is not a number"):
+        read_table(tmp_path / "t.csv").numbers("score")

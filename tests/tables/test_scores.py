@@ -56,6 +56,18 @@ def test_a_tile_in_two_outlines_counts_once_and_p_is_the_tables(tmp_path):
     assert "p=1" in found.rule
 
 
+@pytest.mark.parametrize("place", ["tile_id", "x_px,y_px,width_px,height_px"])
+def test_a_tile_of_another_patient_counts_whatever_its_image_is_called(tmp_path, place):
+    at = "x" if place == "tile_id" else "0,0,9,9"
+    rows = "".join(f"{who},s.svs,1,{at},0.881,2\n" for who in ("a", "a", "b"))
+    rows += f"b,t.svs,2,{at},0.269,-1\n"
+    found = read_scores(
+        write(tmp_path, f"patient,image,entry_id,{place},tile_risk,tile_logit\n{rows}"), rule="mean"
+    )
+    assert found.scores["a"] == pytest.approx(1 / (1 + np.exp(-2)))
+    assert found.scores["b"] == pytest.approx((1 / (1 + np.exp(-2)) + 1 / (1 + np.e)) / 2)
+
+
 def test_a_patient_export_says_its_rule_and_what_is_stale(tmp_path):
     path = write(
         tmp_path, "patient,risk,risk_logit,tiles,rule,stale\na,0.2,-1,9,max,True\nb,0.6,1,9,max,\n"

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from qupath_hccmil.survival.figures.style import FAINT, GREY, INK, LOW, plain, styled
+from qupath_hccmil.survival.interval_level import interval
 
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 WIDEST = (0.01, 100.0)
@@ -51,6 +52,7 @@ def effects_figure(
     lines: Sequence[Line],
     *,
     x: str,
+    confidence: float,
     title: str = "",
     right: str = "",
     reference: float = 1.0,
@@ -65,6 +67,8 @@ def effects_figure(
         From above.
     x : str
         Label of the axis.
+    confidence : float
+        Level of the intervals.
     title, right : str
         Headings of the first and the last column.
     reference : float
@@ -98,7 +102,7 @@ def effects_figure(
     head = top + 0.14 / height
     figure.text(0.01, head, plain(title, 40), weight="bold", fontsize=9.5)
     figure.text(0.325, head, "Events / n", color=GREY, fontsize=8.5)
-    figure.text(0.715, head, "95 % interval", color=GREY, fontsize=8.5)
+    figure.text(0.715, head, interval(confidence), color=GREY, fontsize=8.5)
     figure.text(0.995, head, right, color=GREY, fontsize=8.5, ha="right")
     return figure
 

@@ -11,19 +11,23 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from qupath_hccmil.survival.figures.style import GREY, HIGH, INK, LOW, plain, pretty_p, styled
+from qupath_hccmil.survival.interval_level import interval
 
 WIDEST = (0.02, 50.0)
 TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
 
 
 @styled
-def forest_figure(table: pd.DataFrame, *, title: str = "") -> Figure:
+def forest_figure(table: pd.DataFrame, *, confidence: float, title: str = "") -> Figure:
     """Draw hazard ratios with intervals on a log axis, one line per level.
 
     Parameters
     ----------
     table : DataFrame
         From ``CoxFit.table`` or ``cox.univariable``.
+    confidence : float
+        Level of its intervals.
+    title : str
     """
     rows = _rows(table)
     height = 0.26 * len(rows) + 1.05
@@ -47,7 +51,7 @@ def forest_figure(table: pd.DataFrame, *, title: str = "") -> Figure:
     axes.set_xlabel("Hazard ratio (log scale)")
     head = top + 0.13 / height
     figure.text(0.01, head, plain(title, 40), weight="bold", fontsize=9.5)
-    figure.text(0.71, head, "HR (95 % interval)", color=GREY, fontsize=8.5)
+    figure.text(0.71, head, f"HR ({interval(confidence)})", color=GREY, fontsize=8.5)
     figure.text(0.995, head, "p", color=GREY, fontsize=8.5, ha="right")
     return figure
 

@@ -9,6 +9,7 @@ from qupath_hccmil.survival.figures.cohorts import cohorts_figure
 from qupath_hccmil.survival.figures.estimates import Panel
 from qupath_hccmil.survival.figures.style import Drawing
 from qupath_hccmil.survival.findings import Analysis, CohortResult, External
+from qupath_hccmil.survival.interval_level import interval, level
 from qupath_hccmil.survival.report.blocks import Image, Images, Section, Table, Text
 from qupath_hccmil.survival.report.number_format import (
     NONE,
@@ -60,7 +61,7 @@ def cohorts_section(analysis: Analysis) -> Section | None:
         if name != found.first
     ]
     if found.pooled is not None and len(found.pooled):
-        section.blocks.append(_pooled(found.pooled, unit))
+        section.blocks.append(_pooled(found.pooled, unit, analysis.settings.confidence))
     if found.recalibrated:
         section.blocks.append(_recalibrated(found, unit))
     return section
@@ -122,7 +123,7 @@ def _side_by_side(analysis: Analysis, found: External) -> Table:
         ],
         ignore_index=True,
     )
-    caption = "Cohorts side by side, with 95 % intervals"
+    caption = f"Cohorts side by side, with {interval(analysis.settings.confidence)}s"
     note = (
         "Observed/expected and slope are 1, and the ICI is 0, when calibration is perfect. The "
         "interval of C comes from the infinitesimal jackknife. Categories: share of patients with "
@@ -163,8 +164,8 @@ def _of_variables(analysis: Analysis, result: CohortResult) -> dict[str, float]:
         if not there.levels:
             found[f"{title}, median"] = float(values.median())
             continue
-        for level in dict.fromkeys([*variable.levels, *there.levels]):
-            found[f"{title}: {level}"] = float((values.astype(str) == level).mean())
+        for name in dict.fromkeys([*variable.levels, *there.levels]):
+            found[f"{title}: {name}"] = float((values.astype(str) == name).mean())
     return found
 
 
@@ -240,7 +241,7 @@ def _panel(
     return Panel(title, list(found.cohorts), values, pooled, reference, log)
 
 
-def _pooled(data: pd.DataFrame, unit: str) -> Table:
+def _pooled(data: pd.DataFrame, unit: str, confidence: float) -> Table:
     rows = [
         (
             row["quantity"]
@@ -255,8 +256,8 @@ def _pooled(data: pd.DataFrame, unit: str) -> Table:
         for _, row in data.iterrows()
     ]
     head = (
-        "Quantity", "Cohorts", "Pooled (95 % interval)", "95 % prediction interval", "τ", "I²",
-        "p, heterogeneity",
+        "Quantity", "Cohorts", f"Pooled ({interval(confidence)})",
+        f"{level(confidence)} prediction interval", "τ", "I²", "p, heterogeneity",
     )  # fmt: skip
     note = (
         "Random effects over the external cohorts (Paule and Mandel; Hartung and Knapp); C and AUC "

@@ -7,6 +7,7 @@ import pandas as pd
 from qupath_hccmil.survival.figures.style import Drawing
 from qupath_hccmil.survival.figures.survival_curves import incidence_figure
 from qupath_hccmil.survival.findings import Analysis, CompetingPerformance
+from qupath_hccmil.survival.interval_level import interval
 from qupath_hccmil.survival.report.blocks import Block, Image, Images, Section, Table, Text
 from qupath_hccmil.survival.report.number_format import (
     number,
@@ -36,23 +37,29 @@ def competing_section(analysis: Analysis) -> Section | None:
             "here is the probability of an event when both causes act."
         )
     )
-    section.blocks += [_curves(found.incidence, unit), _at_horizons(found.horizons, unit)]
+    confidence = analysis.settings.confidence
+    section.blocks += [
+        _curves(found.incidence, unit),
+        _at_horizons(found.horizons, unit, confidence),
+    ]
     if found.gray is not None:
         section.blocks.append(_gray(found.gray))
     if found.hazards is not None:
         caption = "Cause-specific Cox models, univariable"
-        section.blocks.append(_by_cause("cause_specific", caption, "HR", found.hazards))
+        section.blocks.append(_by_cause("cause_specific", caption, "HR", found.hazards, confidence))
     if found.fine_gray is not None:
         caption = "Fine–Gray models, univariable"
         note = (
             "The hazard of the subdistribution (sHR) is about the incidence when both causes act; "
             "the cause-specific hazard is about patients who are still free of events."
         )
-        section.blocks.append(_by_cause("fine_gray", caption, "sHR", found.fine_gray, note))
+        section.blocks.append(
+            _by_cause("fine_gray", caption, "sHR", found.fine_gray, confidence, note)
+        )
     model = found.fine_gray_model
     if model is not None and len(model.variables) > 1:
-        section.blocks.append(_model(model))
-    section.blocks += _performance(found.performance, unit)
+        section.blocks.append(_model(model, confidence))
+    section.blocks += _performance(found.performance, unit, confidence)
     return section
 
 
@@ -66,7 +73,7 @@ def _curves(data: pd.DataFrame, unit: str) -> Images:
     return Images(images, "medium")
 
 
-def _at_horizons(data: pd.DataFrame, unit: str) -> Table:
+def _at_horizons(data: pd.DataFrame, unit: str, confidence: float) -> Table:
     rows = [
         (
             row["cause"],
@@ -77,7 +84,7 @@ def _at_horizons(data: pd.DataFrame, unit: str) -> Table:
         )
         for _, row in data.iterrows()
     ]
-    head = ("Cause", "Group", f"Time ({unit})", "At risk", "Incidence (95 % interval)")
+    head = ("Cause", "Group", f"Time ({unit})", "At risk", f"Incidence ({interval(confidence)})")
     caption = "Cumulative incidence at horizons"
     return Table("cumulative_incidence", caption, head, rows, data)
 
@@ -96,14 +103,16 @@ def _gray(data: pd.DataFrame) -> Table:
     return Table("gray_test", caption, ("Cause", "χ²", "df", "p"), rows, data)
 
 
-def _by_cause(key: str, caption: str, ratio: str, data: pd.DataFrame, note: str = "") -> Table:
+def _by_cause(
+    key: str, caption: str, ratio: str, data: pd.DataFrame, confidence: float, note: str = ""
+) -> Table:
     rows: list[tuple[str, ...]] = []
     for cause, part in data.groupby("cause", sort=False):
         rows.append((str(cause), "", "", ""))
         for _, row in part.iterrows():
             name = f"\u2003{row['label']}, {row['level'] or row['step']}"
             rows.append((name, whole(row["events"]), *_effect(row)))
-    head = ("Cause", "Events", f"{ratio} (95 % interval)", "p")
+    head = ("Cause", "Events", f"{ratio} ({interval(confidence)})", "p")
     return Table(key, caption, head, rows, data, note)
 
 
@@ -113,7 +122,7 @@ def _effect(row: pd.Series) -> tuple[str, str]:
     return with_span(row["hazard_ratio"], row["lower"], row["upper"]), p_value(row["p"])
 
 
-def _model(fit: FineGrayFit) -> Table:
+def _model(fit: FineGrayFit, confidence: float) -> Table:
     rows = [
         (
             f"{row['label']}, {row['level'] or row['step']}",
@@ -127,12 +136,12 @@ def _model(fit: FineGrayFit) -> Table:
         f"One model: {fit.patients} patients, {fit.events} events, {fit.competing} competing events"
     )
     note += f"; {fit.left_out} patients lack a value." if fit.left_out else "."
-    head = ("Variable", "Patients", "Events", "sHR (95 % interval)", "p")
+    head = ("Variable", "Patients", "Events", f"sHR ({interval(confidence)})", "p")
     return Table("fine_gray_multivariable", "Multivariable Fine–Gray model", head, rows, fit.table,
                  note)  # fmt: skip
 
 
-def _performance(found: CompetingPerformance, unit: str) -> list[Block]:
+def _performance(found: CompetingPerformance, unit: str, confidence: float) -> list[Block]:
     blocks: list[Block] = []
     if found.auc is not None:
         blocks += [
@@ -141,7 +150,7 @@ def _performance(found: CompetingPerformance, unit: str) -> list[Block]:
                 "those who had a competing event among them. The clinical model is the linear "
                 "predictor of a Fine–Gray model that was fitted on these patients."
             ),
-            auc_table("auc_competing", "AUC with competing events", found.auc, unit),
+            auc_table("auc_competing", "AUC with competing events", found.auc, unit, confidence),
         ]
     if found.auc_differences is not None:
         rows = [
@@ -154,7 +163,13 @@ def _performance(found: CompetingPerformance, unit: str) -> list[Block]:
             )
             for _, row in found.auc_differences.iterrows()
         ]
-        head = ("Against", f"Time ({unit})", "Patients", "Difference (95 % interval)", "p")
+        head = (
+            "Against",
+            f"Time ({unit})",
+            "Patients",
+            f"Difference ({interval(confidence)})",
+            "p",
+        )
         caption = "AUC of the score minus that of the clinical model, with competing events"
         blocks.append(
             Table("auc_competing_differences", caption, head, rows, found.auc_differences)
@@ -168,5 +183,5 @@ def _performance(found: CompetingPerformance, unit: str) -> list[Block]:
             )
         )
     return blocks + predicted_risk_blocks(
-        found.calibrations, found.brier, found.net_benefit, unit, competing=True
+        found.calibrations, found.brier, found.net_benefit, unit, confidence, competing=True
     )

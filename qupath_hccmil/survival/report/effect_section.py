@@ -11,6 +11,7 @@ from qupath_hccmil.survival.figures.performance import residuals_figure
 from qupath_hccmil.survival.figures.style import Drawing, group_colours
 from qupath_hccmil.survival.figures.survival_curves import kaplan_meier_figure, log_log_figure
 from qupath_hccmil.survival.findings import Analysis, Stratum
+from qupath_hccmil.survival.interval_level import interval
 from qupath_hccmil.survival.report.blocks import Block, Image, Images, Section, Table, Text
 from qupath_hccmil.survival.report.group_tests import group_test_blocks
 from qupath_hccmil.survival.report.number_format import (
@@ -25,6 +26,7 @@ from qupath_hccmil.survival.report.number_format import (
 )
 from qupath_hccmil.survival.statistics.cox import FIRTH, CoxFit
 from qupath_hccmil.survival.statistics.kaplan_meier import LogRank
+from qupath_hccmil.survival.statistics.score_test import NO_COMPARISON
 
 NOT_REACHED_TOLD = "NR: not reached."
 FIRTH_TOLD = (
@@ -36,12 +38,13 @@ FIRTH_TOLD = (
 def survival_section(analysis: Analysis) -> Section:
     """Kaplan-Meier curves: overall, by group, and within each level of each variable."""
     found, unit = analysis.survival, analysis.cohort.unit
+    around = interval(analysis.settings.confidence)
     endpoint = analysis.settings.endpoint or "Free of the event"
     section = Section("survival", "Survival by risk group")
     images = [
         Image(
             "km_overall",
-            "All patients, with the 95 % interval. Marks show censored patients.",
+            f"All patients, with the {around}. Marks show censored patients.",
             Drawing(kaplan_meier_figure(found.overall, unit=unit, endpoint=endpoint)),
             "Kaplan–Meier curve of all patients",
         )
@@ -69,18 +72,20 @@ def survival_section(analysis: Analysis) -> Section:
 
 def cox_section(analysis: Analysis) -> Section:
     """Cox models, univariable and multivariable."""
-    found = analysis.effects
+    found, confidence = analysis.effects, analysis.settings.confidence
     section = Section("cox", "Cox regression")
     if found.univariable is not None:
-        section.blocks.append(_univariable(found.univariable))
-        section.blocks += _forest("forest_univariable", "Univariable", found.univariable)
+        section.blocks.append(_univariable(found.univariable, confidence))
+        section.blocks += _forest(
+            "forest_univariable", "Univariable", found.univariable, confidence
+        )
     for key, title, fit in (
         ("cox_multivariable_score", "Multivariable, score per SD", found.with_score),
         ("cox_multivariable_group", "Multivariable, by risk group", found.with_group),
     ):
         if fit is not None and len(fit.variables) > 1:
-            section.blocks.append(_multivariable(key, title, fit))
-            section.blocks += _forest(f"forest_{key}", title, fit.table)
+            section.blocks.append(_multivariable(key, title, fit, confidence))
+            section.blocks += _forest(f"forest_{key}", title, fit.table, confidence)
     if found.gain is not None:
         gain = found.gain
         section.blocks.append(
@@ -160,7 +165,8 @@ def _horizons(analysis: Analysis) -> Table:
         )
         for _, row in data.iterrows()
     ]
-    head = ["Group", f"Time ({unit})", "At risk", "Survival (95 % interval)", ""]
+    around = interval(analysis.settings.confidence)
+    head = ["Group", f"Time ({unit})", "At risk", f"Survival ({around})", ""]
     if not data["note"].any():
         rows, head = [row[:-1] for row in rows], head[:-1]
     return Table("survival_at_horizons", "Survival at horizons", head, rows, data)
@@ -168,6 +174,7 @@ def _horizons(analysis: Analysis) -> Table:
 
 def _medians(analysis: Analysis) -> Table:
     data, unit = analysis.survival.medians, analysis.cohort.unit
+    around = interval(analysis.settings.confidence)
     rows = [
         (
             row["group"],
@@ -178,9 +185,14 @@ def _medians(analysis: Analysis) -> Table:
         for _, row in data.iterrows()
     ]
     test = analysis.survival.test
-    note = f"Log-rank χ² = {number(test.statistic)}, {_p(test)}. " if not test.note else ""
+    degrees = count_of(test.degrees_of_freedom, "degree")
+    note = ""
+    if not test.note:
+        note = f"Log-rank χ² = {number(test.statistic)} on {degrees} of freedom, {_p(test)}. "
+    elif len(test.groups) > 1:
+        note = f"The log-rank test is {_p(test)}. "
     note = f"{note}{NOT_REACHED_TOLD}" if any("NR" in row[-1] for row in rows) else note.strip()
-    head = ("Group", "Patients", "Events", f"Median in {unit} (95 % interval)")
+    head = ("Group", "Patients", "Events", f"Median in {unit} ({around})")
     return Table("medians", "Median survival", head, rows, data, note=note)
 
 
@@ -212,6 +224,7 @@ def _strata_table(analysis: Analysis) -> Table:
     rows: list[tuple[str, ...]] = []
     parts = []
     width = 4 + len(analysis.horizons)
+    around = interval(analysis.settings.confidence)
     for stratum in analysis.survival.strata:
         head = f"{stratum.variable}: {stratum.level} (log-rank {_p(stratum.test)})"
         rows.append((head, *[""] * (width - 1)))
@@ -231,7 +244,7 @@ def _strata_table(analysis: Analysis) -> Table:
     horizons = [f"At {moment(horizon, unit)}" for horizon in analysis.horizons]
     return Table(
         "survival_in_strata",
-        "Survival by risk group within each stratum, with 95 % intervals",
+        f"Survival by risk group within each stratum, with {around}s",
         (*head_row, *horizons),
         rows,
         pd.concat(parts, ignore_index=True),
@@ -259,7 +272,8 @@ def _stratified(analysis: Analysis) -> Table:
     ]
     head = ("Stratified by", "χ²", "df", "p")
     caption = "Log-rank tests of the risk groups, stratified by each variable"
-    return Table("log_rank_stratified", caption, head, rows, data)
+    note = "" if data["p"].notna().all() else f"A test without a result: {NO_COMPARISON}."
+    return Table("log_rank_stratified", caption, head, rows, data, note)
 
 
 def _level_rows(data: pd.DataFrame, counts: bool = True) -> list[tuple[str, ...]]:
@@ -285,25 +299,25 @@ def _effect(row: pd.Series, *, with_z: bool) -> tuple[str, ...]:
     return (told, *([number(statistic)] if with_z else []), p_value(row["p"]))
 
 
-def _univariable(data: pd.DataFrame) -> Table:
+def _univariable(data: pd.DataFrame, confidence: float) -> Table:
     note = "Each variable alone, in the patients with a value. Ties handled by Efron's method."
     if (data["method"] == FIRTH).any():
         note += f" {FIRTH_TOLD}"
-    head = ("Variable", "Patients", "Events", "HR (95 % interval)", "z", "p")
+    head = ("Variable", "Patients", "Events", f"HR ({interval(confidence)})", "z", "p")
     return Table("cox_univariable", "Univariable Cox models", head, _level_rows(data), data, note)
 
 
-def _multivariable(key: str, title: str, fit: CoxFit) -> Table:
+def _multivariable(key: str, title: str, fit: CoxFit, confidence: float) -> Table:
     note = f"One model: {fit.patients} patients, {fit.events} events"
     note += f"; {fit.left_out} patients lack a value." if fit.left_out else "."
     if fit.method == FIRTH:
         note += f" {FIRTH_TOLD}"
-    head = ("Variable", "Patients", "Events", "HR (95 % interval)", "z", "p")
+    head = ("Variable", "Patients", "Events", f"HR ({interval(confidence)})", "z", "p")
     return Table(key, f"{title}: Cox model", head, _level_rows(fit.table), fit.table, note)
 
 
-def _forest(key: str, title: str, data: pd.DataFrame) -> list[Block]:
-    drawn = Drawing(forest_figure(data, title=title))
+def _forest(key: str, title: str, data: pd.DataFrame, confidence: float) -> list[Block]:
+    drawn = Drawing(forest_figure(data, title=title, confidence=confidence))
     return [Images([Image(key, f"Forest plot: {title.lower()}.", drawn, f"Forest plot, {title}")],
                    "large")]  # fmt: skip
 
@@ -317,7 +331,7 @@ def _imputed(analysis: Analysis) -> Table:
         f"{found.patients} patients, {found.events} events. z is the t statistic."
     )
     rows = _level_rows(found.table, counts=False)
-    head = ("Variable", "HR (95 % interval)", "t", "p")
+    head = ("Variable", f"HR ({interval(analysis.settings.confidence)})", "t", "p")
     caption = "Multivariable Cox model after multiple imputation"
     return Table("cox_imputed", caption, head, rows, found.table, note.replace(" z is", " t is"))
 
@@ -344,7 +358,8 @@ def _proportional(analysis: Analysis, data: pd.DataFrame) -> list[Block]:
     if broken:
         blocks.append(
             Text(
-                f"Hazards are not proportional for: {', '.join(broken)}. Interpret the hazard "
+                f"Evidence against proportional hazards (p < 0.05) for: {', '.join(broken)}. "
+                "Interpret the hazard "
                 "ratio as an average over follow-up, and see the restricted means below.",
                 "warning",
             )
@@ -356,11 +371,12 @@ def _restricted(analysis: Analysis) -> list[Block]:
     found, unit = analysis.effects.restricted, analysis.cohort.unit
     assert found is not None
     tau = found.means["tau"].iloc[0]
+    around = interval(analysis.settings.confidence)
     means = [
         (row["group"], whole(row["patients"]), with_span(row["rmst"], row["lower"], row["upper"]))
         for _, row in found.means.iterrows()
     ]
-    head = ("Group", "Patients", f"Mean in {unit} (95 % interval)")
+    head = ("Group", "Patients", f"Mean in {unit} ({around})")
     caption = f"Restricted mean survival up to {moment(tau, unit)}"
     blocks: list[Block] = [Table("restricted_means", caption, head, means, found.means)]
     gaps = [
@@ -372,7 +388,7 @@ def _restricted(analysis: Analysis) -> list[Block]:
         for _, row in found.differences.iterrows()
     ]
     if gaps:
-        head = ("Groups", f"Difference in {unit} (95 % interval)", "p")
+        head = ("Groups", f"Difference in {unit} ({around})", "p")
         blocks.append(
             Table(
                 "restricted_mean_differences",

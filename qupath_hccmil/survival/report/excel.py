@@ -29,7 +29,8 @@ def render_excel(report: Report) -> bytes:
     """Write every table of the report as a sheet, after a sheet of contents.
 
     Cells that are a plain number are numbers with the digits of the report; all others are text,
-    also where a spreadsheet would take them for a formula.
+    also where a spreadsheet would take them for a formula. The first column is always text: it
+    names what its row is about, and the patient "0012" is not the number 12.
     """
     book = Workbook()
     contents = book.worksheets[0]
@@ -97,7 +98,8 @@ def _sheet(sheet: Worksheet, table: Table) -> None:
 def _body_cell(sheet: Worksheet, row: int, column: int, text: str, table: Table) -> None:
     heading = is_heading(table.rows[row - 4])
     plain = text.removeprefix(INDENT)
-    cell = _write(sheet, row, column, plain, bold=heading, number=not table.wide_text)
+    number = column > 1 and not table.wide_text
+    cell = _write(sheet, row, column, plain, bold=heading, number=number)
     cell.border = Border(bottom=_HAIR)
     if table.wide_text:
         cell.alignment = Alignment(wrap_text=True, vertical="top")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qupath_hccmil.survival.findings import GroupTests
 from qupath_hccmil.survival.report.blocks import Block, Table, Text
 from qupath_hccmil.survival.report.number_format import number, p_value, whole
+from qupath_hccmil.survival.statistics.score_test import NO_COMPARISON
 
 
 def group_test_blocks(found: GroupTests) -> list[Block]:
@@ -25,10 +26,16 @@ def group_test_blocks(found: GroupTests) -> list[Block]:
             "weight to early differences, Fleming–Harrington (0, 1) to late and (1, 1) to middle "
             "ones. Choose one before looking: the smallest of several p-values is not a p-value."
         )
+        if not found.weighted["p"].notna().all():
+            note += f" A test without a result: {NO_COMPARISON}."
         head = ("Test", "χ²", "df", "p")
         caption = "Log-rank tests of the risk groups, weighted over time"
         blocks.append(Table("log_rank_weighted", caption, head, rows, found.weighted, note))
     trend = found.trend
+    if trend is not None and trend.note:
+        blocks.append(
+            Text(f"There is no test for a trend over the risk groups: {trend.note}.", "note")
+        )
     if trend is not None and not trend.note:
         told = p_value(trend.p)
         blocks.append(
@@ -51,5 +58,8 @@ def group_test_blocks(found: GroupTests) -> list[Block]:
         ]
         head = ("Groups", "χ²", "p", "p, corrected by Holm")
         caption = "Log-rank tests of pairs of risk groups"
-        blocks.append(Table("log_rank_pairwise", caption, head, rows, found.pairwise))
+        # A pair may have no event, or none at which both are at risk.
+        apart = not found.pairwise["p"].notna().all()
+        note = f"A pair without a result: {NO_COMPARISON}." if apart else ""
+        blocks.append(Table("log_rank_pairwise", caption, head, rows, found.pairwise, note))
     return blocks

@@ -8,6 +8,7 @@ from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.survival.figures.effects import Line, effects_figure
 from qupath_hccmil.survival.figures.style import Drawing
 from qupath_hccmil.survival.findings import Analysis
+from qupath_hccmil.survival.interval_level import interval, level
 from qupath_hccmil.survival.report.blocks import Image, Images, Section, Table, Text
 from qupath_hccmil.survival.report.number_format import (
     number,
@@ -32,6 +33,7 @@ def subgroups_section(analysis: Analysis) -> Section | None:
     if found is None:
         return None
     section = Section("subgroups", "Effect of the score in subgroups")
+    confidence = analysis.settings.confidence
     named = bool(analysis.settings.subgroups)
     count = int(found.tests["p"].notna().sum())
     chosen = (
@@ -48,8 +50,8 @@ def subgroups_section(analysis: Analysis) -> Section | None:
             "A small p-value in one subgroup and a large one in another are not evidence of a "
             "difference; the test of interaction is."
         ),
-        _subgroups_figure(found),
-        _subgroups_table(found),
+        _subgroups_figure(found, confidence),
+        _subgroups_table(found, confidence),
         _interactions(found),
     ]
     return section
@@ -68,14 +70,20 @@ def centres_section(analysis: Analysis) -> Section | None:
     missing = int(analysis.cohort.frame["centre__"].isna().sum())
     if missing:
         told += f" Not in this section: {count_of(missing, 'patient')} without a centre."
-    section.blocks += [_models(found), Text(told), _centres_figure(found), _by_centre(found)]
+    confidence = analysis.settings.confidence
+    section.blocks += [
+        _models(found, confidence),
+        Text(told),
+        _centres_figure(found, confidence),
+        _by_centre(found, confidence),
+    ]
     if found.pooled is not None:
-        section.blocks.append(Text(pooled_told(found.pooled, np.exp)))
-    section.blocks.append(_left_out(found))
+        section.blocks.append(Text(pooled_told(found.pooled, np.exp, confidence)))
+    section.blocks.append(_left_out(found, confidence))
     return section
 
 
-def pooled_told(pooled: Pooled, scale: np.ufunc) -> str:
+def pooled_told(pooled: Pooled, scale: np.ufunc, confidence: float) -> str:
     """A sentence on a pooled estimate; ``scale`` turns it into the scale of the report."""
     told = (
         f"Pooled by random effects: {number(float(scale(pooled.estimate)))} "
@@ -85,7 +93,7 @@ def pooled_told(pooled: Pooled, scale: np.ufunc) -> str:
     )
     if np.isfinite(pooled.prediction_lower):
         low, high = float(scale(pooled.prediction_lower)), float(scale(pooled.prediction_upper))
-        told += f" 95 % prediction interval for a new one: {span(low, high)}."
+        told += f" {level(confidence)} prediction interval for a new one: {span(low, high)}."
     return told
 
 
@@ -94,7 +102,7 @@ def _sign(p: float) -> str:
     return told if told.startswith("<") else f"=\u00a0{told}"
 
 
-def _subgroups_figure(found: Subgroups) -> Images:
+def _subgroups_figure(found: Subgroups, confidence: float) -> Images:
     tests = found.tests.set_index("variable")
     lines = []
     for name, part in found.table.groupby("variable", sort=False):
@@ -113,12 +121,16 @@ def _subgroups_figure(found: Subgroups) -> Images:
                     note=row["note"],
                 )
             )
-    drawn = Drawing(effects_figure(lines, x=RATIO, title="Subgroup", right="p, interaction"))
+    drawn = Drawing(
+        effects_figure(
+            lines, x=RATIO, confidence=confidence, title="Subgroup", right="p, interaction"
+        )
+    )
     told = "Hazard ratio of the score per SD in subgroups, with tests of interaction."
     return Images([Image("forest_subgroups", told, drawn, told)], "large")
 
 
-def _subgroups_table(found: Subgroups) -> Table:
+def _subgroups_table(found: Subgroups, confidence: float) -> Table:
     rows: list[tuple[str, ...]] = []
     for name, part in found.table.groupby("variable", sort=False):
         if name:
@@ -134,7 +146,7 @@ def _subgroups_table(found: Subgroups) -> Table:
                     p_value(row["p"]),
                 )
             )
-    head = ("Subgroup", "Patients", "Events", "HR per SD (95 % interval)", "p")
+    head = ("Subgroup", "Patients", "Events", f"HR per SD ({interval(confidence)})", "p")
     caption = "Effect of the score in subgroups"
     note = "Each from its own Cox model with the score alone. Numbers are split at their median."
     return Table("subgroups", caption, head, rows, found.table, note)
@@ -158,7 +170,7 @@ def _interactions(found: Subgroups) -> Table:
     return Table("interactions", caption, head, rows, found.tests, note)
 
 
-def _models(found: Centres) -> Table:
+def _models(found: Centres, confidence: float) -> Table:
     rows: list[tuple[str, ...]] = []
     for adjusted, part in found.models.groupby("adjusted", sort=False):
         rows.append(("Adjusted for the variables" if adjusted else "Score alone", "", "", "", ""))
@@ -179,12 +191,12 @@ def _models(found: Centres) -> Table:
             f" With {count} centres the robust variance is too small; it is trustworthy with "
             f"{FEW_CLUSTERS} or more."
         )
-    head = ("Model", "Patients", "Events", "HR per SD (95 % interval)", "p")
+    head = ("Model", "Patients", "Events", f"HR per SD ({interval(confidence)})", "p")
     caption = "Effect of the score with centres taken into account"
     return Table("centre_models", caption, head, rows, found.models, note)
 
 
-def _centres_figure(found: Centres) -> Images:
+def _centres_figure(found: Centres, confidence: float) -> Images:
     lines = [
         Line(
             str(row["centre"]),
@@ -202,12 +214,14 @@ def _centres_figure(found: Centres) -> Images:
         ends = (pooled.estimate, pooled.lower, pooled.upper)
         mean, low, high = (float(np.exp(value)) for value in ends)
         lines.append(Line("Random effects", "", mean, low, high, kind="pooled"))
-    drawn = Drawing(effects_figure(lines, x=RATIO, title="Centre", right="p"))
+    drawn = Drawing(
+        effects_figure(lines, x=RATIO, confidence=confidence, title="Centre", right="p")
+    )
     told = "Hazard ratio of the score per SD in each centre, pooled by random effects."
     return Images([Image("forest_centres", told, drawn, told)], "large")
 
 
-def _by_centre(found: Centres) -> Table:
+def _by_centre(found: Centres, confidence: float) -> Table:
     rows = [
         (
             row["centre"],
@@ -218,11 +232,11 @@ def _by_centre(found: Centres) -> Table:
         )
         for _, row in found.by_centre.iterrows()
     ]
-    head = ("Centre", "Patients", "Events", "HR per SD (95 % interval)", "p")
+    head = ("Centre", "Patients", "Events", f"HR per SD ({interval(confidence)})", "p")
     return Table("effect_by_centre", "Effect of the score by centre", head, rows, found.by_centre)
 
 
-def _left_out(found: Centres) -> Table:
+def _left_out(found: Centres, confidence: float) -> Table:
     rows = [
         (
             row["centre"],
@@ -233,6 +247,6 @@ def _left_out(found: Centres) -> Table:
         )
         for _, row in found.left_out.iterrows()
     ]
-    head = ("Without", "Patients", "Events", "HR per SD (95 % interval)", "p")
+    head = ("Without", "Patients", "Events", f"HR per SD ({interval(confidence)})", "p")
     caption = "Effect of the score without each centre, stratified by the others"
     return Table("leave_one_centre_out", caption, head, rows, found.left_out)

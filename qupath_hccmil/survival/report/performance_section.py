@@ -14,6 +14,7 @@ from qupath_hccmil.survival.figures.performance import (
 )
 from qupath_hccmil.survival.figures.style import Drawing
 from qupath_hccmil.survival.findings import SCORE_NAME, Analysis
+from qupath_hccmil.survival.interval_level import interval, level
 from qupath_hccmil.survival.report.blocks import Block, Image, Images, Section, Table, Text
 from qupath_hccmil.survival.report.number_format import (
     moment,
@@ -32,6 +33,7 @@ def auc_section(analysis: Analysis) -> Section:
     """AUC over time of the score and of every other factor."""
     found, unit = analysis.performance, analysis.cohort.unit
     section = Section("auc", "AUC over time")
+    confidence = analysis.settings.confidence
     if found.auc_curve is None or found.auc is None:
         return section
     section.blocks.append(
@@ -43,17 +45,17 @@ def auc_section(analysis: Analysis) -> Section:
     )
     drawn = Drawing(auc_figure(found.auc_curve, unit=unit))
     told = (
-        f"AUC(t). Around “{SCORE_NAME}”: pointwise 95 % interval (dark) and simultaneous 95 % band "
-        "(light)."
+        f"AUC(t). Around “{SCORE_NAME}”: pointwise {interval(confidence)} (dark) and simultaneous "
+        f"{level(confidence)} band (light)."
     )
     section.blocks.append(Images([Image("auc", told, drawn, told)], "large"))
-    section.blocks.append(auc_table("auc", "AUC at horizons", found.auc, unit))
+    section.blocks.append(auc_table("auc", "AUC at horizons", found.auc, unit, confidence))
     if found.auc_differences is not None:
-        section.blocks.append(_auc_differences(found.auc_differences, unit))
+        section.blocks.append(_auc_differences(found.auc_differences, unit, confidence))
     return section
 
 
-def auc_table(key: str, caption: str, data: pd.DataFrame, unit: str) -> Table:
+def auc_table(key: str, caption: str, data: pd.DataFrame, unit: str, confidence: float) -> Table:
     """Show ``TimeAuc.table`` with a column ``patients``."""
     rows = [
         (
@@ -68,7 +70,8 @@ def auc_table(key: str, caption: str, data: pd.DataFrame, unit: str) -> Table:
         )
         for _, row in data.iterrows()
     ]
-    head = ("Marker", f"Time ({unit})", "Patients", "Cases", "Controls", "AUC (95 % interval)")
+    around = f"AUC ({interval(confidence)})"
+    head = ("Marker", f"Time ({unit})", "Patients", "Cases", "Controls", around)
     return Table(key, caption, head, rows, data)
 
 
@@ -103,7 +106,9 @@ def discrimination_section(analysis: Analysis) -> Section:
     )
     compared = whole(found.table["patients"].iloc[0])
     note = f"Models are compared on the {compared} patients who have every variable. {how}"
-    head = ("Model", f"C ({unit})", "Patients", "Apparent", "Optimism", "Corrected (95 % interval)")
+    around = interval(analysis.settings.confidence)
+    corrected = f"Corrected ({around})"
+    head = ("Model", f"C ({unit})", "Patients", "Apparent", "Optimism", corrected)
     section.blocks.append(Table("concordance", "Concordance", head, rows, table, note))
     if len(found.differences):
         gaps = [
@@ -114,7 +119,7 @@ def discrimination_section(analysis: Analysis) -> Section:
             )
             for _, row in found.differences.iterrows()
         ]
-        names = ("Models", "C", "Difference (95 % interval)")
+        names = ("Models", "C", f"Difference ({around})")
         caption = "Differences in concordance, in the same patients"
         section.blocks.append(
             Table("concordance_differences", caption, names, gaps, found.differences)
@@ -145,7 +150,7 @@ def calibration_section(analysis: Analysis) -> Section:
             )
         )
     section.blocks += predicted_risk_blocks(
-        found.calibrations, found.brier, found.net_benefit, unit
+        found.calibrations, found.brier, found.net_benefit, unit, analysis.settings.confidence
     )
     return section
 
@@ -155,6 +160,7 @@ def predicted_risk_blocks(
     brier: Brier | None,
     net_benefit: pd.DataFrame | None,
     unit: str,
+    confidence: float,
     *,
     competing: bool = False,
 ) -> list[Block]:
@@ -169,15 +175,17 @@ def predicted_risk_blocks(
         Tables of ``decision_curve.net_benefit`` with a column ``horizon``.
     unit : str
         Unit of the horizons.
+    confidence : float
+        Level of the intervals.
     competing : bool
         Whether they are of the risk with competing events, which has other files and notes.
     """
     kind = _COMPETING if competing else _PLAIN
     blocks: list[Block] = []
     if calibrations:
-        blocks += _calibrations(calibrations, unit, kind)
+        blocks += _calibrations(calibrations, unit, kind, confidence)
     if brier is not None:
-        blocks.append(_brier(brier, unit, kind))
+        blocks.append(_brier(brier, unit, kind, confidence))
     if net_benefit is not None:
         images = []
         for horizon in net_benefit["horizon"].unique().tolist():
@@ -214,11 +222,11 @@ def tiles_section(analysis: Analysis) -> Section | None:
     if data is None:
         return None
     section = Section("tiles", "Tiles of interest")
-    section.blocks.append(tiles_table(data))
+    section.blocks.append(tiles_table(data, analysis.settings.confidence))
     return section
 
 
-def tiles_table(data: pd.DataFrame) -> Table:
+def tiles_table(data: pd.DataFrame, confidence: float) -> Table:
     """Show a table from ``tiles_of_interest.compare_counts``."""
     rows = [
         (
@@ -235,8 +243,8 @@ def tiles_table(data: pd.DataFrame) -> Table:
         for _, row in data.iterrows()
     ]
     head = (
-        "Feature", "High-risk tiles", "Low-risk tiles", "Odds ratio (95 % interval)", "Fisher p",
-        "χ² p", "Yates p",
+        "Feature", "High-risk tiles", "Low-risk tiles", f"Odds ratio ({interval(confidence)})",
+        "Fisher p", "χ² p", "Yates p",
     )  # fmt: skip
     note = (
         "Conditional odds ratio with exact interval. Tiles of one patient are alike, but these "
@@ -247,7 +255,7 @@ def tiles_table(data: pd.DataFrame) -> Table:
     )
 
 
-def _auc_differences(data: pd.DataFrame, unit: str) -> Table:
+def _auc_differences(data: pd.DataFrame, unit: str, confidence: float) -> Table:
     rows = [
         (
             row["marker"],
@@ -260,14 +268,16 @@ def _auc_differences(data: pd.DataFrame, unit: str) -> Table:
         for _, row in data.iterrows()
     ]
     head = (
-        "Against", f"Time ({unit})", "Patients", "AUC of the score", "Difference (95 % interval)",
-        "p",
+        "Against", f"Time ({unit})", "Patients", "AUC of the score",
+        f"Difference ({interval(confidence)})", "p",
     )  # fmt: skip
     caption = "AUC of the score minus that of each factor, in the patients who have both"
     return Table("auc_differences", caption, head, rows, data)
 
 
-def _calibrations(calibrations: Sequence[Calibration], unit: str, kind: _Kind) -> list[Block]:
+def _calibrations(
+    calibrations: Sequence[Calibration], unit: str, kind: _Kind, confidence: float
+) -> list[Block]:
     data = pd.concat(
         [one.summary.assign(horizon=one.horizon) for one in calibrations], ignore_index=True
     )
@@ -294,7 +304,7 @@ def _calibrations(calibrations: Sequence[Calibration], unit: str, kind: _Kind) -
         title = f"At {moment(one.horizon, unit)}"
         told = (
             f"Calibration{kind.words} {title[0].lower()}{title[1:]}: smoothed curve and fifths "
-            "of patients, with 95 % intervals."
+            f"of patients, with {interval(confidence)}s."
         )
         drawn = calibration_figure(one.curve, one.groups, one.risks, title=title)
         images.append(
@@ -304,7 +314,7 @@ def _calibrations(calibrations: Sequence[Calibration], unit: str, kind: _Kind) -
     return blocks
 
 
-def _brier(found: Brier, unit: str, kind: _Kind) -> Table:
+def _brier(found: Brier, unit: str, kind: _Kind, confidence: float) -> Table:
     rows = [
         (
             f"{moment(row['time'], unit)}",
@@ -331,5 +341,6 @@ def _brier(found: Brier, unit: str, kind: _Kind) -> Table:
         f"The null model gives everybody {kind.null}. Scaled is 1 − Brier / null, the share of the "
         "error that the score removes."
     )
-    head = ("At", "Brier (95 % interval)", "Null model", "Scaled (95 % interval)")
+    around = interval(confidence)
+    head = ("At", f"Brier ({around})", "Null model", f"Scaled ({around})")
     return Table(f"brier{kind.suffix}", f"Brier score{kind.words}", head, rows, data, note)

@@ -7,19 +7,19 @@ import pandas as pd
 from qupath_hccmil.survival.figures.performance import hazard_curve_figure
 from qupath_hccmil.survival.figures.style import Drawing
 from qupath_hccmil.survival.findings import IMPUTED, Analysis
+from qupath_hccmil.survival.interval_level import interval
 from qupath_hccmil.survival.report.blocks import Image, Images, Section, Table, Text
 from qupath_hccmil.survival.report.number_format import number, p_value, whole, with_span
 
 LISTED = 5
-HEAD = ("", "Patients", "Events", "HR per SD (95 % interval)", "p")
 
 
 def sensitivity_section(analysis: Analysis) -> Section:
     """Show the effect of the score under other choices."""
-    found = analysis.sensitivity
+    found, confidence = analysis.sensitivity, analysis.settings.confidence
     section = Section("sensitivity", "Sensitivity analyses")
     if found.effects is not None and len(found.effects):
-        section.blocks.append(_effects(found.effects))
+        section.blocks.append(_effects(found.effects, confidence))
     if found.nonlinearity is not None and len(found.nonlinearity):
         section.blocks.append(_nonlinearity(found.nonlinearity))
         bent = found.nonlinearity.loc[found.nonlinearity["p"] < 0.05, "label"]
@@ -34,7 +34,7 @@ def sensitivity_section(analysis: Analysis) -> Section:
     if found.curve is not None:
         told = (
             "Hazard ratio along the score, against its median: restricted cubic spline with three "
-            "knots, pointwise 95 % interval."
+            f"knots, pointwise {interval(confidence)}."
         )
         drawn = Drawing(hazard_curve_figure(found.curve, title="Risk score"))
         section.blocks.append(Images([Image("score_curve", told, drawn, told)], "medium"))
@@ -43,10 +43,11 @@ def sensitivity_section(analysis: Analysis) -> Section:
     return section
 
 
-def _effects(data: pd.DataFrame) -> Table:
+def _effects(data: pd.DataFrame, confidence: float) -> Table:
+    head = ("", "Patients", "Events", f"HR per SD ({interval(confidence)})", "p")
     rows: list[tuple[str, ...]] = []
     for name, part in data.groupby("analysis", sort=False):
-        rows.append((str(name), *[""] * (len(HEAD) - 1)))
+        rows.append((str(name), *[""] * (len(head) - 1)))
         for _, row in part.iterrows():
             rows.append(
                 (
@@ -64,7 +65,7 @@ def _effects(data: pd.DataFrame) -> Table:
     )
     if (data["analysis"] == IMPUTED).any():
         note += " Imputed tables are pooled by Rubin's rules."
-    return Table("sensitivity", "Effect of the score under other choices", HEAD, rows, data, note)
+    return Table("sensitivity", "Effect of the score under other choices", head, rows, data, note)
 
 
 def _nonlinearity(data: pd.DataFrame) -> Table:

@@ -18,6 +18,7 @@ from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.cox import refit
 from qupath_hccmil.survival.statistics.partial_likelihood import RiskSets
 from qupath_hccmil.survival.statistics.survival_outcome import numbers, outcome
+from qupath_hccmil.tables.units import DAYS
 
 FORMAT = "qupath-hccmil survival baseline 1"
 
@@ -115,6 +116,8 @@ def read_baseline(path: str | Path) -> Baseline:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
         if values.pop("format", None) != FORMAT:
             raise ValueError("it has another format")
+        if values.get("unit") not in DAYS:
+            raise ValueError(f"its unit {values.get('unit')!r} is not one of {', '.join(DAYS)}")
         values["times"] = tuple(values["times"])
         values["cumulative_hazard"] = tuple(values["cumulative_hazard"])
         return Baseline(**values)

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.competing_risks import coded_outcome
 from qupath_hccmil.survival.statistics.kaplan_meier import groups_of
+from qupath_hccmil.survival.statistics.score_test import score_test
 from qupath_hccmil.survival.statistics.survival_outcome import complete
 
 
@@ -36,7 +36,8 @@ def gray_test(frame: pd.DataFrame, causes: Mapping[int, str], by: str) -> pd.Dat
     Returns
     -------
     DataFrame
-        ``cause, statistic, degrees_of_freedom, p``; NaN for a cause without events.
+        ``cause, statistic, degrees_of_freedom, p``; NaN for a cause without events. The degrees of
+        freedom are the rank of the variance.
 
     Raises
     ------
@@ -56,9 +57,7 @@ def gray_test(frame: pd.DataFrame, causes: Mapping[int, str], by: str) -> pd.Dat
             found.append((cause, np.nan, len(names) - 1, np.nan))
             continue
         score, variance = _score(counts), _variance(counts)
-        statistic = float(score[1:] @ np.linalg.pinv(variance[1:, 1:]) @ score[1:])
-        p = float(stats.chi2.sf(statistic, len(names) - 1))
-        found.append((cause, statistic, len(names) - 1, p))
+        found.append((cause, *score_test(score, variance)))
     return pd.DataFrame(found, columns=["cause", "statistic", "degrees_of_freedom", "p"])
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from lifelines import KaplanMeierFitter
 from lifelines.exceptions import StatError
-from scipy import stats
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.survival.statistics.score_test import NO_COMPARISON, score_test
 from qupath_hccmil.survival.statistics.survival_outcome import (
     EVENT,
     TIME,
@@ -191,6 +191,12 @@ def log_rank(frame: pd.DataFrame, by: str, *, strata: str | None = None) -> LogR
     ----------
     frame : DataFrame
         Columns ``time``, ``event``, ``by`` and ``strata``; rows without a group are left out.
+
+    Returns
+    -------
+    LogRank
+        Its degrees of freedom are the rank of the variance: one less than the number of groups, and
+        fewer where groups are never at risk at the same event.
     """
     frame = complete(frame, [by] + ([strata] if strata else []))
     names, gap, variance = observed_less_expected(frame, by, strata=strata)
@@ -199,8 +205,8 @@ def log_rank(frame: pd.DataFrame, by: str, *, strata: str | None = None) -> LogR
         return LogRank(np.nan, 0, np.nan, names, "only one group")
     if not frame[EVENT].any():
         return LogRank(np.nan, degrees, np.nan, names, "no events")
-    statistic = float(gap[1:] @ np.linalg.pinv(variance[1:, 1:]) @ gap[1:])
-    return LogRank(statistic, degrees, float(stats.chi2.sf(statistic, degrees)), names)
+    statistic, degrees, p = score_test(gap, variance)
+    return LogRank(statistic, degrees, p, names, "" if degrees else NO_COMPARISON)
 
 
 def observed_less_expected(
@@ -273,7 +279,9 @@ def _in_one_stratum(
     # The hypergeometric variance; it is 0 for the last patient at risk.
     factor = np.where(total > 1, dead * (total - dead) / np.maximum(total - 1, 1), 0.0)
     factor = factor * weight**2
-    variance = np.diag(factor @ share) - (share * factor[:, None]).T @ share
+    variance = -(share * factor[:, None]).T @ share
+    # Exactly 0 for a group that is alone at risk at every event, or not at risk at any.
+    np.fill_diagonal(variance, factor @ (share * (1 - share)))
     return weight @ (deaths - dead[:, None] * share), variance
 
 

@@ -10,7 +10,6 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from qupath_hccmil.errors import DataError
@@ -21,6 +20,7 @@ from qupath_hccmil.survival.statistics.kaplan_meier import (
     log_rank,
     observed_less_expected,
 )
+from qupath_hccmil.survival.statistics.score_test import NO_COMPARISON, score_test
 from qupath_hccmil.survival.statistics.survival_outcome import EVENT, complete
 
 
@@ -60,7 +60,8 @@ def weighted_tests(frame: pd.DataFrame, by: str, *, strata: str | None = None) -
     Returns
     -------
     DataFrame
-        ``test, statistic, degrees_of_freedom, p``.
+        ``test, statistic, degrees_of_freedom, p``; the degrees of freedom are the rank of the
+        variance, and statistic and p are NaN where there are none.
 
     Raises
     ------
@@ -70,10 +71,8 @@ def weighted_tests(frame: pd.DataFrame, by: str, *, strata: str | None = None) -
     rows = _comparable(frame, by, strata)
     found = []
     for name, weigh in WEIGHTS.items():
-        names, gap, variance = observed_less_expected(rows, by, strata=strata, weigh=weigh)
-        degrees = len(names) - 1
-        statistic = float(gap[1:] @ np.linalg.pinv(variance[1:, 1:]) @ gap[1:])
-        found.append((name, statistic, degrees, float(stats.chi2.sf(statistic, degrees))))
+        _, gap, variance = observed_less_expected(rows, by, strata=strata, weigh=weigh)
+        found.append((name, *score_test(gap, variance)))
     return pd.DataFrame(found, columns=["test", "statistic", "degrees_of_freedom", "p"])
 
 
@@ -100,8 +99,10 @@ def trend_test(frame: pd.DataFrame, by: str, *, strata: str | None = None) -> Lo
     if not rows[EVENT].any():
         return LogRank(np.nan, 1, np.nan, names, "no events")
     place = np.arange(1.0, len(names) + 1)
-    statistic = float((place @ gap) ** 2 / (place @ variance @ place))
-    return LogRank(statistic, 1, float(stats.chi2.sf(statistic, 1)), names)
+    # The trend along the places of the groups, which is nothing where none can be compared.
+    along = np.array([[1.0, -1.0]]).T * place
+    statistic, degrees, p = score_test(along @ gap, along @ variance @ along.T)
+    return LogRank(statistic, degrees, p, names, "" if degrees else NO_COMPARISON)
 
 
 def pairwise_tests(frame: pd.DataFrame, by: str, *, strata: str | None = None) -> pd.DataFrame:
@@ -110,8 +111,8 @@ def pairwise_tests(frame: pd.DataFrame, by: str, *, strata: str | None = None) -
     Returns
     -------
     DataFrame
-        ``group, reference, statistic, p, p_holm``; a pair without an event has no p (NaN) and is
-        not counted in the correction.
+        ``group, reference, statistic, p, p_holm``; a pair without an event, or never
+        at risk at the same event, has no p (NaN) and is not counted in the correction.
 
     Raises
     ------

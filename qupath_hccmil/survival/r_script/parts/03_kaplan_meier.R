@@ -27,6 +27,39 @@ median_of <- function(frame) {
 in_group <- function(frame, group)
   if (group == "All patients") frame else frame[frame$risk_group %in% group, ]
 
+# A score whose variance may be singular; its degrees of freedom are the rank of the variance.
+score_test <- function(gap, variance) {
+  own <- diag(variance)
+  there <- own > 1e-12 * max(own)
+  if (!any(there)) return(c(statistic = NA, df = 0, p = NA))
+  spread <- sqrt(own[there])
+  parts <- eigen(variance[there, there, drop = FALSE] / outer(spread, spread), symmetric = TRUE)
+  kept <- parts$values > 1e-8
+  along <- crossprod(parts$vectors[, kept, drop = FALSE], gap[there] / spread)
+  statistic <- sum(along^2 / parts$values[kept])
+  c(statistic = statistic, df = sum(kept), p = pchisq(statistic, sum(kept), lower.tail = FALSE))
+}
+
+# Observed minus expected events of each risk group, weighted over time, and their variance.
+weighted_gap <- function(frame, weigh) {
+  group <- frame$risk_group
+  at <- sort(unique(frame$time[frame$event == 1]))
+  entry <- if (late) frame$entry_time else rep(-Inf, nrow(frame))
+  at_risk <- sapply(levels(group), function(g)
+    vapply(at, function(t) sum(frame$time >= t & entry < t & group == g), numeric(1)))
+  events <- sapply(levels(group), function(g)
+    vapply(at, function(t) sum(frame$time == t & frame$event == 1 & group == g), numeric(1)))
+  at_risk <- matrix(at_risk, ncol = nlevels(group))
+  events <- matrix(events, ncol = nlevels(group))
+  n <- rowSums(at_risk)
+  d <- rowSums(events)
+  weight <- weigh(n, d)
+  share <- at_risk / n
+  factor <- weight^2 * ifelse(n > 1, d * (n - d) / pmax(n - 1, 1), 0)
+  variance <- diag(colSums(factor * share), ncol(share)) - t(share * factor) %*% share
+  list(gap = colSums(weight * (events - d * share)), variance = variance)
+}
+
 log_rank_of <- function(frame, strata = NULL) {
   frame$risk_group <- droplevels(frame$risk_group)
   degrees <- nlevels(frame$risk_group) - 1
@@ -36,12 +69,20 @@ log_rank_of <- function(frame, strata = NULL) {
     frame$y <- outcome_of(frame)
     frame$layer <- if (is.null(strata)) 1 else strata
     fit <- coxph(y ~ risk_group + strata(layer), frame, ties = "exact")
+    degrees <- sum(!is.na(coef(fit)))
+    if (degrees == 0) return(c(statistic = NA, df = 0, p = NA))
     return(c(statistic = fit$score, df = degrees,
              p = pchisq(fit$score, degrees, lower.tail = FALSE)))
   }
+  frame$layer <- if (is.null(strata)) 1 else strata
+  sets <- split(frame, frame$layer, drop = TRUE)
+  gaps <- lapply(sets, weighted_gap, weigh = function(n, d) rep(1, length(n)))
+  variance <- Reduce(`+`, lapply(gaps, `[[`, "variance"))
+  rank <- score_test(Reduce(`+`, lapply(gaps, `[[`, "gap")), variance)
+  # survdiff leaves out groups without expected events, and stops where groups never meet.
+  if (rank[["df"]] < degrees) return(rank)
   test <- if (is.null(strata)) survdiff(Surv(time, event) ~ risk_group, frame)
-          else survdiff(Surv(time, event) ~ risk_group + strata(layer),
-                        transform(frame, layer = strata))
+          else survdiff(Surv(time, event) ~ risk_group + strata(layer), frame)
   c(statistic = test$chisq, df = degrees, p = pchisq(test$chisq, degrees, lower.tail = FALSE))
 }
 

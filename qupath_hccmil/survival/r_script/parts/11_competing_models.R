@@ -10,6 +10,8 @@ part("Gray's test", c("survival", "cmprsk"), function() {
   found <- cmprsk::cuminc(data$time, data$cause, data$risk_group)$Tests
   for (i in seq_len(nrow(report))) {
     row <- found[rownames(found) == as.character(i), ]
+    # cmprsk gives -1 where the variance is singular.
+    if (length(row) && row[["stat"]] < 0) next
     compare("gray_test", report$cause[i], c("statistic", "degrees_of_freedom", "p"),
             report[i, c("statistic", "degrees_of_freedom", "p")],
             if (length(row)) c(row[["stat"]], row[["df"]], row[["pv"]])
