@@ -41,8 +41,8 @@ MAY_IMPORT = {
         "encoders", "features", "heads", "judgement", "learning", "mil", "model_store", "nuclei",
         "qupath", "scoring", "slide_sources", "slides", "stain", "survival", "tables", "tiles",
     },
-    "cluster": {"model_store", "results", "scoring"},
-    "results": {"qupath", "scoring", "stain", "tables"},
+    "results": {"cluster", "model_store", "qupath", "scoring", "stain", "tables"},
+    "cluster": {"scoring"},
     "scoring": {
         "encoders", "heads", "learning", "mil", "model_store", "nuclei", "qupath", "slides",
         "stain", "tables", "tiles",

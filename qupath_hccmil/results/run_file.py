@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.atomic_files import atomic_file
+from qupath_hccmil.cluster.work import SlideRow
 from qupath_hccmil.method.research_use import RESEARCH_USE
 from qupath_hccmil.results.slide_tasks import Shard
-from qupath_hccmil.results.slide_worker import ScoringPlan, SlideRow
+from qupath_hccmil.results.slide_worker import ScoringPlan
 from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.scoring.versions import versions
 
 
 def run_facts(
-    rows: Iterable[SlideRow], plan: ScoringPlan, models: ScorerSource, cluster: Mapping[str, Any]
+    rows: Iterable[SlideRow[Any]],
+    plan: ScoringPlan,
+    models: ScorerSource,
+    cluster: Mapping[str, Any],
 ) -> dict[str, Any]:
     """A run as plain data, for JSON.
 
