@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("source", type=options.Existing)
+@click.argument("sources", nargs=-1, metavar="SOURCE...", type=options.PathType)
+@click.option(
+    "--projects",
+    "projects_table",
+    type=options.PathType,
+    metavar="FILE",
+    help="Table with a column project: more projects; paths are from the table's folder.",
+)
 @options.settings_file()
 @click.option(
     "--encoder",
@@ -53,7 +61,8 @@ if TYPE_CHECKING:
 @options.as_json
 @options.quiet
 def features(
-    source: Path,
+    sources: tuple[Path, ...],
+    projects_table: Path | None,
     encoders: tuple[Path, ...],
     out: Path,
     images: tuple[str, ...],
@@ -62,11 +71,11 @@ def features(
     quiet: bool,
     **given: Any,
 ) -> int:
-    """Compute features of the tiles of SOURCE with frozen encoders.
+    """Compute features of the tiles of slides with frozen encoders.
 
-    SOURCE is a QuPath project with tumour annotations, a folder of slides, one slide, or a table
-    with a column slide. Outlines of a slide that is not in a project are read from a GeoJSON file
-    of the same name next to it; without one, all the tissue is used.
+    Each SOURCE is a QuPath project with tumour annotations, a folder of slides, one slide, or a
+    table with a column slide. Outlines of a slide that is not in a project are read from a GeoJSON
+    file of the same name next to it; without one, all the tissue is used.
 
     For each encoder there is a folder in that of --out, with one HDF5 file for each slide, which
     CLAM and TRIDENT read too. Run the same command again to continue: what is there is not computed
@@ -75,29 +84,37 @@ def features(
     from qupath_hccmil.encoders.encoder import load_encoders
     from qupath_hccmil.features.compute_features import FeatureRun, compute_features
     from qupath_hccmil.features.feature_settings import FeatureSettings
+    from qupath_hccmil.features.slides_to_encode import slides_to_encode
+    from qupath_hccmil.results.slide_tasks import project_paths
     from qupath_hccmil.slide_sources.outlined_slides import find_slides
 
+    if not sources and projects_table is None:
+        raise click.UsageError("Missing argument 'SOURCE...'.")
     settings = FeatureSettings(**options.settings_given(FeatureSettings, given))
     chosen = load_encoders(encoders)
-    found = find_slides(
-        source,
-        settings.annotation_classes,
+    find = partial(
+        find_slides,
+        classes=settings.annotation_classes,
         engine=given["engine"],
         images=images,
         slides_dir=given["slides"],
     )
+    takes = (lambda place, source: True) if shard is None else shard.takes
+    found = slides_to_encode(project_paths(sources, projects_table), find, takes)
+    for path, why in found.wrong.items():
+        click.echo(f"{path}: FAILED: {why}", err=True)
     run = FeatureRun(out, chosen, settings, runtime=given["runtime"], device=given["device"])
     outcomes = []
-    with ScoringDisplay(quiet=quiet, lines=not as_json) as display:
-        takes = (lambda place: True) if shard is None else shard.takes
-        for outcome in compute_features(found, run, display, takes):
+    count = len(found.slides) + len(found.unusable)
+    with ScoringDisplay(quiet=quiet, lines=not as_json, slides=count) as display:
+        for outcome in compute_features(found, run, display):
             outcomes.append(outcome)
             display.end(_line(outcome), failed=outcome.status == "failed")
     if as_json:
         click.echo(json.dumps(_facts(chosen, outcomes, out), indent=2))
     elif not quiet:
         click.echo(_summary(outcomes))
-    failed = any(outcome.status == "failed" for outcome in outcomes)
+    failed = bool(found.wrong) or any(outcome.status == "failed" for outcome in outcomes)
     return exit_codes.SOME_FAILED if failed else exit_codes.DONE
 
 
