@@ -30,8 +30,8 @@ MAY_IMPORT = {
         "tables", "tiles", "tiles_of_interest", "training",
     },
     "features": {
-        "encoders", "model_store", "qupath", "scoring", "slide_sources", "slides", "stain",
-        "tables", "tiles",
+        "cluster", "encoders", "model_store", "qupath", "scoring", "slide_sources", "slides",
+        "stain", "tables", "tiles",
     },
     "slide_sources": {"qupath", "scoring", "slides", "tables", "tiles"},
     "encoders": {"learning", "mil", "model_store", "nuclei", "stain"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,8 @@ from qupath_hccmil.cli.show import ScoringDisplay
 if TYPE_CHECKING:
     from qupath_hccmil.encoders.encoder import Encoder
     from qupath_hccmil.features.compute_features import FeatureOutcome
+    from qupath_hccmil.features.feature_work import FeatureWork
+    from qupath_hccmil.features.slides_to_encode import SlidesToEncode
     from qupath_hccmil.results.slide_tasks import Shard
 
 
@@ -58,6 +61,31 @@ if TYPE_CHECKING:
 @click.option(
     "--shard", type=ShardType(), help="Do only this part of the slides, such as 3/40, from 1."
 )
+@click.option(
+    "--dask",
+    metavar="local|FILE.yaml|ADDRESS",
+    help="Compute on Dask workers: on this machine (local), as jobs of a queue (a YAML file of "
+    "dask-jobqueue), or of a scheduler that runs (tcp://HOST:PORT).",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Worker processes that --dask starts; default for local: one for every 4 cores.",
+)
+@click.option(
+    "--slide-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="With --dask: end the worker of a slide that takes longer.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="With --dask: how often a slide whose worker was lost is tried again.",
+)
 @options.as_json
 @options.quiet
 def features(
@@ -84,12 +112,20 @@ def features(
     from qupath_hccmil.encoders.encoder import load_encoders
     from qupath_hccmil.features.compute_features import FeatureRun, compute_features
     from qupath_hccmil.features.feature_settings import FeatureSettings
+    from qupath_hccmil.features.feature_work import FeatureWork
     from qupath_hccmil.features.slides_to_encode import slides_to_encode
     from qupath_hccmil.results.slide_tasks import project_paths
     from qupath_hccmil.slide_sources.outlined_slides import find_slides
 
     if not sources and projects_table is None:
         raise click.UsageError("Missing argument 'SOURCE...'.")
+    if given["dask"] is None and (given["workers"] or given["slide_timeout"]):
+        raise click.UsageError("--workers and --slide-timeout go with --dask")
+    if given["dask"] and shard:
+        raise click.UsageError("--dask shares the slides out itself; leave --shard out")
+    # workers may have another working folder
+    out, encoders = out.absolute(), tuple(each.absolute() for each in encoders)
+    sources = tuple(each.absolute() for each in sources)
     settings = FeatureSettings(**options.settings_given(FeatureSettings, given))
     chosen = load_encoders(encoders)
     find = partial(
@@ -107,7 +143,17 @@ def features(
     outcomes = []
     count = len(found.slides) + len(found.unusable)
     with ScoringDisplay(quiet=quiet, lines=not as_json, slides=count) as display:
-        for outcome in compute_features(found, run, display):
+        outcomes_of = (
+            compute_features(found, run, display)
+            if given["dask"] is None
+            else _on_workers(
+                found,
+                FeatureWork(out, encoders, settings, given["runtime"], given["device"]),
+                given,
+                said=not (quiet or as_json),
+            )
+        )
+        for outcome in outcomes_of:
             outcomes.append(outcome)
             display.end(_line(outcome), failed=outcome.status == "failed")
     if as_json:
@@ -116,6 +162,26 @@ def features(
         click.echo(_summary(outcomes))
     failed = bool(found.wrong) or any(outcome.status == "failed" for outcome in outcomes)
     return exit_codes.SOME_FAILED if failed else exit_codes.DONE
+
+
+def _on_workers(
+    found: SlidesToEncode, work: FeatureWork, given: Mapping[str, Any], *, said: bool
+) -> Iterator[FeatureOutcome]:
+    """Outcomes of slides whose features are computed on a cluster."""
+    from qupath_hccmil.cluster.connect import connected
+    from qupath_hccmil.cluster.run_slides import Limits, run_on_workers
+    from qupath_hccmil.features.compute_features import FeatureOutcome
+    from qupath_hccmil.features.feature_work import FeatureTask
+
+    for name, reason in found.unusable:
+        yield FeatureOutcome(name, "failed", reason=reason)
+    tasks = [FeatureTask(stem, slide) for slide, stem in found.slides]
+    limits = Limits(given["retries"], given["slide_timeout"])
+    with connected(given["dask"], given["workers"]) as workers:
+        if workers.dashboard and said:
+            click.echo(f"Dask's dashboard: {workers.dashboard}")
+        for row in run_on_workers(workers, tasks, work, limits):
+            yield row.outcome
 
 
 def _line(outcome: FeatureOutcome) -> str:

@@ -78,6 +78,9 @@ class FeatureRun:
     runtime, device : str
         See :class:`~qupath_hccmil.scoring.runtime.RuntimeOptions`.
 
+    threads : int, optional
+        Threads that the encoders may use on a CPU; default: all.
+
     Raises
     ------
     DataError
@@ -97,8 +100,10 @@ class FeatureRun:
         *,
         runtime: RuntimeName = "auto",
         device: DeviceName = "auto",
+        threads: int | None = None,
     ) -> None:
         self._settings = settings
+        self._threads = threads
         self._where: tuple[RuntimeName, DeviceName] = (runtime, device)
         self._precision = encoder_precision(runtime, device)
         self._loaded: dict[str, EncoderRuntime] = {}
@@ -209,7 +214,7 @@ class FeatureRun:
         if encoder.name not in self._loaded:
             runtime, device = self._where
             self._loaded[encoder.name] = load_encoder_runtime(
-                encoder, runtime=runtime, device=device
+                encoder, runtime=runtime, device=device, threads=self._threads
             )
         return self._loaded[encoder.name]
 
