@@ -150,4 +150,4 @@ class _Unwatched:
 def _row(
     task: FeatureTask, outcome: FeatureOutcome, worker: str = "", tries: int = 1
 ) -> SlideRow[FeatureOutcome]:
-    return SlideRow(str(task.slide.path), task.stem, outcome, worker=worker, tries=tries)
+    return SlideRow(str(task.slide.path.resolve()), task.stem, outcome, worker=worker, tries=tries)

@@ -72,6 +72,11 @@ def test_several_sources_and_a_table_of_projects(cli, slides, tmp_path):
     ran = cli(*command, slides / "s0.tif", slides)
     assert (ran.code, ran.out.splitlines()[-1]) == (0, "2 up to date.")
     assert cli(*command).code == 2
+    images = json.loads((tmp_path / "out" / "run.json").read_text())["images"]
+    assert [(each["image_id"], each["status"]) for each in images] == [
+        ("s0", "computed"),
+        ("s1", "computed"),
+    ]
 
 
 def test_the_encoder_that_ships(cli, slides, tmp_path):

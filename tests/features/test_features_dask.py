@@ -64,6 +64,11 @@ def test_files_of_workers_are_those_of_one_process_whatever_is_lost(
         "s2.tif": "failed",
         "s3.tif": "computed",
     }
+    rows = json.loads((out / "run.json").read_text())
+    assert rows["cluster"]["kind"] == "local"
+    tries = {each["slide"]: each["tries"] for each in rows["images"]}
+    assert tries == {"s0.tif": 2, "s1.tif": 2, "s2.tif": 2, "s3.tif": 1}
+    assert all(each["worker"].startswith("tcp://") for each in rows["images"])
     lost = "its worker was lost 2 times while its features were computed: it "
     assert found["s1.tif"]["reason"] == f"{lost}crashed or was out of memory"
     assert found["s2.tif"]["reason"] == f"{lost}took longer than 10 s"
