@@ -30,8 +30,8 @@ MAY_IMPORT = {
         "tables", "tiles", "tiles_of_interest", "training",
     },
     "features": {
-        "encoders", "model_store", "qupath", "scoring", "slide_sources", "slides", "stain",
-        "tables", "tiles",
+        "cluster", "encoders", "model_store", "qupath", "scoring", "slide_sources", "slides",
+        "stain", "tables", "tiles",
     },
     "slide_sources": {"qupath", "scoring", "slides", "tables", "tiles"},
     "encoders": {"learning", "mil", "model_store", "nuclei", "stain"},
@@ -41,8 +41,8 @@ MAY_IMPORT = {
         "encoders", "features", "heads", "judgement", "learning", "mil", "model_store", "nuclei",
         "qupath", "scoring", "slide_sources", "slides", "stain", "survival", "tables", "tiles",
     },
-    "cluster": {"model_store", "results", "scoring"},
-    "results": {"qupath", "scoring", "stain", "tables"},
+    "results": {"cluster", "model_store", "qupath", "scoring", "stain", "tables"},
+    "cluster": {"scoring"},
     "scoring": {
         "encoders", "heads", "learning", "mil", "model_store", "nuclei", "qupath", "slides",
         "stain", "tables", "tiles",

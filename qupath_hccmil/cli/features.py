@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from qupath_hccmil.cli import exit_codes, options
-from qupath_hccmil.cli.score_results import ShardType
+from qupath_hccmil.cli.score_results import RECORD_S, ShardType
 from qupath_hccmil.cli.show import ScoringDisplay
 
 if TYPE_CHECKING:
+    from qupath_hccmil.cluster.work import SlideRow
     from qupath_hccmil.encoders.encoder import Encoder
-    from qupath_hccmil.features.compute_features import FeatureOutcome
+    from qupath_hccmil.features.compute_features import FeatureOutcome, FeatureRun
+    from qupath_hccmil.features.feature_work import FeatureWork
+    from qupath_hccmil.features.slides_to_encode import SlidesToEncode
     from qupath_hccmil.results.slide_tasks import Shard
 
 
 @click.command()
-@click.argument("source", type=options.Existing)
+@click.argument("sources", nargs=-1, metavar="SOURCE...", type=options.PathType)
+@click.option(
+    "--projects",
+    "projects_table",
+    type=options.PathType,
+    metavar="FILE",
+    help="Table with a column project: more projects; paths are from the table's folder.",
+)
 @options.settings_file()
 @click.option(
     "--encoder",
@@ -50,10 +63,36 @@ if TYPE_CHECKING:
 @click.option(
     "--shard", type=ShardType(), help="Do only this part of the slides, such as 3/40, from 1."
 )
+@click.option(
+    "--dask",
+    metavar="local|FILE.yaml|ADDRESS",
+    help="Compute on Dask workers: on this machine (local), as jobs of a queue (a YAML file of "
+    "dask-jobqueue), or of a scheduler that runs (tcp://HOST:PORT).",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Worker processes that --dask starts; default for local: one for every 4 cores.",
+)
+@click.option(
+    "--slide-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="With --dask: end the worker of a slide that takes longer.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="With --dask: how often a slide whose worker was lost is tried again.",
+)
 @options.as_json
 @options.quiet
 def features(
-    source: Path,
+    sources: tuple[Path, ...],
+    projects_table: Path | None,
     encoders: tuple[Path, ...],
     out: Path,
     images: tuple[str, ...],
@@ -62,43 +101,124 @@ def features(
     quiet: bool,
     **given: Any,
 ) -> int:
-    """Compute features of the tiles of SOURCE with frozen encoders.
+    """Compute features of the tiles of slides with frozen encoders.
 
-    SOURCE is a QuPath project with tumour annotations, a folder of slides, one slide, or a table
-    with a column slide. Outlines of a slide that is not in a project are read from a GeoJSON file
-    of the same name next to it; without one, all the tissue is used.
+    Each SOURCE is a QuPath project with tumour annotations, a folder of slides, one slide, or a
+    table with a column slide. Outlines of a slide that is not in a project are read from a GeoJSON
+    file of the same name next to it; without one, all the tissue is used.
 
     For each encoder there is a folder in that of --out, with one HDF5 file for each slide, which
     CLAM and TRIDENT read too. Run the same command again to continue: what is there is not computed
     again. Nothing is ever downloaded. For research use only.
     """
     from qupath_hccmil.encoders.encoder import load_encoders
-    from qupath_hccmil.features.compute_features import FeatureRun, compute_features
+    from qupath_hccmil.features.compute_features import FeatureRun
     from qupath_hccmil.features.feature_settings import FeatureSettings
+    from qupath_hccmil.features.feature_work import FeatureWork
+    from qupath_hccmil.features.slides_to_encode import slides_to_encode
+    from qupath_hccmil.results.run_file import features_facts, write_run
+    from qupath_hccmil.results.slide_tasks import project_paths
     from qupath_hccmil.slide_sources.outlined_slides import find_slides
 
+    if not sources and projects_table is None:
+        raise click.UsageError("Missing argument 'SOURCE...'.")
+    if given["dask"] is None and (given["workers"] or given["slide_timeout"]):
+        raise click.UsageError("--workers and --slide-timeout go with --dask")
+    if given["dask"] and shard:
+        raise click.UsageError("--dask shares the slides out itself; leave --shard out")
+    # workers may have another working folder
+    out, encoders = out.absolute(), tuple(each.absolute() for each in encoders)
+    sources = tuple(each.absolute() for each in sources)
+    projects_table = projects_table and projects_table.absolute()
     settings = FeatureSettings(**options.settings_given(FeatureSettings, given))
     chosen = load_encoders(encoders)
-    found = find_slides(
-        source,
-        settings.annotation_classes,
+    find = partial(
+        find_slides,
+        classes=settings.annotation_classes,
         engine=given["engine"],
         images=images,
-        slides_dir=given["slides"],
+        slides_dir=given["slides"] and given["slides"].absolute(),
     )
+    takes = (lambda place, source: True) if shard is None else shard.takes
+    found = slides_to_encode(project_paths(sources, projects_table), find, takes)
+    for path, why in found.wrong.items():
+        click.echo(f"{path}: FAILED: {why}", err=True)
     run = FeatureRun(out, chosen, settings, runtime=given["runtime"], device=given["device"])
-    outcomes = []
-    with ScoringDisplay(quiet=quiet, lines=not as_json) as display:
-        takes = (lambda place: True) if shard is None else shard.takes
-        for outcome in compute_features(found, run, display, takes):
-            outcomes.append(outcome)
-            display.end(_line(outcome), failed=outcome.status == "failed")
+    rows: list[SlideRow[FeatureOutcome]] = []
+    cluster: dict[str, Any] = {}
+
+    def record() -> None:
+        if rows:
+            about = {"encoders": _encoders(chosen, out), "settings": asdict(settings)}
+            write_run(features_facts(rows, out, about, cluster), out, shard)
+
+    recorded = time.monotonic()
+    count = len(found.slides) + len(found.unusable)
+    work = FeatureWork(out, encoders, settings, given["runtime"], given["device"])
+    try:
+        with ScoringDisplay(quiet=quiet, lines=not as_json, slides=count) as display:
+            found_rows = (
+                _in_this_process(found, run, display)
+                if given["dask"] is None
+                else _on_workers(found, work, given, cluster, said=not (quiet or as_json))
+            )
+            for row in found_rows:
+                rows.append(row)
+                display.end(_line(row.outcome), failed=row.outcome.status == "failed")
+                # so that little of the record is lost with this process
+                if time.monotonic() - recorded > RECORD_S:
+                    record()
+                    recorded = time.monotonic()
+    finally:
+        # after an interruption too
+        record()
+    outcomes = [row.outcome for row in rows]
     if as_json:
         click.echo(json.dumps(_facts(chosen, outcomes, out), indent=2))
     elif not quiet:
         click.echo(_summary(outcomes))
-    failed = any(outcome.status == "failed" for outcome in outcomes)
+    failed = bool(found.wrong) or any(outcome.status == "failed" for outcome in outcomes)
     return exit_codes.SOME_FAILED if failed else exit_codes.DONE
+
+
+def _in_this_process(
+    found: SlidesToEncode, run: FeatureRun, display: ScoringDisplay
+) -> Iterator[SlideRow[FeatureOutcome]]:
+    from qupath_hccmil.cluster.work import SlideRow
+    from qupath_hccmil.features.compute_features import compute_features
+
+    keys = [
+        *(("", name) for name, _ in found.unusable),
+        *((str(slide.path.resolve()), stem) for slide, stem in found.slides),
+    ]
+    for (path, stem), outcome in zip(keys, compute_features(found, run, display), strict=True):
+        yield SlideRow(path, stem, outcome)
+
+
+def _on_workers(
+    found: SlidesToEncode,
+    work: FeatureWork,
+    given: Mapping[str, Any],
+    cluster: dict[str, Any],
+    *,
+    said: bool,
+) -> Iterator[SlideRow[FeatureOutcome]]:
+    """Rows of slides whose features are computed on a cluster; its facts go into `cluster`."""
+    from qupath_hccmil.cluster.connect import connected
+    from qupath_hccmil.cluster.run_slides import Limits, run_on_workers
+    from qupath_hccmil.cluster.work import SlideRow
+    from qupath_hccmil.features.compute_features import FeatureOutcome
+    from qupath_hccmil.features.feature_work import FeatureTask
+
+    for name, reason in found.unusable:
+        yield SlideRow("", name, FeatureOutcome(name, "failed", reason=reason))
+    tasks = [FeatureTask(stem, slide) for slide, stem in found.slides]
+    limits = Limits(given["retries"], given["slide_timeout"])
+    with connected(given["dask"], given["workers"]) as workers:
+        cluster.update(kind=workers.kind, threads=workers.threads, **asdict(limits))
+        if workers.dashboard and said:
+            click.echo(f"Dask's dashboard: {workers.dashboard}")
+        yield from run_on_workers(workers, tasks, work, limits)
 
 
 def _line(outcome: FeatureOutcome) -> str:
@@ -121,9 +241,13 @@ def _summary(outcomes: list[FeatureOutcome]) -> str:
 
 def _facts(encoders: list[Encoder], outcomes: list[FeatureOutcome], out: Path) -> dict[str, Any]:
     return {
-        "encoders": [
-            {"name": each.name, "sha256": each.sha256, "folder": str(out / each.name)}
-            for each in encoders
-        ],
+        "encoders": _encoders(encoders, out),
         "slides": [asdict(outcome) for outcome in outcomes],
     }
+
+
+def _encoders(encoders: list[Encoder], out: Path) -> list[dict[str, str]]:
+    return [
+        {"name": each.name, "sha256": each.sha256, "folder": str(out / each.name)}
+        for each in encoders
+    ]

@@ -15,8 +15,10 @@ from qupath_hccmil.cli import exit_codes
 from qupath_hccmil.cli.show import ScoringDisplay
 
 if TYPE_CHECKING:
+    from qupath_hccmil.cluster.work import SlideRow
     from qupath_hccmil.results.slide_tasks import Shard, SlideTask
-    from qupath_hccmil.results.slide_worker import ScoringPlan, SlideRow
+    from qupath_hccmil.results.slide_worker import ScoringPlan
+    from qupath_hccmil.scoring.score_project import ImageOutcome
     from qupath_hccmil.scoring.score_settings import ScoreSettings
 
 
@@ -81,7 +83,7 @@ def run_results(
     display = ScoringDisplay(
         quiet=options["quiet"], lines=not options["as_json"], slides=len(tasks)
     )
-    rows: list[SlideRow] = []
+    rows: list[SlideRow[ImageOutcome]] = []
     cluster: dict[str, Any] = {}
 
     def record() -> dict[str, Any]:
@@ -130,7 +132,7 @@ def _rows(
     display: ScoringDisplay,
     options: Mapping[str, Any],
     cluster: dict[str, Any],
-) -> Iterator[SlideRow]:
+) -> Iterator[SlideRow[ImageOutcome]]:
     """Rows of the slides, scored here or on a cluster, of which facts are put into `cluster`."""
     if options["dask"] is None:
         from qupath_hccmil.results.slide_worker import SlideWorker
@@ -140,14 +142,15 @@ def _rows(
             yield worker.score(task, display)
         return
     from qupath_hccmil.cluster.connect import connected
-    from qupath_hccmil.cluster.run_slides import Limits, score_on_workers
+    from qupath_hccmil.cluster.run_slides import Limits, run_on_workers
+    from qupath_hccmil.results.scoring_work import ScoringWork
 
     limits = Limits(options["retries"], options["slide_timeout"])
     with connected(options["dask"], options["workers"]) as workers:
         cluster.update(kind=workers.kind, threads=workers.threads, **asdict(limits))
         if workers.dashboard and not (options["quiet"] or options["as_json"]):
             click.echo(f"Dask's dashboard: {workers.dashboard}")
-        yield from score_on_workers(workers, tasks, plan, limits)
+        yield from run_on_workers(workers, tasks, ScoringWork(plan), limits)
 
 
 def _commit(projects: Sequence[Path], plan: ScoringPlan, options: Mapping[str, Any]) -> bool:

@@ -1,1 +1,1 @@
-"""Slides scored by many processes and machines, on Dask."""
+"""Slides done by many processes and machines, on Dask."""

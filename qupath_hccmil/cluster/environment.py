@@ -8,67 +8,23 @@ from functools import lru_cache
 from pathlib import Path
 
 import qupath_hccmil
-from qupath_hccmil.model_store.model_folder import default_model_dir
-from qupath_hccmil.scoring.runtime import RuntimeOptions
-from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.scoring.versions import release_versions
 
 _HASH_DIGITS = 16
 
+Stamps = tuple[tuple[str, int, int], ...]
 
-def environment(model: Path | None, options: RuntimeOptions) -> dict[str, str]:
-    """Facts of this process that scores follow from.
 
-    Parameters
-    ----------
-    model : Path or None
-        Folder of the risk model; None takes the shipped one.
-    options : RuntimeOptions
+def code_facts() -> dict[str, str]:
+    """Versions of this package and of the libraries that change numbers, a hash of its code."""
+    return {**release_versions(), "code": _code_hash()}
 
-    Returns
-    -------
-    dict of str to str
-        Those of :func:`without_precision`, and the precision of the nuclei network.
 
-    Raises
-    ------
-    ModelError
-        The model, the device or the precision cannot be used here.
+def stamps(folder: Path) -> Stamps:
+    """What tells that the files of a model or an encoder are others than before.
+
+    It is read before each slide, so that the weights themselves need not be.
     """
-    return {**without_precision(model), "precision": options.nuclei_precision()}
-
-
-def without_precision(model: Path | None) -> dict[str, str]:
-    """Facts of this process that scores follow from, wherever the networks are run.
-
-    Returns
-    -------
-    dict of str to str
-        Versions of this package and of the libraries that change numbers, a hash of this
-        package's code, the model's identity (hashes of its weights).
-
-    Raises
-    ------
-    ModelError
-        The model cannot be used.
-    """
-    return {
-        **release_versions(),
-        "code": _code_hash(),
-        "model": _model_identity(model, _stamps(model or default_model_dir("mil"))),
-    }
-
-
-@lru_cache(maxsize=4)
-def _model_identity(
-    model: Path | None,
-    stamps: tuple[tuple[str, int, int], ...],  # noqa: ARG001 - a changed model is read again
-) -> str:
-    return ScorerSource(model).identity
-
-
-def _stamps(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """What tells that a model's files are others than before."""
     try:
         found = [(each.name, each.stat()) for each in sorted(folder.iterdir())]
     except OSError:

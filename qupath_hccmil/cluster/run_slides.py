@@ -2,7 +2,7 @@
 
 Each worker has one slide at a time, which is meant for it alone. So the memory of the scheduler and
 of this process does not grow with the number of slides, and it is certain which slide a lost worker
-was scoring. A worker gets slides only after it has said that its results would be the same.
+had. A worker gets slides only after it has said that its results would be the same.
 """
 
 from __future__ import annotations
@@ -12,19 +12,17 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from qupath_hccmil.cluster.connect import Workers
-from qupath_hccmil.cluster.environment import difference, without_precision
-from qupath_hccmil.cluster.worker_task import Refusal, about_worker, packed, score_on_worker
+from qupath_hccmil.cluster.environment import difference
+from qupath_hccmil.cluster.work import PRECISION, SlideRow, Step, Work
+from qupath_hccmil.cluster.worker_task import Refusal, about_worker, do_on_worker, packed
 from qupath_hccmil.errors import ClusterError, one_line
-from qupath_hccmil.results.slide_pieces import Step
-from qupath_hccmil.results.slide_tasks import SlideTask
-from qupath_hccmil.results.slide_worker import ScoringPlan, SlideRow
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -42,10 +40,6 @@ _NO_ANSWER = (OSError, TimeoutError, asyncio.TimeoutError)
 # Workers that may end while they are asked before we give up; refused ones in one message.
 _MOST_ENDED = 10
 _MOST_NAMED = 5
-
-
-PIECE_TILES = 2048
-"""Tiles of a piece. A slide of more than twice as many is scored in pieces, by several workers."""
 
 BEGIN, JOIN = Step("begin"), Step("join")
 
@@ -66,16 +60,17 @@ class Limits:
     seconds: float | None = None
 
 
-def score_on_workers(
-    workers: Workers, tasks: Sequence[SlideTask], plan: ScoringPlan, limits: Limits
-) -> Iterator[SlideRow]:
-    """Score slides on a cluster.
+def run_on_workers(
+    workers: Workers, tasks: Sequence[Hashable], work: Work, limits: Limits
+) -> Iterator[SlideRow[Any]]:
+    """Do slides on a cluster.
 
     Parameters
     ----------
     workers : Workers
-    tasks : sequence of SlideTask
-    plan : ScoringPlan
+    tasks : sequence of hashable
+        One a slide; they travel to workers.
+    work : Work
     limits : Limits
 
     Yields
@@ -90,8 +85,7 @@ def score_on_workers(
     ModelError
         The model cannot be used here.
     """
-    plan = replace(plan, piece_tiles=PIECE_TILES)
-    run = _Run(workers, plan, limits, deque(_Attempt(task) for task in tasks))
+    run = _Run(workers, work, limits, deque(_Attempt(task) for task in tasks))
     try:
         while run.waiting or run.under_way:
             run.look()
@@ -103,7 +97,7 @@ def score_on_workers(
 
 @dataclass(frozen=True)
 class _Attempt:
-    task: SlideTask
+    task: Any
     step: Step = BEGIN
     number: int = 1
 
@@ -117,7 +111,7 @@ class _UnderWay:
 
 @dataclass
 class _LargeSlide:
-    """A slide that is scored in pieces: how many are left, and what they took so far."""
+    """A slide that is done in pieces: how many are left, and what they took so far."""
 
     left: int
     pieces: int
@@ -128,7 +122,7 @@ class _LargeSlide:
 @dataclass
 class _Run:
     workers: Workers
-    plan: ScoringPlan
+    work: Work
     limits: Limits
     waiting: deque[_Attempt]
     under_way: dict[Future, _UnderWay] = field(default_factory=dict)
@@ -138,7 +132,7 @@ class _Run:
     _named: set[str] = field(default_factory=set)
     _present: frozenset[str] = frozenset()
     _finished: SimpleQueue[Future] = field(default_factory=SimpleQueue)
-    _large: dict[SlideTask, _LargeSlide] = field(default_factory=dict)
+    _large: dict[Hashable, _LargeSlide] = field(default_factory=dict)
     _expected: dict[str, str] | None = None
     _looked: float = float("-inf")
     _ended: int = 0
@@ -147,10 +141,8 @@ class _Run:
     _name: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:
-        model = None if self.plan.model is None else str(self.plan.model)
-        precision = self.plan.settings.precision
-        self._where = (model, self.plan.runtime, self.plan.device, precision)
-        self._mine = without_precision(self.plan.model)
+        self._question = (self.work.identify, self.work.where)
+        self._mine = dict(self.work.facts())
         self._answered = time.monotonic()
         self._patient_until = time.monotonic() + _PATIENCE_S
 
@@ -185,7 +177,7 @@ class _Run:
             self._without(worker)
         for worker in sorted(new):
             if threads[worker] == 1:
-                self._asked[self._submit(worker, about_worker, self._where)] = worker
+                self._asked[self._submit(worker, about_worker, *self._question)] = worker
             else:
                 why = f"has {threads[worker]} threads; start it with --nthreads 1"
                 self._refused[worker] = why
@@ -201,14 +193,14 @@ class _Run:
                 return
             if worker not in busy:
                 attempt = self.waiting.popleft()
-                package = packed(attempt.task, attempt.step, self.plan)
+                package = packed(attempt.task, attempt.step, self.work)
                 future = self._submit(
-                    worker, score_on_worker, package, self._where, self._expected,
+                    worker, do_on_worker, package, *self._question, self._expected,
                     self._threads(worker), self.limits.seconds,
                 )  # fmt: skip
                 self.under_way[future] = _UnderWay(attempt, worker, time.monotonic())
 
-    def done(self) -> Iterator[SlideRow]:
+    def done(self) -> Iterator[SlideRow[Any]]:
         """Rows of slides that are done, after a wait for one.
 
         Raises
@@ -249,7 +241,7 @@ class _Run:
         future.add_done_callback(self._finished.put)
         return future
 
-    def _row(self, future: Future, done: _UnderWay) -> SlideRow | None:
+    def _row(self, future: Future, done: _UnderWay) -> SlideRow[Any] | None:
         """Row of a slide; None where it is to be tried again, or is not here yet."""
         from distributed.scheduler import KilledWorker
 
@@ -278,7 +270,7 @@ class _Run:
             self._refuse(done.worker, answer.reason)
             self.waiting.appendleft(done.attempt)
             return None
-        row: SlideRow = answer
+        row: SlideRow[Any] = answer
         return replace(row, tries=done.attempt.number)
 
     def _result(self, future: Future) -> Any | None:
@@ -290,7 +282,7 @@ class _Run:
             self._finished.put(future)
             return None
 
-    def _of_whole_slide(self, row: SlideRow, attempt: _Attempt) -> SlideRow | None:
+    def _of_whole_slide(self, row: SlideRow[Any], attempt: _Attempt) -> SlideRow[Any] | None:
         """Row of a slide of which one step is done; None where others are left."""
         task, step = attempt.task, attempt.step
         if step.kind == "begin":
@@ -319,16 +311,16 @@ class _Run:
         outcome = replace(row.outcome, seconds=slide.seconds)
         return replace(row, outcome=outcome, tries=slide.tries, pieces=slide.pieces)
 
-    def _tried(self, done: _UnderWay, reason: str) -> SlideRow | None:
+    def _tried(self, done: _UnderWay, reason: str) -> SlideRow[Any] | None:
         """Have a slide tried again, or give it up."""
         attempt = done.attempt
         if attempt.number <= self.limits.retries:
             self.waiting.append(replace(attempt, number=attempt.number + 1))
             return None
         times = "once" if attempt.number == 1 else f"{attempt.number} times"
-        return SlideRow.failed(
+        return self.work.failed(
             attempt.task,
-            f"its worker was lost {times} while this slide was scored: {reason}",
+            f"its worker was lost {times} while {self.work.doing}: {reason}",
             worker=done.worker,
             tries=attempt.number,
         )
@@ -367,7 +359,7 @@ class _Run:
         if isinstance(found, str):
             self._refuse(worker, found)
             return
-        expected = self._expected or {**self._mine, "precision": found["precision"]}
+        expected = self._expected or {**self._mine, PRECISION: found.get(PRECISION, "")}
         if why := difference(expected, found):
             self._refuse(worker, why)
             return
@@ -424,7 +416,7 @@ class _Run:
             raise ClusterError(f"no worker can be used: {'; '.join(named[:_MOST_NAMED])}{more}")
         elif self._ended >= _MOST_ENDED:
             raise ClusterError(
-                f"{self._ended} workers ended before they could score a slide; see their logs"
+                f"{self._ended} workers ended before they could do a slide; see their logs"
             )
         elif not self._present and time.monotonic() > self._patient_until:
             _log.warning("there is no Dask worker yet; waiting for one")
@@ -432,8 +424,8 @@ class _Run:
 
     def _gone(self) -> ClusterError:
         return ClusterError(
-            f"the Dask scheduler ({self.workers.kind}) is gone; what was scored is in "
-            f"{self.plan.folder}: run the same command again, it goes on from there"
+            f"the Dask scheduler ({self.workers.kind}) is gone; what was done is in "
+            f"{self.work.folder}: run the same command again, it goes on from there"
         )
 
 

@@ -1,7 +1,7 @@
 """The task that a Dask worker runs: one slide.
 
-What comes in and goes out is small: the slide's name and the settings, and a row. Results go
-straight from the worker to the folder.
+What comes in and goes out is small: which slide, the settings, and a row. Results go straight from
+the worker to the folder.
 """
 
 from __future__ import annotations
@@ -9,33 +9,23 @@ from __future__ import annotations
 import faulthandler
 import pickle
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from qupath_hccmil.cluster.environment import difference, environment
+from qupath_hccmil.cluster.environment import difference
+from qupath_hccmil.cluster.work import PreparedWork, SlideRow, Step, Work
 from qupath_hccmil.errors import ModelError
-from qupath_hccmil.results.slide_pieces import Step
-from qupath_hccmil.results.slide_tasks import SlideTask
-from qupath_hccmil.results.slide_worker import ScoringPlan, SlideRow, SlideWorker
-from qupath_hccmil.scoring.devices import DeviceName, RuntimeName
-from qupath_hccmil.scoring.precision import PrecisionName
-from qupath_hccmil.scoring.runtime import RuntimeOptions
-from qupath_hccmil.scoring.score_project import Unwatched
 
-Where = tuple[str | None, RuntimeName, DeviceName, PrecisionName]
-"""Folder of the risk model, or None for the shipped one; runtime; device; precision.
-
-Plain data, which a worker of another version can read.
-"""
+Identify = Callable[[Any], dict[str, str]]
+"""See :attr:`Work.identify`. A worker that has no such function cannot be used."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A worker that must not score, since its results would be others.
+    """A worker that must get no slides, since its results would be others.
 
     Attributes
     ----------
@@ -48,25 +38,28 @@ class Refusal:
     reason: str
 
 
-def packed(task: SlideTask, step: Step, plan: ScoringPlan) -> bytes:
+def packed(task: Any, step: Step, work: Work) -> bytes:
     """A task for a worker, as bytes: one of another version opens them only once it was checked."""
-    return pickle.dumps((task, step, plan))
+    return pickle.dumps((task, step, work))
 
 
-def score_on_worker(
+def do_on_worker(
     package: bytes,
-    where: Where,
+    identify: Identify,
+    where: Hashable,
     expected: Mapping[str, str],
     threads: int | None,
     limit: float | None,
-) -> SlideRow | Refusal:
-    """Score one slide, or a piece of it, in a Dask worker.
+) -> SlideRow[Any] | Refusal:
+    """Do one slide, or a piece of it, in a Dask worker.
 
     Parameters
     ----------
     package : bytes
         See :func:`packed`.
-    where : Where
+    identify : callable
+    where : hashable
+        See :class:`Work`.
     expected : mapping of str to str
         Environment that this one must equal.
     threads : int, optional
@@ -75,15 +68,15 @@ def score_on_worker(
         Seconds after which the process ends itself.
     """
     address = _address()
-    if reason := _why_not(where, expected):
+    if reason := _why_not(identify, where, expected):
         return Refusal(address, reason)
-    task, step, plan = pickle.loads(package)
+    task, step, work = pickle.loads(package)
     with _ended_after(limit):
-        row = _worker(plan, threads, expected["model"]).score(task, Unwatched(), step)
+        row = _prepared(work, threads, tuple(sorted(expected.items()))).do(task, step)
     return replace(row, worker=address)
 
 
-def about_worker(where: Where) -> dict[str, Any]:
+def about_worker(identify: Identify, where: Hashable) -> dict[str, Any]:
     """What a worker says of itself before it gets slides, as plain data.
 
     Returns
@@ -93,31 +86,29 @@ def about_worker(where: Where) -> dict[str, Any]:
     """
     from dask.system import CPU_COUNT
 
-    return {"environment": _environment(where), "cores": CPU_COUNT}
+    return {"environment": _environment(identify, where), "cores": CPU_COUNT}
 
 
-def _why_not(where: Where, expected: Mapping[str, str]) -> str:
-    found = _environment(where)
+def _why_not(identify: Identify, where: Hashable, expected: Mapping[str, str]) -> str:
+    found = _environment(identify, where)
     return found if isinstance(found, str) else difference(expected, found)
 
 
-def _environment(where: Where) -> dict[str, str] | str:
-    model, runtime, device, precision = where
-    options = RuntimeOptions(runtime, device, precision)
+def _environment(identify: Identify, where: Hashable) -> dict[str, str] | str:
     try:
-        return environment(None if model is None else Path(model), options)
+        return identify(where)
     except ModelError as error:
         return str(error)
 
 
 @lru_cache(maxsize=1)
-def _worker(
-    plan: ScoringPlan,
+def _prepared(
+    work: Work,
     threads: int | None,
-    model: str,  # noqa: ARG001 - a changed model is loaded again
-) -> SlideWorker:
+    facts: tuple[tuple[str, str], ...],  # noqa: ARG001 - a changed model is loaded again
+) -> PreparedWork:
     """Load the networks once for a process."""
-    return SlideWorker(plan, threads)
+    return work.prepared(threads)
 
 
 def _address() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -12,15 +12,16 @@ from typing import Literal, Protocol
 from qupath_hccmil.encoders.encoder import Encoder
 from qupath_hccmil.errors import DataError, ModelError, PackageError, WriteError, one_line
 from qupath_hccmil.features.encode_slide import EncodedSlide, TileKind, encode_slide, stain_target
-from qupath_hccmil.features.feature_folder import EncoderFeatures, file_stems
+from qupath_hccmil.features.feature_folder import EncoderFeatures
 from qupath_hccmil.features.feature_settings import FeatureSettings
+from qupath_hccmil.features.slides_to_encode import SlidesToEncode
 from qupath_hccmil.scoring.devices import DeviceName, RuntimeName
 from qupath_hccmil.scoring.encoder_runtime import (
     EncoderRuntime,
     encoder_precision,
     load_encoder_runtime,
 )
-from qupath_hccmil.slide_sources.outlined_slides import OutlinedSlide, OutlinedSlides
+from qupath_hccmil.slide_sources.outlined_slides import OutlinedSlide
 from qupath_hccmil.slides.open_slide import Slide
 from qupath_hccmil.slides.tissue import TissueRule
 from qupath_hccmil.tiles.tile_plan import TilePlan, plan_tiles
@@ -77,6 +78,9 @@ class FeatureRun:
     runtime, device : str
         See :class:`~qupath_hccmil.scoring.runtime.RuntimeOptions`.
 
+    threads : int, optional
+        Threads that the encoders may use on a CPU; default: all.
+
     Raises
     ------
     DataError
@@ -96,8 +100,10 @@ class FeatureRun:
         *,
         runtime: RuntimeName = "auto",
         device: DeviceName = "auto",
+        threads: int | None = None,
     ) -> None:
         self._settings = settings
+        self._threads = threads
         self._where: tuple[RuntimeName, DeviceName] = (runtime, device)
         self._precision = encoder_precision(runtime, device)
         self._loaded: dict[str, EncoderRuntime] = {}
@@ -208,44 +214,27 @@ class FeatureRun:
         if encoder.name not in self._loaded:
             runtime, device = self._where
             self._loaded[encoder.name] = load_encoder_runtime(
-                encoder, runtime=runtime, device=device
+                encoder, runtime=runtime, device=device, threads=self._threads
             )
         return self._loaded[encoder.name]
 
 
 def compute_features(
-    found: OutlinedSlides,
-    run: FeatureRun,
-    watcher: Watcher,
-    takes: Callable[[int], bool] = lambda place: True,
+    found: SlidesToEncode, run: FeatureRun, watcher: Watcher
 ) -> Iterator[FeatureOutcome]:
-    """Compute the features of the slides of a source, one after the other.
+    """Compute the features of slides, one after the other.
 
     Parameters
     ----------
-    found : OutlinedSlides
+    found : SlidesToEncode
         Slides that cannot be used count as failed.
     run : FeatureRun
     watcher : Watcher
-    takes : callable
-        Whether the slide at a place, from 0, is to be done here; by name, so that machines which
-        do not find the same slides agree.
     """
-    stems = file_stems(
-        [
-            *((slide.entry.id, slide.name) for slide in found.slides),
-            *((f"left out {number}", each.name) for number, each in enumerate(found.left_out)),
-        ]
-    )
-    names = {slide.name for slide in found.slides} | {each.name for each in found.left_out}
-    mine = {name for place, name in enumerate(sorted(names)) if takes(place)}
-    for left_out in found.left_out:
-        if left_out.name in mine:
-            reason = left_out.detail or left_out.reason
-            yield FeatureOutcome(left_out.name, "failed", reason=reason)
-    for slide in found.slides:
-        if slide.name in mine:
-            yield run.compute(slide, stems[slide.entry.id], watcher)
+    for name, reason in found.unusable:
+        yield FeatureOutcome(name, "failed", reason=reason)
+    for slide, stem in found.slides:
+        yield run.compute(slide, stem, watcher)
 
 
 def _same_target(one: TileKind, other: TileKind) -> bool:

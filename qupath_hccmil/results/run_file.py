@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.atomic_files import atomic_file
+from qupath_hccmil.cluster.work import SlideRow
 from qupath_hccmil.method.research_use import RESEARCH_USE
 from qupath_hccmil.results.slide_tasks import Shard
-from qupath_hccmil.results.slide_worker import ScoringPlan, SlideRow
+from qupath_hccmil.results.slide_worker import ScoringPlan
 from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.scoring.versions import versions
 
 
 def run_facts(
-    rows: Iterable[SlideRow], plan: ScoringPlan, models: ScorerSource, cluster: Mapping[str, Any]
+    rows: Iterable[SlideRow[Any]],
+    plan: ScoringPlan,
+    models: ScorerSource,
+    cluster: Mapping[str, Any],
 ) -> dict[str, Any]:
     """A run as plain data, for JSON.
 
@@ -41,6 +45,38 @@ def run_facts(
             **models.below,
         },
         "settings": asdict(plan.settings),
+        **_surroundings(rows, cluster),
+    }
+
+
+def features_facts(
+    rows: Iterable[SlideRow[Any]],
+    out: Path,
+    about: Mapping[str, Any],
+    cluster: Mapping[str, Any],
+) -> dict[str, Any]:
+    """A run of ``features`` as plain data, for JSON.
+
+    Parameters
+    ----------
+    rows : iterable of SlideRow
+    out : Path
+        Folder of the features.
+    about : mapping
+        Encoders and settings.
+    cluster : mapping
+        Where it ran; empty for this process.
+    """
+    return {
+        "note": RESEARCH_USE,
+        "results": str(out),
+        **about,
+        **_surroundings(rows, cluster),
+    }
+
+
+def _surroundings(rows: Iterable[SlideRow[Any]], cluster: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         "cluster": dict(cluster),
         "images": [row.facts() for row in rows],
         "versions": {**versions(), "python": sys.version.split()[0]},

@@ -10,13 +10,12 @@ from __future__ import annotations
 import json
 import zipfile
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from qupath_hccmil.atomic_files import atomic_file
+from qupath_hccmil.cluster.work import Step
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.held_files import remove_folder
 from qupath_hccmil.results.results_folder import IntoFolder
@@ -25,22 +24,6 @@ from qupath_hccmil.scoring.score_slide import TileWork, UnfinishedError, score_a
 from qupath_hccmil.stain.vahadane import StainFit
 
 _STAIN = "stain.json"
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one process does for a slide.
-
-    Attributes
-    ----------
-    kind : {"begin", "piece", "join"}
-        ``begin`` scores a slide that is not large as a whole.
-    piece : int
-        Number of the piece, from 0.
-    """
-
-    kind: Literal["begin", "piece", "join"] = "begin"
-    piece: int = 0
 
 
 class InPieces:

@@ -6,16 +6,17 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from qupath_hccmil.cluster.work import SlideRow, Step
 from qupath_hccmil.errors import one_line
 from qupath_hccmil.qupath.data_types import ImageEntry
 from qupath_hccmil.qupath.open_project import EngineChoice, open_project
 from qupath_hccmil.qupath.project_folder import Project
 from qupath_hccmil.results.results_folder import IntoFolder
-from qupath_hccmil.results.slide_pieces import InPieces, Step
+from qupath_hccmil.results.slide_pieces import InPieces
 from qupath_hccmil.results.slide_tasks import SlideTask
 from qupath_hccmil.scoring.devices import DeviceName, RuntimeName
 from qupath_hccmil.scoring.score_project import BatchOptions, ImageOutcome, Progress, ScoringJob
@@ -68,50 +69,10 @@ class ScoringPlan:
     piece_tiles: int | None = None
 
 
-@dataclass(frozen=True)
-class SlideRow:
-    """What became of a slide: all that travels from a worker.
-
-    Attributes
-    ----------
-    project : str
-    image_id : str
-    outcome : ImageOutcome
-    worker : str
-        Where it was scored; empty for this process.
-    tries : int
-        How often it was begun.
-    overhead : float
-        Seconds that were spent next to :attr:`ImageOutcome.seconds`: opening, reading, waiting.
-    pieces : int
-        Pieces that the slide was scored in; 0 for a slide that was scored as a whole.
-    """
-
-    project: str
-    image_id: str
-    outcome: ImageOutcome
-    worker: str = ""
-    tries: int = 1
-    overhead: float = 0.0
-    pieces: int = 0
-
-    @classmethod
-    def failed(cls, task: SlideTask, reason: str, **more: Any) -> SlideRow:
-        """Row of a slide that was not scored."""
-        outcome = ImageOutcome(task.image, "failed", reason=reason)
-        return cls(str(task.project), task.image_id, outcome, **more)
-
-    def facts(self) -> dict[str, Any]:
-        """The row as plain data."""
-        return {
-            **asdict(self.outcome),
-            "project": self.project,
-            "image_id": self.image_id,
-            "worker": self.worker,
-            "tries": self.tries,
-            "pieces": self.pieces,
-            "overhead": round(self.overhead, 4),
-        }
+def failed_row(task: SlideTask, reason: str, **more: Any) -> SlideRow[ImageOutcome]:
+    """Row of a slide that was not scored."""
+    outcome = ImageOutcome(task.image, "failed", reason=reason)
+    return SlideRow(str(task.project), task.image_id, outcome, **more)
 
 
 class SlideWorker:
@@ -152,7 +113,9 @@ class SlideWorker:
         )
         self._open: OrderedDict[Path, _OpenProject] = OrderedDict()
 
-    def score(self, task: SlideTask, progress: Progress, step: Step | None = None) -> SlideRow:
+    def score(
+        self, task: SlideTask, progress: Progress, step: Step | None = None
+    ) -> SlideRow[ImageOutcome]:
         """Score a slide, or do one step of it; whatever is wrong with it is in the row.
 
         Parameters
@@ -173,11 +136,11 @@ class SlideWorker:
             opened = self._project(task.project)
             entry = opened.entries.get(task.image_id)
             if entry is None:
-                return SlideRow.failed(task, "is no longer in the project")
+                return failed_row(task, "is no longer in the project")
         except Exception as error:
             # Whatever the error is, the other slides are done.
             _log.debug("%s", task.project, exc_info=True)
-            return SlideRow.failed(task, one_line(error))
+            return failed_row(task, one_line(error))
         destination = IntoFolder(self._plan.folder, self.models)
         in_pieces = None
         if step is not None and self._plan.piece_tiles is not None:

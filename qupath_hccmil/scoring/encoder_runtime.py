@@ -49,6 +49,7 @@ def load_encoder_runtime(
     runtime: RuntimeName = "auto",
     device: DeviceName = "auto",
     half: bool = True,
+    threads: int | None = None,
 ) -> EncoderRuntime:
     """Prepare an encoder for the best runtime on this machine, or for the requested one.
 
@@ -59,6 +60,8 @@ def load_encoder_runtime(
         See :class:`~qupath_hccmil.scoring.runtime.RuntimeOptions`.
     half : bool
         Compute in half precision on a GPU.
+    threads : int, optional
+        Threads that the network may use on a CPU; default: all.
 
     Raises
     ------
@@ -68,7 +71,9 @@ def load_encoder_runtime(
         timm is needed and not installed.
     """
     chosen, where = resolve(runtime, device)
-    return _OpenVino(encoder) if chosen == "openvino" else _Torch(encoder, where, half=half)
+    if chosen == "openvino":
+        return _OpenVino(encoder, threads)
+    return _Torch(encoder, where, half=half, threads=threads)
 
 
 def encoder_precision(runtime: RuntimeName, device: DeviceName) -> str:
@@ -161,14 +166,14 @@ class _OpenVino:
     batch = _CPU_BATCH
     readers = READERS
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, threads: int | None) -> None:
         openvino = import_openvino()
         side = encoder.geometry.tile_px
         files = openvino_graph(
             encoder.build, f"{encoder.sha256} {encoder.made_by}", (_CPU_BATCH, side, side, 3)
         )
         core = openvino.Core()
-        compiled = core.compile_model(core.read_model(*files), "CPU", cpu_hints("f32"))
+        compiled = core.compile_model(core.read_model(*files), "CPU", cpu_hints("f32", threads))
         self._queue = openvino.AsyncInferQueue(compiled)
         self._queue.set_callback(_finish)
 
@@ -189,7 +194,13 @@ class _Torch:
 
     name = "torch"
 
-    def __init__(self, encoder: Encoder, device: str, *, half: bool) -> None:
+    def __init__(
+        self, encoder: Encoder, device: str, *, half: bool, threads: int | None = None
+    ) -> None:
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
         self.device = device
         self.batch = _CPU_BATCH if device == "cpu" else _GPU_BATCH
         self.readers = readers_for(device)

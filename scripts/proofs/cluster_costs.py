@@ -34,8 +34,9 @@ from commit_costs import (
 from simulated_slides import drawn_slide, project_of
 
 from qupath_hccmil.cluster.connect import Workers, connected
-from qupath_hccmil.cluster.run_slides import Limits, score_on_workers
+from qupath_hccmil.cluster.run_slides import Limits, run_on_workers
 from qupath_hccmil.results.commit import GROUP_IMAGES
+from qupath_hccmil.results.scoring_work import ScoringWork
 from qupath_hccmil.results.slide_tasks import SlideTask, slide_tasks
 from qupath_hccmil.results.slide_worker import ScoringPlan, SlideWorker
 from qupath_hccmil.scoring.score_project import Unwatched
@@ -95,7 +96,7 @@ def in_one_process(plan: ScoringPlan) -> Callable[[list[SlideTask]], float]:
 def on_workers(workers: Workers, tasks: list[SlideTask], plan: ScoringPlan) -> float:
     """Seconds of all slides."""
     start = time.perf_counter()
-    rows = list(score_on_workers(workers, tasks, plan, Limits()))
+    rows = list(run_on_workers(workers, tasks, ScoringWork(plan), Limits()))
     seconds = time.perf_counter() - start
     assert all(row.outcome.status != "failed" for row in rows), rows
     return seconds
@@ -110,7 +111,7 @@ def started(count: int, bench: Bench) -> Iterator[Workers]:
         plan, seen = bench.new_plan(), set[str]()
         while len(seen) < count:
             plan = bench.new_plan()
-            rows = score_on_workers(workers, bench.tasks[: 2 * count], plan, Limits())
+            rows = run_on_workers(workers, bench.tasks[: 2 * count], ScoringWork(plan), Limits())
             seen |= {row.worker for row in rows}
         yield workers
 
@@ -185,7 +186,7 @@ def memory(bench: Bench) -> list[Row]:
         }
         start = time.perf_counter()
         seen: list[dict[str, float]] = []
-        for number, row in enumerate(score_on_workers(workers, many, plan, Limits()), 1):
+        for number, row in enumerate(run_on_workers(workers, many, ScoringWork(plan), Limits()), 1):
             assert row.outcome.status == "up to date", row
             if number % max(1, count // 10) == 0:
                 seen.append({k: each.memory_info().rss / 1e6 for k, each in watched.items()})

@@ -11,13 +11,13 @@ from pathlib import Path
 import psutil
 from simulated_slides import project_of, results_for
 
+from qupath_hccmil.cluster.work import SlideRow
 from qupath_hccmil.qupath import names
 from qupath_hccmil.qupath.native.native_project import NativeProject
 from qupath_hccmil.results.commit import GROUP_IMAGES, CommitOptions, commit_results
 from qupath_hccmil.results.leftovers import sweep
 from qupath_hccmil.results.results_folder import ResultsIndex
 from qupath_hccmil.results.run_file import write_run
-from qupath_hccmil.results.slide_worker import SlideRow
 from qupath_hccmil.scoring.score_project import ImageOutcome
 
 

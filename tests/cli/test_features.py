@@ -29,7 +29,7 @@ def test_features_of_a_folder_with_two_encoders(cli, slides, tmp_path):
     both = ("--encoder", encoders[0], "--encoder", encoders[1])
     ran = cli(*command, *both)
     assert (ran.code, ran.err) == (0, "")
-    assert "s0.tif: a 4 tiles, b 4 tiles, " in ran.out
+    assert "[1/2] s0.tif: a 4 tiles, b 4 tiles, " in ran.out
     assert ran.out.splitlines()[-1] == "2 computed."
     for name in "ab":
         found = [open_features(path) for path in feature_files(tmp_path / "out" / name)]
@@ -51,11 +51,32 @@ def test_a_share_of_the_slides_and_one_that_fails(cli, slides, tmp_path):
     command = ("features", slides, "--out", tmp_path / "out", *FAST, *encoder)
     ran = cli(*command, "--shard", "1/2")
     assert ran.code == 3
-    assert ran.err.startswith("s2.tif: FAILED: ")
+    assert "s2.tif: FAILED: " in ran.err
     assert "1 computed, 1 failed." in ran.out
     assert cli(*command, "--shard", "2/2").out.splitlines()[-1] == "1 computed."
     assert cli(*command, "--shard", "4/4").out == "No slides in this part.\n"
     assert cli(*command, "--shard", "3/2").code == 2
+
+
+def test_several_sources_and_a_table_of_projects(cli, slides, tmp_path):
+    """One that cannot be read costs only itself; a slide that is named twice is done once."""
+    encoder = ("--encoder", tiny_encoder(tmp_path / "a").path)
+    command = ("features", "--out", tmp_path / "out", *FAST, *encoder)
+    (tmp_path / "lists").mkdir()
+    table = tmp_path / "lists" / "projects.csv"
+    table.write_text("project\n../slides/s1.tif\n../none\n")
+    ran = cli(*command, slides / "s0.tif", "--projects", table)
+    assert ran.code == 3
+    assert ran.err.startswith(f"{tmp_path / 'lists' / '../none'}: FAILED: ")
+    assert ran.out.splitlines()[-1] == "2 computed."
+    ran = cli(*command, slides / "s0.tif", slides)
+    assert (ran.code, ran.out.splitlines()[-1]) == (0, "2 up to date.")
+    assert cli(*command).code == 2
+    images = json.loads((tmp_path / "out" / "run.json").read_text())["images"]
+    assert [(each["image_id"], each["status"]) for each in images] == [
+        ("s0", "computed"),
+        ("s1", "computed"),
+    ]
 
 
 def test_the_encoder_that_ships(cli, slides, tmp_path):

@@ -22,6 +22,7 @@ from qupath_hccmil.features.compute_features import FeatureRun, compute_features
 from qupath_hccmil.features.feature_file import depends_on, feature_files, open_features
 from qupath_hccmil.features.feature_folder import file_stems
 from qupath_hccmil.features.feature_settings import FeatureSettings
+from qupath_hccmil.features.slides_to_encode import slides_to_encode
 from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_project
 from qupath_hccmil.slide_sources.outlined_slides import find_slides
 from qupath_hccmil.tiles import tile_reader
@@ -76,9 +77,15 @@ def a_run(out, encoders, **settings) -> FeatureRun:
     return FeatureRun(out, load_encoders(encoders), chosen, device="cpu", runtime="torch")
 
 
+def the_slides(*sources, takes=lambda place, source: True):
+    return slides_to_encode(
+        sources, lambda source: find_slides(source, ("Tumor",), engine="native"), takes
+    )
+
+
 def computed(source, out, encoders, **settings):
     run = a_run(out, encoders, **settings)
-    found = find_slides(source, ("Tumor",), engine="native")
+    found = the_slides(source)
     return {each.slide: each for each in compute_features(found, run, Quiet())}
 
 
@@ -320,7 +327,7 @@ def test_wrong_weights_end_the_run(slides, tmp_path):
 def test_a_full_disk_ends_the_run(slides, encoders, tmp_path):
     out = tmp_path / "out"
     run = a_run(out, encoders[:1])
-    found = find_slides(slides, ("Tumor",))
+    found = the_slides(slides)
     with no_file_above(1500), pytest.raises(WriteError, match=r"s0\.h5: cannot be written"):
         list(compute_features(found, run, Quiet()))
     assert [path.name for path in (out / "one").iterdir()] == ["features.json"]
@@ -379,13 +386,40 @@ def test_a_killed_run_goes_on(slides, encoders, tmp_path):
 
 
 def test_shares_of_the_slides(slides, encoders, tmp_path):
-    run = a_run(tmp_path, encoders[:1])
-    found = find_slides(slides, ("Tumor",))
     of_two = [
-        [each.slide for each in compute_features(found, run, Quiet(), lambda n, p=part: n % 2 == p)]
+        [
+            slide.name
+            for slide, _ in the_slides(slides, takes=lambda n, _, p=part: n % 2 == p).slides
+        ]
         for part in range(2)
     ]
     assert of_two == [["s0.tif"], ["s1.tif"]]
+
+
+def test_a_part_does_not_follow_from_other_sources(slides, tmp_path):
+    second = draw(tmp_path / "more" / "s2.tif", 2).parent
+    places = []
+
+    def noted(place, source):
+        places.append((place, source))
+        return True
+
+    found = the_slides(slides, tmp_path / "none", second, takes=noted)
+    assert places == [(0, 0), (1, 0), (0, 2)]
+    assert [stem for _, stem in found.slides] == ["s0", "s1", "s2"]
+    assert list(found.wrong) == [tmp_path / "none"]
+    with pytest.raises(DataError, match=r"none.*; .*nor_this"):
+        the_slides(tmp_path / "none", tmp_path / "nor_this")
+
+
+def test_two_slides_that_would_have_the_same_file(slides, tmp_path):
+    """The same slide once more is done once; another one of the same name is not written over."""
+    other = draw(tmp_path / "more" / "s0.tif", 2).parent
+    found = the_slides(slides, slides / "s1.tif", other)
+    assert [stem for _, stem in found.slides] == ["s0", "s1"]
+    ((name, reason),) = found.unusable
+    assert name == "s0.tif"
+    assert reason.startswith(f"{other}: has a slide for s0.h5, as has {slides}; ")
 
 
 def test_names_of_files():

@@ -28,7 +28,7 @@ pytest.importorskip("distributed", reason="the extra [cluster] is not installed"
 
 NATIVE = ("--engine", "native")
 PRELOAD = Path(__file__).parent / "faulty_worker.py"
-WORKER_TASK = "qupath_hccmil.cluster.worker_task"
+WORKER_TASK = "qupath_hccmil.results.scoring_work"
 # what Dask itself leaves open when processes are killed
 pytestmark = [
     pytest.mark.slow,
@@ -145,9 +145,9 @@ def test_a_large_slide_is_scored_in_pieces_with_the_same_result(
     cli, cohort, folder, tmp_path, faults, monkeypatch
 ):
     """A worker is lost at one of the pieces, and that piece alone is done again."""
-    from qupath_hccmil.cluster import run_slides
+    from qupath_hccmil.results import scoring_work
 
-    monkeypatch.setattr(run_slides, "PIECE_TILES", 1)
+    monkeypatch.setattr(scoring_work, "PIECE_TILES", 1)
     own = without(shutil.copytree(folder, tmp_path / "own"), "Second", "Third")
     faults(Second=f"kill at piece {tmp_path / 'killed'}", Third="crash at piece")
     line = ("score", cohort, *NATIVE, "--results", own, "--dask", "local", "--workers", 2)
@@ -390,6 +390,7 @@ def new_run(tmp_path):
 
     from qupath_hccmil.cluster import run_slides
     from qupath_hccmil.cluster.connect import Workers
+    from qupath_hccmil.results.scoring_work import ScoringWork
     from qupath_hccmil.results.slide_worker import ScoringPlan
     from qupath_hccmil.scoring.score_settings import ScoreSettings
 
@@ -401,8 +402,8 @@ def new_run(tmp_path):
             return SimpleNamespace(add_done_callback=lambda done: None)
 
         client = SimpleNamespace(submit=submit, submitted=submitted)
-        plan = ScoringPlan(tmp_path, ScoreSettings(), "native")
-        return run_slides._Run(Workers(client, "", None), plan, run_slides.Limits(), deque())
+        work = ScoringWork(ScoringPlan(tmp_path, ScoreSettings(), "native"))
+        return run_slides._Run(Workers(client, "", None), work, run_slides.Limits(), deque())
 
     return make
 
@@ -478,7 +479,7 @@ def test_an_address_where_nobody_is_is_one_line(cli, cohort, tmp_path, monkeypat
 
 
 def test_a_model_that_changed_is_noticed_by_a_worker_that_runs(tmp_path):
-    from qupath_hccmil.cluster.environment import without_precision
+    from qupath_hccmil.results.scoring_work import without_precision
 
     model = tmp_path / "model"
     shutil.copytree(ROOT / "models" / "hcc-risk-surrogate", model)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from qupath_hccmil.cluster.work import Step
 from qupath_hccmil.results.result_file import read_head, read_results
-from qupath_hccmil.results.slide_pieces import Step
 from qupath_hccmil.results.slide_tasks import slide_tasks
 from qupath_hccmil.results.slide_worker import ScoringPlan, SlideWorker
 from qupath_hccmil.scoring.score_project import Unwatched
