@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -12,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qupath_hccmil.cli import exit_codes, options
-from qupath_hccmil.cli.score_results import RECORD_S, ShardType
+from qupath_hccmil.cli import exit_codes, many_slides, options
 from qupath_hccmil.cli.show import ScoringDisplay
 
 if TYPE_CHECKING:
@@ -27,13 +25,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("sources", nargs=-1, metavar="SOURCE...", type=options.PathType)
-@click.option(
-    "--projects",
-    "projects_table",
-    type=options.PathType,
-    metavar="FILE",
-    help="Table with a column project: more projects; paths are from the table's folder.",
-)
+@many_slides.projects_table
 @options.settings_file()
 @click.option(
     "--encoder",
@@ -60,34 +52,7 @@ if TYPE_CHECKING:
 @options.slides
 @options.device
 @options.runtime
-@click.option(
-    "--shard", type=ShardType(), help="Do only this part of the slides, such as 3/40, from 1."
-)
-@click.option(
-    "--dask",
-    metavar="local|FILE.yaml|ADDRESS",
-    help="Compute on Dask workers: on this machine (local), as jobs of a queue (a YAML file of "
-    "dask-jobqueue), or of a scheduler that runs (tcp://HOST:PORT).",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Worker processes that --dask starts; default for local: one for every 4 cores.",
-)
-@click.option(
-    "--slide-timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="With --dask: end the worker of a slide that takes longer.",
-)
-@click.option(
-    "--retries",
-    type=click.IntRange(min=0),
-    default=2,
-    show_default=True,
-    help="With --dask: how often a slide whose worker was lost is tried again.",
-)
+@many_slides.shared_out("compute")
 @options.as_json
 @options.quiet
 def features(
@@ -125,7 +90,7 @@ def features(
     if given["dask"] is None and (given["workers"] or given["slide_timeout"]):
         raise click.UsageError("--workers and --slide-timeout go with --dask")
     if given["dask"] and shard:
-        raise click.UsageError("--dask shares the slides out itself; leave --shard out")
+        raise click.UsageError(many_slides.LEAVE_SHARD_OUT)
     # workers may have another working folder
     out, encoders = out.absolute(), tuple(each.absolute() for each in encoders)
     sources = tuple(each.absolute() for each in sources)
@@ -152,7 +117,6 @@ def features(
             about = {"encoders": _encoders(chosen, out), "settings": asdict(settings)}
             write_run(features_facts(rows, out, about, cluster), out, shard)
 
-    recorded = time.monotonic()
     count = len(found.slides) + len(found.unusable)
     work = FeatureWork(out, encoders, settings, given["runtime"], given["device"])
     try:
@@ -160,15 +124,11 @@ def features(
             found_rows = (
                 _in_this_process(found, run, display)
                 if given["dask"] is None
-                else _on_workers(found, work, given, cluster, said=not (quiet or as_json))
+                else _on_workers(found, work, given, cluster, quiet=quiet or as_json)
             )
-            for row in found_rows:
+            for row in many_slides.recorded(found_rows, record):
                 rows.append(row)
                 display.end(_line(row.outcome), failed=row.outcome.status == "failed")
-                # so that little of the record is lost with this process
-                if time.monotonic() - recorded > RECORD_S:
-                    record()
-                    recorded = time.monotonic()
     finally:
         # after an interruption too
         record()
@@ -201,11 +161,9 @@ def _on_workers(
     given: Mapping[str, Any],
     cluster: dict[str, Any],
     *,
-    said: bool,
+    quiet: bool,
 ) -> Iterator[SlideRow[FeatureOutcome]]:
     """Rows of slides whose features are computed on a cluster; its facts go into `cluster`."""
-    from qupath_hccmil.cluster.connect import connected
-    from qupath_hccmil.cluster.run_slides import Limits, run_on_workers
     from qupath_hccmil.cluster.work import SlideRow
     from qupath_hccmil.features.compute_features import FeatureOutcome
     from qupath_hccmil.features.feature_work import FeatureTask
@@ -213,12 +171,7 @@ def _on_workers(
     for name, reason in found.unusable:
         yield SlideRow("", name, FeatureOutcome(name, "failed", reason=reason))
     tasks = [FeatureTask(stem, slide) for slide, stem in found.slides]
-    limits = Limits(given["retries"], given["slide_timeout"])
-    with connected(given["dask"], given["workers"]) as workers:
-        cluster.update(kind=workers.kind, threads=workers.threads, **asdict(limits))
-        if workers.dashboard and said:
-            click.echo(f"Dask's dashboard: {workers.dashboard}")
-        yield from run_on_workers(workers, tasks, work, limits)
+    yield from many_slides.on_workers(tasks, work, given, cluster, quiet=quiet)
 
 
 def _line(outcome: FeatureOutcome) -> str:

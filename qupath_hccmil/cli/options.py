@@ -16,7 +16,7 @@ EngineChoice = Literal["auto", "paquo", "native"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _together(*given: Callable[[F], F]) -> Callable[[F], F]:
+def together(*given: Callable[[F], F]) -> Callable[[F], F]:
     """Several options as one decorator, in this order in the help."""
 
     def add(command: F) -> F:
@@ -140,7 +140,7 @@ match: Callable[[F], F] = click.option(
 def dates(*names: tuple[str, ...]) -> Callable[[F], F]:
     """Two dates in place of a time; `names` are those of the options for the start and the end."""
     start, end = names or (("--start-date",), ("--end-date",))
-    return _together(
+    return together(
         click.option(*start, help="Column of the date at which follow-up begins."),
         click.option(*end, help="Column of the date of the event or of the last contact."),
         click.option(
@@ -348,12 +348,12 @@ _METHOD = (
 
 
 # Numbers of the published method; each is stored with the model.
-method: Callable[[F], F] = _together(*_METHOD)
+method: Callable[[F], F] = together(*_METHOD)
 # Which tiles of a slide are used: the settings of `TileChoice`.
-tile_choice: Callable[[F], F] = _together(*_TILE_CHOICE)
+tile_choice: Callable[[F], F] = together(*_TILE_CHOICE)
 # How tiles are taken from a project, slides or images.
-tiling: Callable[[F], F] = _together(*_TILING)
+tiling: Callable[[F], F] = together(*_TILING)
 # How a table is written; what is not given is detected.
-reading: Callable[[F], F] = _together(*_READING)
+reading: Callable[[F], F] = together(*_READING)
 # Which column of a clinical table holds what; columns that are not named are recognised.
-clinical_columns: Callable[[F], F] = _together(*_CLINICAL)
+clinical_columns: Callable[[F], F] = together(*_CLINICAL)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qupath_hccmil.cli import exit_codes, options
+from qupath_hccmil.cli import exit_codes, many_slides, options
 from qupath_hccmil.cli.options import EngineChoice
 from qupath_hccmil.cli.progress_lines import ProgressLines, end_when_told, print_line
-from qupath_hccmil.cli.score_results import ShardType, run_results
+from qupath_hccmil.cli.score_results import run_results
 from qupath_hccmil.cli.show import ScoringDisplay
 
 if TYPE_CHECKING:
@@ -23,13 +23,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("projects", nargs=-1, metavar="PROJECT...", type=options.PathType)
-@click.option(
-    "--projects",
-    "projects_table",
-    type=options.PathType,
-    metavar="FILE",
-    help="Table with a column project: more projects; paths are from the table's folder.",
-)
+@many_slides.projects_table
 @options.engine
 @options.images
 @options.annotation_classes
@@ -68,36 +62,7 @@ if TYPE_CHECKING:
     help="Write each slide's result to a file in DIR, and nothing into the project; "
     "project commit takes the results in. What is there is not done again.",
 )
-@click.option(
-    "--shard",
-    type=ShardType(),
-    help="With --results: score one of several equal parts of the slides, such as 3/40.",
-)
-@click.option(
-    "--dask",
-    metavar="local|FILE.yaml|ADDRESS",
-    help="With --results: score on Dask workers: on this machine (local), as jobs of a queue (a "
-    "YAML file of dask-jobqueue), or of a scheduler that runs (tcp://HOST:PORT).",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Worker processes that --dask starts; default for local: one for every 4 cores.",
-)
-@click.option(
-    "--slide-timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="With --dask: end the worker of a slide that takes longer.",
-)
-@click.option(
-    "--retries",
-    type=click.IntRange(min=0),
-    default=2,
-    show_default=True,
-    help="With --dask: how often a slide whose worker was lost is tried again.",
-)
+@many_slides.shared_out("score", "With --results: ")
 @click.option(
     "--commit",
     is_flag=True,
@@ -146,7 +111,7 @@ _NEEDS = {
     "slide_timeout": "dask",
 }
 _NOT_TOGETHER = (
-    ("dask", "shard", "--dask shares the slides out itself; leave --shard out"),
+    ("dask", "shard", many_slides.LEAVE_SHARD_OUT),
     (
         "dask",
         "encoders",

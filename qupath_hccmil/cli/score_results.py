@@ -3,46 +3,22 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from qupath_hccmil.cli import exit_codes
+from qupath_hccmil.cli.many_slides import on_workers, recorded
 from qupath_hccmil.cli.show import ScoringDisplay
 
 if TYPE_CHECKING:
     from qupath_hccmil.cluster.work import SlideRow
-    from qupath_hccmil.results.slide_tasks import Shard, SlideTask
+    from qupath_hccmil.results.slide_tasks import SlideTask
     from qupath_hccmil.results.slide_worker import ScoringPlan
     from qupath_hccmil.scoring.score_project import ImageOutcome
     from qupath_hccmil.scoring.score_settings import ScoreSettings
-
-
-RECORD_S = 300.0
-"""Seconds between two writes of run.json while slides are scored."""
-
-
-class ShardType(click.ParamType):
-    """One of several equal parts, such as ``3/40``."""
-
-    name = "N/OF"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Shard:
-        """Read the part."""
-        from qupath_hccmil.results.slide_tasks import Shard
-
-        if isinstance(value, Shard):
-            return value
-        try:
-            return Shard.from_text(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 def run_results(
@@ -92,16 +68,11 @@ def run_results(
             write_run(facts, plan.folder, options["shard"])
         return facts
 
-    recorded = time.monotonic()
     try:
         with display:
-            for row in _rows(plan, tasks, display, options, cluster):
+            for row in recorded(_rows(plan, tasks, display, options, cluster), record):
                 display.finish(row.outcome)
                 rows.append(row)
-                # so that little of the record is lost with this process
-                if time.monotonic() - recorded > RECORD_S:
-                    record()
-                    recorded = time.monotonic()
     finally:
         # after an interruption too
         facts = record()
@@ -141,16 +112,10 @@ def _rows(
         for task in tasks:
             yield worker.score(task, display)
         return
-    from qupath_hccmil.cluster.connect import connected
-    from qupath_hccmil.cluster.run_slides import Limits, run_on_workers
     from qupath_hccmil.results.scoring_work import ScoringWork
 
-    limits = Limits(options["retries"], options["slide_timeout"])
-    with connected(options["dask"], options["workers"]) as workers:
-        cluster.update(kind=workers.kind, threads=workers.threads, **asdict(limits))
-        if workers.dashboard and not (options["quiet"] or options["as_json"]):
-            click.echo(f"Dask's dashboard: {workers.dashboard}")
-        yield from run_on_workers(workers, tasks, ScoringWork(plan), limits)
+    quiet = options["quiet"] or options["as_json"]
+    yield from on_workers(tasks, ScoringWork(plan), options, cluster, quiet=quiet)
 
 
 def _commit(projects: Sequence[Path], plan: ScoringPlan, options: Mapping[str, Any]) -> bool:

@@ -379,7 +379,7 @@ def _of_nothing(folder):
 
 def test_the_record_of_the_run_is_written_now_and_then(cli, cohort, tmp_path, monkeypatch):
     """What a killed run had done is in it."""
-    from qupath_hccmil.cli import score_results
+    from qupath_hccmil.cli import many_slides
     from qupath_hccmil.results import slide_worker
 
     real = slide_worker.SlideWorker.score
@@ -392,6 +392,6 @@ def test_the_record_of_the_run_is_written_now_and_then(cli, cohort, tmp_path, mo
         return real(self, *arguments)
 
     monkeypatch.setattr(slide_worker.SlideWorker, "score", looked)
-    monkeypatch.setattr(score_results, "RECORD_S", 0.0)
+    monkeypatch.setattr(many_slides, "RECORD_S", 0.0)
     assert cli("score", cohort, *NATIVE, "--results", folder, "--quiet").code == 0
     assert seen == [0, 1, 2]
