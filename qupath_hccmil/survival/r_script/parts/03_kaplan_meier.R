@@ -45,12 +45,13 @@ weighted_gap <- function(frame, weigh) {
   group <- frame$risk_group
   at <- sort(unique(frame$time[frame$event == 1]))
   entry <- if (late) frame$entry_time else rep(-Inf, nrow(frame))
-  at_risk <- sapply(levels(group), function(g)
-    vapply(at, function(t) sum(frame$time >= t & entry < t & group == g), numeric(1)))
-  events <- sapply(levels(group), function(g)
-    vapply(at, function(t) sum(frame$time == t & frame$event == 1 & group == g), numeric(1)))
-  at_risk <- matrix(at_risk, ncol = nlevels(group))
-  events <- matrix(events, ncol = nlevels(group))
+  in_groups <- function(count) {  # a row for each event, also where there is one or none
+    counts <- vapply(levels(group), function(g)
+      vapply(at, function(t) count(t, g), numeric(1)), numeric(length(at)))
+    matrix(counts, nrow = length(at), ncol = nlevels(group))
+  }
+  at_risk <- in_groups(function(t, g) sum(frame$time >= t & entry < t & group == g))
+  events <- in_groups(function(t, g) sum(frame$time == t & frame$event == 1 & group == g))
   n <- rowSums(at_risk)
   d <- rowSums(events)
   weight <- weigh(n, d)
