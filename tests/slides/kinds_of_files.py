@@ -21,8 +21,8 @@ def tiff(path: Path, pixels: np.ndarray = PIXELS, **how: object) -> Path:
     return path
 
 
-def oriented(path: Path, orientation: int, **how: object) -> Path:
-    return tiff(path, extratags=[(274, "H", 1, orientation, True)], **how)
+def oriented(path: Path, orientation: int, pixels: np.ndarray = PIXELS, **how: object) -> Path:
+    return tiff(path, pixels, extratags=[(274, "H", 1, orientation, True)], **how)
 
 
 def pages(path: Path, *pixels: np.ndarray, **how: object) -> Path:
