@@ -87,13 +87,19 @@ def project_file(path: Path) -> Path:
         return named.absolute()
     if len(found) != 1:
         reason = f"contains {len(found)} .qpproj files" if found else "contains no .qpproj file"
-        hint = "" if found else _meant_instead(path)
+        hint = "" if found else meant_instead(path)
         raise ProjectError(f"{path}: {reason}; give the .qpproj of a QuPath project{hint}")
     return found[0].absolute()
 
 
-def _meant_instead(folder: Path) -> str:
-    """Name backups in a folder that has no project, or else projects in folders below it."""
+def meant_instead(folder: Path) -> str:
+    """Name backups in a folder that has no project, or else projects in folders below it.
+
+    Returns
+    -------
+    str
+        End of a message, from its semicolon; empty if there are neither.
+    """
     renamed = [path.name for path in sorted(folder.glob("*.qpproj?*")) if path.is_file()]
     if renamed:
         return f"; here is {', '.join(renamed[:_MOST_NAMED])}: if it is a backup, {_RENAME}"

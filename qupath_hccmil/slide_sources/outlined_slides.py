@@ -23,6 +23,7 @@ from qupath_hccmil.qupath.fingerprint import annotation_fingerprint
 from qupath_hccmil.qupath.geojson_files import geojson_next_to, read_annotations
 from qupath_hccmil.qupath.open_project import EngineChoice, open_project
 from qupath_hccmil.qupath.project_folder import Project
+from qupath_hccmil.qupath.qpproj import meant_instead
 from qupath_hccmil.qupath.selection import (
     choose_images,
     has_area,
@@ -225,7 +226,8 @@ def folder_slides(folder: Path, classes: Sequence[str]) -> OutlinedSlides:
     """
     found = _slides_of(slide_files(folder), classes)
     if not found.slides and not found.left_out:
-        raise DataError(f"{folder}: contains no slides ({', '.join(sorted(SUFFIXES))})")
+        suffixes = ", ".join(sorted(SUFFIXES))
+        raise DataError(f"{folder}: contains no slides ({suffixes}){meant_instead(folder)}")
     return found
 
 

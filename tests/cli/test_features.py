@@ -1,6 +1,7 @@
 """``features`` through the command line: slides in, files out, one clear line for what is wrong."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,6 +112,7 @@ def test_settings_from_a_file(cli, slides, tmp_path):
         (["slides", "--encoder", "slides"], "not an encoder folder, encoder.json is missing"),
         (["notes.md"], "is neither a QuPath project, a slide, a folder of slides, nor a table"),
         (["empty"], "contains no slides"),
+        (["lab"], f"{Path('lab', 'qupath')}\n"),
         (["slides", "--image", "s1*"], "slides: is not a QuPath project, so --image s1* can't"),
         (["table.csv"], "has no column 'slide'"),
         (["slides", "--encoder", "a", "--out", "notes.md"], "notes.md"),
@@ -121,6 +123,8 @@ def test_bad_input_is_one_line(cli, slides, tmp_path, monkeypatch, arguments, sa
     for name in ("a", "b"):
         tiny_encoder(tmp_path / name, "same", ord(name))
     (tmp_path / "empty").mkdir()
+    (tmp_path / "lab" / "qupath").mkdir(parents=True)
+    (tmp_path / "lab" / "qupath" / "project.qpproj").write_text("{}")
     (tmp_path / "notes.md").write_text("-")
     (tmp_path / "table.csv").write_text("file\nx.svs\n")
     ran = cli("features", "--out", "out", *arguments)
