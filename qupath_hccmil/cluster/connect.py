@@ -25,6 +25,8 @@ CORES_A_WORKER = 4
 CONNECT_S = 30
 JOB_ENDED_S = 60.0
 """Seconds without any of its workers, after which a job has ended."""
+WORKER_ENDED_S = 60.0
+"""Seconds that a lost worker on this machine may take to start again."""
 
 _KINDS = {
     "slurm": "SLURMCluster",
@@ -35,6 +37,10 @@ _KINDS = {
     "oar": "OARCluster",
     "moab": "MoabCluster",
 }
+# Seconds between two looks at which workers on this machine were given up.
+_RENEW_S = 5.0
+# How long Dask waits for a lost worker.
+_LOST = "distributed.deploy.lost-worker-timeout"
 # A lost worker is counted by us, for each slide.
 _SCHEDULER = {"distributed.scheduler.allowed-failures": 0}
 
@@ -117,23 +123,59 @@ def require_dask() -> None:
 
 @contextmanager
 def _local(workers: int | None) -> Iterator[Workers]:
+    import dask
     from dask.system import CPU_COUNT
     from distributed import Client, LocalCluster
 
     count = workers or max(1, CPU_COUNT // CORES_A_WORKER)
-    started = LocalCluster(
-        n_workers=count,
-        threads_per_worker=1,
-        processes=True,
-        memory_limit=0,
-        dashboard_address="127.0.0.1:0",
-        silence_logs="CRITICAL",
-    )
     with (
-        _closed_at_the_end(started) as cluster,
+        dask.config.set({_LOST: f"{WORKER_ENDED_S} s"}),
+        _without_tracebacks(),
+        _closed_at_the_end(
+            LocalCluster(
+                n_workers=count,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=0,
+                dashboard_address="127.0.0.1:0",
+                silence_logs="CRITICAL",
+            )
+        ) as cluster,
         _closed_at_the_end(Client(cluster)) as client,
     ):
-        yield Workers(client, LOCAL, max(1, CPU_COUNT // count))
+        processes = _Processes(cluster, count)
+        yield Workers(client, LOCAL, max(1, CPU_COUNT // count), processes.renew)
+
+
+class _Processes:
+    """Workers on this machine, and others for those that Dask gives up.
+
+    Dask starts a lost worker again. It gives one up that cannot be started, or takes too long, as
+    on a machine that is busy with something else.
+    """
+
+    def __init__(self, cluster: Any, workers: int) -> None:
+        self._cluster = cluster
+        self._workers = workers
+        self._next = float("-inf")
+
+    def renew(self) -> None:
+        """Start a worker for each one that was given up."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + _RENEW_S
+        self._cluster.sync(self._forget_closed)
+        # starts those that are not there
+        self._cluster.scale(self._workers)
+
+    async def _forget_closed(self) -> None:
+        from distributed.core import Status
+
+        workers = self._cluster.workers
+        for name, worker in dict(workers).items():
+            if worker.status in (Status.closed, Status.failed):
+                del workers[name]
 
 
 @contextmanager
@@ -169,7 +211,7 @@ def _jobs(path: Path, workers: int | None) -> Iterator[Workers]:
 
 @contextmanager
 def _without_tracebacks() -> Iterator[None]:
-    """Hide what is logged of jobs that cannot be submitted: we say it in one line."""
+    """Hide what is logged of jobs or workers that cannot be started: we say it in one line."""
     loggers = [logging.getLogger(name) for name in ("asyncio", "tornado.application")]
     levels = [each.level for each in loggers]
     for each in loggers:
@@ -291,12 +333,9 @@ def job_cluster(path: Path) -> Iterator[tuple[Any, str, int]]:
     # Any free port: Dask's usual one may be taken by another run, and the link is printed.
     scheduler = {"dashboard_address": ":0", **(settings.get("scheduler-options") or {})}
     own = {"worker-extra-args": extra, "scheduler-options": scheduler}
-    changed = {
-        "jobqueue": {kind: {**settings, **own}},
-        # Dask closes the job of a lost worker, by its name, and we give that name to another job
-        "distributed": {"deploy": {"lost-worker-timeout": f"{JOB_ENDED_S / 2} s"}},
-    }
-    with dask.config.set(dask.config.merge(dask.config.config, changed)):
+    changed = dask.config.merge(dask.config.config, {"jobqueue": {kind: {**settings, **own}}})
+    # Dask closes the job of a lost worker, by its name, and we give that name to another job
+    with dask.config.set(changed), dask.config.set({_LOST: f"{JOB_ENDED_S / 2} s"}):
         try:
             cluster = getattr(dask_jobqueue, _KINDS[kind])()
         except (ValueError, TypeError, RuntimeError, OSError) as error:

@@ -65,14 +65,16 @@ def do_on_worker(
     threads : int, optional
         Threads that the networks may use; default: all.
     limit : float, optional
-        Seconds after which the process ends itself.
+        Seconds after which the process ends itself; loading the networks does not count.
     """
     address = _address()
     if reason := _why_not(identify, where, expected):
         return Refusal(address, reason)
     task, step, work = pickle.loads(package)
+    # a cluster's file system may take minutes for the first worker's libraries and networks
+    prepared = _prepared(work, threads, tuple(sorted(expected.items())))
     with _ended_after(limit):
-        row = _prepared(work, threads, tuple(sorted(expected.items()))).do(task, step)
+        row = prepared.do(task, step)
     return replace(row, worker=address)
 
 

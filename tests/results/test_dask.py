@@ -141,6 +141,24 @@ def test_a_slide_that_crashes_or_hangs_costs_only_itself(cli, cohort, folder, fa
     assert times(folder) == before
 
 
+def test_a_worker_that_dask_gives_up_is_replaced(
+    cli, cohort, folder, faults, tmp_path, monkeypatch
+):
+    """It takes too long to start again, as on a machine that is busy with something else."""
+    from qupath_hccmil.cluster import connect
+
+    monkeypatch.setattr(connect, "WORKER_ENDED_S", 0.001)
+    faults(Second=f"kill {tmp_path / 'killed'}")
+    line = ("score", cohort, *NATIVE, "--results", folder, "--dask", "local", "--workers", 1)
+    ran = cli(*line, "--json")
+    assert set(statuses(ran).values()) == {"up to date"}
+    assert {image: row["tries"] for image, row in rows(folder).items()} == {
+        "First": 1,
+        "Second": 2,
+        "Third": 1,
+    }
+
+
 def test_a_large_slide_is_scored_in_pieces_with_the_same_result(
     cli, cohort, folder, tmp_path, faults, monkeypatch
 ):
