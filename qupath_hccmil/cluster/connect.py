@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qupath_hccmil.errors import ClusterError, PackageError
+from qupath_hccmil.plain_words import count_of
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -158,6 +159,7 @@ class _Processes:
         self._cluster = cluster
         self._workers = workers
         self._next = float("-inf")
+        self._given_up: frozenset[Any] = frozenset()
 
     def renew(self) -> None:
         """Start a worker for each one that was given up."""
@@ -166,6 +168,10 @@ class _Processes:
             return
         self._next = now + _RENEW_S
         self._cluster.sync(self._forget_closed)
+        given_up = frozenset(self._cluster.worker_spec.keys() - self._cluster.workers.keys())
+        if new := given_up - self._given_up:
+            _log.warning("%s did not start again; starting others", count_of(len(new), "worker"))
+        self._given_up = given_up
         # starts those that are not there
         self._cluster.scale(self._workers)
 

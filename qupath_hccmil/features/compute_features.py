@@ -77,7 +77,6 @@ class FeatureRun:
     settings : FeatureSettings
     runtime, device : str
         See :class:`~qupath_hccmil.scoring.runtime.RuntimeOptions`.
-
     threads : int, optional
         Threads that the encoders may use on a CPU; default: all.
 

@@ -17,6 +17,7 @@ from qupath_hccmil.features.feature_settings import FeatureSettings
 from qupath_hccmil.model_store.model_folder import default_model_dir
 from qupath_hccmil.scoring.devices import DeviceName, RuntimeName
 from qupath_hccmil.scoring.encoder_runtime import encoder_precision
+from qupath_hccmil.scoring.score_project import Unwatched
 from qupath_hccmil.slide_sources.outlined_slides import OutlinedSlide
 
 Where = tuple[tuple[str, ...], RuntimeName, DeviceName]
@@ -130,21 +131,11 @@ class PreparedFeatures:
         """Compute what is missing of a slide; a disk that refuses costs this slide alone."""
         start = time.perf_counter()
         try:
-            outcome = self._run.compute(task.slide, task.stem, _Unwatched())
+            outcome = self._run.compute(task.slide, task.stem, Unwatched())
         except WriteError as error:
             seconds = time.perf_counter() - start
             outcome = FeatureOutcome(task.slide.name, "failed", {}, seconds, str(error))
         return _row(task, outcome)
-
-
-class _Unwatched:
-    """Nobody sees the tiles of a worker."""
-
-    def start(self, image: str, n_tiles: int) -> None:
-        """Look away."""
-
-    def advance(self, n_tiles: int) -> None:
-        """Look away."""
 
 
 def _row(

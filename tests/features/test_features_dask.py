@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,19 +12,13 @@ from tests.cli.conftest import cli  # noqa: F401
 from tests.conftest import ROOT
 from tests.drawn_slides import write_pyramid
 from tests.encoders.tiny import tiny_encoder
+from tests.killed_workers import MARKS
 
 dask = pytest.importorskip("dask", reason="the extra [cluster] is not installed")
 pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
 
 PRELOAD = Path(__file__).parent / "faulty_feature_worker.py"
-# what Dask itself leaves open when processes are killed
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(sys.platform == "win32", reason="the faults are signals"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
-]
+pytestmark = MARKS
 
 
 def test_files_of_workers_are_those_of_one_process_whatever_is_lost(

@@ -21,6 +21,7 @@ import pytest
 
 from qupath_hccmil.results.result_file import read_head, read_results
 from tests.conftest import ROOT
+from tests.killed_workers import MARKS
 from tests.results.conftest import IMAGES, everything
 
 dask = pytest.importorskip("dask", reason="the extra [cluster] is not installed")
@@ -29,14 +30,7 @@ pytest.importorskip("distributed", reason="the extra [cluster] is not installed"
 NATIVE = ("--engine", "native")
 PRELOAD = Path(__file__).parent / "faulty_worker.py"
 WORKER_TASK = "qupath_hccmil.results.scoring_work"
-# what Dask itself leaves open when processes are killed
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(sys.platform == "win32", reason="the faults are signals"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
-]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +151,20 @@ def test_a_worker_that_dask_gives_up_is_replaced(
         "Second": 2,
         "Third": 1,
     }
+
+
+def test_a_worker_that_cannot_be_started_again_is_replaced(caplog):
+    from qupath_hccmil.cluster.connect import connected
+
+    with connected("local", 1) as workers:
+        cluster = workers.client.cluster
+        (lost,) = cluster.workers.values()
+        # as Dask does where it cannot start the process
+        cluster.sync(lost.close)
+        until(lambda: workers.client.nthreads() == {})
+        until(lambda: workers.renew() or (workers.client.nthreads() and cluster.workers))
+        assert lost not in cluster.workers.values()
+    assert "1 worker did not start again; starting others" in caplog.text
 
 
 def test_a_large_slide_is_scored_in_pieces_with_the_same_result(
