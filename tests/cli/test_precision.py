@@ -10,7 +10,7 @@ import qupath_hccmil as hm
 from qupath_hccmil.qupath.native.native_project import NativeProject
 from qupath_hccmil.qupath.staleness import recorded
 from qupath_hccmil.results.dependencies import dependencies
-from qupath_hccmil.scoring import precision
+from qupath_hccmil.scoring import precision, scorer
 from qupath_hccmil.scoring.destination import SlideRequest
 from qupath_hccmil.scoring.openvino_runtime import OpenVinoRuntime
 from qupath_hccmil.scoring.score_settings import ScoreSettings
@@ -32,6 +32,10 @@ def auto_takes_bf16(monkeypatch):
 
     monkeypatch.setattr(OpenVinoRuntime, "__init__", load_f32)
     monkeypatch.setattr(precision, "_has_bf16", lambda runtime, device: (True, "it is said to"))
+    # Networks stay loaded in a process; neither others' come in here nor these go out.
+    scorer._load.cache_clear()
+    yield
+    scorer._load.cache_clear()
 
 
 def scored(cli, folder, *more):

@@ -232,7 +232,13 @@ def test_reviews_stay_in_the_browser_apart_for_each_reviewer(page, small):
     begin(page, small)
     page.click("#start")
     page.keyboard.press("a")
-    page.reload()
+    assert page.evaluate("Object.values(localStorage).join()").count('"agree"') == 1
+    # Chromium's processes hand on what is stored a moment later: once, on a busy machine, the page
+    # was back first.
+    for _ in range(3):
+        page.reload()
+        if page.input_value("#reviewer"):
+            break
     assert page.input_value("#reviewer") == "Dr A"
     assert page.inner_text("#count") == "1 of 24 reviewed"
     page.fill("#reviewer", "Dr B")
