@@ -11,12 +11,13 @@ import qupath_hccmil
 
 PACKAGE = Path(qupath_hccmil.__file__).parent
 # A room is a folder of the package, or a module next to them. Errors, files that are written whole
-# or not at all, or that other programs hold, the cache folder, folders of results that are written
-# again, folders that are searched with their links, settings read from TOML, numbers with their
-# nouns, and the published method are everybody's, so that no rule forces a copy.
+# or not at all, that other programs hold or that killed processes left, the cache folder, folders
+# of results that are written again, folders that are searched with their links, settings read from
+# TOML, numbers with their nouns, and the published method are everybody's, so that no rule forces a
+# copy.
 EVERYBODYS = {
-    "errors", "atomic_files", "cache_folder", "held_files", "linked_folders", "method",
-    "plain_words", "result_folder", "settings_file",
+    "errors", "atomic_files", "cache_folder", "held_files", "leftover_files", "linked_folders",
+    "method", "plain_words", "result_folder", "settings_file",
 }  # fmt: skip
 MAY_IMPORT = {
     "api": {
@@ -63,6 +64,7 @@ MAY_IMPORT = {
     "atomic_files": set(),
     "cache_folder": set(),
     "held_files": set(),
+    "leftover_files": set(),
     "linked_folders": set(),
     "plain_words": set(),
     "result_folder": set(),

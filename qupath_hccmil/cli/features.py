@@ -81,6 +81,7 @@ def features(
     from qupath_hccmil.features.feature_settings import FeatureSettings
     from qupath_hccmil.features.feature_work import FeatureWork
     from qupath_hccmil.features.slides_to_encode import slides_to_encode
+    from qupath_hccmil.results.leftovers import sweep
     from qupath_hccmil.results.run_file import features_facts, write_run
     from qupath_hccmil.results.slide_tasks import project_paths
     from qupath_hccmil.slide_sources.outlined_slides import find_slides
@@ -108,6 +109,7 @@ def features(
     found = slides_to_encode(project_paths(sources, projects_table), find, takes)
     for path, why in found.wrong.items():
         click.echo(f"{path}: FAILED: {why}", err=True)
+    sweep(out)
     run = FeatureRun(out, chosen, settings, runtime=given["runtime"], device=given["device"])
     rows: list[SlideRow[FeatureOutcome]] = []
     cluster: dict[str, Any] = {}
@@ -134,7 +136,8 @@ def features(
         record()
     outcomes = [row.outcome for row in rows]
     if as_json:
-        click.echo(json.dumps(_facts(chosen, outcomes, out), indent=2))
+        facts = {"encoders": _encoders(chosen, out), "slides": [row.facts() for row in rows]}
+        click.echo(json.dumps(facts, indent=2))
     elif not quiet:
         click.echo(_summary(outcomes))
     failed = bool(found.wrong) or any(outcome.status == "failed" for outcome in outcomes)
@@ -190,13 +193,6 @@ def _summary(outcomes: list[FeatureOutcome]) -> str:
     }
     said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     return f"{said or 'No slides in this part'}."
-
-
-def _facts(encoders: list[Encoder], outcomes: list[FeatureOutcome], out: Path) -> dict[str, Any]:
-    return {
-        "encoders": _encoders(encoders, out),
-        "slides": [asdict(outcome) for outcome in outcomes],
-    }
 
 
 def _encoders(encoders: list[Encoder], out: Path) -> list[dict[str, str]]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qupath_hccmil import __version__
-from qupath_hccmil.atomic_files import atomic_file, file_name, is_temporary, make_folder
+from qupath_hccmil.atomic_files import atomic_file, file_name, is_temporary, make_folder, meant_stem
 from qupath_hccmil.encoders.encoder import Encoder
 from qupath_hccmil.errors import DataError, FeatureFileError
 from qupath_hccmil.features.encode_slide import TileKind
@@ -29,12 +29,14 @@ from qupath_hccmil.features.feature_file import (
 )
 from qupath_hccmil.features.feature_settings import FeatureSettings
 from qupath_hccmil.features.layouts import OUR_VERSION
+from qupath_hccmil.leftover_files import delete, unnamed
 from qupath_hccmil.slide_sources.outlined_slides import OutlinedSlide
 from qupath_hccmil.slides.open_slide import Slide
 from qupath_hccmil.slides.slide_files import SUFFIXES
 from qupath_hccmil.tiles.tile_plan import TilePlan
 
 RECORD = "features.json"
+_SUFFIX = ".h5"
 _MAGNIFICATION = 10.0  # px of 1 µm, by convention
 
 
@@ -67,13 +69,14 @@ class EncoderFeatures:
         self._kind = kind
         _check_folder(self.folder, encoder)
         make_folder(self.folder)
+        delete(unnamed(self.folder, _is_ours), self.folder)
         with atomic_file(self.folder / RECORD) as new:
             text = json.dumps(_about(encoder), indent=2, ensure_ascii=False)
             new.write_text(text + "\n", encoding="utf-8")
 
     def path(self, stem: str) -> Path:
         """File of a slide."""
-        return self.folder / f"{stem}.h5"
+        return self.folder / f"{stem}{_SUFFIX}"
 
     def holds(self, slide: OutlinedSlide, stem: str) -> bool:
         """Whether the features of a slide are there, whole, and as they would be made now.
@@ -275,6 +278,11 @@ def _check_folder(folder: Path, encoder: Encoder) -> None:
             f"{folder}: has features of another encoder that is named {encoder.name!r} too "
             f"({str(found)[:12]}…, not {encoder.sha256[:12]}…); use another --out, or another name"
         )
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether an unnamed file was to hold features, or to be the record."""
+    return path.suffix == _SUFFIX or meant_stem(path) == Path(RECORD).stem
 
 
 def _number(value: float) -> int | float:

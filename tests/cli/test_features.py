@@ -1,12 +1,15 @@
 """``features`` through the command line: slides in, files out, one clear line for what is wrong."""
 
 import json
+import os
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from qupath_hccmil.features.feature_file import feature_files, open_features
+from qupath_hccmil.leftover_files import UNNAMED_S
 from tests.blobs import blob_image
 from tests.drawn_slides import write_pyramid
 from tests.encoders.tiny import WIDTH, tiny_encoder
@@ -44,6 +47,25 @@ def test_features_of_a_folder_with_two_encoders(cli, slides, tmp_path):
         str(tmp_path / "out" / n) for n in "ab"
     ]
     assert cli(*command, *both, "--quiet").out == ""
+
+
+def test_what_killed_runs_left_is_deleted_once_it_is_nobodys(cli, slides, tmp_path):
+    out = tmp_path / "out"
+    line = ("features", slides, "--out", out, *FAST, "--encoder", tiny_encoder(tmp_path / "a").path)
+    assert cli(*line).code == 0
+    before = sorted(out.rglob("*"))
+    ages = {
+        "tiny/.new-s0-abcd_123.h5": UNNAMED_S + 60,
+        "tiny/.new-features-abcd_123.json": UNNAMED_S + 60,
+        ".new-run-abcd_123.json": UNNAMED_S + 60,
+        "tiny/.new-s1-abcd_123.h5": UNNAMED_S - 600,
+        "tiny/.new-notes-abcd_123.txt": UNNAMED_S + 60,
+    }
+    for name, age in ages.items():
+        (out / name).write_bytes(b"half")
+        os.utime(out / name, (time.time() - age,) * 2)
+    assert cli(*line).code == 0
+    assert sorted(out.rglob("*")) == sorted([*before, *(out / name for name in list(ages)[3:])])
 
 
 def test_a_share_of_the_slides_and_one_that_fails(cli, slides, tmp_path):

@@ -28,7 +28,7 @@ def test_files_of_workers_are_those_of_one_process_whatever_is_lost(
 ):
     slides, out = tmp_path / "slides", tmp_path / "out"
     slides.mkdir()
-    for number in range(4):
+    for number in range(5):
         pixels = blob_image(number, side=1100, count=900, radius=14)[0]
         write_pyramid(slides / f"s{number}.tif", pixels)
     encoder = tiny_encoder(tmp_path / "a").path
@@ -41,6 +41,7 @@ def test_files_of_workers_are_those_of_one_process_whatever_is_lost(
         "s0.tif": f"kill {tmp_path / 'killed'}",
         "s1.tif": "crash",
         "s2.tif": "hang",
+        "s4.tif": "full",
     }
     monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
     on_workers = (*line, "--dask", "local", "--workers", 2, "--json")
@@ -56,17 +57,23 @@ def test_files_of_workers_are_those_of_one_process_whatever_is_lost(
         "s1.tif": "failed",
         "s2.tif": "failed",
         "s3.tif": "computed",
+        "s4.tif": "failed",
     }
+    tries = {name: each["tries"] for name, each in found.items()}
+    assert tries == {"s0.tif": 2, "s1.tif": 2, "s2.tif": 2, "s3.tif": 1, "s4.tif": 1}
+    assert all(each["worker"].startswith("tcp://") for each in found.values())
     rows = json.loads((out / "run.json").read_text())
     assert rows["cluster"]["kind"] == "local"
-    tries = {each["slide"]: each["tries"] for each in rows["images"]}
-    assert tries == {"s0.tif": 2, "s1.tif": 2, "s2.tif": 2, "s3.tif": 1}
-    assert all(each["worker"].startswith("tcp://") for each in rows["images"])
+    assert {each["slide"]: each for each in rows["images"]} == found
     lost = "its worker was lost 2 times while its features were computed: it "
     assert found["s1.tif"]["reason"] == f"{lost}crashed or was out of memory"
     assert found["s2.tif"]["reason"] == f"{lost}took longer than 10 s"
+    refused = "s4.h5: cannot be written: File too large; nothing was changed"
+    assert found["s4.tif"]["reason"].endswith(refused)
     before = {path: path.stat().st_mtime_ns for path in (out / "tiny").glob("*.h5")}
-    assert sorted(path.name for path in before) == ["s0.h5", "s3.h5"]
+    assert sorted(path.name for path in (out / "tiny").iterdir()) == [
+        "features.json", "s0.h5", "s3.h5",
+    ]  # fmt: skip
 
     ran = cli(*on_workers)
     assert ran.code == 0, ran.err
