@@ -17,7 +17,7 @@ import pandas as pd
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.plain_words import count_of
-from qupath_hccmil.tables.names import clean, column_key
+from qupath_hccmil.tables.names import clean, spelling_key
 from qupath_hccmil.tables.numbers import (
     COMMA,
     POINT,
@@ -170,9 +170,9 @@ def find_column(frame: pd.DataFrame, path: str | Path, wanted: str, what: str) -
     """Find a column by name, ignoring case, blanks and Unicode form."""
     if wanted in frame.columns:
         return wanted
-    key = column_key(wanted)
+    key = spelling_key(wanted)
     for name in frame.columns:
-        if column_key(name) == key:
+        if spelling_key(name) == key:
             return str(name)
     raise DataError(f"{path}: has no column {wanted!r} for the {what}; its columns: {_have(frame)}")
 
@@ -285,7 +285,7 @@ def _checked(names: list[str], path: Path) -> list[str]:
     names = [clean(name) for name in names]
     seen: dict[str, str] = {}
     for name in names:
-        other = seen.get(column_key(name))
+        other = seen.get(spelling_key(name))
         if other is not None:
             raise DataError(
                 f"{path}: two columns have the name {name!r}; rename one"
@@ -293,7 +293,7 @@ def _checked(names: list[str], path: Path) -> list[str]:
                 else f"{path}: the column names {other!r} and {name!r} differ only in case, "
                 "blanks or Unicode form; rename one"
             )
-        seen[column_key(name)] = name
+        seen[spelling_key(name)] = name
     return names
 
 
