@@ -303,7 +303,7 @@ def _from_bags(
             source, keep or Path(beside), table, wanted, tiling, nuclei_folder, folder.config,
             device=where, progress=prepared,
         )  # fmt: skip
-        notes += [str(one) for one in found.left_out]
+        notes += [*found.said, *(str(one) for one in found.left_out)]
         predict = torch_tile_predictor(load_tile_network(folder).to(where))
         scores = [
             score_bag(bag, predict, risk.p) for name, bag in found.bags.items() if name in wanted
