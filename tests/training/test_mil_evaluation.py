@@ -104,6 +104,12 @@ def test_without_bootstrap_there_are_no_intervals_and_json_stays_json(tables, tm
     write_evaluation(tmp_path / "out", found)
 
 
+def test_one_bootstrap_sample_is_refused(tables):
+    scores, clinical, *_ = tables
+    with pytest.raises(DataError, match=r"bootstrap samples must be 0 .*, or 2 or more, not 1"):
+        evaluate_mil(scores, clinical, columns=ClinicalColumns(time="time_years"), repeats=1)
+
+
 def test_without_a_distinct_outcome_there_is_still_a_c_index(tmp_path):
     (tmp_path / "s.csv").write_text(
         "patient,risk,threshold\na,0.2,0.5\nb,0.7,0.5\nc,0.4,0.5\nd,0.1,0.5\n"

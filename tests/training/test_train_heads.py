@@ -452,3 +452,10 @@ def test_the_encoder_is_copied_into_the_model_if_its_licence_allows(tmp_path, re
     assert copied.exists() == redistributable
     if redistributable:
         assert json.loads(copied.read_text())["name"] == "tiny"
+
+
+def test_one_bootstrap_sample_is_refused_before_training(cohort, tmp_path):
+    paths = cohort / "features", cohort / "clinical.csv", tmp_path / "out", cohort / "features"
+    with pytest.raises(DataError, match=r"bootstrap samples must be 0 .*, or 2 or more, not 1"):
+        train_head(*paths, settings=FAST, repeats=1)
+    assert not (tmp_path / "out").exists()
