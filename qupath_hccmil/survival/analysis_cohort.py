@@ -29,7 +29,12 @@ from qupath_hccmil.tables.endpoint_coding import (
 )
 from qupath_hccmil.tables.follow_up import FollowUpTimes, follow_up_times
 from qupath_hccmil.tables.names import match_key, near_matches, refuse_two_spellings
-from qupath_hccmil.tables.numbers import CODES_FOR_MISSING, WORDS_FOR_MISSING, codes_for_missing
+from qupath_hccmil.tables.numbers import (
+    CODES_FOR_MISSING,
+    WORDS_FOR_MISSING,
+    as_float,
+    codes_for_missing,
+)
 from qupath_hccmil.tables.score_table import PatientScores, read_scores
 from qupath_hccmil.tables.table_reader import find_column, find_patient_column, read_table
 from qupath_hccmil.tables.units import in_unit
@@ -327,14 +332,7 @@ def _apart_from_outcome(
 
 
 def _looks_missing(level: str) -> bool:
-    if WORDS_FOR_MISSING.fullmatch(level):
-        return True
-    if "_" in level:  # Python's float takes 9_99 for a number
-        return False
-    try:
-        return float(level) in CODES_FOR_MISSING
-    except ValueError:
-        return False
+    return bool(WORDS_FOR_MISSING.fullmatch(level)) or as_float(level) in CODES_FOR_MISSING
 
 
 def _outcome(

@@ -22,6 +22,7 @@ from qupath_hccmil.tables.numbers import (
     COMMA,
     POINT,
     NumberStyle,
+    as_float,
     as_plain,
     decimal_of,
     has_two_readings,
@@ -200,7 +201,7 @@ def as_numbers(column: pd.Series, path: str | Path, missing: tuple[str, ...]) ->
         A text is not a number; the message says how often it occurs and what to do.
     """
     column = column.where(~column.isin(missing), None)
-    values = column.map(_number, na_action="ignore").astype(float)
+    values = column.map(as_float, na_action="ignore").astype(float)
     wrong = column[values.isna() & column.notna()]
     if len(wrong):
         first = wrong.iloc[0]
@@ -210,15 +211,6 @@ def as_numbers(column: pd.Series, path: str | Path, missing: tuple[str, ...]) ->
     if (values.abs() == float("inf")).any():
         raise DataError(f"{path}: column {column.name!r} has an infinite value")
     return values
-
-
-def _number(text: str) -> float:
-    if "_" in text:  # Python's float takes 1_000 for a number, people do not write one so
-        return float("nan")
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
 
 
 def _text_table(path: Path, delimiter: str) -> UserTable:
