@@ -141,10 +141,12 @@ def mil(
     click.echo(f"High risk above {found.threshold:.4f}; patients by {found.rule}")
     for name in FIGURES if found.scores is not None else ():
         if name not in found.not_given:
-            click.echo(f"{_words(name)}: {_with_interval(getattr(found.scores, name))}")
+            estimate = getattr(found.scores, name)
+            click.echo(f"{_words(name)}: {_with_interval(estimate, given['repeats'])}")
     if found.c_index is not None and "c_index" not in found.not_given:
         click.echo(
-            f"C-index: {_with_interval(found.c_index)}, {count_of(found.followed, 'patient')}"
+            f"C-index: {_with_interval(found.c_index, given['repeats'])}, "
+            f"{count_of(found.followed, 'patient')}"
         )
     for reason in dict.fromkeys(found.not_given.values()):
         absent = ", ".join(_words(name) for name, why in found.not_given.items() if why == reason)
@@ -158,10 +160,12 @@ def _words(figure: str) -> str:
     return "C-index" if figure == "c_index" else figure.replace("_", " ")
 
 
-def _with_interval(estimate: Estimate) -> str:
+def _with_interval(estimate: Estimate, repeats: int) -> str:
     text = f"{estimate.value:.3f}"
     if not math.isnan(estimate.low):
         text += f" (95 % interval {estimate.low:.3f}–{estimate.high:.3f})"
+    elif repeats > estimate.undefined:
+        text += " (no interval: the same in all bootstrap samples)"
     if estimate.undefined:
         text += f"; {estimate.undefined} bootstrap samples without a value were left out"
     return text

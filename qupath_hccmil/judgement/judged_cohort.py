@@ -13,7 +13,7 @@ from qupath_hccmil.judgement.clinical_variables import clinical_variables
 from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME
 from qupath_hccmil.survival.statistics.variables import Variable
-from qupath_hccmil.tables.names import column_key, match_key
+from qupath_hccmil.tables.names import match_key, spelling_key
 from qupath_hccmil.tables.table_reader import UserTable, find_column, find_patient_column
 
 CENTRE = "centre__"
@@ -171,7 +171,7 @@ def judged_cohort(
 
 def usual_centre(frame: pd.DataFrame) -> str:
     """Find the column with a usual name of a centre; empty if there is none."""
-    named = {column_key(str(name)): str(name) for name in frame.columns}
+    named = {spelling_key(str(name)): str(name) for name in frame.columns}
     return next((named[name] for name in USUAL_CENTRES if name in named), "")
 
 

@@ -6,6 +6,23 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from qupath_hccmil.errors import DataError
+
+
+def check_repeats(repeats: int) -> None:
+    """Refuse a number of bootstrap samples that gives no interval.
+
+    One sample has no spread: its interval would have a width of 0.
+
+    Raises
+    ------
+    DataError
+    """
+    if repeats < 0 or repeats == 1:
+        raise DataError(
+            f"bootstrap samples must be 0 (no intervals), or 2 or more, not {repeats} (--bootstrap)"
+        )
+
 
 def samples(event: np.ndarray, repeats: int, seed: int) -> Iterator[np.ndarray]:
     """Yield the row numbers of bootstrap samples of patients, stratified by event.

@@ -52,7 +52,9 @@ class StoredBag:
     Parameters
     ----------
     path : Path
-        File of the bag; its name gives the patient, see :func:`bag_file`.
+        File of the bag.
+    patient : str, optional
+        By default, the name of the file gives the patient, see :func:`bag_file`.
 
     Raises
     ------
@@ -60,8 +62,9 @@ class StoredBag:
         The file is not such a bag.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patient: str = "") -> None:
         self.path = path
+        self.patient = patient or unquote(path.name.removesuffix(SUFFIX))
         try:
             tiles = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
@@ -76,11 +79,6 @@ class StoredBag:
         if not len(tiles):
             raise DataError(f"{path}: has no tiles; remove it")
         self._tiles = tiles
-
-    @property
-    def patient(self) -> str:
-        """Name of the patient, from the file name."""
-        return unquote(self.path.name.removesuffix(SUFFIX))
 
     def __len__(self) -> int:
         return len(self._tiles)

@@ -9,6 +9,7 @@ number's type (−36), where the loss that the network was trained with bounds i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,9 @@ Processors round a network's sums differently, which moves a logit by up to abou
 a choice or a cut must not rest on that. In risk it is 0.000025 at most, less than any table shows.
 """
 
+# Rounding that figures of bootstrap samples may differ by.
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -44,6 +48,12 @@ class Estimate:
     low: float
     high: float
     undefined: int = 0
+
+    def __str__(self) -> str:
+        if math.isnan(self.value):
+            return "–"
+        interval = "" if math.isnan(self.low) else f" ({self.low:.3f}–{self.high:.3f})"
+        return f"{self.value:.3f}{interval}"
 
 
 def score_ranks(logits: ArrayLike) -> NDArray[np.int64]:
@@ -138,8 +148,9 @@ def bootstrap(
     Returns
     -------
     Estimate
-        Samples in which the figure has no value are left out and counted; the interval is NaN
-        where that leaves none.
+        Samples in which the figure has no value are left out and counted. The interval is NaN where
+        that leaves none, and where the figure is the same in all of them, as an AUC of 1 is: that
+        it is certain does not follow.
     """
     value = metric(*columns)
     rng = np.random.default_rng(seed)
@@ -148,7 +159,7 @@ def bootstrap(
     values = np.array([metric(*(column[i] for column in columns)) for i in drawn])
     kept = values[np.isfinite(values)]
     undefined = len(values) - len(kept)
-    if not len(kept):
+    if not len(kept) or np.ptp(kept) < _ROUNDING:
         return Estimate(value, float("nan"), float("nan"), undefined)
     low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(value, float(low), float(high), undefined)

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from qupath_hccmil.errors import SlideError
-from qupath_hccmil.qupath.data_types import ImageEntry, ServerView
+from qupath_hccmil.qupath.data_types import ImageEntry, Server, ServerView
 from qupath_hccmil.slides.image_file import ImageFile
 from qupath_hccmil.slides.open_slide import Slide, open_slide
 from qupath_hccmil.slides.other_readers import open_as_bioformats, open_as_imagej
@@ -57,8 +57,31 @@ def open_image(entry: ImageEntry, path: Path) -> Slide:
     return slide
 
 
+def image_in_file(server: Server) -> tuple[str, ...]:
+    """What tells the images of one file apart: the number or name of the image, and its crop.
+
+    A rotation or a generated pyramid shows the same image. Empty for the first image of a file, as
+    a whole.
+    """
+    found: list[str] = []
+    # OpenSlide opens one image of a file, whatever the arguments.
+    if server.provider.rpartition(".")[2] != "OpenslideServerBuilder":
+        args = list(server.args) or _in_uri(server.uri)
+        try:
+            known, _ = _bioformats_arguments().parse_known_args(args)
+            found += [f"series {known.series}"] if (known.series or 0) > 0 else []
+            found += [f"name {known.name}"] if known.name else []
+        except ArgumentError:
+            found += args
+    if any(view.kind not in _OF_ALL_PIXELS for view in server.views):
+        # Where a crop is depends on the rotation before it.
+        found += [str(view) for view in server.views]
+    return tuple(found)
+
+
 # A generated pyramid changes no level-0 pixel.
-_VIEWS = {"cropped", "rotated", "flipped", "pyramidize"}
+_OF_ALL_PIXELS = {"rotated", "flipped", "pyramidize"}
+_VIEWS = {"cropped", *_OF_ALL_PIXELS}
 
 
 def _as_the_provider_shows(entry: ImageEntry, path: Path) -> Slide:

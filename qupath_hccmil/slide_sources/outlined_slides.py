@@ -32,7 +32,8 @@ from qupath_hccmil.qupath.selection import (
     tumour_outlines,
 )
 from qupath_hccmil.qupath.slide_location import locate_slide
-from qupath_hccmil.scoring.open_image import open_image
+from qupath_hccmil.scoring.open_image import image_in_file, open_image
+from qupath_hccmil.slide_sources.file_image import FileImage
 from qupath_hccmil.slide_sources.left_out import LeftOut
 from qupath_hccmil.slides.open_slide import Slide
 from qupath_hccmil.slides.slide_files import SUFFIXES, slide_files
@@ -72,6 +73,7 @@ class OutlinedSlide:
     def identity(self) -> dict[str, Any]:
         """Everything that determines its tiles (outlines, pixels), as plain data."""
         server = self.entry.server
+        image = image_in_file(server)
         return {
             "name": self.name,
             "file": self.path.name,
@@ -79,7 +81,14 @@ class OutlinedSlide:
             "outlines": annotation_fingerprint(self.annotations),
             "calibration": [server.pixel_width, server.pixel_height],
             "views": [str(view) for view in server.views],
+            # Tiles of a file's first image, which are nearly all there are, need not be made again.
+            **({"image": list(image)} if image else {}),
         }
+
+    @property
+    def file_images(self) -> tuple[FileImage, ...]:
+        """The image and its file, by which two entries of one image are found."""
+        return (FileImage.of(self.path, self.entry),)
 
     def open(self) -> Slide:
         """Open the pixels, in the coordinates of the outlines."""

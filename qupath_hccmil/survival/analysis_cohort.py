@@ -28,8 +28,13 @@ from qupath_hccmil.tables.endpoint_coding import (
     code_events,
 )
 from qupath_hccmil.tables.follow_up import FollowUpTimes, follow_up_times
-from qupath_hccmil.tables.names import match_key, near_matches
-from qupath_hccmil.tables.numbers import CODES_FOR_MISSING, WORDS_FOR_MISSING, codes_for_missing
+from qupath_hccmil.tables.names import match_key, near_matches, refuse_two_spellings
+from qupath_hccmil.tables.numbers import (
+    CODES_FOR_MISSING,
+    WORDS_FOR_MISSING,
+    as_float,
+    codes_for_missing,
+)
 from qupath_hccmil.tables.score_table import PatientScores, read_scores
 from qupath_hccmil.tables.table_reader import find_column, find_patient_column, read_table
 from qupath_hccmil.tables.units import in_unit
@@ -110,7 +115,8 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
     Raises
     ------
     DataError
-        A column is missing or not understood, no patient is in both tables, or nobody is left.
+        A column is missing or not understood, two patients have names that differ only in case,
+        blanks or Unicode form, no patient is in both tables, or nobody is left.
     """
     settings.check()
     scored = read_scores(
@@ -134,6 +140,8 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
     table, requests = _apart_from_outcome(table, (*asked, *alone), settings)
     asked, alone = requests[: len(asked)], requests[len(asked) :]
     written = tuple(table[key].dropna().unique())
+    place = f"{clinical}: column {key!r}"
+    refuse_two_spellings(((name, place) for name in written), settings.match)
     table = table.assign(**{key: table[key].map(match_key(settings.match), na_action="ignore")})
     follow = _Follow(table, key, scored, settings, clinical, written)
     frame = follow.join()
@@ -324,14 +332,7 @@ def _apart_from_outcome(
 
 
 def _looks_missing(level: str) -> bool:
-    if WORDS_FOR_MISSING.fullmatch(level):
-        return True
-    if "_" in level:  # Python's float takes 9_99 for a number
-        return False
-    try:
-        return float(level) in CODES_FOR_MISSING
-    except ValueError:
-        return False
+    return bool(WORDS_FOR_MISSING.fullmatch(level)) or as_float(level) in CODES_FOR_MISSING
 
 
 def _outcome(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qupath_hccmil.errors import DataError
+from qupath_hccmil.method.bootstrap import check_repeats
 from qupath_hccmil.settings_file import checked, read_toml
 from qupath_hccmil.survival.statistics.cox import PENALTIES
 from qupath_hccmil.survival.statistics.variables import VariableRequest
@@ -148,15 +149,10 @@ class Settings(FollowUpColumns):
         for name, times in (("horizon", self.horizons), ("landmark", self.landmarks)):
             if any(time <= 0 for time in times):
                 raise DataError(f"{name} {min(times):g} must be after time zero")
-        # One sample or one imputed table has no spread, and would give intervals of width 0.
-        if min(self.bootstrap, self.seed, self.imputations) < 0 or 1 in (
-            self.bootstrap,
-            self.imputations,
-        ):
-            raise DataError(
-                "the seed must be 0 or more; bootstrap samples and imputations must be 0, or 2 or "
-                "more"
-            )
+        check_repeats(self.bootstrap)
+        # One imputed table has no spread either.
+        if min(self.seed, self.imputations) < 0 or self.imputations == 1:
+            raise DataError("the seed must be 0 or more; imputations must be 0, or 2 or more")
         return self
 
 

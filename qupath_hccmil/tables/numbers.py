@@ -134,6 +134,16 @@ def as_plain(text: str, decimal: str) -> str:
     return found.replace(thousands, "").replace(mark, POINT)
 
 
+def as_float(text: str) -> float:
+    """Number that a plainly written text is; NaN if it is none."""
+    if "_" in text:  # Python's float takes 1_000 for a number, people do not write one so
+        return float("nan")
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
 def has_two_readings(text: str) -> bool:
     """Whether a number has different values with a decimal point and with a decimal comma."""
     return way(text) in _UNSURE

@@ -19,7 +19,7 @@ from qupath_hccmil.method.patient_score import (
 )
 from qupath_hccmil.method.published_numbers import POWER
 from qupath_hccmil.plain_words import count_of
-from qupath_hccmil.tables.names import match_key
+from qupath_hccmil.tables.names import match_key, refuse_two_spellings
 from qupath_hccmil.tables.numbers import codes_for_missing
 from qupath_hccmil.tables.our_rows import LOGITS, as_slides, our_rows
 from qupath_hccmil.tables.table_reader import (
@@ -110,12 +110,14 @@ def read_scores(
     ------
     DataError
         A column is not found, nobody has a score, a score is not a number, a patient has several
-        rows and no rule was given, or a table that was joined by one rule should be joined by
-        another.
+        rows and no rule was given, two patients have names that differ only in case, blanks or
+        Unicode form, or a table that was joined by one rule should be joined by another.
     """
     read = read_table(path, reading)
     frame = read.frame
     key = find_patient_column(frame, path, patient)
+    place = f"{path}: column {key!r}"
+    refuse_two_spellings(((each, place) for each in frame[key].dropna()), match)
     name = find_column(frame, path, column, "score") if column else _score_column(frame, path)
     wanted = _wanted_rule(rule)
     table = pd.DataFrame({"patient": frame[key], "score": read.numbers(name, missing)})

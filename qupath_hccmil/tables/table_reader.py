@@ -17,11 +17,12 @@ import pandas as pd
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.plain_words import count_of
-from qupath_hccmil.tables.names import clean, column_key
+from qupath_hccmil.tables.names import clean, spelling_key
 from qupath_hccmil.tables.numbers import (
     COMMA,
     POINT,
     NumberStyle,
+    as_float,
     as_plain,
     decimal_of,
     has_two_readings,
@@ -170,9 +171,9 @@ def find_column(frame: pd.DataFrame, path: str | Path, wanted: str, what: str) -
     """Find a column by name, ignoring case, blanks and Unicode form."""
     if wanted in frame.columns:
         return wanted
-    key = column_key(wanted)
+    key = spelling_key(wanted)
     for name in frame.columns:
-        if column_key(name) == key:
+        if spelling_key(name) == key:
             return str(name)
     raise DataError(f"{path}: has no column {wanted!r} for the {what}; its columns: {_have(frame)}")
 
@@ -200,7 +201,7 @@ def as_numbers(column: pd.Series, path: str | Path, missing: tuple[str, ...]) ->
         A text is not a number; the message says how often it occurs and what to do.
     """
     column = column.where(~column.isin(missing), None)
-    values = column.map(_number, na_action="ignore").astype(float)
+    values = column.map(as_float, na_action="ignore").astype(float)
     wrong = column[values.isna() & column.notna()]
     if len(wrong):
         first = wrong.iloc[0]
@@ -210,15 +211,6 @@ def as_numbers(column: pd.Series, path: str | Path, missing: tuple[str, ...]) ->
     if (values.abs() == float("inf")).any():
         raise DataError(f"{path}: column {column.name!r} has an infinite value")
     return values
-
-
-def _number(text: str) -> float:
-    if "_" in text:  # Python's float takes 1_000 for a number, people do not write one so
-        return float("nan")
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
 
 
 def _text_table(path: Path, delimiter: str) -> UserTable:
@@ -285,7 +277,7 @@ def _checked(names: list[str], path: Path) -> list[str]:
     names = [clean(name) for name in names]
     seen: dict[str, str] = {}
     for name in names:
-        other = seen.get(column_key(name))
+        other = seen.get(spelling_key(name))
         if other is not None:
             raise DataError(
                 f"{path}: two columns have the name {name!r}; rename one"
@@ -293,7 +285,7 @@ def _checked(names: list[str], path: Path) -> list[str]:
                 else f"{path}: the column names {other!r} and {name!r} differ only in case, "
                 "blanks or Unicode form; rename one"
             )
-        seen[column_key(name)] = name
+        seen[spelling_key(name)] = name
     return names
 
 

@@ -21,6 +21,7 @@ from qupath_hccmil.qupath.run_record import RunRecord
 from qupath_hccmil.qupath.selection import labels
 from qupath_hccmil.qupath.staleness import is_scored, is_stale, recorded
 from qupath_hccmil.qupath.tile_ids import copies, tile_ids
+from qupath_hccmil.tables.names import refuse_two_spellings
 
 GroupLevel = Literal["patient", "slide"]
 
@@ -199,10 +200,11 @@ class Cohort:
         Raises
         ------
         DataError
-            Images were scored by different models, or a scored image has no patient where
-            patients are asked for.
+            Images were scored by different models; or, where patients are asked for, a scored image
+            has none, or two have names that differ only in case, blanks or Unicode form.
         """
         models = _OneModel()
+        patients: dict[str, str] = {}
         self.notes.clear()
         self.failed.clear()
         for place in self.projects:
@@ -221,11 +223,14 @@ class Cohort:
                     image = self._image(place, project, state, called[entry.id])
                     if image is not None:
                         models.check(image)
+                        if image.patient is not None and self._level == "patient":
+                            patients.setdefault(image.patient, image.called)
                         yield image
             if unscored:
                 self.notes.append(
                     f"{place.label}: {len(unscored)} without a score left out: {_some(unscored)}"
                 )
+        refuse_two_spellings(patients.items(), None)
 
     def _image(
         self, place: CohortProject, project: Project, state: ImageState, label: str

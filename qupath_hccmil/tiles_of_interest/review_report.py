@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
+from qupath_hccmil.method.bootstrap import check_repeats
 from qupath_hccmil.tiles_of_interest.agreement import REPEATS, agreement, consensus
 from qupath_hccmil.tiles_of_interest.choose_tiles import TileWish, choose_tiles
 from qupath_hccmil.tiles_of_interest.cohort_tiles import Cohort, ScoredImage
@@ -38,7 +39,7 @@ class ReviewSettings:
     Attributes
     ----------
     repeats : int
-        Bootstrap samples; 0 gives no intervals over slides.
+        Bootstrap samples; 0 gives no intervals over slides, and 1 is refused.
     seed : int
     confidence : float
         Of intervals, in (0, 1).
@@ -121,9 +122,11 @@ def review_report(
     Raises
     ------
     DataError
-        There is no review, no scored tile, or the images are of different models.
+        There is no review, no scored tile, the images are of different models, or there should be
+        one bootstrap sample.
     """
     settings = settings or ReviewSettings()
+    check_repeats(settings.repeats)
     read = read_reviews(cohort.projects, failed)
     tiles = _known_tiles(cohort, wish, read.reviews)
     words = "patients" if wish.level == "patient" else "slides"

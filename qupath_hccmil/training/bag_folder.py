@@ -19,6 +19,7 @@ from qupath_hccmil.errors import DataError
 from qupath_hccmil.held_files import remove
 from qupath_hccmil.mil.bags import StoredBag, bag_file, bag_files, stored_bags
 from qupath_hccmil.model_store.model_config import ModelConfig
+from qupath_hccmil.slide_sources.file_image import FileImage, refuse_images_of_two_patients
 
 RECORD = "bags.json"
 
@@ -122,7 +123,7 @@ def prepared_bags(folder: Path, config: ModelConfig) -> dict[str, StoredBag]:
     Raises
     ------
     DataError
-        They were not made in the way that the model needs, or one is damaged.
+        They were not made in the way that the model needs, one is damaged, or two are one file.
     """
     path = folder / RECORD
     if path.exists() and config.risk is not None:
@@ -139,7 +140,11 @@ def prepared_bags(folder: Path, config: ModelConfig) -> dict[str, StoredBag]:
                     f"{folder}: its bags were prepared with another {key} than {config.name} "
                     "needs; prepare them again"
                 )
-    return dict(stored_bags(folder))
+    bags = stored_bags(folder)
+    refuse_images_of_two_patients(
+        (FileImage.of(bag.path), bag.patient, bag.path.name) for bag in bags.values()
+    )
+    return bags
 
 
 def _read(path: Path) -> Any:

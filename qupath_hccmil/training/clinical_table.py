@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +14,13 @@ from qupath_hccmil.method.outcome_label import LabelledCohort, outcome
 from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.tables.endpoint_coding import EVENT, code_events
 from qupath_hccmil.tables.follow_up import FollowUpColumns, follow_up_times
-from qupath_hccmil.tables.names import column_key, match_key
+from qupath_hccmil.tables.names import (
+    clean,
+    match_key,
+    refuse_two_spellings,
+    spelling_key,
+    two_spellings,
+)
 from qupath_hccmil.tables.table_reader import find_column, find_patient_column, read_table
 from qupath_hccmil.tables.units import in_unit, unit_in_name
 
@@ -56,6 +62,8 @@ class Clinical:
         Lines that say what was recognised, for the user to check.
     named : frozenset of str
         Patients as they are written in the table, whatever the matching rule.
+    match : str
+        Rule of `names.MATCHES` by which patients are matched.
     """
 
     path: Path
@@ -63,11 +71,43 @@ class Clinical:
     slides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     named: frozenset[str] = frozenset()
+    match: str = ""
 
     @property
     def patients(self) -> set[str]:
         """All patients in the table."""
         return self.cohort.labels.keys() | self.cohort.excluded.keys()
+
+    def meant_by(self, names: Iterable[tuple[str, str]]) -> dict[str, str]:
+        """Find the patients of the table who are meant by names elsewhere, as in a project.
+
+        Parameters
+        ----------
+        names : iterable of (str, str)
+            Each name as it is written there, and where it stands, for the message.
+
+        Returns
+        -------
+        dict of str to str
+            For each name of a patient of the table, that patient.
+
+        Raises
+        ------
+        DataError
+            A name differs from that of a patient only in case, blanks or Unicode form: the patient
+            would be used without these slides.
+        """
+        key, patients = match_key(self.match), self.patients
+        spelled = {spelling_key(patient): patient for patient in patients}
+        spelled |= {spelling_key(key(name)): name for name in sorted(self.named)}
+        found = {}
+        for name, place in names:
+            patient = key(clean(name))
+            if patient in patients:
+                found[name] = patient
+            elif own := spelled.get(spelling_key(patient)):
+                raise two_spellings((own, str(self.path)), (name, place), self.match)
+        return found
 
 
 def read_clinical(path: Path, columns: ClinicalColumns | None = None) -> Clinical:
@@ -79,7 +119,8 @@ def read_clinical(path: Path, columns: ClinicalColumns | None = None) -> Clinica
     Raises
     ------
     DataError
-        The file or a column is missing, or a value is not understood.
+        The file or a column is missing, a value is not understood, or two patients have names that
+        differ only in case, blanks or Unicode form.
     """
     columns = columns or ClinicalColumns()
     read = read_table(path, columns.reading)
@@ -92,6 +133,8 @@ def read_clinical(path: Path, columns: ClinicalColumns | None = None) -> Clinica
         said.append(f"left out: {count_of(nameless, 'row')} without a value in column {key!r}")
     table = table[table[key].notna()]
     named = frozenset(table[key])
+    place = f"{path}: column {key!r}"
+    refuse_two_spellings(((name, place) for name in table[key]), columns.match)
     table = table.assign(**{key: table[key].map(match_key(columns.match))})
     time = _with_times(table, path, columns).time
     if time:
@@ -117,21 +160,21 @@ def read_clinical(path: Path, columns: ClinicalColumns | None = None) -> Clinica
             labels[patient] = found
     follow_up = {p: (t, e) for p, (t, e) in times.items() if t is not None and e is not None}
     cohort = LabelledCohort(labels, excluded, follow_up)
-    return Clinical(Path(path), cohort, _by_patient(table, key, slides), said, named)
+    return Clinical(Path(path), cohort, _by_patient(table, key, slides), said, named, columns.match)
 
 
 def _column(table: pd.DataFrame, path: Path, told: str, usual: str) -> str | None:
     """Find a column by the given name, or else by its usual one."""
     if told:
         return find_column(table, path, told, usual)
-    return next((name for name in table.columns if column_key(name) == usual), None)
+    return next((name for name in table.columns if spelling_key(name) == usual), None)
 
 
 def _time_column(table: pd.DataFrame, path: Path, told: str) -> str | None:
     """Find the given column, or else ``time``, with or without a unit in its name."""
     found = _column(table, path, told, "time")
     if found is None:
-        named = (name for name in table.columns if column_key(name).startswith("time"))
+        named = (name for name in table.columns if spelling_key(name).startswith("time"))
         found = next((name for name in named if unit_in_name(name)), None)
     return found
 

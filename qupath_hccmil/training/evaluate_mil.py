@@ -17,6 +17,7 @@ from qupath_hccmil.heads.head import load_head
 from qupath_hccmil.held_files import remove
 from qupath_hccmil.learning.device import DeviceName, training_device
 from qupath_hccmil.method.aggregation import group_name
+from qupath_hccmil.method.bootstrap import check_repeats
 from qupath_hccmil.method.outcome_label import LabelledCohort
 from qupath_hccmil.method.patient_score import PatientRule, rule_text
 from qupath_hccmil.method.research_use import SURROGATE
@@ -164,9 +165,11 @@ def evaluate_mil(
     Raises
     ------
     DataError
-        Among others: no patient has a distinct outcome or an event, so there is nothing to measure.
+        Among others: no patient has a distinct outcome or an event, so there is nothing to measure;
+        or there should be one bootstrap sample.
     ModelError
     """
+    check_repeats(repeats)
     table = read_clinical(clinical, columns)
     if not table.cohort.labels and not any(event for _, event in table.cohort.follow_up.values()):
         # Slides are not scored for hours, if nothing can be measured on them.
@@ -303,7 +306,7 @@ def _from_bags(
             source, keep or Path(beside), table, wanted, tiling, nuclei_folder, folder.config,
             device=where, progress=prepared,
         )  # fmt: skip
-        notes += [str(one) for one in found.left_out]
+        notes += [*found.said, *(str(one) for one in found.left_out)]
         predict = torch_tile_predictor(load_tile_network(folder).to(where))
         scores = [
             score_bag(bag, predict, risk.p) for name, bag in found.bags.items() if name in wanted

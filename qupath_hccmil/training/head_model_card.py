@@ -35,7 +35,8 @@ contributions are what QuPath shows. The risk is r = sigmoid(S/T), high above t.
 |---|---|---|---|---|---|---|
 {rows}
 
-In parentheses: 95 % intervals, by bootstrap over patients. AUC and what follows are for patients
+In parentheses: 95 % intervals, by bootstrap over patients; none where all samples give one value.
+AUC and what follows are for patients
 with a distinct outcome (4 years without recurrence, or recurrence within 1.6 years). The held-out
 patients chose the epoch, so their figures are optimistic; out-of-fold figures come from patients on
 whom nothing was chosen. Their C-index compares patients of one fold only, and its interval is wider
@@ -182,10 +183,7 @@ def _performance(name: str, figures: HeadFigures) -> str:
 
 
 def _figure(estimate: Estimate | None) -> str:
-    if estimate is None or estimate.value != estimate.value:
-        return "–"
-    interval = f" ({estimate.low:.3f}–{estimate.high:.3f})" if estimate.low == estimate.low else ""
-    return f"{estimate.value:.3f}{interval}"
+    return "–" if estimate is None else str(estimate)
 
 
 def _or_unknown(text: str | None) -> str:

@@ -14,6 +14,7 @@ from qupath_hccmil.errors import DataError
 from qupath_hccmil.method.tile_geometry import TileGeometry
 from qupath_hccmil.nuclei.dice_evaluation import window_starts
 from qupath_hccmil.nuclei.image_mask_folders import SUFFIXES, image_size, read_image
+from qupath_hccmil.slide_sources.file_image import FileImage, refuse_images_of_two_patients
 from qupath_hccmil.stain.vahadane import Normalizer, fit
 from qupath_hccmil.training.random_tiles import TileSettings
 
@@ -27,7 +28,7 @@ def patient_images(folder: Path) -> dict[str, list[Path]]:
     Raises
     ------
     DataError
-        There is no subfolder with images, or two are the same folder.
+        There is no subfolder with images, or two are the same folder or have the same image.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: is not a folder")
@@ -40,6 +41,11 @@ def patient_images(folder: Path) -> dict[str, list[Path]]:
             raise DataError(
                 f"{path}: is the same folder as {same}; give each patient a folder of their own"
             )
+    refuse_images_of_two_patients(
+        (FileImage.of(path), name, f"{name}/{path.name}")
+        for name, images in patients.items()
+        for path in images
+    )
     if not patients:
         raise DataError(
             f"{folder}: contains no QuPath project, slides, prepared bags or subfolders of images; "

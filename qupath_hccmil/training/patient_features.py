@@ -18,6 +18,7 @@ from qupath_hccmil.model_store.model_config import FeatureConfig
 from qupath_hccmil.qupath.export.patient_of_image import patient_by_key
 from qupath_hccmil.qupath.open_project import open_project
 from qupath_hccmil.qupath.selection import choose_images
+from qupath_hccmil.slide_sources.file_image import FileImage
 from qupath_hccmil.slide_sources.left_out import LeftOut
 from qupath_hccmil.slide_sources.outlined_slides import (
     SAME_NAME,
@@ -26,6 +27,7 @@ from qupath_hccmil.slide_sources.outlined_slides import (
     table_slides,
 )
 from qupath_hccmil.slides.slide_files import SUFFIXES, slide_files, without_suffix
+from qupath_hccmil.tables.names import clean, match_key
 from qupath_hccmil.tables.table_reader import SUFFIXES as TABLE_SUFFIXES
 from qupath_hccmil.training.clinical_table import Clinical
 from qupath_hccmil.training.patient_slides import NO_SLIDE, begins_with, slides_by_patient
@@ -78,7 +80,7 @@ class FoundFeatures:
         What all files have in common.
     left_out : list of LeftOut
     said : list of str
-        Lines for the user, on what the files do not say.
+        Lines for the user, on what the files do not say and on files of several patients.
     """
 
     folder: Path
@@ -100,6 +102,7 @@ class _FeaturesOfSlide:
 
     features: SlideFeatures
     patient: str | None = None
+    of_slide: FileImage | None = None
 
     @property
     def name(self) -> str:
@@ -108,6 +111,11 @@ class _FeaturesOfSlide:
     @property
     def path(self) -> Path:
         return self.features.path
+
+    @property
+    def file_images(self) -> tuple[FileImage, ...]:
+        of_slide = () if self.of_slide is None else (self.of_slide,)
+        return (FileImage.of(self.path), *of_slide)
 
 
 def find_features(
@@ -136,8 +144,8 @@ def find_features(
     Raises
     ------
     DataError
-        A file is damaged, two files are of one slide, encoders or tile sizes are mixed, or no
-        patient has features.
+        A file is damaged, two files are of one slide, encoders or tile sizes are mixed, no patient
+        has features, or patients and slides are not as :func:`slides_by_patient` needs them.
     """
     files = _opened(feature_files(features))
     by_name = _by_name(files)
@@ -148,8 +156,8 @@ def find_features(
     else:
         slides = []
         named = _slides(source, tiling or Tiling())
-        times = Counter(without_suffix(name) for name, _ in named)
-        for name, patient in named:
+        times = Counter(without_suffix(name) for name, _, _ in named)
+        for name, patient, image in named:
             found = by_name.get(without_suffix(name))
             if found is None:
                 left_out.append(LeftOut("slide", name, NO_FEATURES))
@@ -157,20 +165,20 @@ def find_features(
                 # Whose features they are is not known, and their tiles would count twice.
                 left_out.append(LeftOut("slide", name, SAME_NAME, found.path.name))
             else:
-                slides.append(_FeaturesOfSlide(found, patient))
+                slides.append(_FeaturesOfSlide(found, patient, image))
     without = {one.name for one in left_out}
-    patients, others = slides_by_patient(slides, clinical, wanted, without)
-    left_out += [_with_reason(one, clinical, without) for one in others]
+    of_patients = slides_by_patient(slides, clinical, wanted, without)
+    left_out += [_with_reason(one, clinical, without) for one in of_patients.left_out]
     bags = {
         patient: PatientFeatures(patient, tuple(slide.features for slide in of))
-        for patient, of in sorted(patients.items())
+        for patient, of in sorted(of_patients.slides.items())
     }
     if not bags:
         first = f" ({left_out[0]})" if left_out else ""
         raise DataError(f"{features}: no patient of {clinical.path} has features there{first}")
     used = [slide for bag in bags.values() for slide in bag.slides]
     shared, said = _shared(used)
-    return FoundFeatures(features, bags, shared, left_out, said)
+    return FoundFeatures(features, bags, shared, left_out, [*of_patients.said, *said])
 
 
 def check_features(found: FoundFeatures, needed: FeatureConfig, model: str) -> None:
@@ -233,13 +241,20 @@ def _by_name(files: Sequence[SlideFeatures]) -> dict[str, SlideFeatures]:
     return found
 
 
-def _slides(source: Path, tiling: Tiling) -> list[tuple[str, str | None]]:
-    """Names of the slides of a source, and their patients according to a project."""
+def _slides(source: Path, tiling: Tiling) -> list[tuple[str, str | None, FileImage]]:
+    """Names of the slides of a source, their patients according to a project, and their images."""
     if is_project(source):
         patient_of = patient_by_key(tiling.patient_key)
         with open_project(source, tiling.engine) as project:
             entries = choose_images(project, tiling.images)
-            return [(entry.name, patient_of(entry)) for entry in entries]
+            return [
+                (
+                    entry.name,
+                    patient_of(entry),
+                    FileImage.of_project(entry, project, tiling.slides_dir),
+                )
+                for entry in entries
+            ]
     refuse_images(source, tiling.images)
     if source.is_dir():
         found = slide_files(source)
@@ -252,7 +267,7 @@ def _slides(source: Path, tiling: Tiling) -> list[tuple[str, str | None]]:
             f"{source}: contains no slides ({', '.join(sorted(SUFFIXES))}); if the slides are not "
             "here, give the folder of features as SOURCE too"
         )
-    return [(path.name, None) for path in found]
+    return [(path.name, None, FileImage.of(path)) for path in found]
 
 
 def _with_reason(one: LeftOut, clinical: Clinical, without: Collection[str]) -> LeftOut:
@@ -262,7 +277,8 @@ def _with_reason(one: LeftOut, clinical: Clinical, without: Collection[str]) -> 
     plain = {without_suffix(name): name for name in without}
     named = clinical.slides.get(one.name, ())
     own = [plain[without_suffix(name)] for name in named if without_suffix(name) in plain]
-    own = own or [name for name in sorted(without) if begins_with(name, one.name)]
+    key = match_key(clinical.match)
+    own = own or [name for name in sorted(without) if begins_with(key(clean(name)), one.name)]
     return LeftOut("patient", one.name, NO_FEATURES, ", ".join(own)) if own else one
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,11 +82,12 @@ class Tiling:
 
 @dataclass(frozen=True)
 class FoundBags:
-    """Bags by patient, and the patients and slides that could not be used."""
+    """Bags by patient, the patients and slides that could not be used, and lines for the user."""
 
     kind: Kind
     bags: dict[str, Bag]
     left_out: list[LeftOut] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
 
 def find_bags(
@@ -126,7 +127,8 @@ def find_bags(
     Raises
     ------
     DataError
-        No patient can be used, or bags were prepared in another way.
+        No patient can be used, bags were prepared in another way, or patients and slides are not as
+        :func:`slides_by_patient` needs them.
     """
     needed = config.nuclei_model
     if needed.sha256 != nuclei.reference.sha256:
@@ -138,12 +140,12 @@ def find_bags(
     if kind != "QuPath project":
         refuse_images(source, tiling.images)
     if kind == "prepared bags":
-        bags: dict[str, Bag] = dict(prepared_bags(source, config))
+        bags = _of_patients(prepared_bags(source, config), clinical)
         absent = [LeftOut("patient", p, NO_BAG) for p in sorted(set(wanted) - bags.keys())]
         return FoundBags(kind, bags, absent)
     preparation = _Preparation(out, tiling, nuclei, config, kind, device)
     if kind == "folders of images":
-        return preparation.of_images(source, wanted, progress)
+        return preparation.of_images(source, clinical, wanted, progress)
     slides = find_slides(
         source,
         tiling.annotation_classes,
@@ -153,6 +155,22 @@ def find_bags(
         patient_key=tiling.patient_key,
     )
     return preparation.of_slides(slides, clinical, wanted, progress)
+
+
+def _of_patients(stored: Mapping[str, StoredBag], clinical: Clinical) -> dict[str, Bag]:
+    """Name bags as the table names their patients, and refuse two bags of one."""
+    patient_of = clinical.meant_by((name, str(bag.path)) for name, bag in stored.items())
+    bags: dict[str, Bag] = {}
+    paths: dict[str, Path] = {}
+    for name, bag in stored.items():
+        patient = patient_of.get(name, name)
+        if patient in bags:
+            raise DataError(
+                f"{bag.path}: is a bag of patient {patient!r}, and so is {paths[patient].name}; "
+                "keep one"
+            )
+        bags[patient], paths[patient] = StoredBag(bag.path, patient), bag.path
+    return bags
 
 
 def kind_of(source: Path) -> Kind:
@@ -220,20 +238,29 @@ class _Preparation:
     ) -> FoundBags:
         """Prepare bags from whole slides."""
         unusable = [one.name for one in source.left_out]
-        slides, left_out = slides_by_patient(source.slides, clinical, wanted, unusable)
-        left_out = [*source.left_out, *left_out]
+        found = slides_by_patient(source.slides, clinical, wanted, unusable)
+        slides, left_out = found.slides, [*source.left_out, *found.left_out]
         sources = {p: [slide.identity for slide in of] for p, of in slides.items()}
 
         def batches(patient: str) -> Iterator[NDArray[np.uint8]]:
             return patient_tiles(slides[patient], self._settings, left_out)
 
-        return self._prepared(sources, batches, left_out, progress)
+        return replace(self._prepared(sources, batches, left_out, progress), said=found.said)
 
     def of_images(
-        self, folder: Path, wanted: Collection[str], progress: Prepared | None
+        self,
+        folder: Path,
+        clinical: Clinical,
+        wanted: Collection[str],
+        progress: Prepared | None,
     ) -> FoundBags:
         """Prepare bags from fields of view."""
-        images = {p: of for p, of in patient_images(folder).items() if p in wanted}
+        of_folder = patient_images(folder)
+        patient_of = clinical.meant_by((name, str(folder / name)) for name in of_folder)
+        images: dict[str, list[Path]] = {}
+        for name, patient in patient_of.items():
+            if patient in wanted:
+                images.setdefault(patient, []).extend(of_folder[name])
         mpp = self._tiling.mpp
         if mpp is None:
             raise DataError(

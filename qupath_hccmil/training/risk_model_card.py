@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from qupath_hccmil.method.patient_score import rule_text
 from qupath_hccmil.mil.cross_validation import CrossValidation
-from qupath_hccmil.mil.metrics import Estimate
 from qupath_hccmil.mil.risk_evaluation import RiskScores
 from qupath_hccmil.model_store.model_config import ModelConfig
 
@@ -20,6 +19,7 @@ The risk is r = sigmoid(S/T) with T = {temperature:.4g}; it is high above t = {t
 |---|---|---|---|---|---|
 {rows}
 
+In parentheses: 95 % intervals, by bootstrap over patients; none where all samples give one value.
 The epoch was chosen on the held-out patients, so their figures are optimistic. Out-of-fold
 figures come from patients on whom nothing was chosen.
 {notes}"""
@@ -50,9 +50,5 @@ def model_card(
 
 def _row(name: str, scores: RiskScores) -> str:
     figures = (scores.auc, scores.accuracy, scores.sensitivity, scores.specificity, scores.brier)
-    cells = [f"{name} ({scores.good} good, {scores.poor} poor)", *map(_figure, figures)]
+    cells = [f"{name} ({scores.good} good, {scores.poor} poor)", *map(str, figures)]
     return f"| {' | '.join(cells)} |"
-
-
-def _figure(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} ({estimate.low:.3f}–{estimate.high:.3f})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from qupath_hccmil.slides.tissue import TissueRule
 from qupath_hccmil.training.prepare_bags import Tiling
 
 THUMBNAIL_PX = 512
-FORMAT = "qupath-hccmil slide facts 1"
+FORMAT = "qupath-hccmil slide facts 2"
 SAVED_EVERY = 20
 _CHUNK = 4096
 
@@ -91,7 +91,9 @@ def facts_of_slides(
                 failed.append(one.slide)
                 continue
             stat = slide.path.stat()
-            key = json.dumps([str(slide.path.resolve()), stat.st_size, stat.st_mtime_ns])
+            # A file may have several images, and one image may be shown in several ways.
+            shown = asdict(slide.entry.server)
+            key = json.dumps([str(slide.path.resolve()), stat.st_size, stat.st_mtime_ns, shown])
             if key not in known:
                 with slide.open() as opened:
                     known[key] = _of_pixels(opened)

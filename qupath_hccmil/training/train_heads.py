@@ -18,6 +18,7 @@ from qupath_hccmil.heads.head_training import Progress
 from qupath_hccmil.heads.outcomes import LossName
 from qupath_hccmil.learning.device import DeviceName, training_device
 from qupath_hccmil.learning.splits import split_patients
+from qupath_hccmil.method.bootstrap import check_repeats
 from qupath_hccmil.method.tile_geometry import TileGeometry
 from qupath_hccmil.mil.cross_validation import PREDICTIONS, write_predictions
 from qupath_hccmil.mil.threshold_and_temperature import Decision, DecisionRule
@@ -145,6 +146,7 @@ def train_head(
     DataError, ModelError
     """
     settings, rule = settings or HeadSettings(), rule or DecisionRule()
+    check_repeats(repeats)
     make_folder(out)
     where = training_device(device)
     table = read_clinical(clinical, columns)

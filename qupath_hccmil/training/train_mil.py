@@ -198,7 +198,7 @@ def train_mil(
     used = {patient: label for patient, label in cohort.labels.items() if patient in found.bags}
     if not used:
         raise DataError(f"{clinical}: none of its patients is in {source}")
-    choices = Choices(found.kind, table.said, cohort, used, found.left_out)
+    choices = Choices(found.kind, [*table.said, *found.said], cohort, used, found.left_out)
     excluded = [LeftOut("patient", p, reason) for p, reason in cohort.excluded.items()]
     write_left_out(out / LEFT_OUT, [*excluded, *found.left_out])
     if chosen:

@@ -53,6 +53,14 @@ def test_patients_from_a_table(cli, scored, tmp_path):
     assert [row["patient"] for row in read(out)] == ["P-17"]
 
 
+def test_a_table_with_two_spellings_of_a_patient_is_refused(cli, scored, tmp_path):
+    table = tmp_path / "patients.csv"
+    table.write_text("image,patient\ndrawn-liver-tumour.tif,P-17\nother.tif,p-17\n")
+    ran = cli("export", scored, tmp_path / "out.csv", "--patients", table, *NATIVE)
+    assert ran.code == 1
+    assert "patients.csv: column 'patient': patients 'P-17' and 'p-17' differ only in" in ran.err
+
+
 def test_patients_from_a_table_as_excel_saves_it(cli, scored, tmp_path):
     table = tmp_path / "patients.csv"
     rows = "sep=;\nImage;Patient\ndrawn-liver-tumour.tif;Müller\ngone.tif;P-18\n"

@@ -88,6 +88,18 @@ def test_figures_without_interval_or_value_are_not_called_nan(cli, tmp_path):
     assert "nan" not in ran.out
 
 
+def test_a_figure_without_an_interval_is_not_certain(cli, tmp_path):
+    scores = "".join(f"p{number},0.{number}\n" for number in range(1, 9))
+    (tmp_path / "s.csv").write_text(f"patient,risk\n{scores}")
+    labels = "".join(f"p{number},{'good' if number < 5 else 'poor'}\n" for number in range(1, 9))
+    (tmp_path / "c.csv").write_text(f"patient,label\n{labels}")
+    ran = cli("evaluate", "mil", tmp_path / "s.csv", tmp_path / "c.csv", "--bootstrap", 50)
+    assert ran.code == 0, ran.err
+    assert "auc: 1.000 (no interval: the same in all bootstrap samples)" in ran.out
+    ran = cli("evaluate", "mil", tmp_path / "s.csv", tmp_path / "c.csv", "--bootstrap", 0)
+    assert "auc: 1.000\n" in ran.out
+
+
 def test_a_full_disk_is_the_systems_own_words(cli, tmp_path):
     (tmp_path / "s.csv").write_text("patient,risk,threshold\na,0.2,0.5\nb,0.7,0.5\n")
     (tmp_path / "c.csv").write_text("patient,label\na,good\nb,poor\nc,good\nd,poor\n")

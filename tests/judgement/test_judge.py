@@ -175,6 +175,8 @@ def test_what_a_learner_gets_wrong_is_one_line(judged, tmp_path):
         judge(replace(learner, candidates=()), cohort, tmp_path, QUICK)
     with pytest.raises(DataError, match="inner folds: 1 is less than 2"):
         judge(learner, cohort, tmp_path, replace(QUICK, inner=1))
+    with pytest.raises(DataError, match="bootstrap samples: 1 is less than 20"):
+        judge(learner, cohort, tmp_path, replace(QUICK, bootstrap=1))
 
 
 def test_a_collapsed_model_has_no_c_index_by_rounding(tmp_path):

@@ -4,6 +4,7 @@ from sklearn import metrics as scikit_learn
 
 from qupath_hccmil.mil.metrics import (
     SAME_LOGIT,
+    Estimate,
     accuracy,
     auc,
     bootstrap,
@@ -74,6 +75,16 @@ def test_bootstrap_brackets_the_figure_and_repeats():
     one, two = (bootstrap(auc, poor, risk, repeats=200) for _ in range(2))
     assert one == two
     assert 0.5 < one.low < one.value < one.high < 1
+
+
+def test_a_figure_that_is_the_same_in_all_samples_has_no_interval():
+    poor = np.arange(20) % 2 == 0
+    estimate = bootstrap(auc, poor, poor + np.linspace(0, 0.1, 20), repeats=50)
+    assert estimate.value == 1
+    assert np.isnan([estimate.low, estimate.high]).all()
+    assert str(estimate) == "1.000"
+    assert str(Estimate(0.5, 0.25, 0.75)) == "0.500 (0.250–0.750)"
+    assert str(Estimate(float("nan"), 0, 1)) == "–"
 
 
 def test_bootstrap_without_a_value_has_no_interval():

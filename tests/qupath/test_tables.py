@@ -223,6 +223,15 @@ def test_a_scored_image_without_a_patient_is_told(made: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_two_spellings_of_a_patient_are_not_two(made: Path) -> None:
+    spelled = {"a.svs": "P1", "b.svs": "p1", "c.svs": "P2", "d.svs": "P2"}
+    project = NativeProject(made)
+    with pytest.raises(DataError, match=r"^image b\.svs: patient 'p1', and image a\.svs: "):
+        rows(table(project, "patient", patient_of=lambda entry: spelled[entry.name]))
+    # the rows of images are as the project has them
+    assert len(rows(table(project, "image", patient_of=lambda entry: spelled[entry.name]))) == 4
+
+
 def test_slides_of_different_models_are_not_joined(folder: Path) -> None:
     with NativeProject(folder) as project:
         entry = project.images[1]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from qupath_hccmil.survival.statistics.auc import auc_over_time
+from qupath_hccmil.survival.statistics.auc import NO_INTERVAL, auc_over_time
 
 TIED = 0.5
 # riskRegression 2022.11.28: Score(list(score), Surv(time, event) ~ 1, times = 3, metrics = "auc")
@@ -53,3 +53,31 @@ def test_the_standard_error_is_that_of_the_numerical_influence(gbsg2, step):
     assert found["se"] == pytest.approx(expected, abs=1e-8)
     if step == TIED:
         assert abs(FROM_R - expected) > 1e-6
+
+
+def test_a_standard_error_of_0_gives_no_interval_and_no_test():
+    """Four cases above all controls do not make it certain that every case is."""
+    time = np.r_[0.5, 0.6, 0.7, 0.8, np.linspace(2, 9, 26)]
+    event = np.r_[np.ones(4), np.arange(26) % 2]
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"time": time, "event": event.astype(int), "weak": rng.uniform(size=30)})
+    frame["one"] = frame["other"] = np.where(time < 1, 5, 1) + frame["weak"] / 9
+    frame["same"] = 3.0
+    found = auc_over_time(frame, ["one", "other", "weak", "same"], [1.0, 5.0])
+    early = found.table[found.table["time"] == 1].set_index("marker")
+    limits = ["lower", "upper", "band_lower", "band_upper"]
+    for marker, auc in (("one", 1), ("other", 1), ("same", 0.5)):
+        assert early.loc[marker, "auc"] == pytest.approx(auc, abs=1e-12)
+        assert early.loc[marker, "se"] == 0
+        assert early.loc[marker, limits].isna().all()
+        assert early.loc[marker, "note"] == NO_INTERVAL
+    assert (found.table["auc"] <= 1).all()
+    assert early.loc["weak", "note"] == ""
+    assert early.loc["weak", limits].notna().all()
+    # the band is of the times that have a standard error
+    late = found.table[(found.table["time"] == 5) & (found.table["marker"] == "one")].squeeze()
+    assert late["band_lower"] < late["auc"] < late["band_upper"]
+    gap = found.differences[found.differences["time"] == 1].set_index("marker")
+    assert gap.loc["other", ["difference", "se"]].tolist() == [0, 0]
+    assert gap.loc[["other", "same"], ["lower", "upper", "z", "p"]].isna().all(axis=None)
+    assert gap.loc["weak", ["lower", "upper", "z", "p"]].notna().all()

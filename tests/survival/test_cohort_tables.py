@@ -50,6 +50,18 @@ def test_ids_that_nearly_match_are_counted_and_the_rule_is_an_option(tmp_path):
     assert any("--match tcga" in note for note in found.notes)
 
 
+def test_two_spellings_of_a_patient_are_refused_in_either_table(tmp_path):
+    clinical = "patient,t_days,event\n" + "".join(f"P{k},{k}0,{k % 2}\n" for k in range(1, 9))
+    scores = "patient,risk\n" + "".join(f"P{k},0.{k}\n" for k in range(1, 9))
+    assert len(cohort(tmp_path, scores, clinical, time="t_days").frame) == 8
+    with pytest.raises(DataError, match=r"c\.csv: column 'patient': patients 'P1' and 'p1' differ"):
+        cohort(tmp_path, scores, clinical + "p1,10,1\n", time="t_days")
+    with pytest.raises(DataError, match=r"s\.csv: column 'patient': patients 'P1' and 'p1' differ"):
+        cohort(tmp_path, scores + "p1,0.3\n", clinical, time="t_days")
+    found = cohort(tmp_path, scores, clinical + "p1,10,1\n", time="t_days", match="case")
+    assert len(found.frame) == 8
+
+
 def test_codes_for_missing_are_pointed_at(tmp_path):
     rows = "".join(f"{k},{k},{k % 2},{age}\n" for k, age in zip(
         range(1, 10), [50, 61, 999, 57, 70, 45, 999, 66, 39], strict=True))  # fmt: skip

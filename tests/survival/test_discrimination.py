@@ -93,7 +93,8 @@ def test_a_perfect_score_is_worth_one(gbsg2):
     assert uno(perfect, "score", 5) == pytest.approx(1)
     row = auc_over_time(perfect, ["score"], [3.0]).table.iloc[0]
     assert row["auc"] == pytest.approx(1)
-    assert row["upper"] == pytest.approx(1)
+    assert row["se"] == 0
+    assert np.isnan(row["upper"])
 
 
 def test_ties_in_time_count_as_r_counts_them():

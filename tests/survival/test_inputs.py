@@ -94,6 +94,9 @@ def test_cuts_on_the_data_say_so():
         ([0.1, 0.1, 0.2], "quartiles", "too few different scores"),
         ([0.1, 0.2], "quantiles=99", "not one of model"),
         ([0.1, 0.2], "inf", "not a finite number"),
+        ([0.1, 0.2], "0_1", "'0_1' is not one of model, .* or a number"),
+        ([0.1, 0.2], "value=1_0", "'value=1_0' is not one of"),
+        ([0.1, 0.2], "nan", "'nan' is not one of"),
     ],
 )
 def test_a_cut_that_makes_no_groups_is_refused(scores, cut, told):

@@ -147,8 +147,10 @@ def test_the_auc_with_competing_events_stays_where_the_clinical_model_fails(tmp_
 
 
 def test_one_bootstrap_sample_and_a_baseline_without_a_known_unit_are_refused(two, tmp_path):
-    with pytest.raises(DataError, match="bootstrap samples and imputations must be 0, or 2 or"):
+    with pytest.raises(DataError, match=r"bootstrap samples must be 0 .*, or 2 or more, not 1"):
         Settings(**{**SETTINGS, "bootstrap": 1}).check()
+    with pytest.raises(DataError, match="imputations must be 0, or 2 or more"):
+        Settings(**{**SETTINGS, "imputations": 1}).check()
     values = json.loads(two[1].performance.baseline.to_json())
     path = tmp_path / "baseline.json"
     path.write_text(json.dumps({**values, "unit": "fortnights"}))

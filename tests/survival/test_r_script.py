@@ -159,6 +159,35 @@ def test_late_entry_is_reproduced(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("competing", [False, True])
+def test_a_standard_error_of_0_is_no_certainty_in_either_language(tmp_path, competing):
+    frame = made_cohort(110)
+    first = frame[frame["rfs_event"] == 1].sort_values("rfs_days").iloc[:4]
+    # Nobody is as old as the patients who had the first events.
+    frame.loc[first.index, "age"] = [99, 98, 97, 96]
+    early = float(first["rfs_days"].iloc[-1])
+    given = {}
+    if competing:
+        other = (frame["rfs_event"] == 0) & (frame.index % 3 == 0) & (frame["rfs_days"] > early)
+        frame["rfs_event"] = np.where(other, 2, frame["rfs_event"])
+        given = COMPETING
+    found = analysed(
+        tmp_path / "in", frame, variables=VARIABLES[1:], horizons=(early / 365.25, 2.0), **given
+    )
+    folder = write_analysis(found, tmp_path / "out").parent
+    name = "auc_competing" if competing else "auc"
+    table = pd.read_csv(folder / "tables" / f"{name}.csv")
+    row = table[table["se"] == 0].squeeze()
+    assert row["auc"] == pytest.approx(1, abs=1e-12)
+    assert row[["lower", "upper", "band_lower", "band_upper"]].isna().all()
+    assert row["note"] == "no interval, as the standard error is 0"
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "1.000 (no interval, as the standard error is 0)" in page
+    pairs, told = reproduced(folder)
+    skip_if_not_all_of_it_was_done(told)
+    assert (pairs["table"] == name).sum() > 10
+
+
 @pytest.mark.slow
 def test_a_baseline_of_another_cohort_is_in_the_script(tmp_path):
     write_analysis(analysed(tmp_path / "a", report_unit="months", horizons=(24.0,)), tmp_path / "b")

@@ -151,6 +151,14 @@ def test_a_patient_is_asked_for_only_at_that_level(tmp_path):
         choose(project, level="patient")
 
 
+def test_two_spellings_of_a_patient_are_refused_at_that_level(tmp_path):
+    images = [Scored(f"{name}.tif", [1.0, -1.0], patient=name) for name in ("P1", "p1")]
+    project = make_project(tmp_path / "p", images)
+    assert len(choose(project)) == 4
+    with pytest.raises(DataError, match=r"p1\.tif: patient 'p1', and .*P1\.tif: patient 'P1'"):
+        choose(project, level="patient")
+
+
 def test_a_cohort_without_scores_is_refused(tmp_path):
     project = make_project(tmp_path / "p", [Scored("a.tif", [1.0], scored=False)])
     with pytest.raises(DataError, match="run score first"):

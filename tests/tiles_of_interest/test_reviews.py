@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import qupath_hccmil as hm
+from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.tiles_of_interest import compare_counts, count_features
 from qupath_hccmil.tables.export_columns import columns_of
 from qupath_hccmil.tables.table_reader import read_table
@@ -319,3 +320,12 @@ def test_from_python(project):
     assert report.features["high"].tolist() == [11, 0]
     assert np.isnan(report.features["units_lower"]).all()
     assert any("x.json" in note for note in report.notes)
+
+
+def test_one_bootstrap_sample_is_refused(cli, tmp_path):
+    project = make_project(tmp_path / "p", [Scored("a.tif", [1.0, -1.0])])
+    with pytest.raises(DataError, match=r"bootstrap samples must be 0 .*, or 2 or more, not 1"):
+        hm.tile_reviews([project], bootstrap=1)
+    ran = cli("tiles", project, "--reviews", "--out", tmp_path / "out", "--bootstrap", 1, *NATIVE)
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
+    assert "bootstrap samples must be 0 (no intervals), or 2 or more, not 1" in ran.err

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from qupath_hccmil.features.feature_file import open_features
+from qupath_hccmil.judgement.judged_cohort import SlideFacts
 from qupath_hccmil.judgement.nested_cross_validation import NestedSettings
 from qupath_hccmil.training import slide_facts
 from qupath_hccmil.training.clinical_table import ClinicalColumns, read_clinical
@@ -17,7 +18,9 @@ from qupath_hccmil.training.judge_training import (
     judge_training,
 )
 from qupath_hccmil.training.prepare_bags import Tiling
+from qupath_hccmil.training.slide_facts import facts_of_slides
 from tests.judgement.small_learner import SmallLearner
+from tests.training.two_scenes import two_scenes
 
 PATIENTS = 60
 QUICK = NestedSettings(folds=3, inner=2, bootstrap=40)
@@ -86,6 +89,16 @@ def test_equal_slides_are_found_by_pixels_and_by_features(made, tmp_path):
         pixels = {one.patient: one.pixels for one in cohort.slides}
         assert pixels["T03"] == pixels["T08"]
         assert len(set(pixels.values())) == PATIENTS - 1
+
+
+def test_images_of_one_file_have_pixels_of_their_own(tmp_path):
+    project = two_scenes(tmp_path)
+    facts = [SlideFacts("P1", "scene 0", 4), SlideFacts("P2", "scene 1", 4)]
+    slides = project, Tiling(engine="native"), tmp_path / "kept.json"
+    for _ in range(2):
+        one, other = facts_of_slides(facts, *slides)[0]
+        assert one.pixels != other.pixels
+        assert one.colour != other.colour
 
 
 def test_without_a_slide_the_colour_is_not_compared(made, tmp_path):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qupath_hccmil.method.outcome_label import LabelledCohort
+from qupath_hccmil.slide_sources.file_image import FileImage
 from qupath_hccmil.slide_sources.left_out import LeftOut
 from qupath_hccmil.training.clinical_table import Clinical
 from qupath_hccmil.training.patient_slides import NOT_THERE, slides_by_patient
@@ -18,13 +19,18 @@ class Named:
     def path(self) -> Path:
         return Path("slides", self.name)
 
+    @property
+    def file_images(self) -> tuple[FileImage, ...]:
+        return (FileImage.of(self.path),)
+
 
 def test_a_slide_of_the_table_that_is_nowhere_is_named():
     slides = [Named("a1.svs"), Named("b.svs")]
     table = {"a": ("a1", "a2.svs", "a3"), "b": ("b.svs",), "c": ("c1", "c2")}
     clinical = Clinical(Path("t.csv"), LabelledCohort({"a": 1, "b": 0}, {"c": "no label"}), table)
-    found, left_out = slides_by_patient(slides, clinical, ["a", "b"], unusable=["a3.svs"])
-    assert {patient: [each.name for each in of] for patient, of in found.items()} == {
+    found = slides_by_patient(slides, clinical, ["a", "b"], unusable=["a3.svs"])
+    left_out = found.left_out
+    assert {patient: [each.name for each in of] for patient, of in found.slides.items()} == {
         "a": ["a1.svs"], "b": ["b.svs"],
     }  # fmt: skip
     assert left_out == [LeftOut("slide", "a2.svs", NOT_THERE, "of patient a")]

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -252,13 +253,14 @@ def test_labels_alone_suffice_for_the_published_loss_only(cohort, tmp_path):
 
 def test_the_slides_of_a_project_give_the_patients(cohort, tmp_path):
     images = []
-    slide = drawn_slide(tmp_path / "any.tif", 1)
+    drawn = drawn_slide(tmp_path / "any.tif", 1)
     for patient in (*(f"p{n:03d}" for n in range(20)), "p020"):
         files = sorted((cohort / "features").glob(f"{patient}-*.h5"))
         names = [f"{path.stem}.svs" for path in files] if patient != "p020" else ["p020-9.svs"]
         for name in names:
             metadata = {"Patient ID": patient}
             outline = [NewAnnotation(box(0, 0, 500, 500), "Tumor")]
+            slide = shutil.copy(drawn, tmp_path / f"{name}.tif")
             images.append(
                 NewImage(slide, name, 1100, 1100, 0.25, metadata=metadata, annotations=outline)
             )
@@ -450,3 +452,10 @@ def test_the_encoder_is_copied_into_the_model_if_its_licence_allows(tmp_path, re
     assert copied.exists() == redistributable
     if redistributable:
         assert json.loads(copied.read_text())["name"] == "tiny"
+
+
+def test_one_bootstrap_sample_is_refused_before_training(cohort, tmp_path):
+    paths = cohort / "features", cohort / "clinical.csv", tmp_path / "out", cohort / "features"
+    with pytest.raises(DataError, match=r"bootstrap samples must be 0 .*, or 2 or more, not 1"):
+        train_head(*paths, settings=FAST, repeats=1)
+    assert not (tmp_path / "out").exists()

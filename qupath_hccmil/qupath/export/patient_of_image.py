@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.qupath.data_types import ImageEntry
-from qupath_hccmil.tables.names import clean
+from qupath_hccmil.tables.names import clean, refuse_two_spellings
 
 if TYPE_CHECKING:
     from qupath_hccmil.tables.table_reader import Reading
@@ -31,7 +31,7 @@ def patient_by_key(key: str | None = None) -> PatientOf:
 
     def patient_of(entry: ImageEntry) -> str | None:
         values = {name.strip().casefold(): value for name, value in entry.metadata.items()}
-        found = (values.get(name, "").strip() for name in wanted)
+        found = (clean(values.get(name, "")) for name in wanted)
         return next((value for value in found if value), None)
 
     return patient_of
@@ -93,7 +93,8 @@ def patient_by_table(path: Path, reading: Reading | None = None) -> PatientTable
     Raises
     ------
     DataError
-        The table cannot be read, a column is missing, or an image has two patients.
+        The table cannot be read, a column is missing, an image has two patients, or two patients
+        have names that differ only in case, blanks or Unicode form.
     """
     # It imports pandas, which patients from the images' metadata need not.
     from qupath_hccmil.tables.table_reader import find_column, read_table
@@ -103,6 +104,7 @@ def patient_by_table(path: Path, reading: Reading | None = None) -> PatientTable
     patient = find_column(table.frame, path, "patient", "patient")
     patients: dict[str, str] = {}
     rows = table.frame[[image, patient]].dropna()
+    refuse_two_spellings(((name, f"{path}: column {patient!r}") for name in rows[patient]), None)
     for name, whose in rows.itertuples(index=False):
         if patients.setdefault(name, whose) != whose:
             raise DataError(

@@ -28,6 +28,7 @@ from qupath_hccmil.qupath.staleness import incomplete, is_scored, is_stale, reco
 from qupath_hccmil.qupath.tile_ids import copies, tile_ids
 from qupath_hccmil.slides.inside_outline import outline_area
 from qupath_hccmil.tables.export_columns import Level, columns_of
+from qupath_hccmil.tables.names import refuse_two_spellings
 from qupath_hccmil.tables.table import Batch, Table
 
 Failed = Callable[[ImageEntry, HccMilError], None]
@@ -71,8 +72,9 @@ def table(
     Raises
     ------
     DataError
-        While a table of patients is read: a scored image has no patient, or slides of one patient
-        were scored by different models.
+        While a table of patients is read: a scored image has no patient, slides of one patient were
+        scored by different models, or two patients have names that differ only in case, blanks or
+        Unicode form.
     """
     images = _Images(project, patient_of or patient_by_key(), classes, failed)
     if level == "tile":
@@ -119,6 +121,9 @@ class _Images:
                     f"{row['image']}: has no patient; give the image the metadata 'Patient ID' in"
                     " QuPath, name another key, or give a table with the columns image and patient"
                 )
+        refuse_two_spellings(
+            ((patient, f"image {mine[0]['image']}") for patient, mine in slides.items()), None
+        )
         for patient, mine in slides.items():
             yield _patient_row(patient, mine, join)
 

@@ -180,7 +180,8 @@ def _facts(analysis: Analysis) -> list[Fact]:
             Fact(
                 f"AUC at {moment(row['time'], unit)}",
                 number(row["auc"], 3),
-                f"{span(row['lower'], row['upper'], 3)}; {whole(row['patients'])} patients",
+                f"{row['note'] or span(row['lower'], row['upper'], 3)}; "
+                f"{whole(row['patients'])} patients",
             )
         )
     return facts

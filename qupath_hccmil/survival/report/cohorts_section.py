@@ -21,6 +21,7 @@ from qupath_hccmil.survival.report.number_format import (
     whole,
     with_span,
 )
+from qupath_hccmil.survival.statistics.auc import NO_INTERVAL
 from qupath_hccmil.survival.statistics.external_validation import (
     AUC,
     HARRELL,
@@ -129,6 +130,8 @@ def _side_by_side(analysis: Analysis, found: External) -> Table:
         "interval of C comes from the infinitesimal jackknife. Categories: share of patients with "
         "a value; numbers: median."
     )
+    if (data["note"] == NO_INTERVAL).any():
+        note += " C and AUC have no interval where their standard error is 0."
     return Table("cohorts", caption, ("", *found.cohorts), rows, data, note)
 
 

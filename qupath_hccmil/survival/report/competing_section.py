@@ -19,6 +19,7 @@ from qupath_hccmil.survival.report.number_format import (
 from qupath_hccmil.survival.report.performance_section import (
     auc_table,
     predicted_risk_blocks,
+    without_interval,
 )
 from qupath_hccmil.survival.statistics.fine_gray import FineGrayFit
 from qupath_hccmil.survival.statistics.kaplan_meier import OVERALL
@@ -172,7 +173,14 @@ def _performance(found: CompetingPerformance, unit: str, confidence: float) -> l
         )
         caption = "AUC of the score minus that of the clinical model, with competing events"
         blocks.append(
-            Table("auc_competing_differences", caption, head, rows, found.auc_differences)
+            Table(
+                "auc_competing_differences",
+                caption,
+                head,
+                rows,
+                found.auc_differences,
+                without_interval(found.auc_differences),
+            )
         )
     if found.calibrations or found.brier is not None:
         blocks.append(

@@ -64,15 +64,28 @@ def auc_table(key: str, caption: str, data: pd.DataFrame, unit: str, confidence:
             whole(row["patients"]),
             whole(row["cases"]),
             whole(row["controls"]),
-            with_span(row["auc"], row["lower"], row["upper"], 3)
-            if not row["note"]
-            else row["note"],
+            _auc_with_interval(row),
         )
         for _, row in data.iterrows()
     ]
     around = f"AUC ({interval(confidence)})"
     head = ("Marker", f"Time ({unit})", "Patients", "Cases", "Controls", around)
     return Table(key, caption, head, rows, data)
+
+
+def _auc_with_interval(row: pd.Series) -> str:
+    """AUC with its interval, or why there is none of them."""
+    if pd.isna(row["auc"]):
+        return str(row["note"])
+    told = with_span(row["auc"], row["lower"], row["upper"], 3)
+    return f"{told} ({row['note']})" if row["note"] else told
+
+
+def without_interval(differences: pd.DataFrame) -> str:
+    """Say of differences that some have no interval, if so."""
+    if not (differences["se"] == 0).any():
+        return ""
+    return "A difference with a standard error of 0 has neither an interval nor a p-value."
 
 
 def discrimination_section(analysis: Analysis) -> Section:
@@ -272,7 +285,7 @@ def _auc_differences(data: pd.DataFrame, unit: str, confidence: float) -> Table:
         f"Difference ({interval(confidence)})", "p",
     )  # fmt: skip
     caption = "AUC of the score minus that of each factor, in the patients who have both"
-    return Table("auc_differences", caption, head, rows, data)
+    return Table("auc_differences", caption, head, rows, data, without_interval(data))
 
 
 def _calibrations(

@@ -23,6 +23,9 @@ from qupath_hccmil.survival.statistics.survival_outcome import (
 )
 
 NOBODY = "there is no case or no control at this time"
+NO_INTERVAL = "no interval, as the standard error is 0"
+# Rounding leaves a standard error of about 1e-17 where it is 0.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,13 @@ class TimeAuc:
     ----------
     table : DataFrame
         ``marker, time, cases, controls, auc, se, lower, upper, band_lower, band_upper, note``.
-        The bands are simultaneous for all times of a marker.
+        The bands are simultaneous for all times of a marker. Where the standard error is 0, as for
+        a marker that separates cases and controls without error, there is no interval and no band,
+        and the note says so: the estimate is not certain, the method just cannot tell.
     differences : DataFrame
         ``marker, reference, time, difference, se, lower, upper, z, p``: the reference marker's
-        AUC minus the AUC of this one, in the same patients.
+        AUC minus the AUC of this one, in the same patients. Where the standard error is 0, there is
+        neither an interval nor a test.
     """
 
     table: pd.DataFrame
@@ -185,7 +191,7 @@ def _at(setting: _Setting, ordered: _Sorted, at: float) -> tuple[float, np.ndarr
     controls = setting.control_weights(at)
     controls /= controls.sum()
     above = ordered.share_below(controls)
-    auc = float(cases @ above)
+    auc = min(float(cases @ above), 1.0)  # not above 1 by rounding
     by_case = len(case) * cases * (above - auc)
     by_control = len(case) * controls * (1.0 - ordered.share_below(cases) - auc)
     free = setting.time > at
@@ -222,7 +228,8 @@ def _standard_error(influence: np.ndarray) -> np.ndarray:
     n = len(influence)
     if n < 2:
         return np.full(influence.shape[1], np.nan)
-    return influence.std(axis=0, ddof=1) / np.sqrt(n)
+    error = influence.std(axis=0, ddof=1) / np.sqrt(n)
+    return np.where(error > _ROUNDING, error, error * 0)
 
 
 def _intervals(
@@ -235,14 +242,15 @@ def _intervals(
     error = _standard_error(influence)
     critical = stats.norm.ppf(0.5 + confidence / 2)
     wide = _band_factor(influence, confidence, simulations, seed)
+    told = np.where(error > 0, error, np.nan)
     return pd.DataFrame(
         {
             "auc": estimate,
             "se": error,
-            "lower": np.clip(estimate - critical * error, 0, 1),
-            "upper": np.clip(estimate + critical * error, 0, 1),
-            "band_lower": np.clip(estimate - wide * error, 0, 1),
-            "band_upper": np.clip(estimate + wide * error, 0, 1),
+            "lower": np.clip(estimate - critical * told, 0, 1),
+            "upper": np.clip(estimate + critical * told, 0, 1),
+            "band_lower": np.clip(estimate - wide * told, 0, 1),
+            "band_upper": np.clip(estimate + wide * told, 0, 1),
         }
     )
 
@@ -250,7 +258,7 @@ def _intervals(
 def _band_factor(influence: np.ndarray, confidence: float, simulations: int, seed: int) -> float:
     """Number of standard errors for a band that covers the curve at all times simultaneously."""
     spread = influence.std(axis=0)
-    known = np.isfinite(spread) & (spread > 0)
+    known = np.isfinite(spread) & (spread > _ROUNDING * np.sqrt(len(influence)))
     if not known.any():
         return float("nan")
     scaled = (influence[:, known] - influence[:, known].mean(axis=0)) / spread[known]
@@ -268,20 +276,22 @@ def _describe(
     table.insert(1, "time", np.asarray(times, float))
     table.insert(2, "cases", [int(setting.cases(at).sum()) for at in times])
     table.insert(3, "controls", [int(setting.controls(at).sum()) for at in times])
-    table["note"] = np.where(table["auc"].isna(), NOBODY, "")
+    table["note"] = np.where(
+        table["auc"].isna(), NOBODY, np.where(table["se"] == 0, NO_INTERVAL, "")
+    )
     return table
 
 
 def _wald(gap: np.ndarray, error: np.ndarray, confidence: float) -> pd.DataFrame:
     critical = stats.norm.ppf(0.5 + confidence / 2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.where(error > 0, gap / error, np.where(gap == 0, 0.0, np.nan))
+    told = np.where(error > 0, error, np.nan)
+    z = gap / told
     return pd.DataFrame(
         {
             "difference": gap,
             "se": error,
-            "lower": gap - critical * error,
-            "upper": gap + critical * error,
+            "lower": gap - critical * told,
+            "upper": gap + critical * told,
             "z": z,
             "p": 2 * stats.norm.sf(np.abs(z)),
         }

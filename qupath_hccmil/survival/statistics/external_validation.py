@@ -15,7 +15,7 @@ from scipy import optimize, stats
 from scipy.special import expit, logit
 
 from qupath_hccmil.errors import DataError
-from qupath_hccmil.survival.statistics.auc import auc_over_time
+from qupath_hccmil.survival.statistics.auc import NO_INTERVAL, auc_over_time
 from qupath_hccmil.survival.statistics.baseline import assigned_folds
 from qupath_hccmil.survival.statistics.brier import brier_scores
 from qupath_hccmil.survival.statistics.cox import refit
@@ -111,9 +111,9 @@ def validate(
     """
     critical = float(stats.norm.ppf(0.5 + confidence / 2))
     c, error = harrell_with_error(frame, score)
-    rows: list[tuple[object, ...]] = [
-        (HARRELL, np.nan, *_with_limits(HARRELL, c, error, critical), "")
-    ]
+    limits = _with_limits(HARRELL, c, error, critical)
+    note = NO_INTERVAL if np.isfinite(c) and np.isnan(limits[1]) else ""
+    rows: list[tuple[object, ...]] = [(HARRELL, np.nan, *limits, note)]
     areas = auc_over_time(frame, [score], horizons, confidence=confidence, simulations=2).table
     for index, horizon in enumerate(horizons):
         area = areas.iloc[index]

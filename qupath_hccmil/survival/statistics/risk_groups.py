@@ -11,6 +11,7 @@ import pandas as pd
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.method.aggregation import is_high_risk
 from qupath_hccmil.method.published_numbers import THRESHOLD
+from qupath_hccmil.tables.numbers import as_float
 
 LOW, HIGH = "Low risk", "High risk"
 MODEL = "model"
@@ -94,11 +95,10 @@ def _two(score: pd.Series, cut: float, from_data: bool, description: str) -> Ris
 
 
 def _number(cut: str) -> float | None:
-    try:
-        value = float(cut.removeprefix("value="))
-    except ValueError:
+    value = as_float(cut.removeprefix("value="))
+    if np.isnan(value):
         return None
-    if not np.isfinite(value):
+    if np.isinf(value):
         raise DataError(f"cut {cut!r} is not a finite number")
     return value
 

@@ -43,6 +43,9 @@ compare <- function(table, what, quantity, report, r, tolerance = 1e-6) {
     difference = gap, tolerance = tolerance, row.names = NULL)
 }
 
+# An estimate whose standard error is 0 (but for rounding) has no interval and no test.
+if_known <- function(se, value) ifelse(se > 1e-12, value, NA)
+
 # Runs one part of the script; a package that is not installed costs only that part.
 part <- function(title, packages, code) {
   absent <- packages[!vapply(packages, requireNamespace, logical(1), quietly = TRUE)]
