@@ -5,7 +5,11 @@ import pandas as pd
 import pytest
 
 from qupath_hccmil.judgement.nested_splits import outer_folds
-from qupath_hccmil.judgement.within_folds import (
+from qupath_hccmil.method.bootstrap import samples
+from qupath_hccmil.method.concordance import concordance
+from qupath_hccmil.survival.statistics.auc import auc_over_time
+from qupath_hccmil.survival.statistics.cox import refit
+from qupath_hccmil.survival.statistics.within_folds import (
     AUC,
     C_INDEX,
     FoldOutcomes,
@@ -14,10 +18,6 @@ from qupath_hccmil.judgement.within_folds import (
     concordance_by_fold,
     widening,
 )
-from qupath_hccmil.method.bootstrap import samples
-from qupath_hccmil.method.concordance import concordance
-from qupath_hccmil.survival.statistics.auc import auc_over_time
-from qupath_hccmil.survival.statistics.cox import refit
 
 
 @pytest.fixture
