@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -60,12 +61,7 @@ def risk_groups(score: pd.Series, cut: str = MODEL, *, threshold: float = THRESH
     values = score.to_numpy(float)
     cut = cut.strip().lower()
     if cut == MODEL:
-        if (values < 0).any() or (values > 1).any():
-            raise DataError(
-                f"the model's threshold {threshold:g} is for risks in [0, 1], but these scores "
-                f"range from {values.min():g} to {values.max():g}; cut by median, quantiles or a "
-                "number"
-            )
+        _require_risks(values, f"the model's threshold {threshold:g} is")
         return _two(score, threshold, False, f"the model's threshold, {threshold:g}")
     number = _number(cut)
     if number is not None:
@@ -86,11 +82,54 @@ def risk_groups(score: pd.Series, cut: str = MODEL, *, threshold: float = THRESH
     )
 
 
+def groups_by_fold(
+    score: pd.Series, fold: pd.Series, thresholds: Mapping[str, float]
+) -> RiskGroups:
+    """Cut the scores of a cross-validation, each at the threshold of the model that gave it.
+
+    Patients of all folds are then compared as groups (Simon et al. 2011, Briefings in
+    Bioinformatics 12:203), although their scores have different levels.
+
+    Parameters
+    ----------
+    score : Series
+        One risk per patient.
+    fold : Series
+        Of each patient.
+    thresholds : mapping of str to float
+        By fold.
+
+    Raises
+    ------
+    DataError
+        A score is not in [0, 1].
+    """
+    _require_risks(score.to_numpy(float), "the thresholds of the folds are")
+    own = fold.map(thresholds).astype(float)
+    low, high = own.min(), own.max()
+    told = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+    found = _two(score - own, 0.0, False, f"the threshold of each patient's own fold, {told}")
+    return replace(found, cuts=())
+
+
+def _require_risks(values: np.ndarray, what: str) -> None:
+    if (values < 0).any() or (values > 1).any():
+        raise DataError(
+            f"{what} for risks in [0, 1], but these scores range from {values.min():g} to "
+            f"{values.max():g}; cut by median, quantiles or a number"
+        )
+
+
 def _two(score: pd.Series, cut: float, from_data: bool, description: str) -> RiskGroups:
     labels = pd.Series(np.where(is_high_risk(score, cut), HIGH, LOW), index=score.index)
     present = [name for name in (LOW, HIGH) if (labels == name).any()]
     groups = labels.astype(pd.CategoricalDtype(present, ordered=True))
     return RiskGroups(groups, (cut,), from_data, description)
+
+
+def is_number(cut: str) -> bool:
+    """Whether a cut is one number for all scores."""
+    return _number(cut.strip().lower()) is not None
 
 
 def _number(cut: str) -> float | None:
