@@ -69,8 +69,8 @@ def divide_into_folds(
     Raises
     ------
     DataError
-        The scores differ in no fold, the table has no thresholds, or a setting is for the scores of
-        one model.
+        The scores differ in no fold, the table has no thresholds or scores that are no risks, or a
+        setting is for the scores of one model.
     """
     if settings.baseline:
         raise DataError(
@@ -138,6 +138,13 @@ def _groups(
             f"{path}: its scores are out of fold, but it has no column 'threshold' with the "
             "threshold of each fold; run 'qupath-hccmil train mil --folds' again, which writes it, "
             "or give --cut median"
+        )
+    outside = score[(score < 0) | (score > 1)]
+    if len(outside):
+        raise DataError(
+            f"{path}: patient {outside.index[0]!r} has the score {outside.iloc[0]:g}, but the "
+            "thresholds of the folds are for risks in [0, 1]; correct it, or give --cut median for "
+            "scores on another scale"
         )
     return groups_by_fold(score, fold, thresholds)
 

@@ -251,7 +251,7 @@ def test_without_a_pair_there_is_no_concordance_and_the_rest_is_done(tmp_path):
         ({"threshold": 0.5}, "leave out --threshold"),
         ({"cut": "0.5"}, "one threshold cannot cut the scores of several models"),
         ({"baseline": "baseline.json"}, "--baseline, which was fitted on the scores of one model"),
-        ({"score": "logit"}, "the thresholds of the folds are for risks in .0, 1."),
+        ({"score": "logit"}, "patient 'P.*' has the score .*, but the thresholds of the folds are"),
     ],
 )
 def test_settings_for_one_model_are_refused(made, tmp_path, change, told):

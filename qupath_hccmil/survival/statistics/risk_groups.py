@@ -61,7 +61,12 @@ def risk_groups(score: pd.Series, cut: str = MODEL, *, threshold: float = THRESH
     values = score.to_numpy(float)
     cut = cut.strip().lower()
     if cut == MODEL:
-        _require_risks(values, f"the model's threshold {threshold:g} is")
+        if (values < 0).any() or (values > 1).any():
+            raise DataError(
+                f"the model's threshold {threshold:g} is for risks in [0, 1], but these scores "
+                f"range from {values.min():g} to {values.max():g}; cut by median, quantiles or a "
+                "number"
+            )
         return _two(score, threshold, False, f"the model's threshold, {threshold:g}")
     number = _number(cut)
     if number is not None:
@@ -98,26 +103,12 @@ def groups_by_fold(
         Of each patient.
     thresholds : mapping of str to float
         By fold.
-
-    Raises
-    ------
-    DataError
-        A score is not in [0, 1].
     """
-    _require_risks(score.to_numpy(float), "the thresholds of the folds are")
     own = fold.map(thresholds).astype(float)
     low, high = own.min(), own.max()
     told = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
     found = _two(score - own, 0.0, False, f"the threshold of each patient's own fold, {told}")
     return replace(found, cuts=())
-
-
-def _require_risks(values: np.ndarray, what: str) -> None:
-    if (values < 0).any() or (values > 1).any():
-        raise DataError(
-            f"{what} for risks in [0, 1], but these scores range from {values.min():g} to "
-            f"{values.max():g}; cut by median, quantiles or a number"
-        )
 
 
 def _two(score: pd.Series, cut: float, from_data: bool, description: str) -> RiskGroups:
