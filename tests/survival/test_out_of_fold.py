@@ -180,6 +180,16 @@ def test_r_agrees_where_a_level_has_no_events_and_where_events_compete(made, tmp
     assert {"cause_specific", "gray_test", "cox_multivariable_score"} <= set(pairs["table"])
 
 
+@pytest.mark.slow
+def test_r_agrees_with_late_entry(made, tmp_path):
+    scores, clinical = made
+    late = np.where(clinical.index % 2 == 0, clinical["rfs_days"] // 3, 0)
+    one = analysed(tmp_path / "in", scores, clinical.assign(entry_days=late), entry="entry_days")
+    assert one.performance.within_folds is None
+    pairs, _ = reproduced(write_analysis(one, tmp_path / "out").parent)
+    assert {"folds", "cox_univariable", "proportional_hazards"} <= set(pairs["table"])
+
+
 def test_the_report_says_what_the_scores_are(analysis):
     report = build_report(analysis)
     text = " ".join(

@@ -54,13 +54,14 @@ widened <- function(rows) {
 part("Folds", "survival", function() {
   report <- read_report("folds")
   if (is.null(report)) return()
+  with_c <- !is.null(read_report("within_folds"))
   for (i in seq_len(nrow(report))) {
     row <- report[i, ]
     inside <- data[data$model_fold == as.character(row$fold), ]
     given <- inside$score_as_given
     found <- c(patients = nrow(inside), events = sum(inside$event), mean = mean(given),
                pairs = c_within(inside, inside$risk_score)[["pairs"]],
-               c_index = c_within(inside, inside$risk_score)[["estimate"]])
+               c_index = if (with_c) c_within(inside, inside$risk_score)[["estimate"]])
     compare("folds", row$fold, names(found), row[names(found)], found)
     if (is.na(row$sd) || row$sd == 0) {
       compare("folds", row$fold, "risk_score", inside$risk_score, 0 * given)
