@@ -239,6 +239,11 @@ def test_folds_that_add_nothing_are_named_and_nobody_is_lost(made, tmp_path):
     assert int(one.survival.horizons["at_risk"].iloc[0]) > 0
 
 
+def test_one_fold_is_no_cross_validation(made, tmp_path):
+    cohort, _ = found(tmp_path, made[0].assign(fold=1, threshold=0.5), made[1])
+    assert any(note.startswith("There is one fold only") for note in cohort.notes)
+
+
 def test_without_a_pair_there_is_no_concordance_and_the_rest_is_done(tmp_path):
     scores, clinical = cohort_tables(None, patients=12)
     scores["fold"] = [f"f{k}" for k in np.arange(12) // 2]
