@@ -530,7 +530,8 @@ def survival_report(
     Parameters
     ----------
     scores : path
-        An export of this program, or any table with a patient and a score.
+        An export of this program, the ``predictions.csv`` of a training with folds, or any table
+        with a patient and a score.
     clinical : path
         A table with one row per patient.
     out : path

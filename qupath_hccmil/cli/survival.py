@@ -154,7 +154,8 @@ def survival(
 ) -> None:
     """Test SCORES against the follow-up in CLINICAL and write a report.
 
-    SCORES is an export of this program (any level) or any table with patients and scores. CLINICAL
+    SCORES is an export of this program (any level), the predictions.csv of 'train mil --folds', or
+    any table with patients and scores. CLINICAL
     is a table with one row per patient. Both may be CSV, Parquet or Excel. Nobody is dropped
     silently: the report lists every patient who is left out, and why. For research use only.
 

@@ -14,13 +14,13 @@ from qupath_hccmil.judgement.cohort_size import FEW_EVENTS, smallest_shown
 from qupath_hccmil.judgement.judged_cohort import CENTRE, SCANNER, UNKNOWN, JudgedCohort
 from qupath_hccmil.judgement.nested_cross_validation import distinct_outcomes
 from qupath_hccmil.judgement.nested_splits import OuterFold
-from qupath_hccmil.judgement.within_folds import C_INDEX, Compared
 from qupath_hccmil.survival.report.number_format import number, percent, span
 from qupath_hccmil.survival.statistics.cox import fit_cox
 from qupath_hccmil.survival.statistics.kaplan_meier import log_rank
 from qupath_hccmil.survival.statistics.log_rank_tests import holm
 from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME
 from qupath_hccmil.survival.statistics.variables import Variable
+from qupath_hccmil.survival.statistics.within_folds import C_INDEX, Compared
 
 FEWEST = 5
 """Patients that a centre or scanner needs for a statement about its outcomes."""

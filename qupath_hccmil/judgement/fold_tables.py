@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from qupath_hccmil.judgement.judged_cohort import CENTRE
 from qupath_hccmil.judgement.kept_folds import FoldResult
-from qupath_hccmil.judgement.within_folds import FoldOutcomes
 from qupath_hccmil.method.aggregation import group_name, risk
 from qupath_hccmil.mil.metrics import score_ranks
 from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME
+from qupath_hccmil.survival.statistics.within_folds import FoldOutcomes
 
 
 def outcome_arrays(frame: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -32,17 +32,17 @@ from qupath_hccmil.judgement.nested_cross_validation import (
 )
 from qupath_hccmil.judgement.permuted_outcomes import permuted_cohorts, predict_permuted
 from qupath_hccmil.judgement.predicted_risk import DRAWS, calibrate
-from qupath_hccmil.judgement.within_folds import (
+from qupath_hccmil.survival.analysis_context import choose_horizons
+from qupath_hccmil.survival.attempt import attempt
+from qupath_hccmil.survival.statistics.auc import clinical_times
+from qupath_hccmil.survival.statistics.horizon_calibration import Calibration
+from qupath_hccmil.survival.statistics.within_folds import (
     C_INDEX,
     Compared,
     auc_curve,
     compare_within_folds,
     concordance_by_fold,
 )
-from qupath_hccmil.survival.analysis_context import choose_horizons
-from qupath_hccmil.survival.attempt import attempt
-from qupath_hccmil.survival.statistics.auc import clinical_times
-from qupath_hccmil.survival.statistics.horizon_calibration import Calibration
 
 PERMUTED = "Outcomes permuted within centres"
 FOLDS, PERMUTATIONS = "folds", "permutations"

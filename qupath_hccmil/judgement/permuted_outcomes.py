@@ -20,8 +20,8 @@ from qupath_hccmil.judgement.nested_cross_validation import (
     plan_folds,
 )
 from qupath_hccmil.judgement.nested_splits import OuterFold, seed_of
-from qupath_hccmil.judgement.within_folds import FoldOutcomes
 from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME
+from qupath_hccmil.survival.statistics.within_folds import FoldOutcomes
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from qupath_hccmil.judgement.cohort_size import POWER
 from qupath_hccmil.judgement.judge import PERMUTED, Judgement
 from qupath_hccmil.judgement.judged_cohort import CENTRE, UNIT, UNKNOWN
 from qupath_hccmil.judgement.methods_section import methods_section
-from qupath_hccmil.judgement.within_folds import AUC, C_INDEX
 from qupath_hccmil.survival.attempt import attempt
 from qupath_hccmil.survival.figures.estimates import Panel, estimates_figure
 from qupath_hccmil.survival.figures.performance import auc_figure
@@ -48,6 +47,7 @@ from qupath_hccmil.survival.report.performance_section import predicted_risk_blo
 from qupath_hccmil.survival.statistics.kaplan_meier import curves, log_rank
 from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME
 from qupath_hccmil.survival.statistics.table_one import table_one
+from qupath_hccmil.survival.statistics.within_folds import AUC, C_INDEX
 
 TITLE = "Judgement of the group's own model"
 MOST_CENTRES = 8

@@ -15,11 +15,12 @@ from qupath_hccmil.method.published_numbers import THRESHOLD
 from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.survival.analysis_settings import Settings
 from qupath_hccmil.survival.cohort_subgroups import NOBODY, add_subgroups, subgroups_alone
+from qupath_hccmil.survival.scores_out_of_fold import Folds, divide_into_folds, fold_notes
 from qupath_hccmil.survival.statistics.risk_groups import (
     RiskGroups,
     risk_groups,
 )
-from qupath_hccmil.survival.statistics.survival_outcome import ENTRY, EVENT, TIME
+from qupath_hccmil.survival.statistics.survival_outcome import ENTRY, EVENT, STRATUM, TIME
 from qupath_hccmil.survival.statistics.table_one import ENOUGH
 from qupath_hccmil.survival.statistics.variables import Variable, VariableRequest, recognise
 from qupath_hccmil.tables.endpoint_coding import (
@@ -80,6 +81,9 @@ class Cohort:
         Notes for the reader on what was recognised or looks odd.
     hashes : dict
         SHA-256 of each input file, by its name, or by its path where two have one name.
+    folds : Folds or None
+        If the scores are those of a cross-validation. Then the table has the fold of each patient
+        (``stratum__``), and the score is standardised within it.
     """
 
     frame: pd.DataFrame
@@ -95,10 +99,13 @@ class Cohort:
     time_source: str
     notes: tuple[str, ...]
     hashes: dict[str, str]
+    folds: Folds | None = None
 
     @property
     def score_variable(self) -> Variable:
         """The score as a variable, per standard deviation."""
+        if self.folds is not None:
+            return Variable(SCORE, "numeric", label="Risk score", unit="per SD within its fold")
         spread = float(self.frame[SCORE].std(ddof=1))
         return Variable(SCORE, "numeric", label="Risk score", per=spread, unit="per SD")
 
@@ -155,15 +162,20 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
             f"{frame[SCORE].iloc[0]:g}, so "
             "there is nothing to analyse"
         )
-    threshold = settings.threshold
-    if threshold is None:
-        threshold = THRESHOLD if scored.threshold is None else scored.threshold
-    groups = risk_groups(frame[SCORE], settings.cut, threshold=threshold)
+    folds = None
+    if scored.out_of_fold is not None:
+        folds, groups = divide_into_folds(frame, SCORE, scored.out_of_fold, settings, scores)
+    else:
+        threshold = settings.threshold
+        if threshold is None:
+            threshold = THRESHOLD if scored.threshold is None else scored.threshold
+        groups = risk_groups(frame[SCORE], settings.cut, threshold=threshold)
     frame[GROUP] = groups.groups
     variables, notes = _variables(frame, asked, settings)
     subgroups = add_subgroups(frame, variables, alone, settings)
     near = near_matches(written, scored.named, settings.match)
     notes += [
+        *([] if folds is None else fold_notes(folds.table)),
         *about_variables,
         *scored.said,
         *read.said,
@@ -174,6 +186,7 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
     notes += _notes(frame, scored, settings)
     kept = ["time", "event", SCORE, GROUP, *([CAUSE] if coding.competing else [])]
     kept += [ENTRY] if settings.entry else []
+    kept += [] if folds is None else [STRATUM]
     if settings.centre:
         frame[CENTRE] = frame[settings.centre].where(~frame[settings.centre].isin(settings.missing))
         kept.append(CENTRE)
@@ -192,6 +205,7 @@ def read_cohort(scores: str | Path, clinical: str | Path, settings: Settings) ->
         found.source,
         tuple(notes),
         _hashes(scores, clinical),
+        folds,
     )
 
 

@@ -113,13 +113,37 @@ class Sensitivity:
 
 
 @dataclass
+class WithinFolds:
+    """Discrimination of scores out of fold, from pairs of patients of one fold.
+
+    Attributes
+    ----------
+    table : DataFrame
+        As ``within_folds.Compared.table``: C-index, and AUC at the horizons, of the score and of
+        each model of clinical variables.
+    differences : DataFrame or None
+        As ``within_folds.Compared.differences``, with the number of ``patients``.
+    by_fold : dict of str to float
+        C-index of the score in each fold; NaN where no pair is usable.
+    curve : DataFrame or None
+        From ``within_folds.auc_curve``, of the score.
+    """
+
+    table: pd.DataFrame
+    differences: pd.DataFrame | None
+    by_fold: dict[str, float]
+    curve: pd.DataFrame | None = None
+
+
+@dataclass
 class Performance:
     """Discrimination of the score, and calibration of its predicted risks.
 
     `discrimination` compares models on patients who have every variable; `score_alone` is computed
-    on all patients.
+    on all patients. Of scores out of fold, there is `within_folds` and nothing else.
     """
 
+    within_folds: WithinFolds | None = None
     auc_curve: pd.DataFrame | None = None
     auc: pd.DataFrame | None = None
     auc_differences: pd.DataFrame | None = None

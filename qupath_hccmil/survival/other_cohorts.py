@@ -69,4 +69,10 @@ def _read(request: CohortRequest, settings: Settings, variables: Sequence[Variab
         kind: Literal["categorical", "numeric"] = "categorical" if variable.levels else "numeric"
         # Its own levels, since another cohort may have others.
         present.append(replace(asked, kind=kind, levels=(), reference=""))
-    return read_cohort(request.scores, request.clinical, replace(own, variables=tuple(present)))
+    cohort = read_cohort(request.scores, request.clinical, replace(own, variables=tuple(present)))
+    if cohort.folds is not None:
+        raise DataError(
+            f"{request.scores}: its scores are out of fold, each fold's by another model; a "
+            "prediction is validated with scores of one model"
+        )
+    return cohort

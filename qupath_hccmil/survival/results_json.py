@@ -39,6 +39,7 @@ def results_json(analysis: Analysis, when: str, files: list[str]) -> str:
             "notes": cohort.notes,
             "risk_groups": cohort.groups.description,
             "cuts": cohort.groups.cuts,
+            "folds": None if cohort.folds is None else cohort.folds.table,
         },
         **{
             name: getattr(analysis, name)

@@ -37,6 +37,11 @@ def cohorts_step(
     """
     if baseline is None:
         needs = "needs predicted risks, which could not be estimated in the first cohort"
+        if context.cohort.folds is not None:
+            needs = (
+                "is not done with scores out of fold, each fold's by another model; score the "
+                "cohorts with the model that was trained on all patients"
+            )
         context.problems.append(("External validation", needs))
         return None
     given = bool(context.settings.baseline)

@@ -59,6 +59,13 @@ def competing_step(context: AnalysisContext) -> Competing:
         return found
     if several:
         found.gray = context.attempt("Gray's test", lambda: gray_test(frame, causes, GROUP))
+    if context.cohort.folds is not None:
+        context.problems.append((
+            "Fine–Gray models, and AUC and predicted risks with competing events",
+            "are not estimated from scores out of fold, because they have no version that compares "
+            "patients within folds only; the cause-specific Cox models have",
+        ))  # fmt: skip
+        return found
     found.fine_gray = _fine_gray(context, causes, variables)
     found.fine_gray_model = context.attempt(
         "Multivariable Fine–Gray model",

@@ -34,6 +34,7 @@ from qupath_hccmil.survival.statistics.survival_outcome import (
     outcome,
 )
 from qupath_hccmil.survival.statistics.variables import Variable
+from qupath_hccmil.survival.step_within_folds import within_folds_step
 from qupath_hccmil.tables.units import DAYS
 
 # Times of an AUC curve, and the number of patients above which it is coarser.
@@ -49,6 +50,9 @@ def performance_step(context: AnalysisContext) -> Performance:
             "are not estimated with delayed entry, because their weights assume that everybody is "
             "followed from time zero",
         ))  # fmt: skip
+        return found
+    if context.cohort.folds is not None:
+        found.within_folds = within_folds_step(context, _models(context))
         return found
     context.attempt("AUC over time", lambda: _auc(context, found))
     found.discrimination = context.attempt(

@@ -22,6 +22,7 @@ from qupath_hccmil.survival.statistics.survival_outcome import (
     complete,
     entry_of,
     outcome,
+    strata_of,
 )
 from qupath_hccmil.survival.statistics.variables import Variable, design
 from qupath_hccmil.tables.units import DAYS
@@ -125,7 +126,7 @@ def _influence(context: AnalysisContext) -> pd.DataFrame:
     time, event = outcome(rows, delayed=True)
     columns, _ = design(rows, fit.variables)
     values, beta = columns.to_numpy(float), np.array(fit.coefficients)
-    change = dfbeta(time, event, values, beta, entry_of(rows))[:, 0]
+    change = dfbeta(time, event, values, beta, entry_of(rows), strata_of(rows))[:, 0]
     error = float(fit.table.loc[fit.table["variable"] == SCORE, "se"].iloc[0])
     table = pd.DataFrame(
         {

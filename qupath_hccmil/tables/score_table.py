@@ -22,6 +22,7 @@ from qupath_hccmil.plain_words import count_of
 from qupath_hccmil.tables.names import match_key, refuse_two_spellings
 from qupath_hccmil.tables.numbers import codes_for_missing
 from qupath_hccmil.tables.our_rows import LOGITS, as_slides, our_rows
+from qupath_hccmil.tables.out_of_fold import OutOfFold, read_out_of_fold
 from qupath_hccmil.tables.table_reader import (
     Reading,
     UserTable,
@@ -30,7 +31,8 @@ from qupath_hccmil.tables.table_reader import (
     read_table,
 )
 
-RISKS = ("risk_score", "risk", "score", "tile_risk")
+# The last one is that of the predictions of a cross-validation.
+RISKS = ("risk_score", "risk", "score", "tile_risk", "r")
 NO_SCORE = "no score"
 _FAR, _TELLING = 100.0, 10
 
@@ -52,7 +54,7 @@ class PatientScores:
     rows : int
         Number of rows of the table.
     threshold : float or None
-        Threshold of the model, if the table gives it.
+        Threshold of the model, if the table gives it and is of one model.
     models : tuple of str
         Names and hashes of models that the table gives.
     stale : int
@@ -61,6 +63,8 @@ class PatientScores:
         Lines that say how the table was read, and what looks odd in it.
     named : tuple of str
         Patients as they are written in the table, whatever the matching rule.
+    out_of_fold : OutOfFold or None
+        The folds, if the scores are those of a cross-validation.
     """
 
     scores: pd.Series
@@ -73,6 +77,7 @@ class PatientScores:
     stale: int = 0
     said: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
+    out_of_fold: OutOfFold | None = None
 
 
 def read_scores(
@@ -111,7 +116,8 @@ def read_scores(
     DataError
         A column is not found, nobody has a score, a score is not a number, a patient has several
         rows and no rule was given, two patients have names that differ only in case, blanks or
-        Unicode form, or a table that was joined by one rule should be joined by another.
+        Unicode form, a table that was joined by one rule should be joined by another, or the folds
+        of a cross-validation are refused; see :func:`read_out_of_fold`.
     """
     read = read_table(path, reading)
     frame = read.frame
@@ -131,6 +137,7 @@ def read_scores(
             f"{path}: column {name!r}: none of {patients} has a score; score their slides, and "
             "export again"
         )
+    out_of_fold = read_out_of_fold(read, scored["patient"])
     power = _one_value(read, "p") or POWER
     joined = _joined_before(frame, path, wanted)
     if joined is not None or not scored["patient"].duplicated().any():
@@ -152,11 +159,12 @@ def read_scores(
         name,
         found.rule,
         len(frame),
-        _one_value(read, "threshold"),
+        None if out_of_fold else _one_value(read, "threshold"),
         _models(frame),
         int(frame["stale"].isin(["1", "True", "true"]).sum()) if "stale" in frame.columns else 0,
         (*read.said, *odd),
         tuple(frame[key].dropna().unique()),
+        out_of_fold,
     )
 
 

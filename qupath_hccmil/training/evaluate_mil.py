@@ -359,6 +359,11 @@ def _from_table(
         source, rule=rule or "", missing=columns.missing, reading=columns.reading,
         match=columns.match,
     )  # fmt: skip
+    if read.out_of_fold is not None:
+        raise DataError(
+            f"{source}: its scores are out of fold, each fold's by another model; give them to "
+            "'qupath-hccmil survival', and scores of one model to 'evaluate mil'"
+        )
     notes += read.said
     near = near_matches(sorted(table.named), read.named, columns.match)
     if near:

@@ -13,12 +13,12 @@ from qupath_hccmil.heads.fitted_head import FittedHead
 from qupath_hccmil.heads.head_settings import HeadSettings
 from qupath_hccmil.heads.head_training import Progress, fit_head
 from qupath_hccmil.heads.outcomes import Outcome
-from qupath_hccmil.judgement.within_folds import FoldOutcomes, compare_within_folds
 from qupath_hccmil.mil.collapse import collapse_note, kept_note
 from qupath_hccmil.mil.cross_validation import FOLDS, FoldScore, with_temperature
 from qupath_hccmil.mil.metrics import Estimate, score_ranks
 from qupath_hccmil.mil.risk_evaluation import BagScore, c_index, judge
 from qupath_hccmil.mil.threshold_and_temperature import Decision, DecisionRule, decide
+from qupath_hccmil.survival.statistics.within_folds import FoldOutcomes, compare_within_folds
 from qupath_hccmil.training.feature_cache import CachedFeatures
 from qupath_hccmil.training.head_figures import HeadFigures
 from qupath_hccmil.training.head_patients import follow_up_of, labels_of

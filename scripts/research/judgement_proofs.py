@@ -32,13 +32,13 @@ from qupath_hccmil.judgement.nested_cross_validation import NestedSettings
 from qupath_hccmil.judgement.nested_splits import inner_splits, outer_folds, seed_of
 from qupath_hccmil.judgement.output_folder import write_judgement
 from qupath_hccmil.judgement.permuted_outcomes import permuted_cohorts, predict_permuted
-from qupath_hccmil.judgement.within_folds import (
+from qupath_hccmil.survival.statistics.cox import refit
+from qupath_hccmil.survival.statistics.within_folds import (
     C_INDEX,
     FoldOutcomes,
     compare_within_folds,
     widening,
 )
-from qupath_hccmil.survival.statistics.cox import refit
 from qupath_hccmil.tables.table_reader import UserTable
 from qupath_hccmil.training.head_learner import HeadLearner
 

@@ -18,8 +18,8 @@ from qupath_hccmil.judgement.baselines import (
 from qupath_hccmil.judgement.judge import PERMUTED, judge
 from qupath_hccmil.judgement.nested_cross_validation import NestedSettings
 from qupath_hccmil.judgement.permuted_outcomes import permuted_within
-from qupath_hccmil.judgement.within_folds import C_INDEX
 from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME
+from qupath_hccmil.survival.statistics.within_folds import C_INDEX
 from tests.judgement.small_learner import small_cohort
 
 QUICK = NestedSettings(folds=3, inner=2, bootstrap=100)

@@ -11,6 +11,7 @@ from qupath_hccmil.judgement.judge import judge
 from qupath_hccmil.judgement.nested_cross_validation import NestedSettings
 from qupath_hccmil.judgement.output_folder import write_judgement
 from qupath_hccmil.judgement.report_page import build_report
+from qupath_hccmil.tables.score_table import read_scores
 from tests.judgement.small_learner import small_cohort
 
 QUICK = NestedSettings(folds=3, inner=2, repeats=2, bootstrap=60)
@@ -77,6 +78,18 @@ def test_the_folder_has_the_page_its_numbers_and_the_predictions(judged, tmp_pat
     predictions = pd.read_csv(tmp_path / "judgement/predictions.csv")
     assert len(predictions) == 2 * len(judged.cohort.frame)
     assert set(predictions["group"]) <= {"low", "high"}
+
+
+def test_the_survival_analysis_takes_the_predictions_of_one_repeat(judged, tmp_path):
+    path = tmp_path / "predictions.csv"
+    judged.predictions.to_csv(path, index=False)
+    with pytest.raises(DataError, match="has several repeats, and its own report analyses them"):
+        read_scores(path)
+    one = judged.predictions[judged.predictions["repeat"] == judged.predictions["repeat"].min()]
+    one.to_csv(path, index=False)
+    found = read_scores(path)
+    assert set(found.scores.index) == set(judged.cohort.frame.index)
+    assert found.out_of_fold.thresholds.keys() == set(one["fold"].astype(str))
 
 
 def test_the_users_files_are_left_and_ours_are_replaced(judged, tmp_path):

@@ -18,6 +18,7 @@ from qupath_hccmil.mil.threshold_and_temperature import DecisionRule
 from qupath_hccmil.model_store.model_folder import load_model_folder, save_model_folder
 from qupath_hccmil.scoring.scorer import ScorerSource
 from qupath_hccmil.slide_sources.outlined_slides import read_outlines
+from qupath_hccmil.tables.score_table import read_scores
 from qupath_hccmil.training.clinical_table import ClinicalColumns
 from qupath_hccmil.training.evaluate_mil import evaluate_mil, write_evaluation
 from qupath_hccmil.training.prepare_bags import Tiling
@@ -384,7 +385,10 @@ def test_folds_threshold_and_temperature_are_stored_with_the_model(separate, mod
     assert model.notes == []
     assert model.cross_validation.pooled.good == 4
     assert model.cross_validation.pooled.auc.value == 1
-    assert (tmp_path / "out" / "predictions.csv").read_text().count("\n") == 9
+    # As the survival analysis reads them: each patient once, in the folds of two models.
+    scores = read_scores(tmp_path / "out" / "predictions.csv")
+    assert len(scores.scores) == 8
+    assert scores.out_of_fold.thresholds.keys() == {"1", "2"}
     metrics = model.folder.config.metrics["cross_validation"]
     assert len(metrics["folds"]) == 2
     card = (model.folder.path / "README.md").read_text()

@@ -141,7 +141,9 @@ def decision_figure(benefit: pd.DataFrame, *, title: str) -> Figure:
 
 
 @styled
-def score_figure(score: pd.Series, groups: pd.Series, cuts: Sequence[float]) -> Figure:
+def score_figure(
+    score: pd.Series, groups: pd.Series, cuts: Sequence[float], *, label: str = "Risk score"
+) -> Figure:
     """Draw the distribution of the score, coloured by risk group, with the cuts."""
     figure, axes = canvas(4.8, 2.6)
     names = [str(name) for name in groups.cat.categories]
@@ -158,7 +160,7 @@ def score_figure(score: pd.Series, groups: pd.Series, cuts: Sequence[float]) -> 
     )
     for cut in cuts:
         axes.axvline(cut, color=INK, lw=1.1, ls=(0, (4, 2)))
-    axes.set_xlabel("Risk score")
+    axes.set_xlabel(label)
     axes.set_ylabel("Patients")
     axes.legend(loc="upper right")
     return figure

@@ -18,10 +18,13 @@ from qupath_hccmil.survival.findings import (
 )
 from qupath_hccmil.survival.statistics.baseline import assigned_folds
 from qupath_hccmil.survival.statistics.multiple_imputation import ImputedCox
-from qupath_hccmil.survival.statistics.survival_outcome import ENTRY, EVENT, TIME
+from qupath_hccmil.survival.statistics.survival_outcome import ENTRY, EVENT, STRATUM, TIME
 from qupath_hccmil.survival.statistics.variables import Variable
 
-FIXED = ("patient", TIME, EVENT, "cause", "risk_score", "risk_group", "fold", "centre", ENTRY)
+FIXED = (
+    "patient", TIME, EVENT, "cause", "risk_score", "risk_group", "fold", "centre", ENTRY,
+    "model_fold", "score_as_given",
+)  # fmt: skip
 
 
 def column_names(analysis: Analysis) -> dict[str, str]:
@@ -67,9 +70,10 @@ def analysis_table(analysis: Analysis) -> pd.DataFrame:
     DataFrame
         ``patient``, ``time`` (unit of the report), ``event`` (0 censored, 1 event), ``cause`` if
         events compete (2 is the competing event), ``risk_score``, ``risk_group``, ``fold`` if risks
-        are predicted by a model of the other folds, and the variables by `column_names`; merged,
-        and with the binary logarithm taken, as in the models. Then other subgroups, ``centre`` and
-        ``entry_time``, if there are any.
+        are predicted by a model of the other folds, ``model_fold`` and ``score_as_given`` if the
+        scores are out of fold and ``risk_score`` is standardised, and the variables by
+        `column_names`; merged, and with the binary logarithm taken, as in the models. Then other
+        subgroups, ``centre`` and ``entry_time``, if there are any.
     """
     cohort = analysis.cohort
     frame = cohort.frame
@@ -82,7 +86,10 @@ def analysis_table(analysis: Analysis) -> pd.DataFrame:
         columns["cause"] = frame[CAUSE].to_numpy(int)
     columns["risk_score"] = frame[SCORE].to_numpy(float)
     columns["risk_group"] = frame[GROUP].astype(object).to_numpy()
-    if cross_validated(analysis) or analysis.competing is not None:
+    if cohort.folds is not None:
+        columns["model_fold"] = frame[STRATUM].to_numpy()
+        columns["score_as_given"] = cohort.folds.score.reindex(frame.index).to_numpy(float)
+    elif cross_validated(analysis) or analysis.competing is not None:
         event = frame[EVENT].to_numpy(bool)
         columns["fold"] = assigned_folds(event, analysis.settings.seed) + 1
     named = {**column_names(analysis), **subgroup_columns(analysis)}
@@ -100,7 +107,8 @@ def cross_validated(analysis: Analysis) -> bool:
 
 def imputed_table(analysis: Analysis, imputed: ImputedCox) -> pd.DataFrame:
     """Imputed tables, one below the other, with their number in ``imputation``."""
-    names = {SCORE: "risk_score", **column_names(analysis)}
+    folds = {} if analysis.cohort.folds is None else {STRATUM: "model_fold"}
+    names = {SCORE: "risk_score", **folds, **column_names(analysis)}
     parts = []
     for number, table in enumerate(imputed.tables, start=1):
         one = table[[TIME, EVENT, *names]].rename(columns=names)

@@ -13,6 +13,7 @@ from qupath_hccmil.survival.r_script.analysis_data import (
     column_names,
     subgroup_columns,
 )
+from qupath_hccmil.survival.statistics.risk_groups import MODEL
 from qupath_hccmil.survival.statistics.variables import Variable
 from qupath_hccmil.tables.units import DAYS
 
@@ -64,6 +65,8 @@ def _settings(analysis: Analysis) -> str:
         "subgroups": f"list(\n{subgroups}\n)" if subgroups else "list()",
         "first_cohort": _text(analysis.external.first if analysis.external else ""),
         "late": "TRUE" if settings.entry else "FALSE",
+        "out_of_fold": "FALSE" if cohort.folds is None else "TRUE",
+        "cut_at_thresholds": "TRUE" if settings.cut.strip().lower() == MODEL else "FALSE",
         "baseline": _baseline(analysis),
     }
     unit = f"# Times are in {cohort.unit}."

@@ -34,6 +34,10 @@ from qupath_hccmil.survival.report.number_format import (
     span,
     whole,
 )
+from qupath_hccmil.survival.report.out_of_fold_sections import (
+    folds_section,
+    within_folds_section,
+)
 from qupath_hccmil.survival.report.performance_section import (
     auc_section,
     calibration_section,
@@ -81,6 +85,7 @@ def build_report(analysis: Analysis) -> Report:
 
 _SECTIONS: tuple[tuple[str, Callable[[Analysis], Section | None]], ...] = (
     ("Patients and endpoint", cohort_section),
+    ("Scores out of fold", folds_section),
     ("Risk groups", groups_section),
     ("Survival", survival_section),
     ("Cox models", cox_section),
@@ -90,6 +95,7 @@ _SECTIONS: tuple[tuple[str, Callable[[Analysis], Section | None]], ...] = (
     ("Sensitivity", sensitivity_section),
     ("AUC over time", auc_section),
     ("Discrimination", discrimination_section),
+    ("Discrimination within folds", within_folds_section),
     ("Calibration", calibration_section),
     ("Competing events", competing_section),
     ("External validation", cohorts_section),
@@ -169,6 +175,16 @@ def _facts(analysis: Analysis) -> list[Fact]:
         facts.append(
             Fact(
                 f"Uno's C to {moment(row['tau'], unit)}",
+                number(row["estimate"], 3),
+                f"{span(row['lower'], row['upper'], 3)}; {whole(row['patients'])} patients",
+            )
+        )
+    within = analysis.performance.within_folds
+    if within is not None:
+        row = within.table.iloc[0]
+        facts.append(
+            Fact(
+                "C-index within folds",
                 number(row["estimate"], 3),
                 f"{span(row['lower'], row['upper'], 3)}; {whole(row['patients'])} patients",
             )

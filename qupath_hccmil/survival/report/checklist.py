@@ -103,8 +103,9 @@ ITEMS = (
 
 _PLACES = {
     "5a": ("provenance",), "7": ("cohort",), "8a": ("cohort",), "9a": ("cohort", "provenance"),
-    "10": ("cohort",), "11": ("cohort", "cox"), "12b": ("cox",), "12c": ("methods",),
-    "12e": ("auc", "discrimination", "calibration"), "12g": ("calibration",), "15": ("groups",),
+    "10": ("cohort",), "11": ("cohort", "cox"), "12a": ("folds",), "12b": ("cox",),
+    "12c": ("methods",), "12e": ("auc", "discrimination", "calibration"), "12g": ("calibration",),
+    "15": ("groups",),
     "20a": ("cohort",), "20b": ("cohort",), "21": ("cohort", "cox"), "22": ("cox", "calibration"),
     "23a": ("auc", "discrimination", "calibration"), "26": ("limits",),
 }  # fmt: skip
@@ -163,6 +164,14 @@ def _remark_answers(analysis: Analysis) -> dict[str, str]:
         "18": "Test of proportional hazards, sensitivity analyses, bootstrap for optimism.",
         "19": f"See “Limits”. {AUTHORS}",
     }
+    if cohort.folds is not None:
+        answers["11"] = (
+            "The score as a number, per SD within its fold, and in groups cut at "
+            f"{cohort.groups.description}."
+        )
+        answers["18"] = (
+            "Test of proportional hazards, sensitivity analyses; the scores are cross-validated."
+        )
     if settings.endpoint:
         answers["7"] = f"{settings.endpoint}. {AUTHORS}"
     if power is not None and power.coefficients:
@@ -207,6 +216,20 @@ def _answers(analysis: Analysis) -> dict[str, str]:
         "23a": "Given with intervals; effect of the score in subgroups, with tests of interaction.",
         "26": f"See “Limits”. {AUTHORS}",
     }
+    if cohort.folds is not None:
+        answers["4"] = (
+            "Development: scores of models that were trained on these patients, out of fold."
+        )
+        answers["12a"] = f"Cross-validation; {len(cohort.folds.table)} folds."
+        answers["12c"] = (
+            "Cox regression stratified by fold, ties by Efron; bootstrap within folds. The models "
+            f"of the folds: {AUTHORS.lower()}"
+        )
+        answers["12e"] = "Harrell's C and AUC(t), both within folds."
+        answers["22"] = (
+            f"The models of the folds are not one model; that for use: {AUTHORS.lower()} The "
+            "coefficients of the other models are in the CSV files."
+        )
     if analysis.external is not None:
         answers["12f"] = "Baseline, and baseline and slope, updated to each cohort."
         answers["16"] = "See “External validation”: case mix side by side."

@@ -31,6 +31,10 @@ METHODS = (
      "with the interval of Hartung and Knapp 2001."),
     ("Sensitivity", "Landmark analysis (Anderson et al. 1983); restricted cubic splines (Harrell "
      "2015); influence by dfbeta (Cain and Lange 1984)."),
+    ("Scores out of fold", "Groups by the threshold of each patient's fold (Simon et al. 2011); "
+     "Cox models stratified by fold (Kalbfleisch and Prentice 2002, §4.4), the score standardised "
+     "within its fold; C and AUC(t) over pairs within folds (Airola et al. 2011), bootstrap by "
+     "patient, widened by the factor of Nadeau and Bengio 2003."),
     ("AUC(t)", "Cumulative/dynamic, IPCW; standard errors from the influence function, with the "
      "estimated weights (Blanche, Dartigues and Jacqmin-Gadda 2013); bands by simulation of the "
      "Gaussian limit (Lin, Wei and Ying 1994)."),
@@ -85,7 +89,13 @@ def limits_section(analysis: Analysis) -> Section:
         "Associations are not treatment effects.",
         "Numbers enter Cox models linearly.",
     ]
-    if not analysis.settings.baseline:
+    if analysis.cohort.folds is not None:
+        limits.append(
+            "The scores are out of fold: the results are of the way of training, not of one model, "
+            "and p-values and the intervals of hazard ratios and curves leave out that the folds' "
+            "training sets overlap."
+        )
+    elif not analysis.settings.baseline:
         limits.append(
             "Predicted risks were validated on the cohort that their baseline was fitted on."
         )

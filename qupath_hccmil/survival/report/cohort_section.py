@@ -31,7 +31,7 @@ def cohort_section(analysis: Analysis) -> Section:
         ("Time zero", settings.time_zero or "not stated"),
         ("Time", f"{cohort.time_source}, reported in {unit}"),
         ("Event", f"column “{settings.event}”: {cohort.coding.describe()}"),
-        ("Score", f"column “{cohort.scores.column}”; {cohort.scores.rule}"),
+        ("Score", f"column “{cohort.scores.column}”{fold_told(analysis)}; {cohort.scores.rule}"),
         ("Events", f"{events} in {len(cohort.frame)} patients"),
         (
             "Median follow-up (reverse Kaplan–Meier)",
@@ -76,14 +76,23 @@ def groups_section(analysis: Analysis) -> Section:
                 "warning",
             )
         )
-    drawn = Drawing(score_figure(cohort.frame[SCORE], cohort.frame[GROUP], cohort.groups.cuts))
+    label = "Risk score" if cohort.folds is None else "Risk score, SD within its fold"
+    drawn = Drawing(
+        score_figure(cohort.frame[SCORE], cohort.frame[GROUP], cohort.groups.cuts, label=label)
+    )
     counts = cohort.frame.groupby(GROUP, observed=True)["event"].agg(["size", "sum"])
     told = "; ".join(
         f"{name}: {row['size']} patients, {row['sum']} events" for name, row in counts.iterrows()
     )
-    caption = f"Distribution of the score. {told}."
+    where = "" if cohort.folds is None else ", standardised within its fold"
+    caption = f"Distribution of the score{where}. {told}."
     section.blocks.append(Images([Image("score", caption, drawn, caption)]))
     return section
+
+
+def fold_told(analysis: Analysis) -> str:
+    """What to add where the report names the score, if it is out of fold."""
+    return "" if analysis.cohort.folds is None else ", out of fold, standardised within its fold"
 
 
 def _flow(analysis: Analysis) -> Table:

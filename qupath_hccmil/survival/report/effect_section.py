@@ -74,6 +74,13 @@ def cox_section(analysis: Analysis) -> Section:
     """Cox models, univariable and multivariable."""
     found, confidence = analysis.effects, analysis.settings.confidence
     section = Section("cox", "Cox regression")
+    if analysis.cohort.folds is not None:
+        section.blocks.append(
+            Text(
+                "The scores are out of fold: every model is stratified by fold (each fold has its "
+                "own baseline hazard), and a hazard ratio of the score is per SD within its fold."
+            )
+        )
     if found.univariable is not None:
         section.blocks.append(_univariable(found.univariable, confidence))
         section.blocks += _forest(

@@ -9,6 +9,7 @@ from qupath_hccmil.survival.figures.style import Drawing
 from qupath_hccmil.survival.findings import IMPUTED, Analysis
 from qupath_hccmil.survival.interval_level import interval
 from qupath_hccmil.survival.report.blocks import Image, Images, Section, Table, Text
+from qupath_hccmil.survival.report.cohort_section import fold_told
 from qupath_hccmil.survival.report.number_format import number, p_value, whole, with_span
 
 LISTED = 5
@@ -19,7 +20,9 @@ def sensitivity_section(analysis: Analysis) -> Section:
     found, confidence = analysis.sensitivity, analysis.settings.confidence
     section = Section("sensitivity", "Sensitivity analyses")
     if found.effects is not None and len(found.effects):
-        section.blocks.append(_effects(found.effects, confidence))
+        section.blocks.append(
+            _effects(found.effects, confidence, analysis.cohort.folds is not None)
+        )
     if found.nonlinearity is not None and len(found.nonlinearity):
         section.blocks.append(_nonlinearity(found.nonlinearity))
         bent = found.nonlinearity.loc[found.nonlinearity["p"] < 0.05, "label"]
@@ -33,7 +36,8 @@ def sensitivity_section(analysis: Analysis) -> Section:
             )
     if found.curve is not None:
         told = (
-            "Hazard ratio along the score, against its median: restricted cubic spline with three "
+            f"Hazard ratio along the score{fold_told(analysis)}, against its median: restricted "
+            "cubic spline with three "
             f"knots, pointwise {interval(confidence)}."
         )
         drawn = Drawing(hazard_curve_figure(found.curve, title="Risk score"))
@@ -43,7 +47,7 @@ def sensitivity_section(analysis: Analysis) -> Section:
     return section
 
 
-def _effects(data: pd.DataFrame, confidence: float) -> Table:
+def _effects(data: pd.DataFrame, confidence: float, out_of_fold: bool) -> Table:
     head = ("", "Patients", "Events", f"HR per SD ({interval(confidence)})", "p")
     rows: list[tuple[str, ...]] = []
     for name, part in data.groupby("analysis", sort=False):
@@ -59,9 +63,10 @@ def _effects(data: pd.DataFrame, confidence: float) -> Table:
                 )
             )
     note = (
-        "The SD is that of all patients. Landmark: patients who are still followed without an "
-        "event then, from that time on. The most influential patients are those who change the "
-        "coefficient of the score most in the model with all variables."
+        f"The SD is that of all patients{' of the fold' if out_of_fold else ''}. Landmark: "
+        "patients who are still followed without an event then, from that time on. The most "
+        "influential patients are those who change the coefficient of the score most in the model "
+        "with all variables."
     )
     if (data["analysis"] == IMPUTED).any():
         note += " Imputed tables are pooled by Rubin's rules."

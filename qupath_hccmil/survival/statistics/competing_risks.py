@@ -83,7 +83,8 @@ def coded_outcome(
     if unknown:
         raise DataError(f"event code {min(unknown)} is not one of 0, {causes}")
     ended = frame.assign(**{EVENT: (frame[EVENT] != 0).astype(int)})
-    time, _ = outcome(ended, delayed=delayed)
+    # Groups are compared, never scores.
+    time, _ = outcome(ended, delayed=delayed, stratified=True)
     return time, frame[EVENT].to_numpy(int)
 
 

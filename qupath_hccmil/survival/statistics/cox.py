@@ -16,7 +16,13 @@ from scipy import linalg, stats
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.firth import firth_coefficients, fit_firth
 from qupath_hccmil.survival.statistics.partial_likelihood import RiskSets
-from qupath_hccmil.survival.statistics.survival_outcome import complete, entry_of, outcome
+from qupath_hccmil.survival.statistics.strata import risk_sets
+from qupath_hccmil.survival.statistics.survival_outcome import (
+    complete,
+    entry_of,
+    outcome,
+    strata_of,
+)
 from qupath_hccmil.survival.statistics.variables import (
     Variable,
     design,
@@ -97,7 +103,8 @@ def fit_cox(
     Parameters
     ----------
     frame : DataFrame
-        Columns ``time``, ``event`` and the variables; ``entry_time`` if patients enter late.
+        Columns ``time``, ``event`` and the variables; ``entry_time`` if patients enter late, and
+        ``stratum__`` if each stratum has its own baseline hazard.
     variables : sequence of Variable
     confidence : float
         Level of the intervals (Wald, or profile likelihood with Firth's penalty).
@@ -126,7 +133,8 @@ def fit_cox(
     _refuse_dependent(columns, kept)
     if penalty == "auto" and _level_without_events(rows, event, kept):
         penalty = "firth"
-    numbers = _estimate(_Data(time, event, columns, entry_of(rows)), confidence, penalty)
+    data = _Data(time, event, columns, entry_of(rows), strata_of(rows))
+    numbers = _estimate(data, confidence, penalty)
     return CoxFit(
         _table(rows, event, kept, terms, numbers),
         tuple(kept),
@@ -250,6 +258,7 @@ class _Data:
     event: np.ndarray
     columns: pd.DataFrame
     entry: np.ndarray | None
+    strata: np.ndarray | None
 
 
 def _estimate(data: _Data, confidence: float, penalty: str) -> _Numbers:
@@ -278,7 +287,8 @@ def _level_without_events(
 
 
 def _efron(data: _Data, confidence: float) -> _Numbers | None:
-    sets = RiskSets(data.time, data.event, data.columns.to_numpy(float), data.entry)
+    columns = data.columns.to_numpy(float)
+    sets = risk_sets(data.time, data.event, columns, data.entry, data.strata)
     beta = sets.maximise()
     if beta is None:
         return None
@@ -305,6 +315,7 @@ def _firth(data: _Data, confidence: float) -> _Numbers:
         data.event,
         data.columns.to_numpy(float),
         entry=data.entry,
+        strata=data.strata,
         confidence=confidence,
     )
     return _Numbers(

@@ -16,6 +16,7 @@ from scipy import optimize, stats
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.partial_likelihood import WIDEST as WIDEST_SPAN
 from qupath_hccmil.survival.statistics.partial_likelihood import RiskSets
+from qupath_hccmil.survival.statistics.strata import risk_sets
 
 TOLERANCE = 1e-8
 ROUNDS = 200
@@ -41,6 +42,7 @@ def fit_firth(
     columns: np.ndarray,
     *,
     entry: np.ndarray | None = None,
+    strata: np.ndarray | None = None,
     confidence: float = 0.95,
 ) -> FirthFit:
     """Fit a Cox model with Firth's penalty, ties by Efron.
@@ -52,6 +54,8 @@ def fit_firth(
     columns : (n, p) float64
     entry : (n,) float64, optional
         Time from which each patient is at risk.
+    strata : (n,) array, optional
+        Each of its values has its own baseline hazard.
     confidence : float
         Level of the profile intervals.
 
@@ -60,7 +64,7 @@ def fit_firth(
     DataError
         There are no events, or columns depend on each other.
     """
-    spread, problem = _problem(time, event, columns, entry)
+    spread, problem = _problem(time, event, columns, entry, strata)
     p = len(spread)
     best = problem.maximise(np.zeros(p))
     top = problem.value(best)
@@ -86,7 +90,11 @@ def firth_coefficients(time: np.ndarray, event: np.ndarray, columns: np.ndarray)
 
 
 def _problem(
-    time: np.ndarray, event: np.ndarray, columns: np.ndarray, entry: np.ndarray | None = None
+    time: np.ndarray,
+    event: np.ndarray,
+    columns: np.ndarray,
+    entry: np.ndarray | None = None,
+    strata: np.ndarray | None = None,
 ) -> tuple[np.ndarray, _Penalised]:
     if not event.any():
         raise DataError("there are no events, so no hazard ratio can be estimated")
@@ -95,7 +103,7 @@ def _problem(
         raise DataError(
             "Firth's regression: a column is constant or depends on others; leave it out"
         )
-    problem = _Penalised(RiskSets(time, event, columns / spread, entry))
+    problem = _Penalised(risk_sets(time, event, columns / spread, entry, strata))
     if np.linalg.matrix_rank(problem.information(np.zeros(len(spread)))) < len(spread):
         raise DataError(
             f"at each event ({int(event.sum())}), all patients at risk have equal values, so no "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qupath_hccmil.survival.statistics.partial_likelihood import RiskSets
+from qupath_hccmil.survival.statistics.strata import Strata, risk_sets
 
 
 def dfbeta(
@@ -13,6 +14,7 @@ def dfbeta(
     columns: np.ndarray,
     coefficients: np.ndarray,
     entry: np.ndarray | None = None,
+    strata: np.ndarray | None = None,
 ) -> np.ndarray:
     """Approximate change of the coefficients by each patient (Cain and Lange 1984).
 
@@ -29,12 +31,14 @@ def dfbeta(
         At the maximum of the likelihood.
     entry : (n,) float64, optional
         Time from which each patient is at risk.
+    strata : (n,) array, optional
+        Each of its values has its own baseline hazard.
 
     Returns
     -------
     (n, p) float64
     """
-    sets = RiskSets(time, event, columns, entry)
+    sets = risk_sets(time, event, columns, entry, strata)
     information = sets.moments(coefficients).variances.sum(axis=0)
     return np.asarray(score_residuals(sets, coefficients) @ np.linalg.inv(information))
 
@@ -44,6 +48,11 @@ def score_residuals(sets: RiskSets, beta: np.ndarray) -> np.ndarray:
 
     Therneau and Grambsch 2000, Modeling Survival Data, §7.2, with Efron's ties.
     """
+    if isinstance(sets, Strata):
+        every = np.zeros((sets.patients, len(beta)))
+        for layer, rows in zip(sets.parts, sets.rows, strict=True):
+            every[rows] = score_residuals(layer, beta)
+        return every
     moments = sets.moments(beta)
     x, relative = sets.columns, np.exp(sets.columns @ beta)
     mean = x[sets.dead] - moments.residuals

@@ -11,7 +11,13 @@ from scipy import stats
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.cox import CoxFit, fit_cox
-from qupath_hccmil.survival.statistics.survival_outcome import EVENT, TIME, need, outcome
+from qupath_hccmil.survival.statistics.survival_outcome import (
+    EVENT,
+    STRATUM,
+    TIME,
+    need,
+    outcome,
+)
 from qupath_hccmil.survival.statistics.variables import Variable, present_levels
 
 DONORS = 10
@@ -77,7 +83,7 @@ def impute(
     """
     from statsmodels.imputation.mice import MICEData
 
-    time, event = outcome(frame, at_least=10)
+    time, event = outcome(frame, at_least=10, stratified=True)
     table, kept = _coded(frame, variables), present_levels(frame, variables)
     table["event"] = event.astype(float)
     table["hazard"] = _nelson_aalen(time, event)
@@ -182,7 +188,7 @@ def _coded(frame: pd.DataFrame, variables: Sequence[Variable]) -> pd.DataFrame:
 def _decoded(
     frame: pd.DataFrame, data: pd.DataFrame, variables: Sequence[Variable]
 ) -> pd.DataFrame:
-    table = frame[[TIME, EVENT]].copy()
+    table = frame[[name for name in (TIME, EVENT, STRATUM) if name in frame]].copy()
     for index, variable in enumerate(variables):
         values: object = data[f"v{index}"].to_numpy()
         if variable.levels:

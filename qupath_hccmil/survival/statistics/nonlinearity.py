@@ -10,8 +10,13 @@ from scipy import stats
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.horizon_calibration import KNOTS, spline_basis
-from qupath_hccmil.survival.statistics.partial_likelihood import RiskSets
-from qupath_hccmil.survival.statistics.survival_outcome import complete, entry_of, outcome
+from qupath_hccmil.survival.statistics.strata import risk_sets
+from qupath_hccmil.survival.statistics.survival_outcome import (
+    complete,
+    entry_of,
+    outcome,
+    strata_of,
+)
 from qupath_hccmil.survival.statistics.variables import (
     Variable,
     design,
@@ -31,8 +36,8 @@ def nonlinearity_tests(frame: pd.DataFrame, variables: Sequence[Variable]) -> pd
     Parameters
     ----------
     frame : DataFrame
-        Columns ``time``, ``event`` and the variables, and ``entry_time`` if patients enter late;
-        complete rows are used.
+        Columns ``time``, ``event`` and the variables, ``entry_time`` if patients enter late, and
+        ``stratum__`` if there are strata; complete rows are used.
     variables : sequence of Variable
 
     Returns
@@ -42,7 +47,7 @@ def nonlinearity_tests(frame: pd.DataFrame, variables: Sequence[Variable]) -> pd
         NaN if the number has too few values for three knots, or a likelihood has no maximum.
     """
     rows = complete(frame, [variable.name for variable in variables])
-    data = (*outcome(rows, at_least=2, delayed=True), entry_of(rows))
+    data = (*outcome(rows, at_least=2, delayed=True), entry_of(rows), strata_of(rows))
     kept = present_levels(rows, variables)
     columns, _ = design(rows, kept)
     linear = _log_likelihood(columns.to_numpy(float), *data)
@@ -82,7 +87,7 @@ def spline_curve(frame: pd.DataFrame, name: str, *, confidence: float = 0.95) ->
     if len(knots) < len(KNOTS):
         raise DataError("there are too few different values for a curve with three knots")
     basis = spline_basis(values, knots)
-    sets = RiskSets(time, event, basis, entry_of(frame))
+    sets = risk_sets(time, event, basis, entry_of(frame), strata_of(frame))
     beta = sets.maximise()
     if beta is None:
         raise DataError("the likelihood of the spline has no maximum")
@@ -105,8 +110,12 @@ def _bend(values: np.ndarray) -> np.ndarray | None:
 
 
 def _log_likelihood(
-    columns: np.ndarray, time: np.ndarray, event: np.ndarray, entry: np.ndarray | None
+    columns: np.ndarray,
+    time: np.ndarray,
+    event: np.ndarray,
+    entry: np.ndarray | None,
+    strata: np.ndarray | None,
 ) -> float:
-    sets = RiskSets(time, event, columns, entry)
+    sets = risk_sets(time, event, columns, entry, strata)
     beta = sets.maximise()
     return float("nan") if beta is None else sets.moments(beta).log_likelihood

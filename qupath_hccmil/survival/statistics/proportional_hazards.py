@@ -15,8 +15,14 @@ from scipy import stats
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.kaplan_meier import curves
-from qupath_hccmil.survival.statistics.partial_likelihood import Moments, RiskSets
-from qupath_hccmil.survival.statistics.survival_outcome import complete, entry_of, outcome
+from qupath_hccmil.survival.statistics.partial_likelihood import Moments
+from qupath_hccmil.survival.statistics.strata import risk_sets
+from qupath_hccmil.survival.statistics.survival_outcome import (
+    complete,
+    entry_of,
+    outcome,
+    strata_of,
+)
 from qupath_hccmil.survival.statistics.variables import Variable, design, present_levels
 
 GLOBAL = "GLOBAL"
@@ -119,7 +125,8 @@ def _moments(
 ) -> tuple[Moments, list[str]]:
     columns, terms = design(frame, present_levels(frame, variables))
     time, event = outcome(frame, delayed=True)
-    sets = RiskSets(time, event, columns.to_numpy(float), entry_of(frame))
+    values = columns.to_numpy(float)
+    sets = risk_sets(time, event, values, entry_of(frame), strata_of(frame))
     return sets.moments(np.asarray(coefficients, float)), [term.name for term, _ in terms]
 
 

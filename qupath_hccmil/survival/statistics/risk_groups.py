@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -87,11 +88,40 @@ def risk_groups(score: pd.Series, cut: str = MODEL, *, threshold: float = THRESH
     )
 
 
+def groups_by_fold(
+    score: pd.Series, fold: pd.Series, thresholds: Mapping[str, float]
+) -> RiskGroups:
+    """Cut the scores of a cross-validation, each at the threshold of the model that gave it.
+
+    Patients of all folds are then compared as groups (Simon et al. 2011, Briefings in
+    Bioinformatics 12:203), although their scores have different levels.
+
+    Parameters
+    ----------
+    score : Series
+        One risk per patient.
+    fold : Series
+        Of each patient.
+    thresholds : mapping of str to float
+        By fold.
+    """
+    own = fold.map(thresholds).astype(float)
+    low, high = own.min(), own.max()
+    told = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+    found = _two(score - own, 0.0, False, f"the threshold of each patient's own fold, {told}")
+    return replace(found, cuts=())
+
+
 def _two(score: pd.Series, cut: float, from_data: bool, description: str) -> RiskGroups:
     labels = pd.Series(np.where(is_high_risk(score, cut), HIGH, LOW), index=score.index)
     present = [name for name in (LOW, HIGH) if (labels == name).any()]
     groups = labels.astype(pd.CategoricalDtype(present, ordered=True))
     return RiskGroups(groups, (cut,), from_data, description)
+
+
+def is_number(cut: str) -> bool:
+    """Whether a cut is one number for all scores."""
+    return _number(cut.strip().lower()) is not None
 
 
 def _number(cut: str) -> float | None:

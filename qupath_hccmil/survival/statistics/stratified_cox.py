@@ -15,8 +15,14 @@ from scipy import stats
 
 from qupath_hccmil.errors import DataError
 from qupath_hccmil.survival.statistics.influence import score_residuals
-from qupath_hccmil.survival.statistics.partial_likelihood import Moments, RiskSets
-from qupath_hccmil.survival.statistics.survival_outcome import complete, entry_of, outcome
+from qupath_hccmil.survival.statistics.partial_likelihood import RiskSets
+from qupath_hccmil.survival.statistics.strata import Strata, risk_sets
+from qupath_hccmil.survival.statistics.survival_outcome import (
+    complete,
+    entry_of,
+    outcome,
+    strata_of,
+)
 from qupath_hccmil.survival.statistics.variables import Variable, design, present_levels
 
 
@@ -43,31 +49,6 @@ class StratifiedFit:
     log_likelihood_null: float
 
 
-class Strata(RiskSets):
-    """Risk sets of several strata, whose likelihoods are added.
-
-    Parameters
-    ----------
-    parts : sequence of RiskSets
-        With the same columns.
-    """
-
-    def __init__(self, parts: Sequence[RiskSets]) -> None:
-        self.parts = list(parts)
-        self.columns = np.concatenate([part.columns for part in self.parts])
-
-    def moments(self, beta: np.ndarray) -> Moments:
-        """Likelihood, residuals and variances at ``beta``, the events stratum after stratum."""
-        found = [part.moments(beta) for part in self.parts]
-        return Moments(
-            np.concatenate([each.times for each in found]),
-            sum(each.log_likelihood for each in found),
-            np.concatenate([each.residuals for each in found]),
-            np.concatenate([each.variances for each in found]),
-            np.concatenate([each.hazards for each in found]),
-        )
-
-
 def fit_stratified(
     frame: pd.DataFrame,
     variables: Sequence[Variable],
@@ -82,7 +63,7 @@ def fit_stratified(
     ----------
     frame : DataFrame
         ``time``, ``event``, the variables, strata and clusters; ``entry_time`` if patients enter
-        late.
+        late, and ``stratum__`` if each of these has its own baseline hazard, too.
     variables : sequence of Variable
     strata : str, optional
         Each of its values has its own baseline hazard.
@@ -100,15 +81,13 @@ def fit_stratified(
     """
     needed = [variable.name for variable in variables] + [c for c in (strata, cluster) if c]
     rows = complete(frame, needed)
-    _, event = outcome(rows, at_least=2, delayed=True)
+    time, event = outcome(rows, at_least=2, delayed=True)
     kept = present_levels(rows, variables)
     if not event.any() or not kept:
         raise DataError(f"{len(rows)} complete patients have no event, or no variable varies")
     columns, terms = design(rows, kept)
-    layers = rows[strata].astype(str).to_numpy() if strata else np.zeros(len(rows))
-    inside = [layers == layer for layer in pd.unique(layers)]
-    inside = [part for part in inside if event[part].any()]
-    sets = Strata([_risk_sets(rows[part], columns[part].to_numpy(float)) for part in inside])
+    layers = _layers(rows, strata)
+    sets = risk_sets(time, event, columns.to_numpy(float), entry_of(rows), layers)
     beta = sets.maximise()
     if beta is None:
         raise DataError(
@@ -118,28 +97,30 @@ def fit_stratified(
     best = sets.moments(beta)
     variance = np.linalg.inv(best.variances.sum(axis=0))
     if cluster:
-        groups = np.concatenate([rows.loc[part, cluster].astype(str).to_numpy() for part in inside])
-        variance = _robust(sets, beta, groups, variance)
+        variance = _robust(sets, beta, rows[cluster].astype(str).to_numpy(), variance)
     return StratifiedFit(
         _table(terms, beta, np.sqrt(np.diag(variance)), confidence),
         len(rows),
         int(event.sum()),
-        len(inside),
+        len(sets.parts) if isinstance(sets, Strata) else 1,
         best.log_likelihood,
         sets.moments(np.zeros_like(beta)).log_likelihood,
     )
 
 
-def _risk_sets(rows: pd.DataFrame, columns: np.ndarray) -> RiskSets:
-    time, event = outcome(rows, delayed=True)
-    return RiskSets(time, event, columns, entry_of(rows))
+def _layers(rows: pd.DataFrame, strata: str | None) -> np.ndarray | None:
+    """Stratum of each patient: that of the column, within those that the table has."""
+    parts = [strata_of(rows), rows[strata].astype(str).to_numpy() if strata else None]
+    known = [part for part in parts if part is not None]
+    return rows.groupby(known, sort=False).ngroup().to_numpy() if known else None
 
 
-def _robust(sets: Strata, beta: np.ndarray, groups: np.ndarray, variance: np.ndarray) -> np.ndarray:
+def _robust(
+    sets: RiskSets, beta: np.ndarray, groups: np.ndarray, variance: np.ndarray
+) -> np.ndarray:
     if len(set(groups)) < 2:
         raise DataError("there is only one cluster, so its variance cannot be estimated")
-    residuals = np.concatenate([score_residuals(part, beta) for part in sets.parts])
-    summed = pd.DataFrame(residuals).groupby(groups).sum().to_numpy()
+    summed = pd.DataFrame(score_residuals(sets, beta)).groupby(groups).sum().to_numpy()
     return np.asarray(variance @ (summed.T @ summed) @ variance)
 
 

@@ -14,10 +14,17 @@ TIME = "time"
 EVENT = "event"
 # A table with this column is left-truncated: a patient is at risk from then, not from time zero.
 ENTRY = "entry_time"
+# Cox models of a table with this column compare patients of one stratum only. Scores of different
+# strata have different levels, as those of the folds of a cross-validation have.
+STRATUM = "stratum__"
 
 
 def outcome(
-    frame: pd.DataFrame, *, at_least: int = 1, delayed: bool = False
+    frame: pd.DataFrame,
+    *,
+    at_least: int = 1,
+    delayed: bool = False,
+    stratified: bool | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Follow-up and event of each patient.
 
@@ -30,6 +37,9 @@ def outcome(
     delayed : bool
         Whether the analysis takes delayed entry into account, with ``entry_of``. One that does not
         refuses a table with a column ``entry_time``.
+    stratified : bool, optional
+        Whether the analysis takes strata into account, with ``strata_of``, or compares no scores.
+        One that does neither refuses a table with strata. By default as `delayed`.
 
     Returns
     -------
@@ -40,13 +50,18 @@ def outcome(
     ------
     DataError
         A column is missing, a value is missing or out of range, there are too few patients, or the
-        table has delayed entry and the analysis has no version for it.
+        table has delayed entry or strata and the analysis has no version for it.
     """
     need(frame, [TIME, EVENT])
     if ENTRY in frame.columns and not delayed:
         raise DataError(
             "there is no version of this for patients who enter late; it assumes that everybody "
             "is followed from time zero"
+        )
+    if STRATUM in frame.columns and not (delayed if stratified is None else stratified):
+        raise DataError(
+            "there is no version of this for strata; it would compare scores of different strata, "
+            "whose levels differ"
         )
     time = pd.to_numeric(frame[TIME], errors="coerce").to_numpy(float)
     event = pd.to_numeric(frame[EVENT], errors="coerce").to_numpy(float)
@@ -113,6 +128,13 @@ def entry_of(frame: pd.DataFrame) -> np.ndarray | None:
             "other rows"
         )
     return entry
+
+
+def strata_of(frame: pd.DataFrame) -> np.ndarray | None:
+    """Stratum of each patient as text, shape (n,); None without strata."""
+    if STRATUM not in frame.columns:
+        return None
+    return np.asarray(frame[STRATUM].astype(str))
 
 
 def need(frame: pd.DataFrame, columns: Iterable[str]) -> None:

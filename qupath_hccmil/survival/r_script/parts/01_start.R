@@ -70,6 +70,14 @@ outcome_of <- function(frame) {
   survival::Surv(frame$time, frame$event)
 }
 
+# The strata of the Cox models: if the scores are out of fold, each fold has a model of its own, and
+# only patients of one fold are compared.
+folds_of <- function(frame) if (out_of_fold) factor(frame$model_fold)
+# A formula of coxph with these strata; its data have the column model_fold.
+within_strata <- function(formula) {
+  if (out_of_fold) update(formula, . ~ . + strata(model_fold)) else formula
+}
+
 as_levels <- function(x, levels) factor(x, levels = levels)
 data <- read_csv("analysis.csv")
 names(data) <- columns
@@ -77,7 +85,9 @@ data$risk_group <- as_levels(data$risk_group, group_levels)
 for (v in names(variables))
   if (length(variables[[v]]$levels))
     data[[v]] <- as_levels(as.character(data[[v]]), variables[[v]]$levels)
-score_sd <- sd(data$risk_score)
+# Scores out of fold are standardised already.
+score_sd <- if (out_of_fold) 1 else sd(data$risk_score)
+if (out_of_fold) data$model_fold <- as.character(data$model_fold)
 
 # A variable of a model: its column, its name in the report, its levels, and the step of its
 # hazard ratio.

@@ -5,17 +5,18 @@ exact <- survival::coxph.control(eps = 1e-11, toler.chol = 1e-13, iter.max = 50)
 # Firth's penalty: the Cox likelihood times the root of the information's determinant (Heinze and
 # Schemper 2001). coxph.fit, not allowed to iterate, gives likelihood and information; the slope of
 # the penalised likelihood is taken numerically, and Newton's method finds its maximum.
-firth_fit <- function(time, event, x, with_limits) {
+firth_fit <- function(time, event, x, with_limits, strata = NULL) {
   count <- ncol(x)
   outcome <- survival::Surv(time, event)
   # Penalised likelihoods of two models can only be compared when their columns have one scale.
   spread <- unname(apply(x, 2, function(column) sqrt(mean((column - mean(column))^2))))
   x <- sweep(x, 2, spread, "/")
   rownames(x) <- seq_len(nrow(x))
+  layers <- if (!is.null(strata)) as.integer(strata)
   still <- survival::coxph.control(iter.max = 0)
   at <- function(beta) {
-    fit <- suppressWarnings(survival::coxph.fit(x, outcome, NULL, NULL, beta, still, NULL, "efron",
-                                                rownames(x)))
+    fit <- suppressWarnings(survival::coxph.fit(x, outcome, layers, NULL, beta, still, NULL,
+                                                "efron", rownames(x)))
     information <- solve(as.matrix(fit$var))
     list(information = information,
          value = fit$loglik[2] + as.numeric(determinant(information)$modulus) / 2)
@@ -72,15 +73,16 @@ without_events <- function(terms, rows) any(vapply(terms, function(term) {
 
 # One Cox model on columns. With `method` "auto", Firth's penalty is used where the likelihood has
 # no maximum, of which coxph warns.
-fit_columns <- function(time, event, x, method, with_limits, entry = NULL) {
+fit_columns <- function(time, event, x, method, with_limits, entry = NULL, strata = NULL) {
   if (method == "firth" && !is.null(entry))
     stop("not done, because this script has no Firth's penalty with late entry")
-  if (method == "firth") return(firth_fit(time, event, x, with_limits))
+  if (method == "firth") return(firth_fit(time, event, x, with_limits, strata))
   outcome <- if (is.null(entry)) survival::Surv(time, event)
              else survival::Surv(entry, time, event)
   endless <- FALSE
   fit <- withCallingHandlers(
-    survival::coxph(outcome ~ x, ties = "efron", control = exact),
+    if (is.null(strata)) survival::coxph(outcome ~ x, ties = "efron", control = exact)
+    else survival::coxph(outcome ~ x + strata(strata), ties = "efron", control = exact),
     warning = function(problem) {
       endless <<- endless || grepl("infinite|converge", conditionMessage(problem))
       invokeRestart("muffleWarning")
@@ -88,7 +90,7 @@ fit_columns <- function(time, event, x, method, with_limits, entry = NULL) {
   beta <- unname(coef(fit))
   if (method == "auto" && endless) {
     kept <- !is.na(beta)
-    found <- firth_fit(time, event, x[, kept, drop = FALSE], with_limits)
+    found <- firth_fit(time, event, x[, kept, drop = FALSE], with_limits, strata)
     found$coefficients <- replace(beta, kept, found$coefficients)
     return(found)
   }
@@ -103,7 +105,8 @@ fit_model <- function(terms, frame = data, method = penalty, with_limits = FALSE
   terms <- varying(terms, rows)
   x <- design(terms, rows)
   if (method == "auto" && without_events(terms, rows)) method <- "firth"
-  c(fit_columns(rows$time, rows$event, x, method, with_limits, if (late) rows$entry_time),
+  c(fit_columns(rows$time, rows$event, x, method, with_limits, if (late) rows$entry_time,
+                folds_of(rows)),
     list(rows = rows, terms = terms, x = x))
 }
 linear_predictor <- function(model) as.vector(model$x %*% model$coefficients)
@@ -178,10 +181,10 @@ part("Test of proportional hazards", "survival", function() {
   # One matrix a variable, so that cox.zph tests its levels together.
   blocks <- lapply(model$terms, function(term) design(list(term), model$rows))
   names(blocks) <- paste0("b", seq_along(blocks))
-  frame <- model$rows["time"]
+  frame <- model$rows[c("time", if (out_of_fold) "model_fold")]
   frame$outcome <- outcome_of(model$rows)
   for (name in names(blocks)) frame[[name]] <- blocks[[name]]
-  formula <- reformulate(names(blocks), "outcome")
+  formula <- within_strata(reformulate(names(blocks), "outcome"))
   environment(formula) <- environment()
   # At the coefficients of the model, also where they are penalised.
   fit <- suppressWarnings(survival::coxph(formula, frame, init = model$coefficients,
@@ -200,7 +203,8 @@ part("Cox model after multiple imputation", "survival", function() {
   report <- read_report("cox_imputed")
   tables <- read_csv("analysis_imputed.csv")
   if (is.null(report) || is.null(tables)) return()
-  names(tables) <- c("imputation", "time", "event", "risk_score", names(variables))
+  names(tables) <- c("imputation", "time", "event", "risk_score", if (out_of_fold) "model_fold",
+                     names(variables))
   for (v in names(variables))
     if (length(variables[[v]]$levels))
       tables[[v]] <- as_levels(as.character(tables[[v]]), variables[[v]]$levels)

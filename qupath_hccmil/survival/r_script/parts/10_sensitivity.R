@@ -1,9 +1,17 @@
 # ---- Sensitivity analyses -----------------------------------------------------------------------
 
+# A Cox model on columns of some patients, without a penalty.
+cox_on <- function(rows, x) {
+  outcome <- outcome_of(rows)
+  layers <- folds_of(rows)
+  if (is.null(layers)) coxph(outcome ~ x, control = exact)
+  else coxph(outcome ~ x + strata(layers), control = exact)
+}
+
 change_by_patient <- function() {
   model <- fit_model(c(list(score_term), clinical))
   x <- model$x
-  fit <- survival::coxph(outcome_of(model$rows) ~ x, control = exact)
+  fit <- cox_on(model$rows, x)
   change <- as.matrix(residuals(fit, type = "dfbeta"))[, 1]
   data.frame(patient = model$rows$patient, change = change,
              in_standard_errors = change / model$se[1])
@@ -65,7 +73,7 @@ part("Test of linearity", "survival", function() {
   terms <- varying(c(list(score_term), clinical), rows)
   x <- design(terms, rows)
   likelihood <- function(x)
-    coxph(outcome_of(rows) ~ x, control = exact)$loglik[2]
+    cox_on(rows, x)$loglik[2]
   for (term in terms) {
     row <- report[report$variable == term$name, ]
     if (!nrow(row) || is.na(row$statistic)) next
@@ -85,7 +93,7 @@ part("Hazard ratio along the score", "survival", function() {
   value <- data$risk_score
   knots <- unique(quantile(value, c(0.1, 0.5, 0.9)))
   x <- spline_columns(value, knots)
-  fit <- coxph(outcome_of(data) ~ x, control = exact)
+  fit <- cox_on(data, x)
   away <- sweep(spline_columns(report$value, knots), 2,
                 as.vector(spline_columns(median(value), knots)))
   height <- as.vector(away %*% coef(fit))

@@ -11,6 +11,7 @@ per_sd <- function(frame) {
 
 # A Cox model with the score, without a penalty, and other columns.
 score_model <- function(formula, frame, ...) {
+  formula <- within_strata(formula)
   environment(formula) <- environment()
   suppressWarnings(coxph(formula, per_sd(frame), control = exact, ...))
 }

@@ -227,6 +227,17 @@ def concordance_by_fold(outcomes: FoldOutcomes, values: Floats) -> list[dict[int
     return found
 
 
+def usable_pairs(time: Floats, event: NDArray[np.bool_]) -> int:
+    """How many pairs of patients the C-index can use: those whose first event is known.
+
+    Parameters
+    ----------
+    time : (n,) float64
+    event : (n,) bool
+    """
+    return int(_outlived(time, event)[event].sum())
+
+
 def _arrays(outcomes: FoldOutcomes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return outcomes.time, outcomes.event, outcomes.fold
 

@@ -5,7 +5,11 @@ import pandas as pd
 import pytest
 
 from qupath_hccmil.judgement.nested_splits import outer_folds
-from qupath_hccmil.judgement.within_folds import (
+from qupath_hccmil.method.bootstrap import samples
+from qupath_hccmil.method.concordance import concordance
+from qupath_hccmil.survival.statistics.auc import auc_over_time
+from qupath_hccmil.survival.statistics.cox import refit
+from qupath_hccmil.survival.statistics.within_folds import (
     AUC,
     C_INDEX,
     FoldOutcomes,
@@ -14,10 +18,8 @@ from qupath_hccmil.judgement.within_folds import (
     concordance_by_fold,
     widening,
 )
-from qupath_hccmil.method.bootstrap import samples
-from qupath_hccmil.method.concordance import concordance
-from qupath_hccmil.survival.statistics.auc import auc_over_time
-from qupath_hccmil.survival.statistics.cox import refit
+from tests.survival import datasets
+from tests.survival.frozen import frozen
 
 
 @pytest.fixture
@@ -148,3 +150,12 @@ def test_the_factor_is_that_of_nadeau_and_bengio():
     assert widening(np.arange(100)[None] % 5) == pytest.approx(np.sqrt(1 + 5 / 4))
     assert widening(np.array([[1] * 30 + [2] * 10])) == pytest.approx(np.sqrt(1 + 3 + 1 / 3))
     assert widening(np.zeros((1, 9), int)) == 1
+
+
+def test_concordance_within_folds_is_that_of_r_within_strata():
+    frame, truth = datasets.flchain(), frozen("flchain", "strata-concordance").iloc[0]
+    year = frame["year"].astype(int).to_numpy()
+    outcomes = one_repeat(frame["time"].to_numpy(), frame["event"].to_numpy(bool), year)
+    shifted = frame["score"].to_numpy() + 10 * (year - 1994)
+    found = compare_within_folds(outcomes, {"m": shifted[None]}, [], repeats=2).table
+    assert found["estimate"].iloc[0] == pytest.approx(truth["estimate"], abs=1e-12)
