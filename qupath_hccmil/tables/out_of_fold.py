@@ -98,7 +98,9 @@ def _name(text: object) -> str:
 
 def _is_fold(name: str) -> bool:
     number = as_float(name)
-    return math.isnan(number) or (number.is_integer() and number >= 0)
+    if math.isnan(number):
+        return name.casefold() != "nan"
+    return number.is_integer() and number >= 0
 
 
 def _thresholds(read: UserTable, folds: pd.Series) -> dict[str, float] | None:
