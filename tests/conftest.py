@@ -1,6 +1,7 @@
 """Where the tests find the real data and a real QuPath; each absence is a skip with a reason."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
         os.environ[VARIABLE] = str(most)
         move_logits(most)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Let each test begin with torch on one thread, whatever the test before it left.
+
+    Tiny networks train fastest so where tests run side by side, and another number of threads sums
+    in another order, which changes the last bits of weights.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

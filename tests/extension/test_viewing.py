@@ -553,6 +553,8 @@ def test_reviews_stay_when_the_slide_is_scored_again(scored, project):
 
 def test_numbers_are_the_same_in_a_language_with_a_decimal_comma(scored, project):
     record = recorded(state_of(project))
+    before = "Locale.Category.values().collect { Locale.getDefault(it).toLanguageTag() }.join(' ')"
+    spoken = scored.ask(before)
     scored.ask("Locale.setDefault(Locale.GERMANY); null")
     try:
         scored.click("Result…")
@@ -560,4 +562,13 @@ def test_numbers_are_the_same_in_a_language_with_a_decimal_comma(scored, project
         assert f"{record.risk:.4f}" in text
         assert "0.25 µm per px" in text
     finally:
-        scored.ask("Locale.setDefault(Locale.ENGLISH); null")
+        scored.ask(
+            """
+            [Locale.Category.values(), spoken.split(' ')].transpose().each { category, tag ->
+                Locale.setDefault(category, Locale.forLanguageTag(tag))
+            }
+            null
+            """,
+            spoken=spoken,
+        )
+    assert scored.ask(before) == spoken

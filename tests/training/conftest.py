@@ -1,4 +1,4 @@
-"""Tiny networks train fastest on one thread; tiny models and drawn slides to train on."""
+"""Tiny models and drawn slides to train on."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,6 @@ from qupath_hccmil.qupath.create_project import NewAnnotation, NewImage, create_
 from tests.blobs import blob_image
 from tests.drawn_slides import write_pyramid
 from tests.networks import wired_network
-
-torch.set_num_threads(1)
 
 SIDE = 1100
 
