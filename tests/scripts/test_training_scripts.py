@@ -17,6 +17,7 @@ from qupath_hccmil.learning.mobilenet import torchvision_models
 from qupath_hccmil.mil.tile_network import load_tile_network
 from qupath_hccmil.model_store.model_folder import load_model_folder
 from qupath_hccmil.nuclei.architectures import build_network, load_nuclei_network
+from qupath_hccmil.stain import vahadane
 from tests.blobs import blob_folder, blob_image
 from tests.conftest import ROOT
 
@@ -69,7 +70,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scripts():
-    """The scripts as modules, with few organs held out and short trainings."""
+    """The scripts as modules, with few organs held out, short trainings and quick stain fits."""
     sys.path.insert(0, str(ROOT / "scripts" / "research"))
     try:
         first = importlib.import_module("open_data")
@@ -99,7 +100,9 @@ def scripts():
     cohort.TILES_PER_ORGAN = {"training": 4, "choosing": 4, "test": 6}
     cohort.TILES_PER_PATIENT = 2
     cohort.PATIENTS = {"training": 16, "choosing": 24, "test": 24}
-    yield loaded
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vahadane, "_ITERATIONS", 200)
+        yield loaded
     for name in MODULES:
         del sys.modules[name]
 
