@@ -229,7 +229,7 @@ def _standard_error(influence: np.ndarray) -> np.ndarray:
     if n < 2:
         return np.full(influence.shape[1], np.nan)
     error = influence.std(axis=0, ddof=1) / np.sqrt(n)
-    return np.where(error > _ROUNDING, error, error * 0)
+    return np.where(error <= _ROUNDING, 0.0, error)
 
 
 def _intervals(

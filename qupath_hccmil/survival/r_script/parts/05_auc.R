@@ -1,17 +1,22 @@
 # ---- AUC over time ------------------------------------------------------------------------------
 
+# The markers that the score is compared with, as terms of Cox models, by their titles in the
+# report; the first is the score itself, which needs no model.
+models_of_markers <- function() {
+  models <- c(list(NULL), lapply(clinical, list))
+  names(models) <- c("Risk score", vapply(clinical, function(term) term$title, ""))
+  if (length(clinical) > 1) models <- c(models, list("Clinical model" = clinical))
+  models
+}
+
 # riskRegression treats the influence of the weights at censoring times slightly differently, which
 # shows in the standard errors.
 part("AUC at horizons", c("survival", "riskRegression"), function() {
   report <- read_report("auc")
   gaps <- read_report("auc_differences")
   if (is.null(report)) return()
-  models <- c(list(NULL), lapply(clinical, list))
-  titles <- c("Risk score", vapply(clinical, function(term) term$title, ""))
-  if (length(clinical) > 1) {
-    models <- c(models, list(clinical))
-    titles <- c(titles, "Clinical model")
-  }
+  models <- models_of_markers()
+  titles <- names(models)
   for (i in seq_along(models)) {
     row <- report[report$marker == titles[i], ]
     if (!nrow(row)) next

@@ -82,12 +82,8 @@ part("Concordance and AUC within folds", "survival", function() {
   set.seed(seed)
   statistic <- function(rows, marker, at)
     if (is.na(at)) c_within(rows, marker)[["estimate"]] else auc_within(rows, marker, at)
-  models <- c(list(NULL), lapply(clinical, list))
-  titles <- c("Risk score", vapply(clinical, function(term) term$title, ""))
-  if (length(clinical) > 1) {
-    models <- c(models, list(clinical))
-    titles <- c(titles, "Clinical model")
-  }
+  models <- models_of_markers()
+  titles <- names(models)
   for (i in seq_along(models)) {
     shown <- report[report$marker == titles[i], ]
     if (!nrow(shown)) next
