@@ -20,6 +20,17 @@ pytestmark = pytest.mark.qupath
 VIEW = "def v = qupath.viewer; [v.downsampleFactor, v.centerPixelX, v.centerPixelY]"
 SLIDE_TILES = f"qupath.imageData.hierarchy.rootObject.measurementList.get('{names.SLIDE_TILES}')"
 
+# What the run's window says of its progress, which may be there for some milliseconds only.
+REMEMBER_PROGRESS = """
+    import javafx.beans.value.ChangeListener
+    def run = hccmil.ScoreRun.current
+    if (run == null) return false
+    def said = []
+    System.properties.put('hccmil.tests.progress', said)
+    run.now.textProperty().addListener({ label, before, now -> said << now } as ChangeListener)
+    true
+"""
+
 
 def start_scoring(window, title, *, tiles=None):
     """Choose an entry of the menu and answer its dialog."""
@@ -70,8 +81,9 @@ def test_an_image_is_scored_saved_first_and_shown_where_it_is(window, made_proje
     start_scoring(window, "Score this image…", tiles=4)
     window.wait_for_dialog("Save these images")
     window.press("OK")
-    window.wait_for_dialog("tiles/s")
+    window.wait_for(REMEMBER_PROGRESS)
     said = window.wait_for_dialog("1 scored")["text"]
+    assert "tiles/s" in window.ask("System.properties.get('hccmil.tests.progress').join('; ')")
     assert "one: risk 0." in said
     assert "surrogate" in said
     window.press("Close")
