@@ -128,13 +128,16 @@ class QuPathWindow:
             chosen = {"userPath": str(self.user_directory), **unasked, **(preferences or {})}
             prefer(home, qupath, chosen)
         self.log_file = home / "log.txt"
-        try:
-            self._start()
-        except (AssertionError, RuntimeError):
-            # now and then a Java or an Xvfb does not start on a busy machine
-            self._start()
+        self._start()
 
     def _start(self) -> None:
+        try:
+            self._start_once(START_S / 2)
+        except (AssertionError, RuntimeError):
+            # now and then a Java or an Xvfb does not start on a busy machine
+            self._start_once(START_S)
+
+    def _start_once(self, patience: float) -> None:
         temporary, port = self.home / "tmp", self.home / "port"
         temporary.mkdir(exist_ok=True)
         port.unlink(missing_ok=True)
@@ -164,7 +167,7 @@ class QuPathWindow:
                 start_new_session=True,
             )
         try:
-            self._wait(port.exists, "QuPath did not start", START_S)
+            self._wait(port.exists, "QuPath did not start", patience)
         except BaseException:
             self.close()
             raise
